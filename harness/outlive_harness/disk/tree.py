@@ -1,0 +1,175 @@
+"""A tree of files as it stands on the disk: names, types, modes, sizes, digests, link targets."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+#: Written into digests in place of the box's own path, so that outputs that name it compare equal.
+_BOX_MARK = b"\0{box}\0"
+_CHUNK = 1 << 24
+
+
+class Entry(NamedTuple):
+    """One name of a tree.
+
+    Attributes:
+        kind: ``file``, ``dir``, ``link``, or ``special`` (a FIFO, socket or device).
+        mode: permission bits.
+        size: bytes of a file; 0 otherwise.
+        digest: of a file its content's, of a link its target, of a special its type.
+    """
+
+    kind: str
+    mode: int
+    size: int
+    digest: str
+
+
+Tree = dict[str, Entry]
+
+
+def digest_bytes(content: bytes, box: bytes = b"") -> str:
+    """Return the digest of a content; *box* is the path of the box it was made in."""
+    if box and box in content:
+        content = content.replace(box, _BOX_MARK)
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def digest_file(path: str | Path, box: bytes = b"") -> str:
+    """Return the digest of a file's content, as digest_bytes() gives it.
+
+    Files over 16 MiB are read in pieces, and a mention of the box in them is left as it is.
+
+    Raises:
+        OSError: the file cannot be read, even by its owner.
+    """
+    with _readable(path), open(path, "rb", buffering=0) as file:
+        content = file.read(_CHUNK)
+        if len(content) < _CHUNK:
+            return digest_bytes(content, box)
+        running = hashlib.blake2b(content, digest_size=16)
+        while content := file.read(_CHUNK):
+            running.update(content)
+        return running.hexdigest()
+
+
+@contextlib.contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    """Let the owner read what the pipeline closed to itself, and put the mode back."""
+    if os.access(path, os.R_OK):
+        yield
+        return
+    mode = stat.S_IMODE(os.lstat(path).st_mode)
+    os.chmod(path, mode | 0o700)
+    try:
+        yield
+    finally:
+        os.chmod(path, mode)
+
+
+def scan(root: Path, *, box: bytes = b"", skip: Callable[[str], bool] | None = None) -> Tree:
+    """Read the tree below *root*.
+
+    Args:
+        root: the directory; it is not an entry itself.
+        box: the path to replace in contents before they are digested.
+        skip: says of a relative path whether to leave it, and all below it, out.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    tree: Tree = {}
+    _scan(str(root), "", tree, box, skip)
+    return tree
+
+
+def _scan(root: str, prefix: str, tree: Tree, box: bytes, skip: Callable[[str], bool] | None) -> None:
+    with _readable(root), os.scandir(root) as listing:
+        for item in listing:
+            name = prefix + item.name
+            if skip is not None and skip(name):
+                continue
+            info = item.stat(follow_symlinks=False)
+            mode = stat.S_IMODE(info.st_mode)
+            if stat.S_ISREG(info.st_mode):
+                tree[name] = Entry("file", mode, info.st_size, digest_file(item.path, box))
+            elif stat.S_ISDIR(info.st_mode):
+                tree[name] = Entry("dir", mode, 0, "")
+                _scan(item.path, name + "/", tree, box, skip)
+            elif stat.S_ISLNK(info.st_mode):
+                target = os.fsencode(os.readlink(item.path)).replace(box or b"\0", _BOX_MARK)
+                tree[name] = Entry("link", 0, 0, os.fsdecode(target))
+            else:
+                tree[name] = Entry("special", mode, 0, f"{stat.S_IFMT(info.st_mode):o}")
+
+
+def tree_digest(tree: Tree, rename: Callable[[str], str] = lambda name: name) -> str:
+    """Return one digest for a whole tree: equal trees are one crash state.
+
+    Args:
+        tree: the tree.
+        rename: gives the name that a path counts under (random parts folded).
+    """
+    lines = sorted((rename(name), *entry) for name, entry in tree.items())
+    text = repr(lines).encode(errors="surrogateescape")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def copy_tree(source: Path, destination: Path) -> None:
+    """Copy what is below *source* into the existing *destination*: modes, times, links, hard links.
+
+    Raises:
+        OSError: something could not be copied; the message names it.
+    """
+    linked: dict[tuple[int, int], str] = {}
+    _copy(str(source), str(destination), linked)
+
+
+def _copy(source: str, destination: str, linked: dict[tuple[int, int], str]) -> None:
+    with _readable(source), os.scandir(source) as listing:
+        for item in listing:
+            info = item.stat(follow_symlinks=False)
+            target = f"{destination}/{item.name}"
+            if stat.S_ISDIR(info.st_mode):
+                os.mkdir(target, 0o700)
+                _copy(item.path, target, linked)
+                shutil.copystat(item.path, target)
+            elif stat.S_ISLNK(info.st_mode):
+                os.symlink(os.readlink(item.path), target)
+            elif stat.S_ISREG(info.st_mode):
+                earlier = linked.setdefault((info.st_dev, info.st_ino), target)
+                if earlier != target:
+                    os.link(earlier, target)
+                    continue
+                with _readable(item.path):
+                    shutil.copyfile(item.path, target)
+                shutil.copystat(item.path, target)
+                os.chmod(target, stat.S_IMODE(info.st_mode))
+            elif stat.S_ISFIFO(info.st_mode):
+                os.mkfifo(target, stat.S_IMODE(info.st_mode))
+            # A socket is nothing without the process that listened on it.
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a directory and all in it, whatever modes the pipeline left; no error if it is absent."""
+
+    def open_up(function: Callable[[str], object], path: str, _error: object) -> None:
+        parent = os.path.dirname(path)
+        with contextlib.suppress(OSError):
+            os.chmod(parent, 0o700)
+            os.chmod(path, 0o700)
+        if function in (os.scandir, os.open, os.lstat):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                function(path)
+
+    if root.exists():
+        shutil.rmtree(root, onerror=open_up)

@@ -1,0 +1,161 @@
+"""The board: work laid out as files, so that any number of worker processes share it.
+
+A job is a directory of numbered units. A worker claims a unit by creating its claim file, and holds
+a lock on that file while it works; the kernel drops the lock when the worker dies, so a lost unit is
+recognised and done again. Results are renamed into place. Nobody needs to know who else is working:
+one command with ``-j``, or the worker of every pytest-xdist process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One claimed piece of work."""
+
+    job: Path
+    number: int
+    kind: str
+    payload: Any
+    lock: int
+
+    def finish(self, result: object) -> None:
+        """Publish the result and let go of the claim."""
+        save(self.job / "results" / str(self.number), result)
+        os.close(self.lock)
+
+
+def save(path: Path, value: object) -> None:
+    """Publish a value under a name: readers see it whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(pickle.dumps(value))
+    temporary.replace(path)
+
+
+def load(path: Path) -> Any:  # noqa: ANN401 - what was saved
+    """Read what save() published.
+
+    Only files of our own private directory are read; pickle is safe there.
+    """
+    return pickle.loads(path.read_bytes())  # noqa: S301 - see above
+
+
+def post(root: Path, name: str, kind: str, payloads: Sequence[object], *, until: float | None = None) -> Path:
+    """Lay out a job; of several who post the same name, one does and the others join it.
+
+    Args:
+        root: the board's directory.
+        name: the job's.
+        kind: what the worker is to do with each payload.
+        payloads: one a unit.
+        until: moment of the wall clock after which no unit is begun.
+    """
+    job = root / "jobs" / name
+    draft = root / "jobs" / f".{name}.{os.getpid()}"
+    (draft / "claims").mkdir(parents=True)
+    (draft / "results").mkdir()
+    save(draft / "units", (kind, list(payloads), until))
+    try:
+        draft.rename(job)
+    except OSError:  # it is there already
+        for path in sorted(draft.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        draft.rmdir()
+    return job
+
+
+def done(job: Path) -> set[int]:
+    """Return the numbers of the units whose results are there."""
+    return {int(name) for name in os.listdir(job / "results") if not name.startswith(".")}
+
+
+def close(job: Path) -> None:
+    """Take a finished job from the board; its results stay readable."""
+    (job / "closed").touch()
+
+
+class Claimer:
+    """Finds work on a board for one worker."""
+
+    def __init__(self, root: Path) -> None:
+        self._jobs = root / "jobs"
+        self._loaded: dict[str, tuple[str, list[Any], float | None]] = {}
+        self._next: dict[str, int] = {}
+
+    def claim(self) -> Unit | None:
+        """Claim any unit that nobody has, the oldest job first; None if there is none."""
+        return next(self._candidates(), None)
+
+    def _candidates(self) -> Iterator[Unit]:
+        for name in sorted(os.listdir(self._jobs)):
+            job = self._jobs / name
+            if name.startswith(".") or (job / "closed").exists():
+                continue
+            if name not in self._loaded:
+                self._loaded[name] = load(job / "units")
+            kind, payloads, until = self._loaded[name]
+            if until is not None and time.time() > until:
+                continue
+            for number in range(self._next.get(name, 0), len(payloads)):
+                self._next[name] = number + 1
+                lock = _take(job / "claims" / str(number))
+                if lock is not None:
+                    yield Unit(job, number, kind, payloads[number], lock)
+            lost = self._lost(job, len(payloads))
+            if lost is not None:
+                yield Unit(job, lost[0], kind, payloads[lost[0]], lost[1])
+
+    def _lost(self, job: Path, count: int) -> tuple[int, int] | None:
+        """Find a unit whose claimer died before it published a result."""
+        for number in sorted(set(range(count)) - done(job)):
+            try:
+                fd = os.open(job / "claims" / str(number), os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(fd)
+                continue
+            if (job / "results" / str(number)).exists():
+                os.close(fd)
+                continue
+            return number, fd
+        return None
+
+
+def _take(claim: Path) -> int | None:
+    """Create a claim file and lock it; None if another has."""
+    try:
+        fd = os.open(claim, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody took our new file for one that a dead worker left
+        os.close(fd)
+        return None
+    return fd
+
+
+def first_to(directory: Path, name: str, owner: str) -> bool:
+    """Tell whether *name*, in a directory that all workers share, is this owner's to work on.
+
+    It is the first one's who asks; who does a dead worker's unit again asks under the same name.
+    """
+    draft = directory / f".{os.getpid()}"
+    draft.write_text(owner)
+    try:
+        os.link(draft, directory / name)
+    except FileExistsError:
+        return (directory / name).read_text() == owner
+    return True

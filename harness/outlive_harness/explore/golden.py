@@ -1,0 +1,241 @@
+"""The golden run: recorded twice from scratch, and once more on its own result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from outlive_harness.disk.tree import Entry, Tree
+from outlive_harness.intercept.versions import Versions
+from outlive_harness.judge import describe_difference, first_difference
+from outlive_harness.launch.exec import InterceptionRefusedError
+from outlive_harness.launch.run import Ran
+from outlive_harness.trace import Op, Trace
+
+from .results import Finding
+from .runner import BoxError, Runner
+from .subject import Subject
+
+#: Seconds that a golden run may take where the scenario sets no limit.
+_PATIENCE = 3600.0
+_SHORTEST_LIMIT = 30.0
+_SLACK = 20.0
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of a subject before any fault strikes it.
+
+    Attributes:
+        reason: why nothing can be tested, and so the verdict is unknown; "" if it can.
+        trace: the ops of the first run.
+        least_ops: the fewest ops that a golden run made.
+        initial: the files before the run.
+        final: the files after it.
+        versions: digests of every whole content, by output path.
+        varying: outputs whose intermediate contents differ between golden runs.
+        stable: paths that both golden runs used.
+        shapes: (directory, length, suffix) of names that differ from run to run.
+        value: what the check printed after it.
+        findings: violations that need no crash: ``not-idempotent``.
+        refused: why calls could not be intercepted; "" if they were.
+        seconds: wall time of the longer golden run.
+        limit: seconds that any later run may take.
+        place: directory with ``template`` (the initial files) and ``golden`` (the final ones).
+    """
+
+    subject: Subject
+    place: Path
+    reason: str = ""
+    trace: Trace = field(default_factory=Trace)
+    least_ops: int = 0
+    initial: Tree = field(default_factory=dict)
+    final: Tree = field(default_factory=dict)
+    versions: dict[str, set[str]] = field(default_factory=dict)
+    varying: set[str] = field(default_factory=set)
+    stable: set[str] = field(default_factory=set)
+    shapes: set[tuple[str, int, str]] = field(default_factory=set)
+    value: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    refused: str = ""
+    seconds: float = 0.0
+    limit: float = _SHORTEST_LIMIT
+
+    @property
+    def ops(self) -> list[Op]:
+        """The ops of the golden run."""
+        return self.trace.ops
+
+    def fold(self, path: str) -> str:
+        """Return the path with names that differ from run to run replaced by ``*``."""
+        done = ""
+        parts = path.split("/")
+        for depth, name in enumerate(parts, start=1):
+            suffix = os.path.splitext(name)[1]
+            known = "/".join(parts[:depth]) in self.stable
+            folded = name if known or (done, len(name), suffix) not in self.shapes else "*" + suffix
+            done = f"{done}/{folded}" if done else folded
+        return done
+
+
+def record(runner: Runner, subject: Subject, place: Path) -> Record:
+    """Run a subject without any fault, and keep what later trials are compared with."""
+    made = Record(subject, place)
+    try:
+        runner.prepare(subject, place / "template")
+        _record(runner, made)
+    except BoxError as error:
+        made.reason = str(error)
+    except OSError as error:
+        made.reason = f"cannot run {subject.argv[0]!r}: {error.strerror or error}"
+    return made
+
+
+def _record(runner: Runner, made: Record) -> None:
+    subject = made.subject
+    made.initial = runner.look(subject)
+    first, versions = _run(runner, made, made.trace.ops)
+    if made.reason:
+        return
+    made.seconds, made.least_ops = first.seconds, first.ops
+    made.trace.outside, made.trace.blind = first.outside, first.blind
+    made.final = runner.look(subject)
+    runner.keep(made.place / "golden")
+    outputs = [path for path in made.final if subject.is_output(path)]
+    if subject.judge_outputs and not outputs:
+        made.reason = _no_outputs(made)
+        return
+    _again_on_its_result(runner, made)
+    if made.reason:
+        return
+    runner.fill(made.place / "template")
+    ops: list[Op] = []
+    second, more_versions = _run(runner, made, ops)
+    if made.reason:
+        return
+    made.seconds, made.least_ops = max(made.seconds, second.seconds), min(made.least_ops, second.ops)
+    made.limit = subject.timeout or max(_SHORTEST_LIMIT, _SLACK * made.seconds)
+    _compare_runs(runner, made)
+    _learn_names(made, ops)
+    _learn_versions(made, versions.known, more_versions.known)
+    _warn(made, first)
+
+
+def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
+    """Run with no fault; a failure of any kind becomes the record's reason."""
+    subject = made.subject
+    versions = Versions(Path(os.path.realpath(runner.box)), subject.is_output)
+
+    def visit(op: Op, _number: int) -> bool:
+        ops.append(op)
+        versions.before(op)
+        return True
+
+    limit = subject.timeout or _PATIENCE
+    try:
+        ran = runner.run(subject, timeout=limit, visit=None if made.refused else visit)
+    except InterceptionRefusedError as error:
+        made.refused = f"calls cannot be intercepted here: {error.strerror or error}"
+        ran = runner.run(subject, timeout=limit)
+    if ran.failure():
+        made.reason = f"the pipeline fails with no fault: it {ran.failure()}"
+        stderr = ran.stderr.strip()
+        if stderr:
+            made.reason += "\n" + stderr[-4000:]
+    return ran, versions
+
+
+def _again_on_its_result(runner: Runner, made: Record) -> None:
+    """A second run with no crash must change no output."""
+    subject = made.subject
+    ran, _ = _run(runner, made, [])
+    if made.reason:
+        made.reason = ""
+        made.findings.append(
+            Finding(
+                "not-idempotent",
+                "",
+                f"run again on its own result, with no crash, it {ran.failure()}",
+                ran.stderr,
+            )
+        )
+    else:
+        after = runner.look(subject)
+        path = first_difference(made.final, after, subject.is_output)
+        if path is not None:
+            sentence = f"a second run, with no crash, changes {path}"
+            detail = describe_difference(path, made.final, after, made.place / "golden", runner.box)
+            made.findings.append(Finding("not-idempotent", path, sentence, detail))
+    if subject.check:
+        made.value, failed = runner.check(subject)
+        if failed:
+            made.reason = f"the check fails with no fault: it {failed}"
+
+
+def _compare_runs(runner: Runner, made: Record) -> None:
+    """Two golden runs must leave the same outputs, or nothing can be compared with them."""
+    subject = made.subject
+    again = runner.look(subject)
+    path = first_difference(made.final, again, subject.is_output)
+    if path is not None:
+        detail = describe_difference(path, made.final, again, made.place / "golden", runner.box)
+        made.reason = f"nondeterministic: two runs with no fault differ in {path}\n{detail}"
+        return
+    if subject.check and not made.findings:
+        value, failed = runner.check(subject)
+        if failed or value != made.value:
+            made.reason = f"nondeterministic: the check gave {made.value} and then {failed or value}"
+    # What only one run leaves (a random name) is no more litter than what both leave.
+    made.final = {**again, **made.final}
+
+
+def _learn_names(made: Record, ops: Iterable[Op]) -> None:
+    """Find the names that differ from run to run, so that states that differ in them alone are one."""
+    runs = [{name for op in several for name in _names(op)} for several in (made.ops, ops)]
+    made.stable = (runs[0] & runs[1]) | set(made.initial)
+    for path in sorted(runs[0] ^ runs[1], key=lambda path: path.count("/")):
+        parent, _, name = path.rpartition("/")
+        made.shapes.add((made.fold(parent) if parent else "", len(name), os.path.splitext(name)[1]))
+
+
+def _names(op: Op) -> list[str]:
+    return [op.path, op.target] if op.kind in ("rename", "link") else [op.path]
+
+
+def _learn_versions(made: Record, first: dict[str, set[str]], second: dict[str, set[str]]) -> None:
+    for path in first.keys() | second.keys():
+        if first.get(path, set()) != second.get(path, set()):
+            made.varying.add(path)
+        made.versions[path] = first.get(path, set()) | second.get(path, set())
+    for tree in (made.initial, made.final):
+        for path, entry in tree.items():
+            if made.subject.is_output(path) and entry.kind == "file":
+                made.versions.setdefault(path, set()).add(entry.digest)
+
+
+def _warn(made: Record, first: Ran) -> None:
+    made.warnings += [
+        f"writes outside its box, where no crash state can hold it: {path}" for path in made.trace.outside
+    ]
+    for path, reason in made.trace.blind:
+        if path and not made.subject.is_output(path):
+            made.warnings.append(reason)
+        elif not made.reason:
+            made.reason = reason
+    if first.lingering:
+        made.warnings.append("it leaves processes running when it ends; they were killed")
+
+
+def _no_outputs(made: Record) -> str:
+    patterns = ", ".join(made.subject.outputs) or "**"
+    files = [path for path, entry in made.final.items() if _is_listed(path, entry)]
+    left = ", ".join(sorted(files)[:10]) or "no files at all"
+    outside = "; it wrote outside its box: " + ", ".join(made.trace.outside[:5]) if made.trace.outside else ""
+    return f"outputs {patterns} match nothing that the golden run left; it left {left}{outside}"
+
+
+def _is_listed(path: str, entry: Entry) -> bool:
+    return entry.kind == "file" and not path.startswith((".tmp/", ".home/"))

@@ -1,0 +1,95 @@
+"""Many trials become few violations: one a cause, shown by its smallest example."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from outlive_harness.plan import Plan, plan_text
+
+from .golden import Record
+from .results import Coverage, Finding, ScenarioResult, Trial, Violation
+
+
+def violations_of(name: str, record: Record) -> list[Violation]:
+    """Return what the golden runs alone violate."""
+    return [_violation(name, "", (), finding, "", 1) for finding in record.findings]
+
+
+def merge(
+    result: ScenarioResult,
+    record: Record,
+    fault: str,
+    coverage: Coverage,
+    trials: list[Trial],
+    *,
+    exhaustive: bool,
+) -> None:
+    """Add one fault's trials to a scenario's result.
+
+    The same trials give the same result in whatever order and by however many workers they were
+    done: a state's findings are reported for the smallest plan that reaches it.
+    """
+    by_state: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.reached and not trial.trouble:
+            by_state[trial.state].append(trial)
+    judged = {state: one for state, several in by_state.items() for one in several if one.judged}
+    coverage.states = len(judged)
+    coverage.tested = sum(len(several) for state, several in by_state.items() if state in judged)
+    if not exhaustive:
+        # A moment that came after the run's end is no point of it: random moments cover no set.
+        coverage.points -= sum(1 for trial in trials if not trial.reached and not trial.trouble)
+    else:
+        _explain_gaps(coverage, record, trials)
+    groups: dict[tuple[str, str], list[tuple[Trial, Finding, int]]] = defaultdict(list)
+    litter: dict[str, int] = defaultdict(int)
+    for state, trial in judged.items():
+        smallest = min(by_state[state], key=lambda one: _size(one.plan))
+        for finding in trial.findings:
+            groups[finding.kind, record.fold(finding.path)].append((smallest, finding, len(by_state[state])))
+        for warning in trial.warnings:
+            litter[warning.path] += len(by_state[state])
+    for several in groups.values():
+        trial, finding, _ = min(several, key=lambda one: _size(one[0].plan))
+        points = sum(count for _, _, count in several)
+        result.violations.append(_violation(result.name, fault, trial.plan, finding, trial.op, points))
+    result.violations.sort(key=lambda one: (one.fault != "", len(one.point.split("+"))))
+    result.warnings += [
+        f"litter: {path} is left behind after {n} crash points" for path, n in sorted(litter.items())
+    ]
+
+
+def _size(plan: Plan) -> tuple[int, Plan]:
+    return len(plan), plan
+
+
+def _explain_gaps(coverage: Coverage, record: Record, trials: list[Trial]) -> None:
+    """Label the coverage with why points were not tested, if any were not."""
+    trouble = next((trial.trouble for trial in trials if trial.trouble), "")
+    missed = sum(1 for trial in trials if not trial.reached and not trial.trouble)
+    left = coverage.points - len(trials)
+    tested = f"{coverage.tested} of {coverage.points} points tested"
+    if trouble:
+        coverage.label = f"{tested}: {trouble}"
+    elif left:
+        coverage.label = f"{tested} when the budget ended"
+    elif missed:
+        why = (
+            f"the run makes {record.least_ops} to {len(record.ops)} ops" if record.ops else "the run was over"
+        )
+        coverage.label = f"{tested}: {missed} were not reached in 3 attempts ({why})"
+
+
+def _violation(name: str, fault: str, plan: Plan, finding: Finding, op: str, points: int) -> Violation:
+    point = plan_text(plan)
+    return Violation(
+        kind=finding.kind,
+        fault=fault,
+        point=point,
+        op=op,
+        path=finding.path,
+        message=finding.message,
+        detail=finding.detail,
+        replay=f"{name}:{point}" if point else "",
+        points=points,
+    )

@@ -1,0 +1,156 @@
+"""What exploring gives: findings at crash states, one verdict a scenario, one for all.
+
+Plain data: it travels between processes, and every report is made from it.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from outlive_harness.plan import Plan
+
+
+class Verdict(enum.StrEnum):
+    """What is known at the end; the worst of several is the verdict of all."""
+
+    HELD = "held"
+    UNKNOWN = "unknown"
+    VIOLATED = "violated"
+
+    @classmethod
+    def worst(cls, several: list[Verdict]) -> Verdict:
+        """Return the worst; nothing tested is unknown."""
+        order = list(cls)
+        return max(several, key=order.index, default=cls.UNKNOWN)
+
+
+class Exit(enum.IntEnum):
+    """Exit status of the command line."""
+
+    HELD = 0
+    VIOLATED = 1
+    USAGE = 2
+    UNKNOWN = 3
+    FAULT_OF_OURS = 70
+    INTERRUPTED = 130
+
+
+@dataclass(slots=True)
+class Finding:
+    """One thing that is not as it must be.
+
+    Attributes:
+        kind: a violation of the design, as ``torn-output``.
+        path: the file it is about, relative to the box; "" if none.
+        message: one sentence.
+        detail: more lines: sizes, the first difference, the program's last words.
+    """
+
+    kind: str
+    path: str
+    message: str
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Trial:
+    """One plan carried out.
+
+    Attributes:
+        plan: the crashes, one a run.
+        reached: whether the last crash point was reached; if not, nothing was tested.
+        state: digest of the crash state; "" if not reached.
+        judged: whether this trial judged and recovered the state, or another one had.
+        findings: what was violated there.
+        recovery_ops: ops that the recovery made.
+        op: what the pipeline was about to do when it was struck.
+        path: the file that this op is about.
+        trouble: why the trial could not be carried out, if so.
+    """
+
+    plan: Plan
+    reached: bool = False
+    state: str = ""
+    judged: bool = False
+    findings: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    recovery_ops: int = 0
+    op: str = ""
+    path: str = ""
+    trouble: str = ""
+    kept: str = ""
+    story: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Violation:
+    """A finding in its place: what a report shows of it."""
+
+    kind: str
+    fault: str
+    point: str
+    op: str
+    path: str
+    message: str
+    detail: str
+    replay: str
+    profile: str = ""
+    #: how many crash points lead to the same finding
+    points: int = 1
+    kept: str = ""
+    confirmed: bool | None = None
+
+
+@dataclass(slots=True)
+class Coverage:
+    """How much of a fault was explored: crash points there are, carried out, and distinct states."""
+
+    points: int = 0
+    tested: int = 0
+    states: int = 0
+    label: str = ""
+
+
+@dataclass(slots=True)
+class ScenarioResult:
+    """The verdict of one scenario and what it rests on."""
+
+    name: str
+    verdict: Verdict = Verdict.UNKNOWN
+    reason: str = ""
+    file: str = ""
+    faults: dict[str, Coverage] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    ops: int = 0
+    #: the violations that a known-bad scenario was expected to show
+    expected: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class RunResult:
+    """All scenarios of one invocation."""
+
+    scenarios: list[ScenarioResult]
+    seed: int
+    seconds: float
+    interrupted: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the scenarios' verdicts; an interrupted run is never held."""
+        several = [one.verdict for one in self.scenarios]
+        return Verdict.worst([*several, Verdict.UNKNOWN] if self.interrupted else several)
+
+    @property
+    def exit_status(self) -> Exit:
+        """The status that the command line ends with."""
+        if self.interrupted:
+            return Exit.INTERRUPTED
+        return {
+            Verdict.HELD: Exit.HELD,
+            Verdict.VIOLATED: Exit.VIOLATED,
+            Verdict.UNKNOWN: Exit.UNKNOWN,
+        }[self.verdict]

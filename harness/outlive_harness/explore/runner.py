@@ -1,0 +1,155 @@
+"""One worker's place to run pipelines in: its box, filled, run in, read and emptied."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from outlive_harness.disk.tree import Tree, copy_tree, remove_tree, scan
+from outlive_harness.launch.run import Ran, run
+from outlive_harness.trace import INSTALLS, Op
+
+from .subject import HOME, TMP, Subject
+
+#: Seconds that a setup or a check may take.
+_HELPER_LIMIT = 300.0
+
+
+class BoxError(RuntimeError):
+    """A box could not be made or read; the message says why."""
+
+
+@dataclass(slots=True)
+class Touched:
+    """Paths that a run made: those it opened for writing, and those it installed whole."""
+
+    written: set[str] = field(default_factory=set)
+    installed: set[str] = field(default_factory=set)
+
+    def note(self, op: Op) -> None:
+        """Take an op that is about to run."""
+        if op.kind in INSTALLS:
+            self.installed.add(op.target)
+        elif op.kind in ("open", "write", "copy", "truncate", "mkdir", "symlink", "mknod"):
+            self.written.add(op.path)
+
+    def made(self, path: str) -> bool:
+        """Tell whether the run made a path, itself or by installing a directory above it."""
+        return path in self.written or self.has_installed(path)
+
+    def has_installed(self, path: str) -> bool:
+        """Tell whether a path was renamed or linked into place, alone or with a directory above it."""
+        return any(path == one or path.startswith(one + "/") for one in self.installed)
+
+
+class Runner:
+    """Runs subjects in one box, always at the same path.
+
+    Args:
+        place: this worker's private directory.
+        control: a descriptor whose hang-up abandons the run that is under way.
+    """
+
+    def __init__(self, place: Path, *, control: int | None = None) -> None:
+        self.box = place / "box"
+        self._place = place
+        self._control = control
+        self._box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
+        place.mkdir(parents=True, exist_ok=True)
+
+    def fill(self, source: Path | None) -> None:
+        """Make the box anew, as a copy of *source* or empty.
+
+        Raises:
+            BoxError: the disk is full, the source cannot be read, ...
+        """
+        try:
+            remove_tree(self.box)
+            self.box.mkdir()
+            if source is not None:
+                copy_tree(source, self.box)
+        except OSError as error:
+            raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
+
+    def prepare(self, subject: Subject, template: Path) -> None:
+        """Make the template that every box of a subject starts from: directories, input, setup.
+
+        Raises:
+            BoxError: the input does not exist, the setup fails, ...
+        """
+        source = None if subject.source is None else Path(subject.source)
+        if source is not None and not source.is_dir():
+            raise BoxError(f"the input {source} is not a directory")
+        self.fill(source)
+        for name in (TMP, HOME):
+            (self.box / name).mkdir(exist_ok=True)
+        if subject.setup:
+            ran = self._helper(subject, subject.setup)
+            if ran.failure():
+                raise BoxError(f"setup {ran.failure()}\n{ran.stderr}".rstrip())
+        self.keep(template)
+
+    def keep(self, where: Path) -> None:
+        """Copy the box as it is now.
+
+        Raises:
+            BoxError: there is no room for the copy, ...
+        """
+        try:
+            remove_tree(where)
+            where.mkdir(parents=True)
+            copy_tree(self.box, where)
+        except OSError as error:
+            raise BoxError(f"the box could not be copied to {where}: {error}") from error
+
+    def run(
+        self,
+        subject: Subject,
+        *,
+        timeout: float,
+        visit: Callable[[Op, int], bool] | None = None,
+        data: bool = False,
+        kill_after: float | None = None,
+    ) -> Ran:
+        """Run the subject's program on the box as it is. See launch.run for what is raised."""
+        argv, cwd = subject.command(subject.argv, self.box)
+        return run(
+            argv,
+            cwd=cwd,
+            env=subject.environment(self.box),
+            box=self.box,
+            timeout=timeout,
+            visit=visit,
+            data=data,
+            kill_after=kill_after,
+            control=self._control,
+        )
+
+    def check(self, subject: Subject) -> tuple[str, str]:
+        """Run the subject's check on the box: (what it printed last, how it failed or "")."""
+        assert subject.check is not None
+        ran = self._helper(subject, subject.check)
+        lines = ran.stdout.strip().splitlines()
+        return (lines[-1] if lines else ""), ran.failure()
+
+    def _helper(self, subject: Subject, argv: tuple[str, ...]) -> Ran:
+        command, cwd = subject.command(argv, self.box)
+        env = subject.environment(self.box)
+        return run(command, cwd=cwd, env=env, box=self.box, timeout=_HELPER_LIMIT, control=self._control)
+
+    def look(self, subject: Subject) -> Tree:
+        """Read the files of the box, but for what the subject ignores.
+
+        Raises:
+            BoxError: something in it cannot be read.
+        """
+        try:
+            return scan(self.box, box=self._box_bytes, skip=subject.is_ignored if subject.ignore else None)
+        except OSError as error:
+            raise BoxError(f"the box could not be read: {error}") from error
+
+    def clear(self) -> None:
+        """Remove this worker's directory and all in it."""
+        remove_tree(self._place)

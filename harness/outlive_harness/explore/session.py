@@ -1,0 +1,160 @@
+"""A session: the shared directory, the worker processes, and their end in any case."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from outlive_harness.disk.tree import remove_tree
+
+_PREFIX = "outlive-"
+#: A tmpfs with less room than this is passed over for the directory of temporary files.
+_ROOM = 256 * 1024 * 1024
+_PATIENCE = 10.0
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process ended before its work was done."""
+
+
+def default_box_dir() -> Path:
+    """Return where boxes are made: on tmpfs if it is there and has room, else with temporary files."""
+    shm = Path("/dev/shm")  # noqa: S108 - the directory in it is private
+    with contextlib.suppress(OSError):
+        if os.access(shm, os.W_OK | os.X_OK) and shutil.disk_usage(shm).free >= _ROOM:
+            return shm
+    return Path(tempfile.gettempdir())
+
+
+class Session:
+    """The place and the processes that explorations share. A context manager.
+
+    Args:
+        jobs: how many worker processes this session starts; 0 is one a processor.
+        box_dir: where its directory is made.
+        root: the directory of another session that this one's workers join; it is not removed.
+    """
+
+    def __init__(self, *, jobs: int = 0, box_dir: Path | None = None, root: Path | None = None) -> None:
+        self.jobs = jobs or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+        self._box_dir = box_dir
+        self._owns_root = root is None
+        self.root = root or Path()
+        self._lock: int | None = None
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._log = b""
+
+    def __enter__(self) -> Self:
+        if self._owns_root:
+            self.root = self._make_root()
+        try:
+            for _ in range(self.jobs):
+                self._workers.append(self._start())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _make_root(self) -> Path:
+        where = self._box_dir or default_box_dir()
+        remove_stale(where)
+        root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
+        # The lock says that somebody is using the directory; the kernel drops it when we die.
+        self._lock = os.open(root / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        for name in ("jobs", "records", "workers"):
+            (root / name).mkdir()
+        return root
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        number = 0
+        while True:  # numbers are shared by all sessions on one root
+            with contextlib.suppress(FileExistsError):
+                (self.root / "workers" / str(number)).touch(exist_ok=False)
+                break
+            number += 1
+        errors = (self.root / "workers" / str(number)).open("wb")
+        with errors:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "outlive_harness.explore.worker", str(self.root), str(number)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C is for us to handle
+            )
+
+    def wait(self, seconds: float) -> None:
+        """Return when a worker has finished something, or after some time.
+
+        Raises:
+            WorkerDiedError: all workers are gone.
+        """
+        streams = [worker.stdout for worker in self._workers if worker.poll() is None and worker.stdout]
+        if not streams:
+            raise WorkerDiedError(f"all {len(self._workers)} worker processes ended:\n{self._last_words()}")
+        ready, _, _ = select.select(streams, [], [], seconds)
+        for stream in ready:
+            os.read(stream.fileno(), 4096)
+
+    def replace_dead(self) -> None:
+        """Start a new worker for each that ended; the board gives its unit to another."""
+        for place, worker in enumerate(self._workers):
+            if worker.poll() is not None:
+                self._close(worker)
+                self._workers[place] = self._start()
+
+    def _last_words(self) -> str:
+        texts = [path.read_text(errors="replace") for path in sorted((self.root / "workers").iterdir())]
+        return "\n".join(text.strip()[-2000:] for text in texts if text.strip())
+
+    @staticmethod
+    def _close(worker: subprocess.Popen[bytes]) -> None:
+        for stream in (worker.stdin, worker.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            self._close(worker)
+        deadline = time.monotonic() + _PATIENCE
+        for worker in self._workers:
+            try:
+                worker.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+        self._workers.clear()
+        if self._owns_root and self._lock is not None:
+            remove_tree(self.root)
+            os.close(self._lock)
+            self._lock = None
+
+
+def remove_stale(where: Path) -> None:
+    """Remove directories that killed sessions of this user left behind; never one that is in use."""
+    for root in where.glob(_PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            if root.stat().st_uid != os.getuid():
+                continue
+            fd = os.open(root / "lock", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(root)
+            finally:
+                os.close(fd)

@@ -1,0 +1,147 @@
+"""A scenario made ready to run: plain data, so that any worker process can carry it out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import site
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from outlive_harness.globs import matcher
+from outlive_harness.scenario import Scenario
+
+#: Where TMPDIR and HOME point, inside the box: what is left there is seen, but is never an output.
+TMP, HOME = ".tmp", ".home"
+_PLACE = "{box}"
+#: What a test runner tells its children; a pipeline has no business to differ by it.
+_FOREIGN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT",
+            "PYTEST_XDIST_TESTRUNUID", "OLDPWD")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What one run needs to know.
+
+    Attributes:
+        name: the scenario's name.
+        argv: the program; ``{box}`` stands for the box's path.
+        home: the directory of the user or the scenario file.
+        outputs: patterns; empty means everything but TMPDIR and HOME.
+        judge_outputs: whether outputs are compared at all (not where a check stands in for them).
+        setup: the program that prepares a box, if any.
+        check: the program that looks at a recovered box and prints what must not differ, if any.
+        source: a directory that is copied into each box, if any.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    home: str
+    outputs: tuple[str, ...] = ()
+    judge_outputs: bool = True
+    append_only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    litter: str = "warn"
+    restarts: int = 1
+    timeout: float | None = None
+    setup: tuple[str, ...] | None = None
+    check: tuple[str, ...] | None = None
+    source: str | None = None
+
+    def key(self) -> str:
+        """Return a short name for what is recorded of it: equal subjects share one recording."""
+        text = repr([getattr(self, item.name) for item in fields(self)])
+        return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+
+    def command(self, argv: Sequence[str], box: Path) -> tuple[list[str], Path]:
+        """Return the argument list for a box, and the directory to run it in."""
+        if any(_PLACE in part for part in argv):
+            return [part.replace(_PLACE, str(box)) for part in argv], Path(self.home)
+        return list(argv), box
+
+    def environment(self, box: Path) -> dict[str, str]:
+        """Return the environment of a run: the user's, with temporary files and caches in the box."""
+        env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+        home, tmp = str(box / HOME), str(box / TMP)
+        # Packages of the user's own site directory would vanish with a moved HOME.
+        env.setdefault("PYTHONUSERBASE", site.getuserbase())
+        env |= dict.fromkeys(("TMPDIR", "TMP", "TEMP"), tmp)
+        env |= {
+            "HOME": home,
+            "XDG_CACHE_HOME": f"{home}/.cache",
+            "XDG_CONFIG_HOME": f"{home}/.config",
+            "XDG_DATA_HOME": f"{home}/.local/share",
+            "XDG_STATE_HOME": f"{home}/.local/state",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PWD": str(box),
+        }
+        return env
+
+    def is_output(self, path: str) -> bool:
+        """Tell whether a path, relative to the box, is one of the outputs."""
+        if not self.judge_outputs or _private(path) or self.is_ignored(path):
+            return False
+        return not self.outputs or matcher(self.outputs)(path)
+
+    def is_append_only(self, path: str) -> bool:
+        """Tell whether a prefix of the file counts as complete."""
+        return matcher(self.append_only)(path)
+
+    def is_ignored(self, path: str) -> bool:
+        """Tell whether no check looks at a path."""
+        return bool(self.ignore) and matcher(self.ignore)(path)
+
+
+def _private(path: str) -> bool:
+    return path.split("/", 1)[0] in (TMP, HOME)
+
+
+def from_scenario(scenario: Scenario) -> Subject:
+    """Make a scenario ready."""
+    home = Path(scenario.file).parent
+
+    def role(name: str) -> tuple[str, ...]:
+        # -P: the box is the working directory, and no file in it may shadow a module.
+        program = (sys.executable, "-P", "-m", "outlive_harness._body")
+        return (*program, scenario.file, scenario.name, name, str(Path.cwd()))
+
+    argv = role("body") if scenario.command is None else absolute(scenario.command, home)
+    return Subject(
+        scenario.name,
+        argv,
+        str(home),
+        scenario.outputs,
+        judge_outputs=bool(scenario.outputs) or scenario.check is None,
+        append_only=scenario.append_only,
+        ignore=scenario.ignore,
+        litter=scenario.litter,
+        restarts=scenario.restarts,
+        timeout=scenario.timeout,
+        setup=role("setup") if scenario.setup else None,
+        check=role("check") if scenario.check else None,
+        source=str(home / scenario.input) if scenario.input else None,
+    )
+
+
+def absolute(command: Sequence[str], home: Path) -> tuple[str, ...]:
+    """Make arguments that are existing files relative to *home* absolute.
+
+    With ``{box}`` in the command nothing is changed: then it runs in *home*. A directory is left as
+    it is, since it may be the one that the pipeline makes in its box.
+    """
+    if any(_PLACE in part for part in command):
+        return tuple(command)
+
+    def fix(part: str) -> str:
+        option, equals, value = part.partition("=")
+        if part and not os.path.isabs(part) and (home / part).is_file():
+            return str((home / part).absolute())
+        if equals and option.startswith("-") and value and (home / value).is_file():
+            return f"{option}={(home / value).absolute()}"
+        return part
+
+    # A bare program name is looked up in PATH, as a shell does, even if a file here has that name.
+    first = command[0] if os.sep not in command[0] else fix(command[0])
+    return (first, *(fix(part) for part in command[1:]))

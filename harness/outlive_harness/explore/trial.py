@@ -1,0 +1,230 @@
+"""One plan carried out: crash, look, recover, compare."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from outlive_harness import judge
+from outlive_harness.disk.tree import Tree, tree_digest
+from outlive_harness.faults import table
+from outlive_harness.intercept.versions import Versions
+from outlive_harness.launch.run import Ran
+from outlive_harness.plan import Plan, Point, plan_text
+from outlive_harness.trace import Op
+
+from .board import first_to
+from .golden import Record
+from .results import Finding, Trial
+from .runner import BoxError, Runner, Touched
+from .subject import HOME, TMP
+
+#: How often a point is tried that a run did not reach: threads may take another way the next time.
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is asked to do: one plan, and what it may take from earlier trials.
+
+    Attributes:
+        place: directory of the record.
+        plan: the crashes, one a run.
+        states: directory shared by the workers, where crash states are claimed; None to judge in any
+            case.
+        start: a kept copy of the crash state after all but the plan's last crash, if there is one.
+        keep_states: whether the crash state is to be kept for deeper plans.
+        keep: where the box and the crash state are to be kept for a person.
+    """
+
+    place: Path
+    plan: Plan
+    states: Path | None = None
+    start: Path | None = None
+    keep_states: bool = False
+    keep: Path | None = None
+
+
+@dataclass(slots=True)
+class _Crash:
+    """What is known of the runs that were struck."""
+
+    op: Op | None = None
+    touched: Touched = field(default_factory=Touched)
+    versions: Versions | None = None
+
+
+def carry_out(runner: Runner, record: Record, order: Order) -> Trial:
+    """Carry out one order; trouble with the machine is told in the trial, not raised."""
+    trial = Trial(order.plan)
+    try:
+        for _ in range(_ATTEMPTS):
+            crash = _strike_all(runner, record, order, trial)
+            if crash is not None:
+                _examine(runner, record, order, trial, crash)
+                break
+    except (BoxError, OSError) as error:
+        trial.trouble = str(error)
+    return trial
+
+
+def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> _Crash | None:
+    """Fill a box and run through the plan's crashes; None if one was not reached."""
+    crash = _Crash()
+    if order.start is None:
+        runner.fill(record.place / "template")
+        points = order.plan
+    else:
+        runner.fill(order.start)
+        points = order.plan[-1:]
+    for point in points:
+        trial.story.append(f"run until {point}")
+        ran = _strike(runner, record, point, crash)
+        if ran.ended != "crashed":
+            trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
+            return None
+    trial.reached = True
+    if crash.op is not None:
+        trial.op, trial.path = crash.op.describe(), crash.op.path
+    return crash
+
+
+def _strike(runner: Runner, record: Record, point: Point, crash: _Crash) -> Ran:
+    strike = table()[point.fault].strike(point)
+    if strike.before_op is None:
+        return runner.run(record.subject, timeout=record.limit, kill_after=strike.after_seconds)
+    if record.varying:
+        subject = record.subject
+        crash.versions = Versions(Path(os.path.realpath(runner.box)), subject.is_output, any_install=True)
+
+    def visit(op: Op, number: int) -> bool:
+        if number == strike.before_op:
+            crash.op = op
+            return False
+        crash.touched.note(op)
+        if crash.versions is not None:
+            crash.versions.before(op)
+        return True
+
+    return runner.run(record.subject, timeout=record.limit, visit=visit)
+
+
+def _examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: _Crash) -> None:
+    state = runner.look(record.subject)
+    trial.state = tree_digest(state, record.fold)
+    if order.keep is not None:
+        runner.keep(order.keep / "crashed")
+    if order.states is not None and not first_to(order.states, trial.state, plan_text(order.plan)):
+        return
+    trial.judged = True
+    if order.keep_states and order.states is not None:
+        runner.keep(order.states / f"{trial.state}.tree")
+    trial.findings += _torn(runner, record, state, crash)
+    trial.story.append(f"{len(state)} names left behind")
+    _recover(runner, record, trial, state, crash)
+    if order.keep is not None:
+        runner.keep(order.keep / "recovered")
+
+
+def _torn(runner: Runner, record: Record, state: Tree, crash: _Crash) -> list[Finding]:
+    """Truth 1, on the crash state."""
+    known = record.versions
+    if crash.versions is not None:
+        # Where whole contents depend on who came first, what this very run made whole counts too.
+        own = {path: crash.versions.known.get(path, set()) for path in record.varying}
+        known = {**known, **{path: known.get(path, set()) | own[path] for path in own}}
+    subject = record.subject
+    torn = judge.torn_outputs(
+        state,
+        record.final,
+        known,
+        is_output=subject.is_output,
+        is_append_only=subject.is_append_only,
+        box=runner.box,
+        golden_box=record.place / "golden",
+    )
+    if record.refused:
+        # Whole contents that were replaced later are not known; a strict prefix is torn all the same.
+        torn = [one for one in torn if _is_prefix(runner.box / one[0], record.place / "golden" / one[0])]
+    return [Finding("torn-output", *one) for one in torn]
+
+
+def _is_prefix(part: Path, whole: Path) -> bool:
+    return whole.is_file() and whole.read_bytes().startswith(part.read_bytes())
+
+
+def _recover(runner: Runner, record: Record, trial: Trial, state: Tree, crash: _Crash) -> None:
+    """Truths 2 to 4: run again with no fault, and compare what it leaves with the golden run's."""
+    touched = Touched()
+
+    def visit(op: Op, _number: int) -> bool:
+        touched.note(op)
+        return True
+
+    for attempt in range(1, record.subject.restarts + 1):
+        trial.story.append("run again with no fault" if attempt == 1 else f"run again, restart {attempt}")
+        ran = runner.run(record.subject, timeout=record.limit, visit=None if record.refused else visit)
+        trial.recovery_ops = max(trial.recovery_ops, ran.ops)
+        if not ran.failure():
+            break
+    if ran.failure():
+        kind = "recovery-hung" if ran.ended == "timeout" else "recovery-failed"
+        trial.findings.append(
+            Finding(kind, "", f"run again after the crash, it {ran.failure()}", ran.stderr.strip())
+        )
+        return
+    after = runner.look(record.subject)
+    _compare(runner, record, trial, after, _Left(state, crash.touched, touched, known=not record.refused))
+    if record.subject.check:
+        _check(runner, record, trial)
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What tells a leftover of the crash from an output too many."""
+
+    state: Tree
+    crashed: Touched
+    recovered: Touched
+    known: bool
+
+    def by_crash(self, path: str, after: Tree) -> bool:
+        """Tell whether the crash cut a file off: it was never installed, and never touched again."""
+        if not self.known:
+            return self.state.get(path) == after[path]
+        return path in self.state and not self.crashed.has_installed(path) and not self.recovered.made(path)
+
+
+def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _Left) -> None:
+    subject, golden_box = record.subject, record.place / "golden"
+    for path in judge.differing(record.final, after, subject.is_output):
+        is_gone = path not in after
+        sentence = f"after recovery {path} {'is missing' if is_gone else 'is not what the golden run wrote'}"
+        detail = judge.describe_difference(path, record.final, after, golden_box, runner.box)
+        trial.findings.append(Finding("diverged", path, sentence, detail))
+    golden_names = {record.fold(path) for path in record.final}
+    for path in judge.surplus(record.final, after):
+        if record.fold(path) in golden_names:
+            continue
+        if subject.is_output(path) and not left.by_crash(path, after):
+            sentence = f"after recovery there is an output that the golden run does not leave: {path}"
+            trial.findings.append(Finding("diverged", path, sentence))
+        else:
+            fails = subject.litter == "fail" and path.split("/", 1)[0] not in (TMP, HOME)
+            where = trial.findings if fails else trial.warnings
+            where.append(Finding("litter", record.fold(path), f"{path} is left behind by the crash"))
+
+
+def _check(runner: Runner, record: Record, trial: Trial) -> None:
+    value, failed = runner.check(record.subject)
+    if failed:
+        trial.findings.append(Finding("diverged", "", f"after recovery the check fails: it {failed}"))
+    elif value != record.value:
+        detail = f"golden: {value_text(record.value)}\nhere:   {value_text(value)}"
+        trial.findings.append(Finding("diverged", "", "after recovery the check gives another value", detail))
+
+
+def value_text(value: str) -> str:
+    """Shorten what a check printed."""
+    return value if len(value) <= 400 else value[:397] + "..."

@@ -1,0 +1,103 @@
+"""A worker: one single-threaded process that takes units from the board and carries them out.
+
+``python -m outlive_harness.explore.worker ROOT NUMBER``; it ends when its standard input does.
+Being single-threaded it may fork; being the subreaper of what it starts, it knows when a pipeline's
+tree is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlive_harness.intercept.supervisor import AbandonedError
+from outlive_harness.launch.reap import adopt_orphans
+
+from .board import Claimer, Unit, load, save
+from .golden import Record, record
+from .runner import Runner
+from .subject import Subject
+from .trial import Order, carry_out
+
+_IDLE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A fault of ours: the traceback of what a unit raised."""
+
+    traceback: str
+
+
+class Worker:
+    """Carries out units; keeps the last record, since most units in a row are about one."""
+
+    def __init__(self, root: Path, number: int, control: int) -> None:
+        self.runner = Runner(root / f"w{number:03d}", control=control)
+        self._record: Record | None = None
+
+    def carry_out(self, unit: Unit) -> object:
+        """Return the unit's result, or what broke."""
+        try:
+            if unit.kind == "record":
+                subject, place = unit.payload
+                return self._recorded(subject, place)
+            return carry_out(self.runner, self._load(unit.payload), unit.payload)
+        except AbandonedError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the owner must hear of it
+            return Broken(traceback.format_exc())
+
+    def _recorded(self, subject: Subject, place: Path) -> Record:
+        place.mkdir(parents=True, exist_ok=True)
+        made = record(self.runner, subject, place)
+        save(place / "record", made)
+        return made
+
+    def _load(self, order: Order) -> Record:
+        if self._record is None or self._record.place != order.place:
+            self._record = load(order.place / "record")
+        assert self._record is not None
+        return self._record
+
+
+def main() -> None:
+    """Work until standard input ends."""
+    root, number = Path(sys.argv[1]), int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # a broken lease is no reason to die
+    control, report = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    adopt_orphans()
+    worker, claimer = Worker(root, number, control), Claimer(root)
+    try:
+        while True:
+            unit = claimer.claim()
+            if unit is not None:
+                unit.finish(worker.carry_out(unit))
+                os.write(report, b".")
+            elif _is_over(control):
+                break
+    except (AbandonedError, BrokenPipeError):
+        pass
+    finally:
+        with contextlib.suppress(OSError):
+            worker.runner.clear()
+
+
+def _is_over(control: int) -> bool:
+    """Rest until there may be new work; say whether the owner is gone."""
+    ready, _, _ = select.select([control], [], [], _IDLE)
+    return bool(ready) and not os.read(control, 4096)
+
+
+if __name__ == "__main__":
+    main()

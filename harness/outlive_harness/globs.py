@@ -1,0 +1,37 @@
+"""Path patterns: ``*`` and ``?`` stay within one name, ``**`` crosses directories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    text = pattern.removeprefix("./").rstrip("/")
+    out = ""
+    i = 0
+    while i < len(text):
+        if text.startswith("**/", i):
+            out, i = out + r"(?:[^/]+/)*", i + 3
+        elif text.startswith("**", i):
+            out, i = out + r".*", i + 2
+        elif text[i] in "*?":
+            out, i = out + ("[^/]*" if text[i] == "*" else "[^/]"), i + 1
+        elif text[i] == "[" and "]" in text[i + 2 :]:
+            end = text.index("]", i + 2)
+            inner = text[i + 1 : end].replace("\\", "\\\\")
+            out, i = out + f"[{'^' + inner[1:] if inner[0] == '!' else inner}]", end + 1
+        else:
+            out, i = out + re.escape(text[i]), i + 1
+    return re.compile(out + r"(?:/.*)?" if pattern.endswith("/") else out, re.DOTALL)
+
+
+def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Return a test of whether a path, relative to the box, matches any of the patterns.
+
+    A pattern that names a directory with a slash at its end means all below it.
+    """
+    compiled = [_compiled(pattern) for pattern in patterns]
+    return lambda path: any(pattern.fullmatch(path) for pattern in compiled)

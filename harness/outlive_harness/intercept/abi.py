@@ -1,0 +1,92 @@
+"""The kernel's numbers: system calls by architecture, and constants of seccomp and BPF.
+
+Sources: ``asm/unistd_64.h`` and ``asm-generic/unistd.h``, ``linux/seccomp.h``, ``linux/audit.h``,
+``linux/filter.h``, ``linux/fs.h`` of Linux 6.x.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+
+_X86_64 = {
+    "write": 1, "open": 2, "mmap": 9, "ioctl": 16, "pwrite64": 18, "writev": 20, "msync": 26,
+    "sendfile": 40, "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77, "rename": 82,
+    "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "chmod": 90,
+    "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "utime": 132, "mknod": 133, "sync": 162,
+    "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198,
+    "fremovexattr": 199, "io_setup": 206, "utimes": 235, "openat": 257, "mkdirat": 258,
+    "mknodat": 259, "fchownat": 260, "futimesat": 261, "unlinkat": 263, "renameat": 264,
+    "linkat": 265, "symlinkat": 266, "fchmodat": 268, "splice": 275, "sync_file_range": 277,
+    "utimensat": 280, "fallocate": 285, "pwritev": 296, "open_by_handle_at": 304, "syncfs": 306,
+    "renameat2": 316, "seccomp": 317, "copy_file_range": 326, "pwritev2": 328,
+}  # fmt: skip
+_ARM64 = {
+    "io_setup": 0, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14,
+    "lremovexattr": 15, "fremovexattr": 16, "ioctl": 29, "mknodat": 33, "mkdirat": 34,
+    "unlinkat": 35, "symlinkat": 36, "linkat": 37, "renameat": 38, "truncate": 45, "ftruncate": 46,
+    "fallocate": 47, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55, "openat": 56,
+    "write": 64, "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76,
+    "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "utimensat": 88, "mmap": 222,
+    "msync": 227, "open_by_handle_at": 265, "syncfs": 267, "renameat2": 276, "seccomp": 277,
+    "copy_file_range": 285, "pwritev2": 287,
+}  # fmt: skip
+# From 5.1 on every architecture takes the same new numbers.
+_SHARED = {"io_uring_setup": 425, "openat2": 437, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466}
+
+
+@dataclass(frozen=True, slots=True)
+class Abi:
+    """One architecture: the word seccomp sees for it, and its system call numbers."""
+
+    audit: int
+    numbers: dict[str, int]
+    #: numbers at or above this are another ABI in the same architecture word (x32); 0 for none.
+    foreign_from: int
+
+
+ABIS = {
+    "x86_64": Abi(0xC000003E, _X86_64 | _SHARED, 0x40000000),
+    "aarch64": Abi(0xC00000B7, _ARM64 | _SHARED, 0),
+}
+
+
+def native() -> Abi | None:
+    """Return the table of the machine that this runs on, or None where it is not known."""
+    return ABIS.get({"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine()))
+
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_REMOVEDIR = 0x200
+AT_SYMLINK_FOLLOW = 0x400
+AT_EMPTY_PATH = 0x1000
+RENAME_EXCHANGE = 2
+MAP_SHARED = 1
+MAP_ANONYMOUS = 0x20
+FICLONE = 0x40049409
+FICLONERANGE = 0x4020940D
+
+# Python's os.O_TMPFILE carries O_DIRECTORY too; only the bit of its own can be tested for.
+O_TMPFILE_BIT = 0o20000000
+#: An open with none of these can change nothing.
+OPEN_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
+SECCOMP_RET_ALLOW = 0x7FFF0000
+SECCOMP_RET_USER_NOTIF = 0x7FC00000
+SECCOMP_RET_ERRNO = 0x00050000
+SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
+SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
+SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
+# The direction bits that it had before 5.17; every later kernel takes them too.
+SECCOMP_IOCTL_NOTIF_ID_VALID = 0x80082102
+SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x40082104
+SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1

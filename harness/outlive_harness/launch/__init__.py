@@ -1,0 +1,1 @@
+"""How a run starts and how it ends: fork, filter, exec; SIGKILL until nothing of it is left."""

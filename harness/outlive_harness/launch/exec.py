@@ -1,0 +1,125 @@
+"""A run that starts by fork and exec, with the filter installed in between.
+
+The caller must be single-threaded (the worker is): the child runs Python between fork and exec.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlive_harness.intercept import abi
+from outlive_harness.intercept.filter import install, prctl
+
+
+class InterceptionRefusedError(OSError):
+    """The kernel, or the container around us, does not let a listener be installed."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A started run: its first process and what the supervisor holds of it."""
+
+    pid: int
+    #: the seccomp listener; None for a run that is not intercepted
+    listener: int | None
+    stdout: int
+    stderr: int
+
+    def close(self) -> None:
+        """Close the descriptors; the processes are not touched."""
+        for fd in (self.listener, self.stdout, self.stderr):
+            if fd is not None:
+                os.close(fd)
+
+
+def start(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], intercept: bool = True) -> Child:
+    """Start *argv* in *cwd*, in a session of its own, its standard input empty.
+
+    Raises:
+        InterceptionRefusedError: the filter could not be installed.
+        OSError: the command could not be executed (``filename`` is the command).
+    """
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    pid = os.fork()
+    if pid == 0:
+        _become(argv, cwd, env, theirs, (out_write, err_write), intercept=intercept)
+    os.close(out_write)
+    os.close(err_write)
+    theirs.close()
+    listener = None
+    try:
+        with ours:
+            text = b""
+            if intercept:
+                text, fds, _, _ = socket.recv_fds(ours, 4096, 1)
+                listener = fds[0] if fds else None
+                text = text[1:] if fds else text
+            text += _until_closed(ours)
+        if text:
+            os.waitpid(pid, 0)
+            raise _refusal(text.decode(errors="replace"), argv[0])
+    except BaseException:
+        Child(pid, listener, out_read, err_read).close()
+        raise
+    for fd in (out_read, err_read):
+        os.set_blocking(fd, False)
+    return Child(pid, listener, out_read, err_read)
+
+
+def _refusal(text: str, command: str) -> OSError:
+    """Make the error that the child reported before it gave up."""
+    number, _, message = text.partition(" ")
+    if message.startswith("exec "):
+        return OSError(int(number), message.removeprefix("exec "), command)
+    return InterceptionRefusedError(int(number), message)
+
+
+def _until_closed(channel: socket.socket) -> bytes:
+    """Read to the end: a successful exec closes the other side without a word."""
+    text = b""
+    while more := channel.recv(4096):
+        text += more
+    return text
+
+
+def _become(
+    argv: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    channel: socket.socket,
+    outputs: tuple[int, int],
+    *,
+    intercept: bool,
+) -> None:
+    """Turn the forked child into the pipeline; never returns."""
+    step = ""
+    try:
+        os.setsid()
+        if sys.platform == "linux":
+            prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO):
+            signal.signal(number, signal.SIG_DFL)
+        os.chdir(cwd)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for fd, place in ((null, 0), (outputs[0], 1), (outputs[1], 2)):
+            os.dup2(fd, place)
+        if intercept:
+            listener = install(abi.native())
+            socket.send_fds(channel, [b"L"], [listener])
+            os.close(listener)
+        step = "exec "
+        os.execvpe(argv[0], list(argv), dict(env))  # noqa: S606 - no shell is the point
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            channel.sendall(f"{error.errno or 0} {step}{error.strerror or error}".encode())
+    finally:
+        os._exit(127)

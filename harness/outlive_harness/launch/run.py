@@ -1,0 +1,165 @@
+"""One run of a program, from its start until nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from outlive_harness.intercept.decode import Decoder
+from outlive_harness.intercept.supervisor import AbandonedError, Tail, Watched, watch
+from outlive_harness.trace import Op
+
+from .exec import Child, start
+from .reap import kill_tree
+
+#: Seconds that background processes have to end after the program itself has.
+LINGER = 1.0
+
+
+@dataclass(slots=True)
+class Ran:
+    """How a run went.
+
+    Attributes:
+        ended: ``exited``; ``crashed``, by us, where it was asked for; or ``timeout``.
+        code: its exit status; a negative number is the signal that ended it.
+        ops: how many ops it made on its box; 0 where it was not intercepted.
+        seconds: wall time.
+        lingering: processes that it left running, and that were killed.
+    """
+
+    ended: str
+    code: int
+    ops: int
+    seconds: float
+    stdout: str
+    stderr: str
+    lingering: bool = False
+    outside: list[str] = field(default_factory=list)
+    blind: list[tuple[str, str]] = field(default_factory=list)
+
+    def failure(self) -> str:
+        """Say in a few words how it failed: its status and its last words; "" if it did not."""
+        if self.ended == "timeout":
+            how = f"did not end within {self.seconds:.1f} s"
+        elif self.code:
+            how = f"was ended by signal {-self.code}" if self.code < 0 else f"exited with {self.code}"
+        else:
+            return ""
+        last = next((line for line in reversed(self.stderr.splitlines()) if line.strip()), "")
+        return f"{how}: {last.strip()}" if last else how
+
+
+def run(  # noqa: PLR0913 - one call says all of one run
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    box: Path,
+    timeout: float,
+    visit: Callable[[Op, int], bool] | None = None,
+    data: bool = False,
+    kill_after: float | None = None,
+    control: int | None = None,
+) -> Ran:
+    """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
+
+    Args:
+        argv: the program and its arguments.
+        cwd: where it runs.
+        env: its whole environment.
+        box: the directory whose ops are counted.
+        timeout: seconds until it is killed as hung.
+        visit: sees each op before it runs, and crashes the run by returning False; without it the
+            run is not intercepted.
+        data: whether ops carry the bytes written.
+        kill_after: seconds of wall time after which a run that is not intercepted is crashed.
+        control: a descriptor whose hang-up abandons the run.
+
+    Raises:
+        InterceptionRefusedError: the filter could not be installed.
+        OSError: the program could not be executed.
+        AbandonedError: *control* hung up; the run was killed.
+        SurvivorError: a process outlived SIGKILL.
+    """
+    begun = time.monotonic()
+    child = start(argv, cwd=cwd, env=env, intercept=visit is not None)
+    streams = {child.stdout: Tail(), child.stderr: Tail()}
+    out, err = streams.values()
+    decoder = Decoder(os.fsencode(os.path.realpath(box)), data=data) if visit else None
+    seen = Watched()
+    status = None
+    try:
+        if visit is not None and decoder is not None and child.listener is not None:
+            seen = watch(
+                child.listener,
+                child.pid,
+                streams,
+                decoder,
+                visit,
+                timeout=timeout,
+                linger=LINGER,
+                control=control,
+            )
+        else:
+            seen = _wait(child, streams, timeout=timeout, kill_after=kill_after, control=control)
+    finally:
+        status = kill_tree(child.pid, seen.pids)
+        for fd, tail in streams.items():
+            tail.drain(fd)
+        child.close()
+    code = os.waitstatus_to_exitcode(status) if status is not None else 0
+    return Ran(
+        "exited" if seen.ended == "lingering" else seen.ended,
+        code,
+        seen.ops,
+        time.monotonic() - begun,
+        out.text(),
+        err.text(),
+        lingering=seen.ended == "lingering",
+        outside=list(decoder.outside) if decoder else [],
+        blind=list(decoder.blind) if decoder else [],
+    )
+
+
+def _wait(  # noqa: C901 - one loop over three kinds of events
+    child: Child, streams: dict[int, Tail], *, timeout: float, kill_after: float | None, control: int | None
+) -> Watched:
+    """Wait for a run that is not intercepted; a run of several processes ends with its leader."""
+    poller = select.poll()
+    for fd in streams:
+        poller.register(fd, select.POLLIN)
+    if control is not None:
+        poller.register(control, 0)
+    pidfd = os.pidfd_open(child.pid) if hasattr(os, "pidfd_open") else None
+    if pidfd is not None:
+        poller.register(pidfd, select.POLLIN)
+    limit = timeout if kill_after is None else min(timeout, kill_after)
+    deadline = time.monotonic() + limit
+    try:
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            ready = poller.poll(left * 1000 if pidfd is not None else min(left, 0.005) * 1000)
+            for fd, event in ready:
+                if fd in streams:
+                    if not streams[fd].drain(fd):
+                        poller.unregister(fd)
+                elif fd == control and event & (select.POLLHUP | select.POLLERR):
+                    raise AbandonedError
+            if pidfd in dict(ready) or (pidfd is None and _is_zombie(child.pid)):
+                return Watched("exited")
+            if time.monotonic() >= deadline:
+                return Watched("timeout" if limit == timeout else "crashed")
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+
+
+def _is_zombie(pid: int) -> bool:
+    return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)

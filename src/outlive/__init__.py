@@ -1,0 +1,1 @@
+"""Outlive: files and checkpoints that survive a crash."""
