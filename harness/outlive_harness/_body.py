@@ -19,9 +19,9 @@ def main() -> None:
     if not found:
         sys.exit(f"{file} has no scenario {name!r} any more")
     function = getattr(found[0], role)
-    function()
+    value = function()
     if role == "check":
-        pass
+        sys.stdout.write(f"{value!r}\n")
 
 
 if __name__ == "__main__":

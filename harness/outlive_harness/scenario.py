@@ -131,13 +131,12 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     for kind in expected:
         if kind not in KINDS:
             raise ScenarioError(f"expect={kind!r} is no violation; there are: {', '.join(KINDS)}")
-    if isinstance(command, str) or (command is not None and not command):
+    if command is not None and (isinstance(command, str) or not command):
         raise ScenarioError(f"command={command!r} must be a list: the program and its arguments")
     if litter not in ("warn", "fail"):
         raise ScenarioError(f"litter={litter!r} must be 'warn' or 'fail'")
-    for key, number in (("depth", depth), ("restarts", restarts)):
-        if not isinstance(number, int) or number < 1:
-            raise ScenarioError(f"{key}={number!r} must be a whole number from 1 on")
+    _whole("depth", depth)
+    _whole("restarts", restarts)
     if timeout is not None and not timeout > 0:
         raise ScenarioError(f"timeout={timeout!r} must be a number of seconds over 0")
     for key, function in (("setup", setup), ("check", check)):
@@ -175,6 +174,11 @@ class _Declaration(Scenario):
         fields = {key: value for key, value in vars(self).items() if key != "doc"}
         fields |= {"body": body, "name": self.name or body.__name__, "line": body.__code__.co_firstlineno}
         return Scenario(**fields)
+
+
+def _whole(key: str, value: object) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ScenarioError(f"{key}={value!r} must be a whole number from 1 on")
 
 
 def _strings(key: str, value: str | Iterable[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ itself: what a real SIGKILL leaves must be what the ops before it predict.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 
 from outlive_harness.trace import Op
@@ -125,7 +126,11 @@ class Disk:
 
     def _mknod(self, op: Op) -> None:
         if op.path not in self.nodes and self._has_parent(op.path):
-            self.nodes[op.path] = Node("special", op.mode & ~self._umask)
+            # Only the type counts of a device; without type bits mknod(2) makes a file.
+            kind = stat.S_IFMT(op.flags) or stat.S_IFREG
+            mode = op.mode & ~self._umask
+            regular = kind == stat.S_IFREG
+            self.nodes[op.path] = Node("file", mode) if regular else Node("special", mode, target=f"{kind:o}")
 
     def _symlink(self, op: Op) -> None:
         if op.path not in self.nodes and self._has_parent(op.path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -109,9 +110,15 @@ class _Waiting:
     fault: str = ""
     until: float | None = None
     seen: int = 0
+    next_look: float = 0.0
 
     def is_over(self) -> bool:
         """Tell whether all that will be done of it is done; note how much is."""
+        now = time.monotonic()
+        if now < self.next_look:
+            return False
+        # Listing thousands of results for each that arrives would cost more than the trials.
+        self.next_look = now + self.count * 1e-4
         finished = board.done(self.job)
         self.seen = len(finished)
         if self.seen == self.count:
@@ -167,8 +174,11 @@ def explore(
     interrupted = False
     try:
         _advance(session, waiting, results, observer)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         interrupted = True
+        for exploration in waiting.values():
+            with contextlib.suppress(KeyboardInterrupt, StopIteration):
+                exploration.throw(stop)  # each merges what it has
     several = [
         results.get(one.name) or _cut_short(partial.get(one.name) or ScenarioResult(one.name))
         for one in scenarios
@@ -206,6 +216,7 @@ def _advance(
     def step(name: str) -> None:
         try:
             active[name] = next(explorations[name])
+            session.wake()
         except StopIteration as end:
             active.pop(name, None)
             results[name] = end.value
@@ -225,7 +236,7 @@ def _advance(
                 if not is_over:
                     break
                 step(name)
-        if (active and len(active) > session.jobs) or (active and not pending):
+        if active and (len(active) > session.jobs or not pending):
             session.replace_dead()
             session.wait(0.05)
 
@@ -264,8 +275,10 @@ def _explore(
             trials: list[Trial] = []
             fault, label = _usable(name, record)
             result.faults[name] = coverage = Coverage(label=label)
-            yield from _waves(session, scenario, record, fault, options, budget, coverage, trials)
-            merge(result, record, name, coverage, trials, exhaustive=fault.intercepts)
+            try:
+                yield from _waves(session, scenario, record, fault, options, budget, coverage, trials)
+            finally:
+                merge(result, record, name, coverage, trials, exhaustive=fault.intercepts)
         if not scenario.expect:
             yield from _keep(session, scenario, record, result, options)
     _conclude(result, record, scenario)
@@ -332,8 +345,10 @@ def _waves(
             session.root, f"t-{record.place.name}-{fault.name}-{level}", "trial", orders, until=until
         )
         waiting = _Waiting(job, len(orders), fault.name, until)
-        yield waiting
-        trials += _collect(job, waiting)
+        try:
+            yield waiting
+        finally:
+            trials += _collect(job, waiting)
 
 
 def _deeper(

@@ -21,6 +21,8 @@ _PREFIX = "outlive-"
 #: A tmpfs with less room than this is passed over for the directory of temporary files.
 _ROOM = 256 * 1024 * 1024
 _PATIENCE = 10.0
+#: Workers that may die in one session: one that a pipeline drags down is replaced, not a series.
+_DEATHS = 8
 
 
 class WorkerDiedError(RuntimeError):
@@ -52,7 +54,7 @@ class Session:
         self.root = root or Path()
         self._lock: int | None = None
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._log = b""
+        self._deaths = 0
 
     def __enter__(self) -> Self:
         if self._owns_root:
@@ -90,13 +92,16 @@ class Session:
             number += 1
         errors = (self.root / "workers" / str(number)).open("wb")
         with errors:
-            return subprocess.Popen(
+            worker = subprocess.Popen(
                 [sys.executable, "-P", "-m", "outlive_harness.explore.worker", str(self.root), str(number)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,  # Ctrl-C is for us to handle
             )
+        assert worker.stdin is not None
+        os.set_blocking(worker.stdin.fileno(), False)
+        return worker
 
     def wait(self, seconds: float) -> None:
         """Return when a worker has finished something, or after some time.
@@ -111,10 +116,24 @@ class Session:
         for stream in ready:
             os.read(stream.fileno(), 4096)
 
+    def wake(self) -> None:
+        """Tell idle workers that there is new work on the board."""
+        for worker in self._workers:
+            with contextlib.suppress(OSError):
+                if worker.stdin is not None:
+                    os.write(worker.stdin.fileno(), b".")
+
     def replace_dead(self) -> None:
-        """Start a new worker for each that ended; the board gives its unit to another."""
+        """Start a new worker for each that ended; the board gives its unit to another.
+
+        Raises:
+            WorkerDiedError: they keep dying.
+        """
         for place, worker in enumerate(self._workers):
             if worker.poll() is not None:
+                self._deaths += 1
+                if self._deaths > _DEATHS:
+                    raise WorkerDiedError(f"worker processes keep dying:\n{self._last_words()}")
                 self._close(worker)
                 self._workers[place] = self._start()
 

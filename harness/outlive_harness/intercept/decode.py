@@ -155,7 +155,11 @@ class Decoder:
         at = name.endswith("at")
         dirfd, address, mode = a[:3] if at else (abi.AT_FDCWD, a[0], a[1])
         path = self._by_name(tid, dirfd, address)
-        return None if path is None else Op(name.removesuffix("at"), name, path, tid=tid, mode=mode & 0o7777)
+        if path is None:
+            return None
+        kind = name.removesuffix("at")
+        flags = mode & 0xF000 if kind == "mknod" else 0  # the type of what is made
+        return Op(kind, name, path, tid=tid, flags=flags, mode=mode & 0o7777)
 
     def _remove(self, name: str, tid: int, a: Arguments) -> Op | None:
         if name == "unlinkat":

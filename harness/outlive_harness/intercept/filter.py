@@ -92,7 +92,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def prctl(option: int, value: int) -> None:
-    """Set an attribute of this process; the manual page is prctl(2).
+    """Set an attribute of this process, as the manual page of prctl says.
 
     Raises:
         OSError: the kernel refuses.

@@ -64,23 +64,26 @@ def start(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], intercept: 
                 listener = fds[0] if fds else None
                 text = text[1:] if fds else text
             text += _until_closed(ours)
-        if text:
-            os.waitpid(pid, 0)
-            raise _refusal(text.decode(errors="replace"), argv[0])
     except BaseException:
         Child(pid, listener, out_read, err_read).close()
         raise
+    if text:
+        os.waitpid(pid, 0)
+        Child(pid, listener, out_read, err_read).close()
+        raise _refusal(text.decode(errors="replace"), argv[0], cwd)
     for fd in (out_read, err_read):
         os.set_blocking(fd, False)
     return Child(pid, listener, out_read, err_read)
 
 
-def _refusal(text: str, command: str) -> OSError:
+def _refusal(text: str, command: str, cwd: Path) -> OSError:
     """Make the error that the child reported before it gave up."""
-    number, _, message = text.partition(" ")
-    if message.startswith("exec "):
-        return OSError(int(number), message.removeprefix("exec "), command)
-    return InterceptionRefusedError(int(number), message)
+    number, step, message = text.split(" ", 2)
+    if step == "intercept":
+        return InterceptionRefusedError(int(number), message)
+    if step == "exec":
+        return OSError(int(number), message, command)
+    return OSError(int(number), f"cannot start a process in {cwd}: {message}")
 
 
 def _until_closed(channel: socket.socket) -> bytes:
@@ -101,7 +104,7 @@ def _become(
     intercept: bool,
 ) -> None:
     """Turn the forked child into the pipeline; never returns."""
-    step = ""
+    step = "start"
     try:
         os.setsid()
         if sys.platform == "linux":
@@ -113,13 +116,14 @@ def _become(
         for fd, place in ((null, 0), (outputs[0], 1), (outputs[1], 2)):
             os.dup2(fd, place)
         if intercept:
+            step = "intercept"
             listener = install(abi.native())
             socket.send_fds(channel, [b"L"], [listener])
             os.close(listener)
-        step = "exec "
+        step = "exec"
         os.execvpe(argv[0], list(argv), dict(env))  # noqa: S606 - no shell is the point
     except OSError as error:
         with contextlib.suppress(OSError):
-            channel.sendall(f"{error.errno or 0} {step}{error.strerror or error}".encode())
+            channel.sendall(f"{error.errno or 0} {step} {error.strerror or error}".encode())
     finally:
         os._exit(127)

@@ -1,0 +1,95 @@
+"""Trees: read from the disk, copied, removed, and named by one digest."""
+
+import os
+import stat
+
+import pytest
+
+from outlive_harness.disk.tree import copy_tree, digest_bytes, remove_tree, scan, tree_digest
+from outlive_harness.intercept.versions import has_writer
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """A tree with one of everything: odd names, modes, links, a FIFO."""
+    root = tmp_path / "odd"
+    (root / "dir").mkdir(parents=True)
+    (root / "dir" / "file").write_bytes(b"x" * 5000)
+    os.link(root / "dir" / "file", root / "hard")
+    (root / "soft").symlink_to("dir/file")
+    (root / "dangling").symlink_to("nowhere")
+    os.mkfifo(root / "fifo", 0o600)
+    (root / "new\nline").write_text("")
+    (root / os.fsdecode(b"\xff\xfe")).write_text("not UTF-8")
+    (root / "closed").write_text("secret")
+    (root / "closed").chmod(0o000)
+    (root / "shut").mkdir()
+    (root / "shut" / "in").write_text("y")
+    (root / "shut").chmod(0o500)
+    (root / "shut" / "in").chmod(0o755)
+    return root
+
+
+def test_a_copy_is_the_same_tree(odd, tmp_path):
+    """Copying keeps names, types, modes, contents, targets and hard links."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    copy_tree(odd, copy)
+    assert scan(copy) == scan(odd)
+    assert (copy / "hard").samefile(copy / "dir" / "file")
+    assert stat.S_IMODE((odd / "closed").stat().st_mode) == 0
+
+
+def test_removal_takes_everything_whatever_its_mode(odd):
+    """Boxes with closed directories and files are removed all the same, and an absent one is no error."""
+    remove_tree(odd)
+    assert not odd.exists()
+    remove_tree(odd)
+
+
+def test_a_digest_tells_trees_apart(odd):
+    """Content, mode, type, target and name each change a tree's digest."""
+    before = tree_digest(scan(odd))
+    assert tree_digest(scan(odd)) == before
+    changes = [
+        lambda: (odd / "dir" / "file").write_bytes(b"y" * 5000),
+        lambda: (odd / "dir").chmod(0o700),
+        (odd / "soft").unlink,
+        lambda: (odd / "soft").symlink_to("elsewhere"),
+        lambda: (odd / "soft").rename(odd / "softer"),
+        (odd / "fifo").unlink,
+    ]
+    digests = {before}
+    for change in changes:
+        change()
+        digests.add(tree_digest(scan(odd)))
+    assert len(digests) == len(changes) + 1
+
+
+def test_names_that_are_folded_alike_make_one_state(tmp_path):
+    """Random names do not make a state a new one; two such files are still told from one."""
+    (tmp_path / "a1").write_text("x")
+    one = tree_digest(scan(tmp_path), lambda _: "a*")
+    (tmp_path / "a1").rename(tmp_path / "a2")
+    assert tree_digest(scan(tmp_path), lambda _: "a*") == one
+    (tmp_path / "a3").write_text("x")
+    assert tree_digest(scan(tmp_path), lambda _: "a*") != one
+
+
+def test_the_path_of_the_box_does_not_count():
+    """Outputs that name their own box are equal in boxes of different paths."""
+    assert digest_bytes(b"at /b/w001/box/x", b"/b/w001/box") == digest_bytes(
+        b"at /b/w002/box/x", b"/b/w002/box"
+    )
+    assert digest_bytes(b"at /b/w1/box/x") != digest_bytes(b"at /b/w2/box/x")
+
+
+def test_the_kernel_tells_whether_a_file_is_being_written(tmp_path):
+    """A lease is refused while a writer has the file open, and granted after its close."""
+    path = tmp_path / "f"
+    with path.open("w"):
+        assert has_writer(str(path))
+    assert not has_writer(str(path))
+    with path.open():
+        assert not has_writer(str(path))
+    assert not has_writer(str(tmp_path / "absent"))
