@@ -3,11 +3,28 @@
 import json
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.session import Session
+from outlive_harness.scenario import load_file
+
+PREAMBLE = """
+import os, sys, time, tempfile
+from pathlib import Path
+from outlive_harness import scenario
+
+def put(path, text):
+    path = Path(path)
+    path.parent.mkdir(exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as f:
+        f.write(text)
+    os.replace(f.name, path)
+"""
 OBSERVE = Path(__file__).with_name("_observe.py")
 
 
@@ -39,5 +56,36 @@ def observe(box):
         )
         assert done.returncode == 0, done.stderr
         return SimpleNamespace(**json.loads(done.stdout))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def session():
+    """Two workers that the tests of one process share."""
+    with Session(jobs=2) as shared:
+        yield shared
+
+
+@pytest.fixture
+def explored(tmp_path, session):
+    """Write a scenario file, explore it, and return the RunResult; keywords are Options' fields."""
+
+    def run(source, *, within=None, **options):
+        path = tmp_path / f"scenarios_{len(list(tmp_path.glob('*.py')))}.py"
+        path.write_text(PREAMBLE + textwrap.dedent(source))
+        options.setdefault("store", tmp_path / ".outlive")
+        return explore(within or session, load_file(path), Options(**options))
+
+    return run
+
+
+@pytest.fixture
+def one(explored):
+    """As explored, for a file of one scenario: return its ScenarioResult."""
+
+    def run(source, **options):
+        (result,) = explored(source, **options).scenarios
+        return result
 
     return run

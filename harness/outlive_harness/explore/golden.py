@@ -89,6 +89,7 @@ def record(runner: Runner, subject: Subject, place: Path) -> Record:
         _record(runner, made)
     except BoxError as error:
         made.reason = str(error)
+        runner.empty()
     except OSError as error:
         made.reason = f"cannot run {subject.argv[0]!r}: {error.strerror or error}"
     return made

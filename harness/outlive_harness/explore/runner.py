@@ -102,6 +102,7 @@ class Runner:
             where.mkdir(parents=True)
             copy_tree(self.box, where)
         except OSError as error:
+            remove_tree(where)
             raise BoxError(f"the box could not be copied to {where}: {error}") from error
 
     def run(
@@ -149,6 +150,10 @@ class Runner:
             return scan(self.box, box=self._box_bytes, skip=subject.is_ignored if subject.ignore else None)
         except OSError as error:
             raise BoxError(f"the box could not be read: {error}") from error
+
+    def empty(self) -> None:
+        """Give back the room that the box takes, after trouble with it."""
+        remove_tree(self.box)
 
     def clear(self) -> None:
         """Remove this worker's directory and all in it."""

@@ -66,6 +66,7 @@ def carry_out(runner: Runner, record: Record, order: Order) -> Trial:
                 break
     except (BoxError, OSError) as error:
         trial.trouble = str(error)
+        runner.empty()
     return trial
 
 
