@@ -190,7 +190,10 @@ def locked():
     "body",
     [
         "if not Path('m').exists(): Path('m').touch(); put('o', 'x')",
-        "mode = 0o600 if Path('m').exists() else 0o640\n    Path('m').touch(); put('o', 'x'); os.chmod('o', mode)",
+        (
+            "mode = 0o600 if Path('m').exists() else 0o640\n"
+            "    Path('m').touch(); put('o', 'x'); os.chmod('o', mode)"
+        ),
     ],
     ids=["missing", "mode"],
 )

@@ -1,0 +1,132 @@
+"""Canaries: a harness with a broken part must fail the suite; one that never failed proves nothing.
+
+Each canary replaces one function inside the worker processes (through a sitecustomize module that
+acts in them alone, so the product needs no back door), runs scenarios that the sound harness judges
+rightly, and demands that the run does not pass.
+"""
+
+import textwrap
+
+import pytest
+
+from outlive_harness.explore.results import Exit
+from outlive_harness.explore.session import Session
+
+SUITE = """
+@scenario(outputs="o", expect="torn-output")
+def in_place():
+    Path("o").write_text("x" * 100)
+
+@scenario(outputs="o", expect="diverged")
+def marker_first():
+    if not Path("m").exists():
+        Path("m").touch()
+        put("o", "x")
+
+@scenario(outputs="o", expect="recovery-failed")
+def exclusive():
+    os.close(os.open("t", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    os.replace("t", "o")
+
+@scenario(outputs="o", expect="not-idempotent")
+def counter():
+    put("o", str(int(Path("o").read_text()) + 1 if Path("o").exists() else 1))
+
+@scenario(outputs="o", expect="litter", litter="fail")
+def leaves_things():
+    put("o", "x")
+
+@scenario(outputs="out/*")
+def good():
+    put("out/a", "a")
+    put("out/b", "b")
+"""
+
+#: What is broken, and how: code that runs in each worker before anything else of ours.
+BROKEN = {
+    "the kill is not sent": """
+        from outlive_harness.launch import run
+        real = run.watch
+        def watch(listener, leader, streams, decoder, visit, **more):
+            return real(listener, leader, streams, decoder, lambda op, k: visit(op, k) or True, **more)
+        run.watch = watch
+        """,
+    "the state is not looked at": """
+        from outlive_harness import judge
+        judge.torn_outputs = lambda *args, **more: []
+        """,
+    "the outputs are not compared": """
+        from outlive_harness import judge
+        judge.differing = lambda *args: []
+        """,
+    "the recovery's exit status is not read": """
+        from outlive_harness.launch.run import Ran
+        Ran.failure = lambda self: ""
+        """,
+    "the second run's outputs are not compared": """
+        from outlive_harness.explore import golden
+        golden.first_difference = lambda *args: None
+        """,
+    "what is left over is not looked for": """
+        from outlive_harness import judge
+        judge.surplus = lambda *args: []
+        """,
+    "the recovery is not run": """
+        from outlive_harness.explore import trial
+        trial._recover = lambda *args: None
+        """,
+    "every state is taken for one that was seen": """
+        from outlive_harness.explore import trial
+        trial.first_to = lambda *args: False
+        """,
+    "all states are taken for one": """
+        from outlive_harness.explore import trial
+        trial.tree_digest = lambda *args: "one"
+        """,
+    "the box is not made anew": """
+        from outlive_harness.explore.runner import Runner
+        Runner.fill = lambda self, source: self.box.mkdir(exist_ok=True)
+        """,
+    "renames are not seen": """
+        from outlive_harness.intercept import decode
+        decode.Decoder._rename = lambda self, name, tid, a: None
+        """,
+    "contents are not read": """
+        from outlive_harness.disk import tree
+        tree.digest_file = lambda *args: "same"
+        """,
+}
+
+
+@pytest.fixture
+def sabotage(tmp_path, monkeypatch):
+    """Make every worker process that is started from now on run the code first."""
+
+    def arm(code):
+        place = tmp_path / "sabotage"
+        place.mkdir()
+        body = textwrap.indent(textwrap.dedent(code), "    ")
+        (place / "sitecustomize.py").write_text(
+            f"import sys\nif 'outlive_harness.explore.worker' in sys.orig_argv:\n{body}\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", str(place))
+
+    return arm
+
+
+def suite_status(explored):
+    with Session(jobs=2) as session:
+        return explored(SUITE, within=session).exit_status
+
+
+def test_the_sound_harness_passes_the_suite(explored, sabotage):
+    """The control: the same suite under the same detour, with nothing broken."""
+    sabotage("pass")
+    assert suite_status(explored) is Exit.HELD
+
+
+@pytest.mark.parametrize("part", BROKEN)
+def test_a_broken_harness_fails_the_suite(explored, sabotage, part):
+    """With this part broken, a known-bad pipeline goes uncaught or a good one is called bad."""
+    sabotage(BROKEN[part])
+    assert suite_status(explored) is not Exit.HELD
