@@ -158,4 +158,6 @@ def first_to(directory: Path, name: str, owner: str) -> bool:
         os.link(draft, directory / name)
     except FileExistsError:
         return (directory / name).read_text() == owner
+    finally:
+        draft.unlink()
     return True

@@ -1,0 +1,73 @@
+"""The board: work shared as files, lost by nobody's death."""
+
+import subprocess
+import sys
+
+import pytest
+
+from outlive_harness.explore import board
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "jobs").mkdir()
+    return tmp_path
+
+
+def test_each_unit_is_claimed_once(root):
+    """Two claimers share the units of a job, and none is given out twice."""
+    job = board.post(root, "j", "kind", list("abcd"))
+    one, other = board.Claimer(root), board.Claimer(root)
+    units = [claimer.claim() for claimer in (one, other, one, other, one, other)]
+    assert [unit and unit.payload for unit in units] == ["a", "b", "c", "d", None, None]
+    for unit in units[:4]:
+        unit.finish(unit.payload.upper())
+    assert board.done(job) == {0, 1, 2, 3}
+    assert board.load(job / "results" / "2") == "C"
+    assert one.claim() is None
+
+
+def test_a_unit_of_a_dead_worker_is_given_out_again(root):
+    """The kernel drops the lock of a process that was killed; a finished unit is not done twice."""
+    job = board.post(root, "j", "kind", ["a", "b"])
+    code = (
+        "import os, signal, sys; from pathlib import Path; from outlive_harness.explore.board import Claimer\n"
+        "claimer = Claimer(Path(sys.argv[1])); claimer.claim().finish('done')\n"
+        "claimer.claim()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(root)], check=False)
+    unit = board.Claimer(root).claim()
+    assert (unit.number, unit.payload) == (1, "b")
+    assert board.Claimer(root).claim() is None
+    unit.finish("again")
+    assert [board.load(job / "results" / str(n)) for n in (0, 1)] == ["done", "again"]
+
+
+def test_a_job_is_posted_once(root):
+    """Of several who post one name the first one's job stands, and the others join it."""
+    first = board.post(root, "j", "kind", ["a"])
+    assert board.post(root, "j", "kind", ["other"]) == first
+    assert board.Claimer(root).claim().payload == "a"
+    assert [path.name for path in (root / "jobs").iterdir()] == ["j"]
+
+
+def test_nothing_is_claimed_of_a_closed_or_late_job(root):
+    """A closed job is over, and so is one whose time has passed."""
+    board.close(board.post(root, "closed", "kind", ["a"]))
+    board.post(root, "late", "kind", ["a"], until=1.0)
+    assert board.Claimer(root).claim() is None
+
+
+def test_a_name_is_the_first_one_s_who_asks(root):
+    """A state is recovered once; who does a dead worker's unit again asks as the same owner."""
+    assert board.first_to(root, "state", "kill@1")
+    assert not board.first_to(root, "state", "kill@2")
+    assert board.first_to(root, "state", "kill@1")
+
+
+def test_a_result_is_never_seen_in_part(root):
+    """Readers find the whole value or none: it is renamed into place."""
+    board.save(root / "value", {"big": "x" * 100_000})
+    assert board.load(root / "value") == {"big": "x" * 100_000}
+    assert sorted(path.name for path in root.iterdir()) == ["jobs", "value"]

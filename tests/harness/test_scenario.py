@@ -1,0 +1,121 @@
+"""Declarations: what a scenario file may say, and what it is told when it may not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from outlive_harness import scenario
+from outlive_harness.explore.subject import absolute, from_scenario
+from outlive_harness.scenario import ScenarioError, find_files, load_file
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("from outlive_harness import scenario\n" + text)
+    return path
+
+
+def test_a_decorated_function_is_a_scenario_of_its_name(tmp_path):
+    """The ten-line form: the body is the pipeline, the docstring its description."""
+    path = write(tmp_path / "s.py", '@scenario(outputs="out/*")\ndef report():\n    "Says what."\n')
+    (found,) = load_file(path)
+    assert (found.name, found.outputs, found.doc, found.line) == ("report", ("out/*",), "Says what.", 2)
+    assert Path(found.file) == path
+
+
+def test_a_command_is_named_by_its_variable_or_its_name(tmp_path):
+    """No decorator and no function: the call itself declares the scenario."""
+    text = 'sh = scenario(command=["sh", "-c", "true"])\nx = scenario(command=["true"], name="named")\n'
+    assert [one.name for one in load_file(write(tmp_path / "s.py", text))] == ["sh", "named"]
+
+
+def test_an_imported_scenario_belongs_to_its_own_file(tmp_path):
+    """A helper's scenarios are not found twice, and helpers beside the file can be imported."""
+    write(tmp_path / "_help.py", "def f(): return 1\n")
+    write(tmp_path / "a.py", "@scenario()\ndef one(): pass\n")
+    path = write(tmp_path / "b.py", "from a import one\nfrom _help import f\n@scenario()\ndef two(): pass\n")
+    assert [found.name for found in load_file(path)] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"expect": "torn"}, "expect='torn' is no violation; there are: torn-output"),
+        ({"command": "ls -l"}, "command='ls -l' must be a list"),
+        ({"command": []}, r"command=\[\] must be a list"),
+        ({"depth": 0}, "depth=0 must be a whole number from 1 on"),
+        ({"restarts": 1.5}, "restarts=1.5 must be a whole number"),
+        ({"timeout": 0}, "timeout=0 must be a number of seconds over 0"),
+        ({"litter": "no"}, "litter='no' must be 'warn' or 'fail'"),
+        ({"setup": "f"}, "setup='f' must be a function"),
+        ({"outputs": [1]}, "outputs=1 must be a string"),
+    ],
+)
+def test_wrong_arguments_are_told_by_name_and_value(wrong, message):
+    """Messages begin with the argument's name and the value that it had."""
+    with pytest.raises(ScenarioError, match="^" + message):
+        scenario(**wrong)
+
+
+def test_a_body_and_a_command_exclude_each_other():
+    """A scenario that had both would silently ignore one."""
+    with pytest.raises(ScenarioError, match="'both': a scenario has a body or a command, not both"):
+
+        @scenario(command=["true"])
+        def both():
+            pass
+
+
+def test_a_declaration_without_body_or_command_is_told_with_its_line(tmp_path):
+    """A forgotten decorator target is an error that names the place."""
+    with pytest.raises(ScenarioError, match=r"s\.py:2: nothing has neither a body nor a command"):
+        load_file(write(tmp_path / "s.py", "nothing = scenario(outputs='x')\n"))
+
+
+def test_files_are_found_without_helpers_and_tests(tmp_path):
+    """One file = one scenario; names that begin with an underscore are helpers."""
+    for name in ("b.py", "a.py", "_h.py", "test_x.py", "conftest.py", "sub/c.py", "n.txt"):
+        write(tmp_path / name, "")
+    assert [path.name for path in find_files([tmp_path])] == ["a.py", "b.py", "c.py"]
+    assert [path.name for path in find_files([tmp_path / "_h.py"])] == ["_h.py"]
+    with pytest.raises(ScenarioError, match=r"no such scenario file or directory: .*gone"):
+        find_files([tmp_path / "gone"])
+
+
+def test_relative_files_in_a_command_are_made_absolute(tmp_path):
+    """The command runs in the box, so its script must be found from there; its output must not be."""
+    (tmp_path / "p.py").touch()
+    (tmp_path / "c.yml").touch()
+    (tmp_path / "out").mkdir()
+    got = absolute(["python3", "p.py", "--config=c.yml", "out", "p.pyx"], tmp_path)
+    assert got == ("python3", f"{tmp_path}/p.py", f"--config={tmp_path}/c.yml", "out", "p.pyx")
+    assert absolute(["./p.py"], tmp_path) == (f"{tmp_path}/p.py",)
+    (tmp_path / "sh").touch()
+    assert absolute(["sh", "-c", "true"], tmp_path) == ("sh", "-c", "true")
+
+
+def test_a_command_that_names_the_box_runs_where_the_user_is(tmp_path):
+    """With {box} nothing is rewritten but the placeholder, and the working directory is the user's."""
+    (tmp_path / "p.py").touch()
+    made = scenario(command=["python3", "p.py", "--out", "{box}/out"], name="x")
+    made.file = str(tmp_path / "s.py")
+    subject = from_scenario(made)
+    argv, cwd = subject.command(subject.argv, Path("/b/box"))
+    assert argv == ["python3", "p.py", "--out", "/b/box/out"]
+    assert cwd == tmp_path
+
+
+def test_equal_scenarios_share_a_recording_and_others_do_not():
+    """The key covers every field that can change a run."""
+    first, same = (from_scenario(scenario(command=["true"], name="x", outputs="o")) for _ in range(2))
+    other = from_scenario(scenario(command=["true"], name="x", outputs="p"))
+    assert first.key() == same.key() != other.key()
+
+
+def test_declaring_a_scenario_imports_next_to_nothing():
+    """It is imported in every run of a function scenario, so its cost counts a thousandfold."""
+    code = "import outlive_harness, sys; print(sorted(m for m in sys.modules if 'outlive' in m))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['outlive_harness', 'outlive_harness.scenario']"

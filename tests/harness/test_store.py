@@ -1,0 +1,60 @@
+"""What is kept: failures that can be replayed, the newest few only."""
+
+import os
+
+import pytest
+
+from outlive_harness import scenario
+from outlive_harness.plan import PlanError, Point, parse_plan, plan_text
+from outlive_harness.scenario import ScenarioError
+from outlive_harness.store import KEPT, Store, read_back, write_down
+
+
+def test_a_failure_is_found_by_its_id(tmp_path):
+    """Ids with any characters name one directory each."""
+    store = Store(tmp_path)
+    store.keep("a/b:kill@1", {"x": 1})
+    store.keep("a-b:kill@1", {"x": 2})
+    assert store.find("a/b:kill@1") == {"id": "a/b:kill@1", "x": 1}
+    assert store.find("a-b:kill@1") == {"id": "a-b:kill@1", "x": 2}
+    assert store.find("other") is None
+    assert sorted(store.ids()) == ["a-b:kill@1", "a/b:kill@1"]
+
+
+def test_only_the_newest_failures_are_kept(tmp_path):
+    """Boxes of failures do not fill the disk."""
+    store = Store(tmp_path)
+    for number in range(KEPT + 3):
+        place = store.keep(f"s:kill@{number}", {})
+        os.utime(place / "failure.json", (number, number))
+    store.keep("s:kill@99", {})
+    assert len(store.ids()) == KEPT
+    assert "s:kill@99" in store.ids()
+    assert "s:kill@0" not in store.ids()
+
+
+def test_a_command_can_be_written_down_and_read_back(tmp_path):
+    """What a replay of a command needs survives JSON."""
+    store = Store(tmp_path)
+    made = scenario(command=["sh", "-c", "true"], name="x", outputs="o", timeout=3)
+    store.keep("x:kill@1", {"scenario": write_down(made)})
+    back = read_back(store.find("x:kill@1")["scenario"])
+    assert write_down(back) == write_down(made)
+    with pytest.raises(ScenarioError, match="no field 'name': it was written by another version"):
+        read_back({})
+
+
+def test_a_plan_is_read_as_it_is_written():
+    """The text of a plan is its replay id's second half."""
+    plan = (Point("kill", 12), Point("kill", 3))
+    assert plan_text(plan) == "kill@12+kill@3"
+    assert parse_plan("kill@12+kill@3") == plan
+
+
+@pytest.mark.parametrize(
+    "text", ["", "kill", "kill@", "kill@0", "kill@x", "@3", "kill@1+", "kill@-1", "kill@²"]
+)
+def test_what_is_no_plan_is_told(text):
+    """A mistyped id names the part that is wrong and shows the form."""
+    with pytest.raises(PlanError, match="should be FAULT@OP, for example kill@3"):
+        parse_plan(text)
