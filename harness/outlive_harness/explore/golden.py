@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,8 @@ class Record:
         versions: digests of every whole content, by output path.
         varying: outputs whose intermediate contents differ between golden runs.
         stable: paths that both golden runs used.
-        shapes: (directory, length, suffix) of names that differ from run to run.
+        shapes: names that differ from run to run, by (directory, length): prefix and suffix around
+            their random part.
         value: what the check printed after it.
         findings: violations that need no crash: ``not-idempotent``.
         refused: why calls could not be intercepted; "" if they were.
@@ -56,7 +58,7 @@ class Record:
     versions: dict[str, set[str]] = field(default_factory=dict)
     varying: set[str] = field(default_factory=set)
     stable: set[str] = field(default_factory=set)
-    shapes: set[tuple[str, int, str]] = field(default_factory=set)
+    shapes: dict[tuple[str, int], set[tuple[str, str]]] = field(default_factory=dict)
     value: str = ""
     findings: list[Finding] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -74,9 +76,11 @@ class Record:
         done = ""
         parts = path.split("/")
         for depth, name in enumerate(parts, start=1):
-            suffix = os.path.splitext(name)[1]
-            known = "/".join(parts[:depth]) in self.stable
-            folded = name if known or (done, len(name), suffix) not in self.shapes else "*" + suffix
+            folded = name
+            if "/".join(parts[:depth]) not in self.stable:
+                for prefix, suffix in self.shapes.get((done, len(name)), ()):
+                    if name.startswith(prefix) and name.endswith(suffix):
+                        folded = f"{prefix}*{suffix}"
             done = f"{done}/{folded}" if done else folded
         return done
 
@@ -195,11 +199,32 @@ def _compare_runs(runner: Runner, made: Record) -> None:
 
 def _learn_names(made: Record, ops: Iterable[Op]) -> None:
     """Find the names that differ from run to run, so that states that differ in them alone are one."""
-    runs = [{name for op in several for name in _names(op)} for several in (made.ops, ops)]
-    made.stable = (runs[0] & runs[1]) | set(made.initial)
-    for path in sorted(runs[0] ^ runs[1], key=lambda path: path.count("/")):
+    first, second = ({name for op in several for name in _names(op)} for several in (made.ops, ops))
+    made.stable = (first & second) | set(made.initial)
+    for path in sorted(first - second, key=lambda path: (path.count("/"), path)):
         parent, _, name = path.rpartition("/")
-        made.shapes.add((made.fold(parent) if parent else "", len(name), os.path.splitext(name)[1]))
+        others = [
+            other.rpartition("/")[2]
+            for other in second - first
+            if made.fold(other.rpartition("/")[0]) == made.fold(parent) and len(other) == len(path)
+        ]
+        ends = [_common_ends(name, other) for other in sorted(others)]
+        if ends:  # the other run's name that is most like this one
+            best = max(ends, key=lambda pair: len(pair[0]) + len(pair[1]))
+            made.shapes.setdefault((made.fold(parent), len(name)), set()).add(best)
+
+
+def _common_ends(one: str, other: str) -> tuple[str, str]:
+    """Return what two names share at their ends, cut back to where a random part may begin."""
+    prefix = one[: _alike(one, other)]
+    suffix = one[len(one) - _alike(one[::-1], other[::-1]) :]
+    return re.sub(r"[A-Za-z0-9_]*$", "", prefix), re.sub(r"^[A-Za-z0-9_]*", "", suffix)
+
+
+def _alike(one: str, other: str) -> int:
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 def _names(op: Op) -> list[str]:
