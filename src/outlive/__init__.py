@@ -1,1 +1,21 @@
-"""Outlive: files and checkpoints that survive a crash."""
+"""Outlive: files and checkpoints that survive a crash.
+
+atomic_write("out/report.csv", text)          # the old report or the new one, never a part of it
+with atomic_open("out/big.bin", "wb") as out: # the same, for what does not fit into memory
+    ...
+run_steps([fetch, clean, report])             # run again after a crash: what was done is skipped
+"""
+
+from ._atomic import atomic_open, atomic_write
+from ._checkpoints import Checkpoints, mark_done, step_done
+from ._steps import StepResult, run_steps
+
+__all__ = [
+    "Checkpoints",
+    "StepResult",
+    "atomic_open",
+    "atomic_write",
+    "mark_done",
+    "run_steps",
+    "step_done",
+]

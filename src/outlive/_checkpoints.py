@@ -1,0 +1,240 @@
+"""Which steps are done: one small file each, written whole and brought to the disk.
+
+A marker holds its step's name and its run's id, and counts only if it says exactly what it should:
+an empty, cut or damaged one is a step that is not done. Nothing in it depends on time or place, so
+that two runs leave the same bytes.
+"""
+
+# As in _atomic.py.
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from ._atomic import atomic_write, checked_path, shown, synced_directory
+
+_DEFAULT_DIRECTORY = ".checkpoints"
+_SCHEMA = 1
+_SUFFIX = ".done"
+_KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
+_LONGEST_STEM = 120  # characters; leaves room for suffixes where names hold 143 bytes (eCryptfs)
+
+
+def step_done(name: str, *, run_id: str = "") -> bool:
+    """Tell whether a step is marked in `.checkpoints` of the current directory; see `Checkpoints`."""
+    return Checkpoints(run_id=run_id).step_done(name)
+
+
+def mark_done(name: str, *, run_id: str = "") -> None:
+    """Mark a step in `.checkpoints` of the current directory, durably; see `Checkpoints`."""
+    Checkpoints(run_id=run_id).mark_done(name)
+
+
+class Checkpoints:
+    """The markers of one run: which of its steps are done.
+
+    Mark a step when its outputs are in place, and keep the directory apart from the outputs: it says
+    what happened, and is none of the results.
+
+    The run's id is part of a marker's identity. Two runs with two ids know nothing of one another; with
+    the same id, or none, the second goes on where the first stopped, and skips all if that finished.
+    A pipeline that runs once a day over new input thus takes the day as its id, and one that runs
+    several times a day takes something finer.
+
+    Any string is a name or an id. Lower-case ASCII letters, digits, `_` and `-` stand for themselves in
+    the names of files, all other bytes as `%xx`; what is too long ends in a hash. So `clean` is
+    `clean.done`, and in the run `monday` it is `monday/clean.done`; no two names share a marker, also
+    where the file system ignores case, and none lies outside the directory.
+
+    Args:
+        directory: Where the markers are. It is made when the first step is marked; its own parent must
+            exist. A relative path is resolved here: a later chdir redirects nothing.
+        run_id: Which run this is. The empty string is the run that needs no id.
+
+    Raises:
+        TypeError: The directory is no path, or the id no string.
+        ValueError: The directory is empty or no possible name.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str] = _DEFAULT_DIRECTORY, *, run_id: str = "") -> None:
+        self.directory = os.path.abspath(checked_path("directory", directory))
+        self.run_id = _checked_string("run_id", run_id)
+
+    def __repr__(self) -> str:
+        return f"Checkpoints({self.directory!r}, run_id={self.run_id!r})"
+
+    def step_done(self, name: str) -> bool:
+        """Tell whether a step of this run is marked.
+
+        Raises:
+            TypeError: The name is no string.
+            NotADirectoryError: A file stands where the markers' directory should be.
+            OSError: The marker is there and cannot be read.
+        """
+        return _read_regular(self._marker(name)) == self._content(name)
+
+    def mark_done(self, name: str) -> None:
+        """Mark a step of this run; once this returns, a power cut does not take it back.
+
+        A marker that is there, also a damaged one, is replaced.
+
+        Raises:
+            TypeError: The name is no string.
+            FileNotFoundError: The directory that the markers' directory is to be made in does not exist.
+            NotADirectoryError: A file stands where the markers' directory should be.
+            IsADirectoryError: A directory stands where the marker should be.
+            OSError: The operating system refuses.
+        """
+        marker = self._marker(name)
+        _refuse_irregular(marker, name)
+        _make_directory(self.directory)
+        if self.run_id:
+            _make_directory(os.path.dirname(marker))
+        atomic_write(marker, self._content(name))
+
+    def done(self) -> list[str]:
+        """Return the names of this run's marked steps, sorted. Files that are no markers are ignored.
+
+        Raises:
+            NotADirectoryError: A file stands where the markers' directory should be.
+            OSError: The directory or a marker is there and cannot be read.
+        """
+        names = []
+        for marker in self._marker_files():
+            content = _read_regular(marker)
+            name = _step_in(content)
+            # A marker that was copied or renamed speaks of a step that is not its own.
+            if name is not None and content == self._content(name) and marker == self._marker(name):
+                names.append(name)
+        return sorted(names)
+
+    def clear(self, name: str | None = None) -> None:
+        """Forget one step of this run, or with no name all of them, durably. No marker is no error.
+
+        To forget all is to remove every `.done` file of the run, damaged ones too, and nothing else.
+
+        Raises:
+            TypeError: The name is no string.
+            NotADirectoryError: A file stands where the markers' directory should be.
+            IsADirectoryError: A directory stands where the marker should be.
+            OSError: The operating system refuses.
+        """
+        if name is None:
+            markers = self._marker_files()
+        else:
+            markers = [self._marker(name)]
+            _refuse_irregular(markers[0], name)
+        if any(os.path.lexists(marker) for marker in markers):
+            with synced_directory(os.path.dirname(markers[0])):
+                for marker in markers:
+                    with suppress(FileNotFoundError):  # another process was faster
+                        os.unlink(marker)
+
+    def _folder(self) -> str:
+        """Return this run's directory, which need not exist, or refuse what is no directory."""
+        # A run's directory holds no dot, and each marker does: neither can stand in the other's way.
+        folder = os.path.join(self.directory, _stem(self.run_id)) if self.run_id else self.directory
+        for directory in (self.directory, folder):
+            if os.path.lexists(directory) and not os.path.isdir(directory):
+                message = f"directory={self.directory!r} cannot hold checkpoints: this is not a directory"
+                raise NotADirectoryError(errno.ENOTDIR, message, directory)
+        return folder
+
+    def _marker(self, name: str) -> str:
+        return os.path.join(self._folder(), _stem(_checked_string("name", name)) + _SUFFIX)
+
+    def _marker_files(self) -> list[str]:
+        folder = self._folder()
+        try:
+            entries = sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        paths = [os.path.join(folder, entry) for entry in entries if entry.endswith(_SUFFIX)]
+        return [path for path in paths if stat.S_ISREG(_mode(path))]
+
+    def _content(self, name: str) -> bytes:
+        import json  # noqa: PLC0415 - keeps `import outlive` light
+
+        # Not as ASCII: \u escapes would give a pair of lone surrogates and the character they make one form.
+        fields = {"schema": _SCHEMA, "run_id": self.run_id, "step": name}
+        return f"{json.dumps(fields, ensure_ascii=False)}\n".encode("utf-8", "surrogatepass")
+
+
+def _step_in(content: bytes | None) -> str | None:
+    import json  # noqa: PLC0415 - keeps `import outlive` light
+
+    try:
+        fields = json.loads((content or b"").decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        return None
+    name = fields.get("step") if isinstance(fields, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _stem(name: str) -> str:
+    """Spell any string as a file's name, no two alike: "%" is the empty one, "~" comes before a hash."""
+    encoded = name.encode("utf-8", "surrogatepass")
+    stem = "".join(chr(byte) if byte in _KEPT else f"%{byte:02x}" for byte in encoded) or "%"
+    if len(stem) <= _LONGEST_STEM:
+        return stem
+    import hashlib  # noqa: PLC0415 - keeps `import outlive` light
+
+    tail = f"~{hashlib.sha256(encoded).hexdigest()}"
+    return stem[: _LONGEST_STEM - len(tail)] + tail
+
+
+def _mode(path: str) -> int:
+    """Return what stands at a path, as lstat does; 0 is nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _read_regular(path: str) -> bytes | None:
+    """Return a regular file's content, or None: opening a pipe in its place could wait for ever."""
+    if not stat.S_ISREG(_mode(path)):
+        return None
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:  # just cleared by another process
+        return None
+
+
+def _refuse_irregular(marker: str, name: str) -> None:
+    """Raise if something stands at a marker's path that no checkpoint made: it is not ours to replace."""
+    mode = _mode(marker)
+    if mode and not stat.S_ISREG(mode):
+        kind, code = ("a directory", errno.EISDIR) if stat.S_ISDIR(mode) else ("not a file", errno.EINVAL)
+        message = f"name={shown(name)} cannot be marked or cleared: what stands at its marker is {kind}"
+        raise OSError(code, message, marker)
+
+
+def _make_directory(path: str) -> None:
+    """Make a directory that lasts, in a directory that exists.
+
+    The parent is fsynced also if the directory is there already: whoever made it may have been killed
+    between the two.
+    """
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        message = f"directory={path!r} has no directory to be made in; create it first"
+        raise FileNotFoundError(errno.ENOENT, message, parent)
+    try:
+        with synced_directory(parent), suppress(FileExistsError):  # another process may be faster
+            if not os.path.isdir(path):
+                os.mkdir(path)
+    except PermissionError:
+        # A parent that cannot be opened is one that no checkpoint ever made a directory in.
+        if not os.path.isdir(path):
+            raise
+
+
+def _checked_string(argument: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{argument}={shown(value)} is not a string")
+    return value

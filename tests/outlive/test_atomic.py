@@ -1,0 +1,593 @@
+"""atomic_write and atomic_open: the new file or the old one, whatever happens in between."""
+
+# What raises is the body of atomic_open, of several lines; names are compared as text.
+# ruff: noqa: PT012, PTH208
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from outlive import _atomic, atomic_open, atomic_write
+
+TEMPORARY = ".outlive-tmp"
+ENDINGS = (ValueError, KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+def run_python(code, *args):
+    """Run code in an interpreter of its own, for what belongs to a process: umask, user, death."""
+    command = [sys.executable, "-I", "-c", f"import os, sys\n{code}", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):  # noqa: ARG001 - making tmp_path unlinks something itself
+    """Record the calls that matter, in order, with what was true when they were made."""
+    seen = []
+    fchmod, fsync, replace, unlink = os.fchmod, os.fsync, os.replace, os.unlink
+
+    def record_fchmod(descriptor, mode):
+        seen.append(("fchmod", mode))
+        fchmod(descriptor, mode)
+
+    def record_fsync(descriptor):
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            seen.append(("fsync directory", status.st_ino))
+        else:
+            seen.append(("fsync file", os.pread(descriptor, 1 << 20, 0)))
+        fsync(descriptor)
+
+    def record_replace(source, target):
+        seen.append(("replace", target))
+        replace(source, target)
+
+    def record_unlink(path, **options):
+        seen.append(("unlink", path))
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "fchmod", record_fchmod)
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_replace)
+    monkeypatch.setattr(os, "unlink", record_unlink)
+    return seen
+
+
+def test_order_of_system_calls(calls, tmp_path):
+    """The whole content and the mode reach the disk, then the name, then the directory; no unlink."""
+    target = tmp_path / "out"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    atomic_write(target, b"new" * 1000)
+    assert calls == [
+        ("fchmod", 0o640),
+        ("fsync file", b"new" * 1000),
+        ("replace", str(target)),
+        ("fsync directory", tmp_path.stat().st_ino),
+    ]
+
+
+def test_not_durable_is_still_a_rename(calls, tmp_path):
+    """Without durability both fsyncs are gone, and nothing else."""
+    target = tmp_path / "out"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    atomic_write(target, "new", durable=False)
+    assert calls == [("fchmod", 0o600), ("replace", str(target))]
+    assert target.read_bytes() == b"new"
+
+
+def test_file_is_closed_when_it_is_renamed(monkeypatch, tmp_path):
+    """The rename sees a closed file, as Windows asks, and nothing can be written after the fsync."""
+    closed = []
+    replace = os.replace
+
+    def check(source, target):
+        closed.append(file.closed)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", check)
+    with atomic_open(tmp_path / "out") as file:
+        file.write("x")
+    assert closed == [True]
+
+
+def test_old_content_stands_until_the_body_ends(tmp_path):
+    """A reader sees the old file, whole, for as long as the body writes, and the new one after it."""
+    target = tmp_path / "out"
+    target.write_text("old")
+    with atomic_open(target) as file:
+        for _ in range(100):
+            file.write("x" * 1000)
+            file.flush()
+            assert target.read_text() == "old"
+    assert target.read_text() == "x" * 100_000
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_temporary_file_is_recognisable_private_and_beside(tmp_path):
+    """The temporary file is hidden, is named after the destination, and only its owner may read it."""
+    with atomic_open(tmp_path / "report.csv", "wb") as file:
+        (name,) = os.listdir(tmp_path)
+        assert name.startswith(".report.csv.")
+        assert name.endswith(TEMPORARY)
+        assert mode_of(tmp_path / name) == 0o600
+        file.write(b"1")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_exception_in_the_body(tmp_path, ending, old, mode):
+    """Whatever ends the body early, the destination is as it was, and no temporary file is left."""
+    target = tmp_path / "out"
+    if old is not None:
+        target.write_bytes(old)
+    with pytest.raises(ending) as caught, atomic_open(target, mode) as file:
+        file.write("new" if mode == "w" else b"new")
+        raise ending
+    assert caught.value.__notes__ == [f"destination={str(target)!r} was not written"]
+    assert os.listdir(tmp_path) == ([] if old is None else ["out"])
+    assert old is None or target.read_bytes() == old
+
+
+def test_interrupt_by_a_real_signal(tmp_path):
+    """Ctrl-C in the body publishes nothing and leaves nothing."""
+    with pytest.raises(KeyboardInterrupt), atomic_open(tmp_path / "out") as file:
+        file.write("new")
+        signal.raise_signal(signal.SIGINT)
+    assert os.listdir(tmp_path) == []
+
+
+def test_killed_in_the_body(tmp_path):
+    """A process killed in the body leaves the old file whole, and at most a file that can be recognised."""
+    target = tmp_path / "out"
+    target.write_text("old")
+    code = """
+from outlive import atomic_open
+with atomic_open(sys.argv[1]) as file:
+    file.write("half")
+    file.flush()
+    os.kill(os.getpid(), 9)
+"""
+    assert run_python(code, target).returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+    (left,) = set(os.listdir(tmp_path)) - {"out"}
+    assert left.startswith(".out.")
+    assert left.endswith(TEMPORARY)
+    atomic_write(target, "new")
+    assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("closing", ["close", "detach"])
+def test_body_that_takes_the_file_away(tmp_path, closing):
+    """A file that can no longer be fsynced is not published."""
+    with (
+        pytest.raises(ValueError, match=r"closed the file|detached"),
+        atomic_open(tmp_path / "out", "wb") as file,
+    ):
+        file.write(b"x")
+        detached = getattr(file, closing)()
+    if detached is not None:
+        detached.close()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_disk_is_full_while_buffers_are_written(tmp_path, durable):
+    """An error that comes only with the flush is raised as it is, and nothing is lost."""
+    target = tmp_path / "out"
+    target.write_text("old")
+    code = """
+import resource, signal, outlive
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    outlive.atomic_write(sys.argv[1], "x" * 5000, durable=sys.argv[2] == "True")
+except OSError as error:
+    print(error.errno, *error.__notes__)
+"""
+    done = run_python(code, target, durable)
+    assert done.stdout == f"{errno.EFBIG} destination={str(target)!r} was not written\n", done.stderr
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def failing_fsync(monkeypatch, code, *, on_directory):
+    """Let the fsync of files or of directories fail; return the list of those that were tried."""
+    tried = []
+    fsync = os.fsync
+
+    def fail(descriptor):
+        is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        tried.append("directory" if is_directory else "file")
+        if is_directory == on_directory:
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    return tried
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EINVAL])
+def test_failed_fsync_is_fatal(monkeypatch, tmp_path, code):
+    """A failed fsync of the file is tried once, publishes nothing and leaves nothing."""
+    target = tmp_path / "out"
+    target.write_text("old")
+    tried = failing_fsync(monkeypatch, code, on_directory=False)
+    with pytest.raises(OSError, match="was not written") as caught:
+        atomic_write(target, "new")
+    assert caught.value.errno == code
+    assert tried == ["file"]
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_failed_fsync_of_the_directory(monkeypatch, tmp_path):
+    """When only the last fsync fails the error says that the change was made, and where."""
+    tried = failing_fsync(monkeypatch, errno.EIO, on_directory=True)
+    with pytest.raises(OSError, match="the change was made") as caught:
+        atomic_write(tmp_path / "out", "new")
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path))
+    assert tried == ["file", "directory"]
+    assert (tmp_path / "out").read_text() == "new"
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_file_system_without_fsync_of_directories(monkeypatch, tmp_path, code):
+    """Where directories have no fsync, its absence is no failure."""
+    tried = failing_fsync(monkeypatch, code, on_directory=True)
+    atomic_write(tmp_path / "out", "new")
+    assert tried == ["file", "directory"]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_rename_that_fails(tmp_path):
+    """If the destination becomes a directory meanwhile, the rename's error is raised and nothing is left."""
+    target = tmp_path / "out"
+    with pytest.raises(IsADirectoryError, match="was not written"), atomic_open(target) as file:
+        file.write("new")
+        target.mkdir()
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_no_descriptor_is_left_open(tmp_path):
+    """Neither success nor failure leaks a descriptor."""
+    folder = Path("/dev/fd")
+    before = len(list(folder.iterdir()))
+    for number in range(5):
+        atomic_write(tmp_path / "out", str(number))
+        with pytest.raises(UnicodeEncodeError):
+            atomic_write(tmp_path / "out", "\ud800")
+    assert len(list(folder.iterdir())) == before
+    assert (tmp_path / "out").read_text() == "4"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077, 0o777])
+def test_new_file_has_the_mode_that_open_gives(tmp_path, umask):
+    """A new file's mode is that of a plain open under the same umask, also after the umask changed."""
+    code = """
+from outlive import atomic_write
+os.chdir(sys.argv[1])
+atomic_write("before", "")
+os.umask(int(sys.argv[2]))
+open("plain", "w").close()
+atomic_write("atomic", "")
+print(os.stat("plain").st_mode, os.stat("atomic").st_mode)
+"""
+    plain, atomic = run_python(code, tmp_path, umask).stdout.split()
+    assert atomic == plain
+
+
+def test_umask_is_not_touched_where_it_can_be_read(monkeypatch, tmp_path):
+    """On Linux the umask is never set, not for a moment: another thread may be making a file."""
+    if not Path("/proc/thread-self/status").exists():
+        pytest.skip("no /proc")
+    monkeypatch.setattr(os, "umask", lambda _mask: pytest.fail("the umask was set"))
+    atomic_write(tmp_path / "out", "")
+
+
+def test_umask_without_proc(monkeypatch, tmp_path):
+    """Where the umask can only be read by setting it, the mode is right and the umask is restored."""
+
+    def no_proc(*_args):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("outlive._atomic.open", no_proc, raising=False)
+    (tmp_path / "before").touch()
+    atomic_write(tmp_path / "atomic", "")
+    (tmp_path / "after").touch()
+    assert mode_of(tmp_path / "before") == mode_of(tmp_path / "atomic") == mode_of(tmp_path / "after")
+
+
+def test_umask_without_proc_from_many_threads(monkeypatch):
+    """Threads that all have to set the umask to read it get the right one, and leave it as it was."""
+
+    def no_proc(*_args):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("outlive._atomic.open", no_proc, raising=False)
+    expected = os.umask(0o027)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    seen = set()
+    try:
+        threads = [
+            threading.Thread(target=lambda: seen.update(_atomic._current_umask() for _ in range(500)))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+        left = os.umask(expected)
+    assert (seen, left) == ({0o027}, 0o027)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o666, 0o400, 0o000])
+def test_replaced_file_keeps_its_permissions(tmp_path, mode):
+    """A file that replaces another has its permission bits, whatever the umask is."""
+    target = tmp_path / "out"
+    target.write_text("old")
+    target.chmod(mode)
+    atomic_write(target, "new")
+    assert mode_of(target) == mode
+    assert target.stat().st_size == 3
+
+
+def test_set_user_id_is_not_inherited(tmp_path):
+    """New content does not get the old content's set-user-id bit, as with a plain write."""
+    target = tmp_path / "out"
+    target.write_text("old")
+    target.chmod(0o4755)
+    atomic_write(target, "new")
+    assert mode_of(target) == 0o755
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127 + "x", "日" * 85, "." * 255, "a.b c"])
+def test_long_names(tmp_path, name):
+    """A name as long as a name may be can be written, and its temporary name is cut between characters."""
+    target = tmp_path / name
+    for content in ("first", "second"):
+        with atomic_open(target) as file:
+            (temporary,) = (entry for entry in os.listdir(tmp_path) if entry.endswith(TEMPORARY))
+            assert len(os.fsencode(temporary)) <= 255
+            assert name.startswith(temporary[1:].rsplit(".", 3)[0])
+            file.write(content)
+        assert target.read_text() == content
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_symbolic_link_is_followed(tmp_path):
+    """The link stays, the file that it names is replaced, and the temporary file is beside that file."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "link"
+    link.symlink_to("../real/file")
+    for content in ("first", "second"):
+        with atomic_open(link) as file:
+            assert os.listdir(tmp_path / "links") == ["link"]
+            assert any(name.endswith(TEMPORARY) for name in os.listdir(tmp_path / "real"))
+            file.write(content)
+        assert link.is_symlink()
+        assert (tmp_path / "real" / "file").read_text() == content
+
+
+def test_chdir_in_the_body_redirects_nothing(monkeypatch, tmp_path):
+    """A relative destination is where it was when the body was entered."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with atomic_open("out") as file:
+        file.write("x")
+        os.chdir("elsewhere")
+    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "out"]
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_hard_link_keeps_the_old_content(tmp_path):
+    """A second name of the old file is not written through."""
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    atomic_write(tmp_path / "a", "new")
+    assert (tmp_path / "b").read_text() == "old"
+
+
+def test_threads_on_one_destination(tmp_path):
+    """Threads that write one file never show a mixture, and leave one whole content and nothing else."""
+    target = tmp_path / "out"
+    contents = {str(thread) * (1000 + 5000 * thread) for thread in range(6)}
+    atomic_write(target, min(contents))
+    stop = threading.Event()
+    seen = set()
+
+    def read():
+        while not stop.is_set():
+            seen.add(target.read_text())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    writers = [
+        threading.Thread(
+            target=lambda text=text: [atomic_write(target, text, durable=False) for _ in range(25)]
+        )
+        for text in contents
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    stop.set()
+    reader.join()
+    assert seen <= contents
+    assert target.read_text() in contents
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def bad_destinations(folder):
+    """Return what a destination must not be, with the error, its filename and its message."""
+    (folder / "file").write_text("old")
+    (folder / "dir").mkdir()
+    (folder / "loop").symlink_to("loop")
+    (folder / "astray").symlink_to("missing/file")
+    os.mkfifo(folder / "fifo")
+    return {
+        "directory": (folder / "dir", IsADirectoryError, folder / "dir", "is a directory"),
+        "slash": (f"{folder}/new/", IsADirectoryError, f"{folder}/new/", "names a directory"),
+        "dot": (f"{folder}/file/.", IsADirectoryError, f"{folder}/file/.", "names a directory"),
+        "no parent": (folder / "no" / "x", FileNotFoundError, folder / "no", "create it first"),
+        "up from nothing": (f"{folder}/no/../x", FileNotFoundError, f"{folder}/no/..", "create it first"),
+        "astray": (folder / "astray", FileNotFoundError, folder / "missing", "create it first"),
+        "in a file": (folder / "file" / "x", NotADirectoryError, folder / "file" / "x", "cannot be reached"),
+        "loop": (folder / "loop", OSError, folder / "loop", "cannot be reached"),
+        "too long": (folder / ("x" * 256), OSError, folder / ("x" * 256), "cannot be reached"),
+        "fifo": (folder / "fifo", OSError, folder / "fifo", "not a regular file"),
+        "empty": ("", ValueError, None, "is empty"),
+        "NUL": (f"{folder}/a\0b", ValueError, None, "holds a NUL"),
+        "surrogate": (f"{folder}/\ud800", ValueError, None, "cannot be the name of a file"),
+        "bytes": (b"out", TypeError, None, "is not a path"),
+        "number": (3, TypeError, None, "is not a path"),
+        "none": (None, TypeError, None, "is not a path"),
+    }
+
+
+BAD_DESTINATIONS = """directory|slash|dot|no parent|up from nothing|astray|in a file|loop|too long|fifo
+empty|NUL|surrogate|bytes|number|none""".replace("\n", "|").split("|")
+
+
+@pytest.mark.parametrize("case", BAD_DESTINATIONS)
+def test_bad_destination(tmp_path, case):
+    """A destination that cannot be replaced is refused by name before anything is made."""
+    destination, kind, filename, message = bad_destinations(tmp_path)[case]
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(kind, match=message) as caught:
+        atomic_write(destination, "new")
+    value = destination if isinstance(destination, str | bytes | int | None) else str(destination)
+    said = caught.value.strerror if isinstance(caught.value, OSError) else str(caught.value)
+    assert said.startswith(f"destination={value!r} ")
+    if filename is not None:
+        assert isinstance(caught.value.errno, int)
+        assert caught.value.filename == str(filename)
+    assert sorted(os.listdir(tmp_path)) == before
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_every_bad_destination_is_tried(tmp_path):
+    """The list of cases and the table of cases are one."""
+    assert sorted(bad_destinations(tmp_path)) == sorted(BAD_DESTINATIONS)
+
+
+def test_device(monkeypatch):
+    """A device is refused; as root, a rename would put a file in its place for everybody."""
+    monkeypatch.setattr(os, "replace", lambda *_paths: pytest.fail("the device was replaced"))
+    with pytest.raises(OSError, match="is not a regular file") as caught:
+        atomic_write(os.devnull, "new")
+    assert caught.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize("mode", ["a", "r", "r+", "w+", "x", "wbt", "", 3, None])
+def test_bad_mode(tmp_path, mode):
+    """A mode that needs the old content, or is none, is refused."""
+    with pytest.raises(ValueError, match=f"^mode={mode!r} is not one of".replace("+", r"\+")):
+        atomic_open(tmp_path / "out", mode).__enter__()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "kind", "message"),
+    [
+        (1, {}, TypeError, "data=1 is neither text nor bytes"),
+        (None, {}, TypeError, "data=None is neither text nor bytes"),
+        (["a"] * 999, {}, TypeError, r"data=\['a'.*\.\.\. is neither text nor bytes"),
+        ("a", {"encoding": "no-such"}, ValueError, "encoding='no-such' is not the name of a text encoding"),
+        ("a", {"encoding": "hex"}, ValueError, "encoding='hex' is not the name of a text encoding"),
+        ("a", {"encoding": ""}, ValueError, "encoding='' is not the name of a text encoding"),
+        ("a", {"newline": "x"}, ValueError, "newline='x' is not one of"),
+        (b"a", {"encoding": "utf-8"}, ValueError, "encoding='utf-8' is for text, and bytes are written"),
+        (b"a", {"newline": "\n"}, ValueError, r"newline='\\n' is for text, and bytes are written"),
+        ("\ud800", {}, UnicodeEncodeError, "surrogates not allowed"),
+        ("é", {"encoding": "ascii"}, UnicodeEncodeError, "ordinal not in range"),
+    ],
+)
+def test_bad_data(tmp_path, data, options, kind, message):
+    """Data or options that cannot be written are refused, and the old file stays."""
+    (tmp_path / "out").write_text("old")
+    with pytest.raises(kind, match=message):
+        atomic_write(tmp_path / "out", data, **options)
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_text() == "old"
+
+
+@pytest.mark.parametrize(("mode", "data"), [("w", b"bytes"), ("wb", "text")])
+def test_data_of_the_other_kind(tmp_path, mode, data):
+    """Bytes in text mode, and text in bytes mode, fail as with a plain open and publish nothing."""
+    with pytest.raises(TypeError), atomic_open(tmp_path / "out", mode) as file:
+        file.write(data)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("data", [b"\0\xff", bytearray(b"\0\xff"), memoryview(b"\0\xff")])
+def test_kinds_of_bytes(tmp_path, data):
+    """Bytes of each kind are written as they are."""
+    atomic_write(tmp_path / "out", data)
+    assert (tmp_path / "out").read_bytes() == b"\0\xff"
+
+
+def test_nothing_happens_before_the_body_is_entered(tmp_path):
+    """A context manager that is never entered checks nothing and makes nothing."""
+    atomic_open(tmp_path / "no" / "out")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def public_folder():
+    """Give a directory that any user can reach, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.parametrize(
+    ("mode", "durable", "said"),
+    [
+        (0o555, True, "takes no new file (Permission denied)"),
+        (0o555, False, "takes no new file (Permission denied)"),
+        (0o000, True, "cannot be reached (Permission denied)"),
+        (0o333, True, "cannot be opened to be fsynced (Permission denied)"),
+        (0o333, False, None),
+    ],
+)
+def test_directory_without_permission(public_folder, mode, durable, said):
+    """A directory that may not be written, searched or fsynced is refused before anything is changed."""
+    folder = public_folder / "folder"
+    folder.mkdir()
+    (folder / "out").write_text("old")
+    (folder / "out").chmod(0o666)
+    folder.chmod(mode)
+    code = """
+import tempfile, outlive
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    outlive.atomic_write(sys.argv[1], "new", durable=sys.argv[2] == "True")
+except PermissionError as error:
+    print(error)
+"""
+    done = run_python(code, folder / "out", durable)
+    folder.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert said is None or said in done.stdout
+    assert os.listdir(folder) == ["out"]
+    assert (folder / "out").read_text() == ("new" if said is None else "old")
