@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+_POINT = re.compile(r"([a-z]+)@([1-9][0-9]*)(?:\.([1-9][0-9]*))?", re.ASCII)
 
 
 class Point(NamedTuple):
@@ -11,13 +14,15 @@ class Point(NamedTuple):
     Attributes:
         fault: its name.
         at: the number of the op that it strikes before; microseconds of wall time for ``timer``.
+        part: bytes of a write that still reach the file (``torn``); 0 for none.
     """
 
     fault: str
     at: int
+    part: int = 0
 
     def __str__(self) -> str:
-        return f"{self.fault}@{self.at}"
+        return f"{self.fault}@{self.at}.{self.part}" if self.part else f"{self.fault}@{self.at}"
 
 
 Plan = tuple[Point, ...]
@@ -39,9 +44,10 @@ def parse_plan(text: str) -> Plan:
         PlanError: it is not of the form ``FAULT@OP[+FAULT@OP...]``.
     """
     points = []
-    for part in text.split("+"):
-        fault, at, number = part.partition("@")
-        if not at or not fault or not number.isascii() or not number.isdigit() or int(number) < 1:
-            raise PlanError(f"{text!r} is no plan: {part!r} should be FAULT@OP, for example kill@3")
-        points.append(Point(fault, int(number)))
+    for word in text.split("+"):
+        match = _POINT.fullmatch(word)
+        if match is None:
+            raise PlanError(f"{text!r} is no plan: {word!r} should be FAULT@OP, for example kill@3")
+        fault, at, part = match.groups(default="0")
+        points.append(Point(fault, int(at), int(part)))
     return tuple(points)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from outlive_harness.intercept import abi
+from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.launch import reap
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.run import run
@@ -50,7 +51,7 @@ def main() -> None:
 
     def visit(op, number):
         ops.append(op)
-        return number != wish.get("crash_at")
+        return CRASH if number == wish.get("crash_at") else GO
 
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **wish.get("env", {})}
     try:

@@ -31,7 +31,8 @@ def test_a_unit_of_a_dead_worker_is_given_out_again(root):
     """The kernel drops the lock of a process that was killed; a finished unit is not done twice."""
     job = board.post(root, "j", "kind", ["a", "b"])
     code = (
-        "import os, signal, sys; from pathlib import Path; from outlive_harness.explore.board import Claimer\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from outlive_harness.explore.board import Claimer\n"
         "claimer = Claimer(Path(sys.argv[1])); claimer.claim().finish('done')\n"
         "claimer.claim()\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -48,7 +48,8 @@ BROKEN = {
         from outlive_harness.launch import run
         real = run.watch
         def watch(listener, leader, streams, decoder, visit, **more):
-            return real(listener, leader, streams, decoder, lambda op, k: visit(op, k) or True, **more)
+            go_on = lambda op, k: visit(op, k) and run.Answer()
+            return real(listener, leader, streams, decoder, go_on, **more)
         run.watch = watch
         """,
     "the state is not looked at": """
@@ -73,7 +74,7 @@ BROKEN = {
         """,
     "the recovery is not run": """
         from outlive_harness.explore import trial
-        trial._recover = lambda *args: None
+        trial._recover = lambda *args, **more: None
         """,
     "every state is taken for one that was seen": """
         from outlive_harness.explore import trial

@@ -520,7 +520,9 @@ def test_two_scenarios_of_one_name_are_refused(explored):
 
 def test_an_unknown_fault_is_refused(explored):
     """The message lists the faults that there are."""
-    with pytest.raises(ScenarioError, match="unknown fault 'kil'; there are: kill, timer"):
+    with pytest.raises(
+        ScenarioError, match="unknown fault 'kil'; there are: kill, torn, full, eio, term, timer"
+    ):
         explored(GOOD, faults=("kil",))
 
 

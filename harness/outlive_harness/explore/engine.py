@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,60 +18,16 @@ from outlive_harness.store import Store, write_down
 from . import board
 from .golden import Record
 from .merge import merge, violations_of
-from .results import (
-    Coverage,
-    RunResult,
-    ScenarioResult,
-    Trial,
-    Verdict,
-)
+from .options import Options
+from .results import Coverage, RunResult, ScenarioResult, Trial, Verdict
 from .session import Session
 from .subject import Subject, from_scenario
 from .trial import Order
+from .waves import Campaign, HarnessError, Waiting, collect, waves
 from .worker import Broken
 
-DEFAULT_FAULTS = ("kill",)
 #: Violations of one scenario whose boxes are kept.
 _KEPT = 3
-
-
-class HarnessError(RuntimeError):
-    """A fault of ours, with its traceback."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the doors let a user choose.
-
-    Attributes:
-        faults: the faults to strike with; None leaves it to each scenario, else ``kill``.
-        depth: crashes in a row.
-        points: how many crash points of each fault to sample; None for all.
-        budget: seconds after which no further trial is begun; None for no limit.
-        seed: decides every sample.
-        store: where failures are kept.
-    """
-
-    faults: tuple[str, ...] | None = None
-    depth: int = 1
-    points: int | None = None
-    budget: float | None = None
-    seed: int = 0
-    store: Path = Path(".outlive")
-
-    def faults_of(self, scenario: Scenario) -> tuple[str, ...]:
-        """Return the faults that a scenario is put through: those asked for that make sense for it.
-
-        Raises:
-            ScenarioError: there is no fault of such a name.
-        """
-        known = table()
-        for name in (*(self.faults or ()), *(scenario.faults or ())):
-            if name not in known:
-                raise ScenarioError(f"unknown fault {name!r}; there are: {', '.join(known)}")
-        if self.faults is None:
-            return scenario.faults or DEFAULT_FAULTS
-        return tuple(name for name in self.faults if scenario.faults is None or name in scenario.faults)
 
 
 class Observer(Protocol):
@@ -101,35 +56,7 @@ class Silent:
         """Say nothing."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A job that an exploration waits for."""
-
-    job: Path
-    count: int
-    fault: str = ""
-    until: float | None = None
-    seen: int = 0
-    next_look: float = 0.0
-
-    def is_over(self) -> bool:
-        """Tell whether all that will be done of it is done; note how much is."""
-        now = time.monotonic()
-        if now < self.next_look:
-            return False
-        # Listing thousands of results for each that arrives would cost more than the trials.
-        self.next_look = now + self.count * 1e-4
-        finished = board.done(self.job)
-        self.seen = len(finished)
-        if self.seen == self.count:
-            return True
-        if self.until is None or time.time() < self.until + 0.2:
-            return False
-        claimed = sum(1 for path in (self.job / "claims").iterdir() if path.name.isdigit())
-        return claimed == self.seen
-
-
-Exploration = Generator[_Waiting, None, ScenarioResult]
+Exploration = Generator[Waiting, None, ScenarioResult]
 
 
 @dataclass(slots=True)
@@ -211,7 +138,7 @@ def _advance(
 ) -> None:
     """Drive the explorations, as many at a time as keep the workers busy."""
     pending = list(explorations)
-    active: dict[str, _Waiting] = {}
+    active: dict[str, Waiting] = {}
 
     def step(name: str) -> None:
         try:
@@ -241,18 +168,6 @@ def _advance(
             session.wait(0.05)
 
 
-def _collect(job: Path, waiting: _Waiting) -> list[Trial]:
-    board.close(job)
-    trials = []
-    for number in sorted(board.done(job)):
-        result = board.load(job / "results" / str(number))
-        if isinstance(result, Broken):
-            raise HarnessError(result.traceback)
-        trials.append(result)
-    waiting.seen = len(trials)
-    return trials
-
-
 def _explore(
     session: Session,
     scenario: Scenario,
@@ -271,12 +186,14 @@ def _explore(
         result.reason = record.reason
     else:
         result.violations += violations_of(scenario.name, record)
+        faults = [_usable(name, record)[0] for name in options.faults_of(scenario)]
         for name in options.faults_of(scenario):
             trials: list[Trial] = []
             fault, label = _usable(name, record)
             result.faults[name] = coverage = Coverage(label=label)
+            plan = Campaign(scenario, fault, faults, options, budget.until(scenario.name))
             try:
-                yield from _waves(session, scenario, record, fault, options, budget, coverage, trials)
+                yield from waves(session, record, coverage, trials, plan)
             finally:
                 merge(result, record, name, coverage, trials, exhaustive=fault.intercepts)
         if not scenario.expect:
@@ -286,10 +203,10 @@ def _explore(
     return result
 
 
-def _recorded(session: Session, subject: Subject) -> Generator[_Waiting, None, Record]:
+def _recorded(session: Session, subject: Subject) -> Generator[Waiting, None, Record]:
     place = session.root / "records" / subject.key()
     job = board.post(session.root, f"r-{subject.key()}", "record", [(subject, place)])
-    waiting = _Waiting(job, 1)
+    waiting = Waiting(job, 1)
     yield waiting
     made = board.load(job / "results" / "0")
     if isinstance(made, Broken):
@@ -306,75 +223,9 @@ def _usable(name: str, record: Record) -> tuple[Fault, str]:
     return fault, "" if fault.intercepts else "random moments, never exhaustive"
 
 
-def _waves(
-    session: Session,
-    scenario: Scenario,
-    record: Record,
-    fault: Fault,
-    options: Options,
-    budget: _Budget,
-    coverage: Coverage,
-    trials: list[Trial],
-) -> Generator[_Waiting, None, None]:
-    """Explore one fault: first single crashes, then crashes in the recoveries of distinct states."""
-    depth = max(options.depth, scenario.depth)
-    until = budget.until(scenario.name)
-    states = record.place / f"states-{fault.name}"
-    states.mkdir(exist_ok=True)
-    plans: list[tuple[Plan, Path | None]]
-    for level in range(1, depth + 1):
-        choose = random.Random(f"{options.seed}:{scenario.name}:{fault.name}:{level}")
-        if level == 1:
-            points = fault.points(
-                ops=len(record.ops), seconds=record.seconds, count=options.points, random=choose
-            )
-            plans = [((point,), None) for point in points]
-            if options.points is not None and len(points) < len(record.ops) and fault.intercepts:
-                coverage.label = f"sampled {len(points)} of {len(record.ops)} points, seed {options.seed}"
-        else:
-            plans = _deeper(record, fault, trials, states, level, options, choose)
-        if not plans:
-            break
-        coverage.points += len(plans)
-        if until is not None:  # what is cut off must not always be the same end
-            choose.shuffle(plans)
-        orders = [
-            Order(record.place, plan, states, start, keep_states=level < depth) for plan, start in plans
-        ]
-        job = board.post(
-            session.root, f"t-{record.place.name}-{fault.name}-{level}", "trial", orders, until=until
-        )
-        waiting = _Waiting(job, len(orders), fault.name, until)
-        try:
-            yield waiting
-        finally:
-            trials += _collect(job, waiting)
-
-
-def _deeper(
-    record: Record,
-    fault: Fault,
-    trials: list[Trial],
-    states: Path,
-    level: int,
-    options: Options,
-    choose: random.Random,
-) -> list[tuple[Plan, Path | None]]:
-    """Plan one crash more: in the recovery of each distinct state that the level before reached."""
-    plans: list[tuple[Plan, Path | None]] = []
-    for trial in trials:
-        if len(trial.plan) == level - 1 and trial.judged and (trial.recovery_ops or not fault.intercepts):
-            points = fault.points(ops=trial.recovery_ops, seconds=record.seconds, count=None, random=choose)
-            start = states / f"{trial.state}.tree"
-            plans += [((*trial.plan, point), start) for point in points]
-    if options.points is not None and len(plans) > options.points:
-        plans = [plans[i] for i in sorted(choose.sample(range(len(plans)), options.points))]
-    return plans
-
-
 def _keep(
     session: Session, scenario: Scenario, record: Record, result: ScenarioResult, options: Options
-) -> Generator[_Waiting, None, None]:
+) -> Generator[Waiting, None, None]:
     """Carry out each violation's plan once more, to confirm it and to keep its boxes for a person."""
     store = Store(options.store.absolute())
     for violation in result.violations[:_KEPT]:
@@ -389,13 +240,13 @@ def _keep(
 
 def _once(
     session: Session, record: Record, plan: Sequence[Point], keep: Path | None
-) -> Generator[_Waiting, None, Trial]:
+) -> Generator[Waiting, None, Trial]:
     order = Order(record.place, tuple(plan), keep=keep)
     name = f"u-{record.place.name}-{plan_text(order.plan)}-{time.time_ns()}"
     job = board.post(session.root, name, "trial", [order])
-    waiting = _Waiting(job, 1)
+    waiting = Waiting(job, 1)
     yield waiting
-    return _collect(job, waiting)[0]
+    return collect(job, waiting)[0]
 
 
 def _conclude(result: ScenarioResult, record: Record, scenario: Scenario) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlive_harness.disk.tree import Entry, Tree
+from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import describe_difference, first_difference
 from outlive_harness.launch.exec import InterceptionRefusedError
@@ -134,10 +135,10 @@ def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
     subject = made.subject
     versions = Versions(Path(os.path.realpath(runner.box)), subject.is_output)
 
-    def visit(op: Op, _number: int) -> bool:
+    def visit(op: Op, _number: int) -> Answer:
         ops.append(op)
         versions.before(op)
-        return True
+        return GO
 
     limit = subject.timeout or _PATIENCE
     try:

@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass, field
 
 from outlive_harness.plan import Plan
+from outlive_harness.trace import Op
 
 
 class Verdict(enum.StrEnum):
@@ -63,7 +64,7 @@ class Trial:
         state: digest of the crash state; "" if not reached.
         judged: whether this trial judged and recovered the state, or another one had.
         findings: what was violated there.
-        recovery_ops: ops that the recovery made.
+        recovery: ops that the recovery made, where deeper plans ask for them.
         op: what the pipeline was about to do when it was struck.
         path: the file that this op is about.
         trouble: why the trial could not be carried out, if so.
@@ -75,7 +76,7 @@ class Trial:
     judged: bool = False
     findings: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
-    recovery_ops: int = 0
+    recovery: list[Op] = field(default_factory=list)
     op: str = ""
     path: str = ""
     trouble: str = ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree, copy_tree, remove_tree, scan
+from outlive_harness.intercept.supervisor import Answer
 from outlive_harness.launch.run import Ran, run
 from outlive_harness.trace import INSTALLS, Op
 
@@ -110,8 +111,9 @@ class Runner:
         subject: Subject,
         *,
         timeout: float,
-        visit: Callable[[Op, int], bool] | None = None,
-        data: bool = False,
+        visit: Callable[[Op, int], Answer] | None = None,
+        tear: int | None = None,
+        grace: float = 5.0,
         kill_after: float | None = None,
     ) -> Ran:
         """Run the subject's program on the box as it is. See launch.run for what is raised."""
@@ -123,7 +125,8 @@ class Runner:
             box=self.box,
             timeout=timeout,
             visit=visit,
-            data=data,
+            tear=tear,
+            grace=grace,
             kill_after=kill_after,
             control=self._control,
         )

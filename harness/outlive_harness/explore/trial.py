@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from outlive_harness import judge
 from outlive_harness.disk.tree import Tree, tree_digest
-from outlive_harness.faults import table
-from outlive_harness.intercept.versions import Versions
+from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.launch.run import Ran
-from outlive_harness.plan import Plan, Point, plan_text
+from outlive_harness.plan import Plan, plan_text
 from outlive_harness.trace import Op
 
 from .board import first_to
 from .golden import Record
 from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
+from .strike import Crash, run_struck, torn
 from .subject import HOME, TMP
 
 #: How often a point is tried that a run did not reach: threads may take another way the next time.
@@ -46,15 +45,6 @@ class Order:
     keep: Path | None = None
 
 
-@dataclass(slots=True)
-class _Crash:
-    """What is known of the runs that were struck."""
-
-    op: Op | None = None
-    touched: Touched = field(default_factory=Touched)
-    versions: Versions | None = None
-
-
 def carry_out(runner: Runner, record: Record, order: Order) -> Trial:
     """Carry out one order; trouble with the machine is told in the trial, not raised."""
     trial = Trial(order.plan)
@@ -70,9 +60,9 @@ def carry_out(runner: Runner, record: Record, order: Order) -> Trial:
     return trial
 
 
-def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> _Crash | None:
+def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> Crash | None:
     """Fill a box and run through the plan's crashes; None if one was not reached."""
-    crash = _Crash()
+    crash = Crash()
     if order.start is None:
         runner.fill(record.place / "template")
         points = order.plan
@@ -81,8 +71,10 @@ def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> _
         points = order.plan[-1:]
     for point in points:
         trial.story.append(f"run until {point}")
-        ran = _strike(runner, record, point, crash)
-        if ran.ended != "crashed":
+        ran, is_struck = run_struck(runner, record, point, crash)
+        if is_struck:
+            trial.story.append(f"struck{_aftermath(ran)}")
+        else:
             trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
             return None
     trial.reached = True
@@ -91,27 +83,14 @@ def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> _
     return crash
 
 
-def _strike(runner: Runner, record: Record, point: Point, crash: _Crash) -> Ran:
-    strike = table()[point.fault].strike(point)
-    if strike.before_op is None:
-        return runner.run(record.subject, timeout=record.limit, kill_after=strike.after_seconds)
-    if record.varying:
-        subject = record.subject
-        crash.versions = Versions(Path(os.path.realpath(runner.box)), subject.is_output, any_install=True)
-
-    def visit(op: Op, number: int) -> bool:
-        if number == strike.before_op:
-            crash.op = op
-            return False
-        crash.touched.note(op)
-        if crash.versions is not None:
-            crash.versions.before(op)
-        return True
-
-    return runner.run(record.subject, timeout=record.limit, visit=visit)
+def _aftermath(ran: Ran) -> str:
+    """Say what a run did that was struck and might go on."""
+    if ran.ended == "crashed":
+        return ""
+    return f"; the run went on: it {ran.failure() or 'exited with 0'}"
 
 
-def _examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: _Crash) -> None:
+def _examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: Crash) -> None:
     state = runner.look(record.subject)
     trial.state = tree_digest(state, record.fold)
     if order.keep is not None:
@@ -121,52 +100,30 @@ def _examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: 
     trial.judged = True
     if order.keep_states and order.states is not None:
         runner.keep(order.states / f"{trial.state}.tree")
-    trial.findings += _torn(runner, record, state, crash)
+    now = {finding.path: finding for finding in torn(runner, record, state, crash)}
+    trial.findings += (crash.torn | now).values()
     trial.story.append(f"{len(state)} names left behind")
-    _recover(runner, record, trial, state, crash)
+    _recover(runner, record, trial, state, crash, keep_ops=order.keep_states)
     if order.keep is not None:
         runner.keep(order.keep / "recovered")
 
 
-def _torn(runner: Runner, record: Record, state: Tree, crash: _Crash) -> list[Finding]:
-    """Truth 1, on the crash state."""
-    known = record.versions
-    if crash.versions is not None:
-        # Where whole contents depend on who came first, what this very run made whole counts too.
-        own = {path: crash.versions.known.get(path, set()) for path in record.varying}
-        known = {**known, **{path: known.get(path, set()) | own[path] for path in own}}
-    subject = record.subject
-    torn = judge.torn_outputs(
-        state,
-        record.final,
-        known,
-        is_output=subject.is_output,
-        is_append_only=subject.is_append_only,
-        box=runner.box,
-        golden_box=record.place / "golden",
-    )
-    if record.refused:
-        # Whole contents that were replaced later are not known; a strict prefix is torn all the same.
-        torn = [one for one in torn if _is_prefix(runner.box / one[0], record.place / "golden" / one[0])]
-    return [Finding("torn-output", *one) for one in torn]
-
-
-def _is_prefix(part: Path, whole: Path) -> bool:
-    return whole.is_file() and whole.read_bytes().startswith(part.read_bytes())
-
-
-def _recover(runner: Runner, record: Record, trial: Trial, state: Tree, crash: _Crash) -> None:
+def _recover(
+    runner: Runner, record: Record, trial: Trial, state: Tree, crash: Crash, *, keep_ops: bool
+) -> None:
     """Truths 2 to 4: run again with no fault, and compare what it leaves with the golden run's."""
     touched = Touched()
 
-    def visit(op: Op, _number: int) -> bool:
+    def visit(op: Op, _number: int) -> Answer:
         touched.note(op)
-        return True
+        if keep_ops:
+            trial.recovery.append(op)
+        return GO
 
     for attempt in range(1, record.subject.restarts + 1):
         trial.story.append("run again with no fault" if attempt == 1 else f"run again, restart {attempt}")
+        trial.recovery.clear()
         ran = runner.run(record.subject, timeout=record.limit, visit=None if record.refused else visit)
-        trial.recovery_ops = max(trial.recovery_ops, ran.ops)
         if not ran.failure():
             break
     if ran.failure():

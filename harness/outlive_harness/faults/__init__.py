@@ -1,29 +1,39 @@
 """The faults: one file each, and a line in the table below.
 
-A fault says at which points of a recorded run it can strike, and how the runner is to strike there.
+A fault says at which points of a run it can strike, and what the supervisor answers there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from outlive_harness.plan import Point
+from outlive_harness.intercept.supervisor import Answer
+from outlive_harness.plan import Point
+from outlive_harness.trace import Op
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """What the runner does to a run.
+    """What is done to one run.
 
     Attributes:
-        before_op: SIGKILL the whole tree while it stands before this op (from 1).
-        after_seconds: SIGKILL it after this much wall time, wherever it is.
+        answer: what becomes of each op, given its number (from 1); None for a run that is not
+            intercepted. The first answer that is not "go on" is where the fault strikes.
+        after_seconds: SIGKILL the run after this much wall time, wherever it is.
+        tear: bytes of the write that it is crashed in front of which still reach the file.
+        grace: seconds that the run has left once a signal was sent to it.
+        goes_on: the run may go on after the strike, so what it shows from then on is judged too.
     """
 
-    before_op: int | None = None
+    answer: Callable[[Op, int], Answer] | None
     after_seconds: float | None = None
+    tear: int | None = None
+    grace: float = 5.0
+    goes_on: bool = False
 
 
 class Fault(Protocol):
@@ -33,23 +43,25 @@ class Fault(Protocol):
     #: whether ops must be intercepted to strike with it
     intercepts: bool
 
-    def points(self, *, ops: int, seconds: float, count: int | None, random: Random) -> list[Point]:
+    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:
         """Return the crash points of a run, in order.
 
         Args:
-            ops: how many ops the run makes that is to be struck.
+            ops: what the run does that is to be struck.
             seconds: how long it takes.
-            count: how many points are asked for; None for the fault's own choice.
+            count: how many points are wanted, for a fault that has no set of its own; the caller
+                samples from all others.
             random: decides what is sampled; seeded.
         """
 
-    def strike(self, point: Point) -> Strike:
-        """Return what to do at one of the points."""
+    def strike(self, point: Point, box: Path) -> Strike:
+        """Return what to do to a run in *box* at one of the points."""
 
 
 def table() -> dict[str, Fault]:
     """Return all faults by name."""
-    from . import kill, timer  # noqa: PLC0415 - the table is asked for late, so faults may import freely
+    # Asked for late, so that each fault may import from this module.
+    from outlive_harness.faults import eio, full, kill, term, timer, torn  # noqa: PLC0415
 
-    several: list[Fault] = [kill.Kill(), timer.Timer()]
+    several: list[Fault] = [kill.Kill(), torn.Torn(), full.Full(), eio.Eio(), term.Term(), timer.Timer()]
     return {fault.name: fault for fault in several}

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
+from outlive_harness.faults import Strike
+from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.plan import Point
-
-from . import Strike
+from outlive_harness.trace import Op
 
 
 class Kill:
-    """Strikes before op 1, 2, ... of the run: all of them, or a seeded sample."""
+    """Strikes before op 1, 2, ... of the run."""
 
     name = "kill"
     intercepts = True
 
-    def points(self, *, ops: int, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
         """Return a point for each op."""
-        numbers = range(1, ops + 1)
-        if count is not None and count < ops:
-            return [Point(self.name, number) for number in sorted(random.sample(numbers, count))]
-        return [Point(self.name, number) for number in numbers]
+        return [Point(self.name, number) for number in range(1, len(ops) + 1)]
 
-    def strike(self, point: Point) -> Strike:
+    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
         """Kill before the op that the point names."""
-        return Strike(before_op=point.at)
+        return Strike(lambda _op, number: CRASH if number == point.at else GO)

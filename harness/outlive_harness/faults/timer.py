@@ -5,11 +5,13 @@ It is never exhaustive, and a replay of it is as exact as the machine's clock an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
+from outlive_harness.faults import Strike
 from outlive_harness.plan import Point
-
-from . import Strike
+from outlive_harness.trace import Op
 
 #: Moments that are tried where none are asked for.
 _MOMENTS = 20
@@ -21,12 +23,12 @@ class Timer:
     name = "timer"
     intercepts = False
 
-    def points(self, *, ops: int, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
         """Return moments in microseconds after the start, in order."""
         last = max(2, int(seconds * 1e6))
         moments = {random.randint(1, last) for _ in range(count or _MOMENTS)}
         return [Point(self.name, moment) for moment in sorted(moments)]
 
-    def strike(self, point: Point) -> Strike:
+    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
         """Kill at the moment that the point names."""
-        return Strike(after_seconds=point.at / 1e6)
+        return Strike(None, after_seconds=point.at / 1e6)

@@ -17,6 +17,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from outlive_harness.trace import Op
 
@@ -26,6 +27,24 @@ from .decode import Decoder
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
 _KEEP = 64 * 1024
+
+
+class Answer(NamedTuple):
+    """What becomes of a call that stands still.
+
+    Attributes:
+        crash: never answer: the run is to be killed in front of it.
+        errno: fail the call with this error and do not run it.
+        signal: send this to the run's leader, then let the call go on.
+    """
+
+    crash: bool = False
+    errno: int = 0
+    signal: int = 0
+
+
+GO = Answer()
+CRASH = Answer(crash=True)
 
 
 class Tail:
@@ -59,9 +78,12 @@ class Watched:
     """What the supervisor saw of one run."""
 
     #: why the loop ended: ``exited`` (nothing of the tree is left), ``crashed`` (the visitor said
-    #: so: a task stands before its op), ``timeout``, ``lingering`` (the leader ended, others did not)
+    #: so and a task stands before its op, or the grace after a signal is over), ``timeout``,
+    #: ``lingering`` (the leader ended, others did not)
     ended: str = ""
     ops: int = 0
+    #: the call that the run was crashed in front of: thread, number, architecture word, arguments
+    struck: tuple[int, int, int, tuple[int, ...]] | None = None
     pids: set[int] = field(default_factory=set)
 
 
@@ -69,14 +91,15 @@ class AbandonedError(RuntimeError):
     """The process that asked for this run is gone, or asked to stop."""
 
 
-def watch(  # noqa: C901, PLR0912 - one hot loop, kept in one place
+def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one place
     listener: int,
     leader: int,
     streams: dict[int, Tail],
     decoder: Decoder,
-    visit: Callable[[Op, int], bool],
+    visit: Callable[[Op, int], Answer],
     *,
     timeout: float,
+    grace: float = 5.0,
     linger: float = 1.0,
     control: int | None = None,
 ) -> Watched:
@@ -87,8 +110,9 @@ def watch(  # noqa: C901, PLR0912 - one hot loop, kept in one place
         leader: process id of the run's first process.
         streams: descriptors to drain meanwhile, so that the program never blocks on a full pipe.
         decoder: gives the ops.
-        visit: called with each op and its number (from 1) before it runs; False means: crash here.
+        visit: called with each op and its number (from 1) before it runs; says what becomes of it.
         timeout: seconds of wall time for the run.
+        grace: seconds that the run has left once a signal was sent to it.
         linger: seconds that the rest of the tree has after its leader ended.
         control: a descriptor whose hang-up means that nobody waits for this run any more.
 
@@ -130,10 +154,18 @@ def watch(  # noqa: C901, PLR0912 - one hot loop, kept in one place
                         op = _decode(decoder, listener, ident, tid, number, audit, arguments)
                         if op is not None:
                             seen.ops += 1
-                            if not visit(op, seen.ops):
+                            answer = visit(op, seen.ops)
+                            if answer.crash:
                                 seen.ended = "crashed"
+                                seen.struck = (tid, number, audit, tuple(arguments))
                                 return seen
-                        _answer(listener, ident)
+                            if answer.signal:
+                                os.kill(leader, answer.signal)
+                                deadline = min(deadline, time.monotonic() + grace)
+                                ending = "crashed"
+                            _answer(listener, ident, answer.errno)
+                        else:
+                            _answer(listener, ident)
                     elif event & select.POLLHUP:  # no task uses the filter any more
                         seen.ended = "exited"
                         return seen
@@ -142,7 +174,7 @@ def watch(  # noqa: C901, PLR0912 - one hot loop, kept in one place
                         poller.unregister(fd)
                 elif fd == pidfd:
                     poller.unregister(pidfd)
-                    ending = "lingering"
+                    ending = "lingering" if ending == "timeout" else ending
                     deadline = min(deadline, time.monotonic() + linger)
                 elif event & (select.POLLHUP | select.POLLERR):
                     raise AbandonedError
@@ -175,8 +207,9 @@ def _still_valid(listener: int, ident: int) -> bool:
     return True
 
 
-def _answer(listener: int, ident: int) -> None:
-    answer = _RESPONSE.pack(ident, 0, 0, abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+def _answer(listener: int, ident: int, error: int = 0) -> None:
+    go_on = 0 if error else abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE
+    answer = _RESPONSE.pack(ident, 0, -error, go_on)
     with contextlib.suppress(FileNotFoundError):  # ENOENT: the task was killed by somebody else
         fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_SEND, answer)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 
 from outlive_harness.intercept.decode import Decoder
-from outlive_harness.intercept.supervisor import AbandonedError, Tail, Watched, watch
+from outlive_harness.intercept.supervisor import AbandonedError, Answer, Tail, Watched, watch
+from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.trace import Op
 
 from .exec import Child, start
@@ -63,8 +64,10 @@ def run(  # noqa: PLR0913 - one call says all of one run
     env: Mapping[str, str],
     box: Path,
     timeout: float,
-    visit: Callable[[Op, int], bool] | None = None,
+    visit: Callable[[Op, int], Answer] | None = None,
     data: bool = False,
+    tear: int | None = None,
+    grace: float = 5.0,
     kill_after: float | None = None,
     control: int | None = None,
 ) -> Ran:
@@ -76,9 +79,11 @@ def run(  # noqa: PLR0913 - one call says all of one run
         env: its whole environment.
         box: the directory whose ops are counted.
         timeout: seconds until it is killed as hung.
-        visit: sees each op before it runs, and crashes the run by returning False; without it the
-            run is not intercepted.
+        visit: sees each op before it runs, and says what becomes of it; without it the run is not
+            intercepted.
         data: whether ops carry the bytes written.
+        tear: where the run is crashed in front of a write, write so many bytes of it first.
+        grace: seconds that the run has left once a signal was sent to it.
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
         control: a descriptor whose hang-up abandons the run.
 
@@ -104,9 +109,12 @@ def run(  # noqa: PLR0913 - one call says all of one run
                 decoder,
                 visit,
                 timeout=timeout,
+                grace=grace,
                 linger=LINGER,
                 control=control,
             )
+            if tear and seen.struck:
+                write_prefix(decoder, seen.struck, tear)
         else:
             seen = _wait(child, streams, timeout=timeout, kill_after=kill_after, control=control)
     finally:

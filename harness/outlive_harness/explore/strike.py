@@ -1,0 +1,116 @@
+"""A run that a fault strikes, and what is seen of it on the way."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from outlive_harness import judge
+from outlive_harness.disk.tree import Tree
+from outlive_harness.explore.golden import Record
+from outlive_harness.explore.results import Finding
+from outlive_harness.explore.runner import Runner, Touched
+from outlive_harness.faults import Strike, table
+from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.versions import Versions
+from outlive_harness.launch.run import Ran
+from outlive_harness.plan import Point
+from outlive_harness.trace import Op
+
+
+@dataclass(slots=True)
+class Crash:
+    """What is known of the runs that were struck.
+
+    Attributes:
+        op: what the last of them was about to do when it was struck.
+        touched: the paths that all of them made.
+        versions: whole contents of the last one, where the golden runs' own differ.
+        torn: what was visible half-written while a run went on after the strike, by path.
+    """
+
+    op: Op | None = None
+    touched: Touched = field(default_factory=Touched)
+    versions: Versions | None = None
+    torn: dict[str, Finding] = field(default_factory=dict)
+
+
+def run_struck(runner: Runner, record: Record, point: Point, crash: Crash) -> tuple[Ran, bool]:
+    """Run until the fault strikes, or on from there; return the run and whether it was struck."""
+    strike = table()[point.fault].strike(point, runner.box)
+    if strike.answer is None:
+        ran = runner.run(record.subject, timeout=record.limit, kill_after=strike.after_seconds)
+        return ran, ran.ended == "crashed"
+    watcher = _Watcher(runner, record, strike, crash)
+    ran = runner.run(
+        record.subject, timeout=record.limit, visit=watcher.visit, tear=strike.tear, grace=strike.grace
+    )
+    return ran, watcher.is_struck
+
+
+class _Watcher:
+    """Answers the ops of one run as its strike says, and looks at what they are about."""
+
+    def __init__(self, runner: Runner, record: Record, strike: Strike, crash: Crash) -> None:
+        assert strike.answer is not None
+        self._answer = strike.answer
+        self._goes_on = strike.goes_on
+        self._runner, self._record, self._crash = runner, record, crash
+        self._to_look = False
+        self.is_struck = False
+        if record.varying:
+            box = Path(os.path.realpath(runner.box))
+            crash.versions = Versions(box, record.subject.is_output, any_install=True)
+
+    def visit(self, op: Op, number: int) -> Answer:
+        """Answer one op."""
+        crash = self._crash
+        if self._to_look:
+            self._look()
+        answer = self._answer(op, number)
+        if answer != GO and not self.is_struck:
+            self.is_struck = True
+            crash.op = op
+        if answer.crash or answer.errno:
+            return answer
+        crash.touched.note(op)
+        if crash.versions is not None:
+            crash.versions.before(op)
+        if self.is_struck and self._goes_on:
+            is_output = self._record.subject.is_output
+            self._to_look = is_output(op.path) or is_output(op.target) or op.kind == "rename"
+        return answer
+
+    def _look(self) -> None:
+        """Judge what a reader would see now, after the op before this one."""
+        self._to_look = False
+        for finding in torn(self._runner, self._record, self._runner.look(self._record.subject), self._crash):
+            self._crash.torn.setdefault(finding.path, finding)
+
+
+def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Finding]:
+    """Truth 1, on what stands in the box now."""
+    known = record.versions
+    if crash.versions is not None:
+        # Where whole contents depend on who came first, what this very run made whole counts too.
+        own = {path: crash.versions.known.get(path, set()) for path in record.varying}
+        known = {**known, **{path: known.get(path, set()) | own[path] for path in own}}
+    subject, golden_box = record.subject, record.place / "golden"
+    found = judge.torn_outputs(
+        state,
+        record.final,
+        known,
+        is_output=subject.is_output,
+        is_append_only=subject.is_append_only,
+        box=runner.box,
+        golden_box=golden_box,
+    )
+    if record.refused:
+        # Whole contents that were replaced later are not known; a strict prefix is torn all the same.
+        found = [one for one in found if _is_prefix(runner.box / one[0], golden_box / one[0])]
+    return [Finding("torn-output", *one) for one in found]
+
+
+def _is_prefix(part: Path, whole: Path) -> bool:
+    return whole.is_file() and whole.read_bytes().startswith(part.read_bytes())

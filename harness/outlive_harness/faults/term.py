@@ -1,0 +1,32 @@
+"""``term``: SIGTERM at op k, a grace period, then SIGKILL: what a scheduler does when it preempts."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from outlive_harness.faults import Strike
+from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.plan import Point
+from outlive_harness.trace import Op
+
+#: Seconds between the signal and SIGKILL. Schedulers give 10 to 90; a pipeline under test is small.
+GRACE = 3.0
+
+
+class Term:
+    """Strikes at each op with a signal to the first process; the op itself then runs."""
+
+    name = "term"
+    intercepts = True
+
+    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+        """Return a point for each op."""
+        return [Point(self.name, number) for number in range(1, len(ops) + 1)]
+
+    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
+        """Send the signal while the run stands before the op that the point names."""
+        ask = Answer(signal=signal.SIGTERM)
+        return Strike(lambda _op, n: ask if n == point.at else GO, grace=GRACE, goes_on=True)

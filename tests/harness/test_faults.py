@@ -1,0 +1,211 @@
+"""Faults: where each one strikes, and what it does to a real run."""
+
+import random
+
+import pytest
+
+from outlive_harness.explore.results import Verdict
+from outlive_harness.faults import table
+from outlive_harness.faults.torn import cuts
+from outlive_harness.trace import Op
+
+EVERY = ("kill", "torn", "full", "eio", "term")
+
+ATOMIC = """
+@scenario(outputs="out/*", timeout=20)
+def atomic():
+    Path("out").mkdir(exist_ok=True)
+    for i in range(2):
+        with open("out/.t", "w") as f:
+            f.write("x" * 5000); f.flush(); os.fsync(f.fileno())
+        os.replace("out/.t", f"out/{i}")
+"""
+
+
+def found(result):
+    return {(violation.fault, violation.kind) for violation in result.violations}
+
+
+@pytest.mark.parametrize("name", sorted(table()))
+def test_points_are_in_order_and_repeatable(name):
+    """The same ops and seed give the same points, each within the run."""
+    ops = [
+        Op("open", "openat", "o", flags=0o101),
+        Op("write", "write", "o", length=9000),
+        Op("sync", "sync", ""),
+    ]
+    fault = table()[name]
+    several = [fault.points(ops, seconds=1.0, count=None, random=random.Random("seed")) for _ in range(2)]
+    assert several[0] == several[1] == sorted(several[0])
+    assert all(point.fault == name for point in several[0])
+    assert several[0]
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "expected"),
+    [
+        (0, 1, []),
+        (0, 2, [1]),
+        (0, 10, [1, 5, 9]),
+        (0, 9000, [1, 4096, 4500, 8192, 8999]),
+        (4000, 200, [1, 96, 100, 199]),
+        (0, 4096 * 100, [1, 4096, 8192, 12288, 204800, 397312, 401408, 405504, 409599]),
+    ],
+)
+def test_a_write_is_torn_where_it_matters(offset, length, expected):
+    """After the first byte, in the middle, at page boundaries of the file, before the last byte."""
+    assert cuts(offset, length) == expected
+
+
+def test_an_atomic_pipeline_holds_under_every_fault(one):
+    """Renaming a finished file into place survives each of them."""
+    result = one(ATOMIC, faults=EVERY)
+    assert result.verdict is Verdict.HELD, result
+    assert all(coverage.tested == coverage.points > 0 for coverage in result.faults.values())
+    assert set(result.faults) == set(EVERY)
+
+
+def test_a_recovery_is_struck_by_every_fault(one):
+    """At depth 2 the second fault of a plan may be any that was asked for."""
+    result = one(ATOMIC.replace("range(2)", "range(1)"), faults=("kill", "torn"), depth=2)
+    assert result.verdict is Verdict.HELD, result
+    assert result.faults["torn"].points > len(cuts(0, 5000))
+
+
+def test_a_torn_write_leaves_a_real_prefix(one, tmp_path):
+    """The bytes before the tear are in the file, the others are not, at the writer's own offset."""
+    result = one(
+        """
+@scenario(outputs="o")
+def appends():
+    with open("o", "w") as f:
+        f.write("header\\n"); f.flush()
+    with open("o", "a") as f:
+        f.write("0123456789")
+""",
+        faults=("torn",),
+    )
+    lengths = {violation.point: violation.message for violation in result.violations}
+    assert found(result) == {("torn", "torn-output")}
+    assert lengths == {"torn@2.1": "o is visible half-written: 1 of 17 bytes"}
+    kept = tmp_path / ".outlive" / "failures"
+    assert [path.read_text() for path in kept.glob("*/crashed/o")] == ["h"]
+
+
+def test_a_vector_write_at_an_offset_is_torn_too(one):
+    """pwritev(2) is decoded and cut across its buffers."""
+    result = one(
+        """
+@scenario(outputs="o")
+def vectors():
+    fd = os.open("t", os.O_CREAT | os.O_RDWR)
+    os.pwritev(fd, [b"abc", b"defg"], 2)
+    os.close(fd)
+    os.replace("t", "o")
+    assert Path("o").read_bytes() == b"\\0\\0abcdefg"
+""",
+        faults=("torn",),
+    )
+    assert result.verdict is Verdict.HELD, result
+    assert result.faults["torn"].points == 3
+
+
+def test_a_swallowed_full_disk_is_caught(one):
+    """ENOSPC that is ignored publishes a short file; kill and torn do not show it."""
+    source = """
+@scenario(outputs="o")
+def swallows():
+    fd = os.open("t", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    try:
+        os.write(fd, b"x" * 100)
+    except OSError:
+        pass
+    os.replace("t", "o")
+"""
+    assert one(source, faults=("kill", "torn")).verdict is Verdict.HELD
+    assert ("full", "torn-output") in found(one(source, faults=("full",)))
+
+
+def test_a_full_disk_stays_full_until_the_restart(one):
+    """A retry in the same run fails too; removing files and renaming still work."""
+    result = one(
+        """
+@scenario(outputs="o", timeout=20)
+def retries():
+    for attempt in range(3):
+        try:
+            Path("t").write_text("x" * 100)
+            break
+        except OSError as error:
+            print(error)
+    else:
+        Path("t").unlink(missing_ok=True)
+        sys.exit("the disk is full")
+    os.replace("t", "o")
+""",
+        faults=("full",),
+    )
+    assert result.verdict is Verdict.HELD, result
+
+
+def test_an_error_strikes_once_and_on_fsync_too(one):
+    """A pipeline that retries a failed fsync goes on: EIO came once; one that ignores errors is caught."""
+    good = """
+@scenario(outputs="o")
+def retries():
+    with open("t", "w") as f:
+        f.write("x"); f.flush()
+        try:
+            os.fsync(f.fileno())
+        except OSError as error:
+            assert error.errno == 5
+            os.fsync(f.fileno())
+    os.replace("t", "o")
+"""
+    assert one(good, faults=("eio",)).verdict is Verdict.HELD
+    bad = """
+@scenario(outputs=["o", "p"])
+def ignores():
+    for name in "op":
+        try:
+            fd = os.open("t", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+            os.write(fd, name.encode() * 10)
+        except OSError:
+            pass
+        if Path("t").exists(): os.replace("t", name)
+"""
+    assert ("eio", "torn-output") in found(one(bad, faults=("eio",)))
+
+
+def test_a_handler_that_writes_a_partial_output_is_caught(one):
+    """SIGTERM lets the program speak its last words, and they may be wrong."""
+    source = """
+@scenario(outputs="o", timeout=20)
+def handler():
+    import signal
+    def stop(*_):
+        Path("o").write_text("part")
+        sys.exit(143)
+    signal.signal(signal.SIGTERM, stop)
+    put("o", "x" * 100)
+    put("p", "end")
+"""
+    assert one(source, faults=("kill",)).verdict is Verdict.HELD
+    assert ("term", "torn-output") in found(one(source, faults=("term",)))
+
+
+def test_a_program_that_ignores_the_signal_is_killed_after_its_grace(one):
+    """The grace period ends with SIGKILL, as a scheduler's does."""
+    result = one(
+        """
+@scenario(outputs="o", timeout=30)
+def stubborn():
+    import signal
+    asked = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+    put("o", "x")
+    while asked: time.sleep(0.05)
+""",
+        faults=("term",),
+    )
+    assert result.verdict is Verdict.HELD, result
