@@ -96,6 +96,8 @@ def _content_difference(golden: Path, here: Path) -> list[str]:
     at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     if at == len(old) == len(new):
         return ["the first difference lies past the first 64 KiB"]
+    if at == len(new):
+        return [f"here are the first {at} bytes of it, and no more"]
     lines = [f"first difference at byte {at}"]
     try:
         before, after = (part.decode().splitlines()[:400] for part in (old, new))

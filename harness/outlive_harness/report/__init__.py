@@ -1,0 +1,1 @@
+"""Reports: one file a reader, all made from the same results."""
