@@ -97,7 +97,7 @@ def _content_difference(golden: Path, here: Path) -> list[str]:
     if at == len(old) == len(new):
         return ["the first difference lies past the first 64 KiB"]
     if at == len(new):
-        return [f"here are the first {at} bytes of it, and no more"]
+        return [f"here it ends after byte {at}" if at else "here it is empty"]
     lines = [f"first difference at byte {at}"]
     try:
         before, after = (part.decode().splitlines()[:400] for part in (old, new))
