@@ -1,0 +1,98 @@
+"""The shipped scenarios: the good ones hold, the known-bad ones are caught, each can be copied from."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.results import Verdict
+from outlive_harness.scenario import find_files, load_file
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+FILES = {path.stem: path for path in find_files([SCENARIOS])}
+#: What each known-bad scenario shows: this and nothing else.
+KNOWN_BAD = {
+    "append_again": {"diverged"},
+    "copied_temporary": {"torn-output"},
+    "counter": {"not-idempotent", "diverged"},
+    "exclusive_temporary": {"recovery-failed"},
+    "lock_file_fails": {"recovery-failed"},
+    "lock_file_waits": {"recovery-hung"},
+    "marker_before_output": {"diverged"},
+    "random_temporaries": {"litter"},
+    "report_in_place": {"torn-output"},
+    "rollback_drops_backup": {"diverged", "recovery-failed"},
+    "shell_redirect": {"torn-output", "diverged"},
+}
+
+every_scenario = pytest.mark.parametrize("name", FILES)
+
+
+@every_scenario
+def test_a_file_holds_one_scenario_of_its_own_name(name):
+    """One file is one scenario, and both have the same name, so that no two share one."""
+    assert [one.name for one in load_file(FILES[name])] == [name]
+
+
+@every_scenario
+def test_a_file_says_in_one_sentence_what_it_shows(name):
+    """The module's docstring is one line and ends with a full stop."""
+    sentence = ast.get_docstring(ast.parse(FILES[name].read_text()), clean=False)
+    assert sentence, "no docstring"
+    assert len(sentence.splitlines()) == 1
+    assert sentence[0].isupper()
+    assert sentence.endswith(".")
+
+
+@every_scenario
+def test_a_file_is_short_enough_to_be_read_at_a_glance(name):
+    """No shipped scenario is longer than a screen."""
+    assert len(FILES[name].read_text().splitlines()) <= 52
+
+
+def test_the_known_bad_scenarios_are_those_that_say_so():
+    """The list above and the `expect` keywords of the files agree, both ways."""
+    declared = {name: set(load_file(path)[0].expect) for name, path in FILES.items()}
+    assert {name: kinds for name, kinds in declared.items() if kinds} == KNOWN_BAD
+
+
+@every_scenario
+def test_a_good_scenario_holds_and_a_known_bad_one_is_caught(name, session, tmp_path):
+    """Each point is reached; a good pipeline violates nothing, a bad one what it says and nothing else."""
+    outcome = explore(session, load_file(FILES[name]), Options(faults=("kill",), store=tmp_path / "store"))
+    (result,) = outcome.scenarios
+    assert {violation.kind for violation in result.violations} == KNOWN_BAD.get(name, set()), result
+    assert result.verdict is Verdict.HELD, result
+    coverage = result.faults["kill"]
+    assert 0 < coverage.states <= coverage.tested == coverage.points >= result.ops
+    assert [warning for warning in result.warnings if not warning.startswith("litter: ")] == []
+
+
+def test_the_rollback_that_drops_its_backup_needs_a_second_crash(session, tmp_path):
+    """With one crash only, all crash points of the known-bad rollback hold."""
+    (single,) = load_file(shutil.copy(FILES["rollback_drops_backup"], tmp_path))
+    single.depth, single.expect = 1, ()
+    (result,) = explore(session, [single], Options(faults=("kill",), store=tmp_path / "store")).scenarios
+    assert (result.verdict, result.violations) == (Verdict.HELD, [])
+    assert result.faults["kill"].tested == result.ops > 0
+
+
+def test_the_lesson_runs_five_steps_and_skips_them_when_it_is_run_again(tmp_path):
+    """A first run does every step, and a second one none."""
+    program = [sys.executable, "-P", "-m", "outlive_harness._body"]
+    runs = [
+        subprocess.run(
+            [*program, FILES["lesson"], "lesson", "body", "/"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for _ in range(2)
+    ]
+    steps = ["ingest", "clean", "features", "summarise", "report"]
+    assert runs == [[f"ran {step}" for step in steps], [f"skipped {step}" for step in steps]]
