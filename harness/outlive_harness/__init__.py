@@ -3,8 +3,8 @@
 A scenario needs one name from here; everything else is loaded when it is used.
 """
 
-from .scenario import scenario
+from .scenario import ack, scenario
 
-__all__ = ["__version__", "scenario"]
+__all__ = ["__version__", "ack", "scenario"]
 
 __version__ = "0.1.0"

@@ -5,24 +5,28 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 
 from .scenario import load_file
 
 
 def main() -> None:
     """Find the scenario and call the function; a check prints its value for the judge."""
-    file, name, role, home = sys.argv[1:5]
+    file, name, role, home, *more = sys.argv[1:]
     sys.argv[:] = [file]
     sys.path.append(home)
     found = [one for one in load_file(file) if one.name == name]
     if not found:
         sys.exit(f"{file} has no scenario {name!r} any more")
     function = getattr(found[0], role)
-    value = function()
+    value = function(json.loads(Path(more[0]).read_text())) if more else function()
     if role == "check":
         sys.stdout.write(f"{value!r}\n")
 
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__":  # a child that multiprocessing spawned needs the functions of the file
+    load_file(sys.argv[0])

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+from .globs import matcher
 
 #: What a crash state or its recovery can violate; see the design's five truths.
 KINDS = (
@@ -21,6 +24,20 @@ KINDS = (
     "not-idempotent",
     "lost-ack",
 )
+
+
+#: How ack() says it: a line of standard output, which survives the program that wrote it.
+ACK_PATTERN = r"^outlive-ack: (.*)$"
+
+
+def ack(value: object) -> None:
+    """Promise that something is stored: what is acknowledged before a crash must be there after recovery.
+
+    Call it where the pipeline would tell somebody that their data is safe. The harness demands that an
+    output holds the value's text after the recovery, or hands the values to the scenario's check.
+    """
+    text = str(value).encode("unicode_escape").decode()
+    os.write(1, os.fsencode(f"outlive-ack: {text}\n"))
 
 
 class ScenarioError(ValueError):
@@ -46,7 +63,8 @@ class Scenario:
         ignore: tuple[str, ...],
         litter: str,
         setup: Callable[[], object] | None,
-        check: Callable[[], object] | None,
+        check: Callable[..., object] | None,
+        acks: str,
         input: str | None,  # noqa: A002 - the keyword's name
         file: str,
         line: int,
@@ -65,6 +83,7 @@ class Scenario:
         self.litter = litter
         self.setup = setup
         self.check = check
+        self.acks = acks
         self.input = input
         self.file = file
         self.line = line
@@ -94,7 +113,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     ignore: str | Iterable[str] = (),
     litter: str = "warn",
     setup: Callable[[], object] | None = None,
-    check: Callable[[], object] | None = None,
+    check: Callable[..., object] | None = None,
+    acks: str = "",
     input: str | os.PathLike[str] | None = None,  # noqa: A002 - as the command line's --input
 ) -> _Declaration:
     """Declare a pipeline to be tested.
@@ -120,7 +140,10 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         litter: ``"warn"`` or ``"fail"``: what files mean that the golden run does not leave.
         setup: called in each new box before the pipeline first runs there.
         check: called in the box after a recovery. It may raise, and what it returns must equal (as
-            ``repr``) what it returned after the golden run.
+            ``repr``) what it returned after the golden run. If it takes an argument, that is the list
+            of what was acknowledged before the crash, and an AssertionError is ``lost-ack``.
+        acks: a regular expression; a line of standard output that it matches acknowledges what its
+            first group holds, as ack() does.
         input: a directory, relative to the scenario file, that is copied into each box first.
 
     Raises:
@@ -146,17 +169,18 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         name=name,
         body=None,
         command=None if command is None else tuple(os.fspath(part) for part in command),
-        outputs=_strings("outputs", outputs),
+        outputs=checked_patterns("outputs", outputs),
         expect=expected,
         faults=None if faults is None else _strings("faults", faults),
         depth=depth,
         restarts=restarts,
         timeout=timeout,
-        append_only=_strings("append_only", append_only),
-        ignore=_strings("ignore", ignore),
+        append_only=checked_patterns("append_only", append_only),
+        ignore=checked_patterns("ignore", ignore),
         litter=litter,
         setup=setup,
         check=check,
+        acks=_pattern("acks", acks),
         input=None if input is None else os.fspath(input),
         file=os.path.abspath(frame.f_code.co_filename),
         line=frame.f_lineno,
@@ -181,6 +205,14 @@ def _whole(key: str, value: object) -> None:
         raise ScenarioError(f"{key}={value!r} must be a whole number from 1 on")
 
 
+def _pattern(key: str, value: str) -> str:
+    try:
+        re.compile(value)
+    except (re.error, TypeError) as error:
+        raise ScenarioError(f"{key}={value!r} is no regular expression: {error}") from error
+    return value
+
+
 def _strings(key: str, value: str | Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(part for part in (value,) if part)
@@ -188,6 +220,23 @@ def _strings(key: str, value: str | Iterable[str]) -> tuple[str, ...]:
     for part in parts:
         if not isinstance(part, str):
             raise ScenarioError(f"{key}={part!r} must be a string or several")
+    return parts
+
+
+def checked_patterns(key: str, value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return path patterns as a tuple, none of them one that can match nothing.
+
+    Raises:
+        ScenarioError: one cannot be read, or is not relative to the box; the message begins with it.
+    """
+    parts = _strings(key, value)
+    for part in parts:
+        if not part or part.startswith("/") or ".." in part.split("/"):
+            raise ScenarioError(f"{key}={part!r} must be a pattern of paths relative to the box, as out/**")
+        try:
+            matcher([part])
+        except re.error as error:
+            raise ScenarioError(f"{key}={part!r} is no pattern: {error}") from error
     return parts
 
 
@@ -238,7 +287,9 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            files += sorted(file for file in path.rglob("*.py") if is_scenario_file(file))
+            below = (file for file in path.rglob("*.py") if is_scenario_file(file))
+            # Hidden directories hold other people's files, a virtual environment's for one.
+            files += sorted(f for f in below if not any(p[0] == "." for p in f.relative_to(path).parts))
         elif path.is_file():
             files.append(path)
         else:

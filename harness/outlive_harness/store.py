@@ -56,8 +56,11 @@ class Store:
         return found
 
     def _newest(self) -> list[Path]:
-        several = (self.root / "failures").glob("*/failure.json")
-        return sorted(several, key=lambda path: (path.stat().st_mtime, path.name), reverse=True)
+        several: list[tuple[float, str, Path]] = []
+        for path in (self.root / "failures").glob("*/failure.json"):
+            with contextlib.suppress(FileNotFoundError):  # another process let go of it just now
+                several.append((path.stat().st_mtime, str(path), path))
+        return [path for _, _, path in sorted(several, reverse=True)]
 
     def _prune(self) -> None:
         for path in self._newest()[KEPT:]:
@@ -67,7 +70,7 @@ class Store:
 #: Fields of a scenario that are data, and so can be written down.
 _PLAIN = (
     "name", "command", "outputs", "expect", "faults", "depth", "restarts", "timeout", "append_only",
-    "ignore", "litter", "input", "file", "line",
+    "ignore", "litter", "acks", "input", "file", "line",
 )  # fmt: skip
 
 

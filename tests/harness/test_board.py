@@ -72,3 +72,24 @@ def test_a_result_is_never_seen_in_part(root):
     board.save(root / "value", {"big": "x" * 100_000})
     assert board.load(root / "value") == {"big": "x" * 100_000}
     assert sorted(path.name for path in root.iterdir()) == ["jobs", "value"]
+
+
+def test_the_job_of_a_dead_owner_is_left_alone(root):
+    """Nobody waits for its results any more; but a recording is everybody's."""
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from outlive_harness.explore import board\n"
+        "for kind in ('trial', board.RECORD): board.post(Path(sys.argv[1]), kind, kind, [kind])\n"
+        "print('ready', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout.readline() == b"ready\n"
+        assert {board.Claimer(root).claim().kind for _ in range(2)} == {"trial", board.RECORD}
+        for claim in root.glob("jobs/*/claims/*"):
+            claim.unlink()
+        owner.kill()
+    claimer = board.Claimer(root)
+    assert claimer.claim().kind == board.RECORD
+    assert claimer.claim() is None

@@ -437,6 +437,18 @@ def slow():
     assert "torn-output" in kinds(result)
 
 
+def test_points_that_only_some_runs_have_are_set_aside_and_told(one):
+    """Where runs differ in their ops, a point past a run's end is no point of it; it is not called tested."""
+    result = one("""
+@scenario(outputs="o*")
+def varies():
+    for i in range(8): put(f"o{i}", "x")
+    for _ in range(time.time_ns() // 1000 % 4): os.utime("o1")
+""")
+    assert result.verdict is Verdict.HELD, result
+    assert result.faults["kill"].tested == result.faults["kill"].points >= 24
+
+
 def test_any_number_of_workers_gives_the_same_result(explored):
     """The verdicts, counts and messages do not depend on who did what."""
     source = (

@@ -18,6 +18,12 @@ from pathlib import Path
 from typing import Any
 
 
+#: The kind of the jobs that several may wait for.
+RECORD = "record"
+#: Locks on the jobs that this process has laid out; the kernel drops them when it dies.
+_owned: dict[Path, int] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One claimed piece of work."""
@@ -64,12 +70,16 @@ def post(root: Path, name: str, kind: str, payloads: Sequence[object], *, until:
     (draft / "claims").mkdir(parents=True)
     (draft / "results").mkdir()
     save(draft / "units", (kind, list(payloads), until))
+    lock = os.open(draft / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         draft.rename(job)
+        _owned[job] = lock
     except OSError:  # it is there already
         for path in sorted(draft.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         draft.rmdir()
+        os.close(lock)
     return job
 
 
@@ -81,6 +91,18 @@ def done(job: Path) -> set[int]:
 def close(job: Path) -> None:
     """Take a finished job from the board; its results stay readable."""
     (job / "closed").touch()
+    if job in _owned:
+        os.close(_owned.pop(job))
+
+
+def _is_orphan(job: Path) -> bool:
+    """Tell whether the process that laid out a job has died: nobody waits for the results."""
+    with (job / "owner").open("rb") as owner:
+        try:
+            fcntl.flock(owner, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
 
 
 class Claimer:
@@ -90,6 +112,7 @@ class Claimer:
         self._jobs = root / "jobs"
         self._loaded: dict[str, tuple[str, list[Any], float | None]] = {}
         self._next: dict[str, int] = {}
+        self._over: set[str] = set()
 
     def claim(self) -> Unit | None:
         """Claim any unit that nobody has, the oldest job first; None if there is none."""
@@ -98,12 +121,18 @@ class Claimer:
     def _candidates(self) -> Iterator[Unit]:
         for name in sorted(os.listdir(self._jobs)):
             job = self._jobs / name
-            if name.startswith(".") or (job / "closed").exists():
+            if name.startswith(".") or name in self._over:
+                continue
+            if (job / "closed").exists():
+                self._over.add(name)  # there may be thousands: one a trial of a test with hypothesis
+                self._loaded.pop(name, None)
                 continue
             if name not in self._loaded:
                 self._loaded[name] = load(job / "units")
             kind, payloads, until = self._loaded[name]
             if until is not None and time.time() > until:
+                continue
+            if kind != RECORD and _is_orphan(job):  # a recording is everybody's
                 continue
             for number in range(self._next.get(name, 0), len(payloads)):
                 self._next[name] = number + 1

@@ -19,12 +19,11 @@ from . import board
 from .golden import Record
 from .merge import merge, violations_of
 from .options import Options
-from .results import Coverage, RunResult, ScenarioResult, Trial, Verdict
+from .results import Broken, Coverage, RunResult, ScenarioResult, Trial, Verdict
 from .session import Session
 from .subject import Subject, from_scenario
 from .trial import Order
 from .waves import Campaign, HarnessError, Waiting, collect, waves
-from .worker import Broken
 
 #: Violations of one scenario whose boxes are kept.
 _KEPT = 3
@@ -106,6 +105,10 @@ def explore(
         for exploration in waiting.values():
             with contextlib.suppress(KeyboardInterrupt, StopIteration):
                 exploration.throw(stop)  # each merges what it has
+    finally:
+        for exploration in waiting.values():  # while the board is there that they take their jobs from
+            with contextlib.suppress(HarnessError):
+                exploration.close()
     several = [
         results.get(one.name) or _cut_short(partial.get(one.name) or ScenarioResult(one.name))
         for one in scenarios
@@ -205,7 +208,7 @@ def _explore(
 
 def _recorded(session: Session, subject: Subject) -> Generator[Waiting, None, Record]:
     place = session.root / "records" / subject.key()
-    job = board.post(session.root, f"r-{subject.key()}", "record", [(subject, place)])
+    job = board.post(session.root, f"r-{subject.key()}", board.RECORD, [(subject, place)])
     waiting = Waiting(job, 1)
     yield waiting
     made = board.load(job / "results" / "0")
@@ -232,7 +235,11 @@ def _keep(
         if not violation.point:
             continue
         facts = {"version": __version__, "kind": violation.kind, "message": violation.message}
-        place = store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
+        try:
+            place = store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
+        except OSError as error:
+            result.warnings.append(f"failures cannot be kept in {store.root}: {error.strerror or error}")
+            return
         trial = yield from _once(session, record, parse_plan(violation.point), place)
         violation.confirmed = any(found.kind == violation.kind for found in trial.findings)
         violation.kept = str(place)
@@ -252,14 +259,15 @@ def _once(
 def _conclude(result: ScenarioResult, record: Record, scenario: Scenario) -> None:
     """Give the verdict: what was not tested is unknown, never held."""
     gaps = _gaps(result, record)
+    label = "; ".join(coverage.label for coverage in result.faults.values() if coverage.label)
     found = {violation.kind for violation in result.violations}
     if scenario.expect:
         missing = [kind for kind in scenario.expect if kind not in found]
         if not missing:
             result.verdict = Verdict.HELD
             result.reason = f"known bad, and caught: {', '.join(scenario.expect)}"
-        elif gaps:
-            result.verdict, result.reason = Verdict.UNKNOWN, gaps
+        elif gaps or label:  # a sample or random moments may have missed it
+            result.verdict, result.reason = Verdict.UNKNOWN, gaps or f"{label}: no {', '.join(missing)} found"
         else:
             result.verdict = Verdict.VIOLATED
             result.reason = f"expected {', '.join(missing)}, but no such violation was found"
@@ -270,7 +278,7 @@ def _conclude(result: ScenarioResult, record: Record, scenario: Scenario) -> Non
         result.verdict, result.reason = Verdict.UNKNOWN, gaps
     else:
         result.verdict = Verdict.HELD
-        result.reason = "; ".join(c.label for c in result.faults.values() if c.label)
+        result.reason = label
 
 
 def _gaps(result: ScenarioResult, record: Record) -> str:
@@ -283,14 +291,18 @@ def _gaps(result: ScenarioResult, record: Record) -> str:
             return "the pipeline changes no file of its box: there is no point to strike at"
         if coverage.tested < coverage.points:
             return coverage.label or f"{name}: {coverage.tested} of {coverage.points} points tested"
+    tested = sum(coverage.tested for coverage in result.faults.values())
     if record.refused and any(table()[name].intercepts for name in result.faults):
-        tested = sum(coverage.tested for coverage in result.faults.values())
         return f"{record.refused}; only {tested} random moments were tried instead, and none violated"
-    return ""
+    return "" if tested else "none of the faults asked for came to a point of this run: nothing was tested"
 
 
-def replay(session: Session, scenario: Scenario, plan: Plan, *, keep: Path) -> tuple[Record, Trial | None]:
-    """Carry out one plan, keeping the boxes; the trial is None if there is no golden run to compare.
+def replay(
+    session: Session, scenario: Scenario, plan: Plan | None, *, keep: Path | None = None
+) -> tuple[Record, Trial | None]:
+    """Carry out one plan, keeping the boxes if asked to; no trial if there is no golden run to compare with.
+
+    Without a plan only the golden run is recorded.
 
     Raises:
         HarnessError: a fault of ours.
@@ -301,7 +313,7 @@ def replay(session: Session, scenario: Scenario, plan: Plan, *, keep: Path) -> t
     def one() -> Exploration:
         record = yield from _recorded(session, from_scenario(scenario))
         trial = None
-        if not record.reason:
+        if plan is not None and not record.reason:
             trial = yield from _once(session, record, plan, keep)
         said.append((record, trial))
         return ScenarioResult(scenario.name)

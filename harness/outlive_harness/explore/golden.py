@@ -16,6 +16,7 @@ from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.run import Ran
 from outlive_harness.trace import Op, Trace
 
+from .acks import lost_acks
 from .results import Finding
 from .runner import BoxError, Runner
 from .subject import Subject
@@ -42,6 +43,7 @@ class Record:
         shapes: names that differ from run to run, by (directory, length): prefix and suffix around
             their random part.
         value: what the check printed after it.
+        acks: what it acknowledged.
         findings: violations that need no crash: ``not-idempotent``.
         refused: why calls could not be intercepted; "" if they were.
         seconds: wall time of the longer golden run.
@@ -61,6 +63,7 @@ class Record:
     stable: set[str] = field(default_factory=set)
     shapes: dict[tuple[str, int], set[tuple[str, str]]] = field(default_factory=dict)
     value: str = ""
+    acks: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     refused: str = ""
@@ -109,12 +112,19 @@ def _record(runner: Runner, made: Record) -> None:
     made.seconds, made.least_ops = first.seconds, first.ops
     made.trace.outside, made.trace.blind = first.outside, first.blind
     made.final = runner.look(subject)
+    made.acks = first.acks
     runner.keep(made.place / "golden")
     outputs = [path for path in made.final if subject.is_output(path)]
     if subject.judge_outputs and not outputs:
         made.reason = _no_outputs(made)
         return
-    _again_on_its_result(runner, made)
+    if not subject.check_takes_acks:
+        broken = lost_acks(subject, made.final, runner.box, made.acks)
+        made.reason = (
+            f"with no fault: {broken[0].message}; a check that takes them can judge" if broken else ""
+        )
+    if not made.reason:
+        _again_on_its_result(runner, made)
     if made.reason:
         return
     runner.fill(made.place / "template")
@@ -126,7 +136,7 @@ def _record(runner: Runner, made: Record) -> None:
     made.limit = subject.timeout or max(_SHORTEST_LIMIT, _SLACK * made.seconds)
     _compare_runs(runner, made)
     _learn_names(made, ops)
-    _learn_versions(made, versions.known, more_versions.known)
+    _learn_versions(made, versions, more_versions)
     _warn(made, first)
 
 
@@ -176,7 +186,7 @@ def _again_on_its_result(runner: Runner, made: Record) -> None:
             detail = describe_difference(path, made.final, after, made.place / "golden", runner.box)
             made.findings.append(Finding("not-idempotent", path, sentence, detail))
     if subject.check:
-        made.value, failed = runner.check(subject)
+        made.value, failed = runner.check(subject, made.acks)
         if failed:
             made.reason = f"the check fails with no fault: it {failed}"
 
@@ -191,7 +201,7 @@ def _compare_runs(runner: Runner, made: Record) -> None:
         made.reason = f"nondeterministic: two runs with no fault differ in {path}\n{detail}"
         return
     if subject.check and not made.findings:
-        value, failed = runner.check(subject)
+        value, failed = runner.check(subject, made.acks)
         if failed or value != made.value:
             made.reason = f"nondeterministic: the check gave {made.value} and then {failed or value}"
     # What only one run leaves (a random name) is no more litter than what both leave.
@@ -232,11 +242,14 @@ def _names(op: Op) -> list[str]:
     return [op.path, op.target] if op.kind in ("rename", "link") else [op.path]
 
 
-def _learn_versions(made: Record, first: dict[str, set[str]], second: dict[str, set[str]]) -> None:
-    for path in first.keys() | second.keys():
-        if first.get(path, set()) != second.get(path, set()):
+def _learn_versions(made: Record, first: Versions, second: Versions) -> None:
+    # What is written beside an output, and then renamed to it, is never one itself.
+    outputs = made.initial.keys() | made.final.keys() | first.installed | second.installed
+    for path in (first.known.keys() | second.known.keys()) & outputs:
+        one, other = first.known.get(path, set()), second.known.get(path, set())
+        if one != other:
             made.varying.add(path)
-        made.versions[path] = first.get(path, set()) | second.get(path, set())
+        made.versions[path] = one | other
     for tree in (made.initial, made.final):
         for path, entry in tree.items():
             if made.subject.is_output(path) and entry.kind == "file":

@@ -26,6 +26,13 @@ class Verdict(enum.StrEnum):
         return max(several, key=order.index, default=cls.UNKNOWN)
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A fault of ours: the traceback of what a unit raised."""
+
+    traceback: str
+
+
 class Exit(enum.IntEnum):
     """Exit status of the command line."""
 
@@ -61,8 +68,10 @@ class Trial:
     Attributes:
         plan: the crashes, one a run.
         reached: whether the last crash point was reached; if not, nothing was tested.
+        unmet: it was not, since the run did all of its work, and rightly, in fewer ops.
         state: digest of the crash state; "" if not reached.
         judged: whether this trial judged and recovered the state, or another one had.
+        acks: what the struck runs had acknowledged.
         findings: what was violated there.
         recovery: ops that the recovery made, where deeper plans ask for them.
         op: what the pipeline was about to do when it was struck.
@@ -72,8 +81,10 @@ class Trial:
 
     plan: Plan
     reached: bool = False
+    unmet: bool = False
     state: str = ""
     judged: bool = False
+    acks: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     recovery: list[Op] = field(default_factory=list)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,13 +129,19 @@ class Runner:
             tear=tear,
             grace=grace,
             kill_after=kill_after,
+            acks=subject.acks,
             control=self._control,
         )
 
-    def check(self, subject: Subject) -> tuple[str, str]:
+    def check(self, subject: Subject, acks: Sequence[str] = ()) -> tuple[str, str]:
         """Run the subject's check on the box: (what it printed last, how it failed or "")."""
         assert subject.check is not None
-        ran = self._helper(subject, subject.check)
+        argv = subject.check
+        if subject.check_takes_acks:
+            said = self._place / "acks"
+            said.write_text(json.dumps(list(acks)))
+            argv = (*argv, str(said))
+        ran = self._helper(subject, argv)
         lines = ran.stdout.strip().splitlines()
         return (lines[-1] if lines else ""), ran.failure()
 

@@ -42,13 +42,15 @@ class Session:
     """The place and the processes that explorations share. A context manager.
 
     Args:
-        jobs: how many worker processes this session starts; 0 is one a processor.
+        jobs: how many worker processes this session starts; None is one a processor.
         box_dir: where its directory is made.
         root: the directory of another session that this one's workers join; it is not removed.
     """
 
-    def __init__(self, *, jobs: int = 0, box_dir: Path | None = None, root: Path | None = None) -> None:
-        self.jobs = jobs or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+    def __init__(
+        self, *, jobs: int | None = None, box_dir: Path | None = None, root: Path | None = None
+    ) -> None:
+        self.jobs = processors() if jobs is None else jobs
         self._box_dir = box_dir
         self._owns_root = root is None
         self.root = root or Path()
@@ -57,20 +59,24 @@ class Session:
         self._deaths = 0
 
     def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Make the directory and start the workers."""
         if self._owns_root:
             self.root = self._make_root()
         try:
             for _ in range(self.jobs):
                 self._workers.append(self._start())
         except BaseException:
-            self._end()
+            self.close()
             raise
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._end()
 
     def _make_root(self) -> Path:
         where = self._box_dir or default_box_dir()
@@ -92,6 +98,8 @@ class Session:
             number += 1
         errors = (self.root / "workers" / str(number)).open("wb")
         with errors:
+            # The lock goes with the open file, which the worker holds to its end: see _outlast.
+            fcntl.flock(errors, fcntl.LOCK_EX)
             worker = subprocess.Popen(
                 [sys.executable, "-P", "-m", "outlive_harness.explore.worker", str(self.root), str(number)],
                 stdin=subprocess.PIPE,
@@ -148,7 +156,8 @@ class Session:
                 with contextlib.suppress(OSError):
                     stream.close()
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End the workers and remove the directory, if it is this session's own."""
         for worker in self._workers:
             self._close(worker)
         deadline = time.monotonic() + _PATIENCE
@@ -160,9 +169,27 @@ class Session:
                 worker.wait()
         self._workers.clear()
         if self._owns_root and self._lock is not None:
+            self._outlast()
             remove_tree(self.root)
             os.close(self._lock)
             self._lock = None
+
+    def _outlast(self) -> None:
+        """Wait for the workers of others who joined and were killed: theirs end by themselves."""
+        deadline = time.monotonic() + _PATIENCE
+        for path in (self.root / "workers").iterdir():
+            with path.open("rb") as errors:
+                while time.monotonic() < deadline:
+                    try:
+                        fcntl.flock(errors, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                        break
+                    except OSError:
+                        time.sleep(0.01)
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def remove_stale(where: Path) -> None:

@@ -27,6 +27,7 @@ class Crash:
         op: what the last of them was about to do when it was struck.
         touched: the paths that all of them made.
         versions: whole contents of the last one, where the golden runs' own differ.
+        acks: what all of them acknowledged.
         torn: what was visible half-written while a run went on after the strike, by path.
     """
 
@@ -34,6 +35,7 @@ class Crash:
     touched: Touched = field(default_factory=Touched)
     versions: Versions | None = None
     torn: dict[str, Finding] = field(default_factory=dict)
+    acks: list[str] = field(default_factory=list)
 
 
 def run_struck(runner: Runner, record: Record, point: Point, crash: Crash) -> tuple[Ran, bool]:
@@ -41,11 +43,13 @@ def run_struck(runner: Runner, record: Record, point: Point, crash: Crash) -> tu
     strike = table()[point.fault].strike(point, runner.box)
     if strike.answer is None:
         ran = runner.run(record.subject, timeout=record.limit, kill_after=strike.after_seconds)
+        crash.acks += ran.acks
         return ran, ran.ended == "crashed"
     watcher = _Watcher(runner, record, strike, crash)
     ran = runner.run(
         record.subject, timeout=record.limit, visit=watcher.visit, tear=strike.tear, grace=strike.grace
     )
+    crash.acks += ran.acks
     return ran, watcher.is_struck
 
 

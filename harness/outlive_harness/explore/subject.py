@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from outlive_harness.globs import matcher
-from outlive_harness.scenario import Scenario
+from outlive_harness.scenario import ACK_PATTERN, Scenario
 
 #: Where TMPDIR and HOME point, inside the box: what is left there is seen, but is never an output.
 TMP, HOME = ".tmp", ".home"
@@ -33,6 +33,8 @@ class Subject:
         judge_outputs: whether outputs are compared at all (not where a check stands in for them).
         setup: the program that prepares a box, if any.
         check: the program that looks at a recovered box and prints what must not differ, if any.
+        check_takes_acks: whether the check judges what was acknowledged.
+        acks: pattern of the lines of standard output that acknowledge something; "" for none.
         source: a directory that is copied into each box, if any.
     """
 
@@ -48,6 +50,8 @@ class Subject:
     timeout: float | None = None
     setup: tuple[str, ...] | None = None
     check: tuple[str, ...] | None = None
+    check_takes_acks: bool = False
+    acks: str = ""
     source: str | None = None
 
     def key(self) -> str:
@@ -121,6 +125,8 @@ def from_scenario(scenario: Scenario) -> Subject:
         timeout=scenario.timeout,
         setup=role("setup") if scenario.setup else None,
         check=role("check") if scenario.check else None,
+        check_takes_acks=scenario.check is not None and scenario.check.__code__.co_argcount > 0,
+        acks=scenario.acks or (ACK_PATTERN if scenario.body else ""),
         source=str(home / scenario.input) if scenario.input else None,
     )
 

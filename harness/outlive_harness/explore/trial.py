@@ -12,6 +12,7 @@ from outlive_harness.launch.run import Ran
 from outlive_harness.plan import Plan, plan_text
 from outlive_harness.trace import Op
 
+from .acks import digest_acks, lost_acks
 from .board import first_to
 from .golden import Record
 from .results import Finding, Trial
@@ -33,6 +34,7 @@ class Order:
         states: directory shared by the workers, where crash states are claimed; None to judge in any
             case.
         start: a kept copy of the crash state after all but the plan's last crash, if there is one.
+        acks: what the runs before that one acknowledged.
         keep_states: whether the crash state is to be kept for deeper plans.
         keep: where the box and the crash state are to be kept for a person.
     """
@@ -43,6 +45,7 @@ class Order:
     start: Path | None = None
     keep_states: bool = False
     keep: Path | None = None
+    acks: tuple[str, ...] = ()
 
 
 def carry_out(runner: Runner, record: Record, order: Order) -> Trial:
@@ -50,24 +53,30 @@ def carry_out(runner: Runner, record: Record, order: Order) -> Trial:
     trial = Trial(order.plan)
     try:
         for _ in range(_ATTEMPTS):
-            crash = _strike_all(runner, record, order, trial)
+            crash, ran = _strike_all(runner, record, order, trial)
             if crash is not None:
+                trial.unmet = False
                 _examine(runner, record, order, trial, crash)
                 break
+            # A run that did all its work in fewer ops shows that the point is not in every run.
+            after = runner.look(record.subject)
+            whole = judge.first_difference(record.final, after, record.subject.is_output) is None
+            trial.unmet = whole and not ran.failure()
     except (BoxError, OSError) as error:
         trial.trouble = str(error)
         runner.empty()
     return trial
 
 
-def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> Crash | None:
-    """Fill a box and run through the plan's crashes; None if one was not reached."""
+def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran]:
+    """Fill a box and run through the plan's crashes; no crash if one was not reached."""
     crash = Crash()
     if order.start is None:
         runner.fill(record.place / "template")
         points = order.plan
     else:
         runner.fill(order.start)
+        crash.acks += order.acks
         points = order.plan[-1:]
     for point in points:
         trial.story.append(f"run until {point}")
@@ -76,11 +85,11 @@ def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> C
             trial.story.append(f"struck{_aftermath(ran)}")
         else:
             trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
-            return None
+            return None, ran
     trial.reached = True
     if crash.op is not None:
         trial.op, trial.path = crash.op.describe(), crash.op.path
-    return crash
+    return crash, ran
 
 
 def _aftermath(ran: Ran) -> str:
@@ -92,7 +101,9 @@ def _aftermath(ran: Ran) -> str:
 
 def _examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: Crash) -> None:
     state = runner.look(record.subject)
-    trial.state = tree_digest(state, record.fold)
+    trial.acks = crash.acks
+    # The same files with one promise more are another state: more must hold there.
+    trial.state = tree_digest(state, record.fold) + (digest_acks(crash.acks) if crash.acks else "")
     if order.keep is not None:
         runner.keep(order.keep / "crashed")
     if order.states is not None and not first_to(order.states, trial.state, plan_text(order.plan)):
@@ -134,6 +145,8 @@ def _recover(
         return
     after = runner.look(record.subject)
     _compare(runner, record, trial, after, _Left(state, crash.touched, touched, known=not record.refused))
+    if not record.subject.check_takes_acks:
+        trial.findings += lost_acks(record.subject, after, runner.box, crash.acks)
     if record.subject.check:
         _check(runner, record, trial)
 
@@ -175,8 +188,12 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
 
 
 def _check(runner: Runner, record: Record, trial: Trial) -> None:
-    value, failed = runner.check(record.subject)
-    if failed:
+    value, failed = runner.check(record.subject, trial.acks)
+    if failed and record.subject.check_takes_acks and "AssertionError" in failed:
+        trial.findings.append(
+            Finding("lost-ack", "", f"after recovery a promise is broken: {failed}")
+        )
+    elif failed:
         trial.findings.append(Finding("diverged", "", f"after recovery the check fails: it {failed}"))
     elif value != record.value:
         detail = f"golden: {value_text(record.value)}\nhere:   {value_text(value)}"

@@ -15,13 +15,12 @@ from outlive_harness.scenario import Scenario
 from . import board
 from .golden import Record
 from .options import Options
-from .results import Coverage, Trial
+from .results import Broken, Coverage, Trial
 from .session import Session
 from .trial import Order
-from .worker import Broken
 
-#: A plan, and the kept crash state that it starts from, if any.
-Planned = tuple[Plan, Path | None]
+#: A plan, the kept crash state that it starts from, if any, and what was acknowledged before.
+Planned = tuple[Plan, Path | None, tuple[str, ...]]
 
 
 class HarnessError(RuntimeError):
@@ -81,7 +80,8 @@ class Campaign:
 
     def random(self, level: int) -> random.Random:
         """Return the source of all choices of one level."""
-        return random.Random(f"{self.options.seed}:{self.scenario.name}:{self.fault.name}:{level}")
+        text = f"{self.options.seed}:{self.scenario.name}:{self.fault.name}:{level}"
+        return random.Random(text.encode(errors="surrogateescape"))  # a name may be no UTF-8
 
 
 def waves(
@@ -96,7 +96,7 @@ def waves(
         choose = campaign.random(level)
         if level == 1:
             points = fault.points(record.ops, seconds=record.seconds, count=options.points, random=choose)
-            every: list[Planned] = [((point,), None) for point in points]
+            every: list[Planned] = [((point,), None, ()) for point in points]
         else:
             every = _deeper(record, campaign, trials, states, level)
         plans = _sample(every, options.points, choose)
@@ -107,7 +107,10 @@ def waves(
         coverage.points += len(plans)
         if campaign.until is not None:  # what is cut off must not always be the same end
             choose.shuffle(plans)
-        orders = [Order(record.place, plan, states, start, level < depth) for plan, start in plans]
+        orders = [
+            Order(record.place, plan, states, start, keep_states=level < depth, acks=acks)
+            for plan, start, acks in plans
+        ]
         job = board.post(session.root, f"t-{stamp}-{level}", "trial", orders, until=campaign.until)
         waiting = Waiting(job, len(orders), fault.name, campaign.until)
         try:
@@ -127,7 +130,7 @@ def _deeper(
             start = states / f"{trial.state}.tree"
             for fault in campaign.faults:
                 points = fault.points(trial.recovery, seconds=record.seconds, count=None, random=choose)
-                plans += [((*trial.plan, point), start) for point in points]
+                plans += [((*trial.plan, point), start, tuple(trial.acks)) for point in points]
     return plans
 
 

@@ -13,26 +13,19 @@ import select
 import signal
 import sys
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 
 from outlive_harness.intercept.supervisor import AbandonedError
 from outlive_harness.launch.reap import adopt_orphans
 
-from .board import Claimer, Unit, load, save
+from .board import RECORD, Claimer, Unit, load, save
 from .golden import Record, record
+from .results import Broken
 from .runner import Runner
 from .subject import Subject
 from .trial import Order, carry_out
 
 _IDLE = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A fault of ours: the traceback of what a unit raised."""
-
-    traceback: str
 
 
 class Worker:
@@ -45,7 +38,7 @@ class Worker:
     def carry_out(self, unit: Unit) -> object:
         """Return the unit's result, or what broke."""
         try:
-            if unit.kind == "record":
+            if unit.kind == RECORD:
                 subject, place = unit.payload
                 return self._recorded(subject, place)
             return carry_out(self.runner, self._load(unit.payload), unit.payload)

@@ -12,6 +12,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import select
 import struct
 import time
@@ -50,9 +51,12 @@ CRASH = Answer(crash=True)
 class Tail:
     """The last 64 KiB of a stream: what a report shows of a program that may print gigabytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, pattern: str = "") -> None:
         self._parts = bytearray()
-        self.cut = False
+        self._pattern = re.compile(pattern) if pattern else None
+        self._line = b""
+        #: what lines matched the pattern, in order: the first group, or all of the match
+        self.matches: list[str] = []
 
     def drain(self, fd: int) -> bool:
         """Take what is there now; False at the end of the stream."""
@@ -64,9 +68,17 @@ class Tail:
             if not part:
                 return False
             self._parts += part
+            if self._pattern is not None:
+                self._match(self._pattern, part)
             if len(self._parts) > 2 * _KEEP:
                 del self._parts[:-_KEEP]
-                self.cut = True
+
+    def _match(self, pattern: re.Pattern[str], part: bytes) -> None:
+        *lines, self._line = (self._line + part).split(b"\n")
+        for line in lines:
+            found = pattern.search(line.decode(errors="surrogateescape"))
+            if found is not None:
+                self.matches.append(found[1] if pattern.groups else found[0])
 
     def text(self) -> str:
         """Return what was kept, undecodable bytes escaped."""

@@ -33,6 +33,7 @@ class Ran:
         ops: how many ops it made on its box; 0 where it was not intercepted.
         seconds: wall time.
         lingering: processes that it left running, and that were killed.
+        acks: what lines of its standard output acknowledged.
     """
 
     ended: str
@@ -42,6 +43,7 @@ class Ran:
     stdout: str
     stderr: str
     lingering: bool = False
+    acks: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     blind: list[tuple[str, str]] = field(default_factory=list)
 
@@ -69,6 +71,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     tear: int | None = None,
     grace: float = 5.0,
     kill_after: float | None = None,
+    acks: str = "",
     control: int | None = None,
 ) -> Ran:
     """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
@@ -85,6 +88,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         tear: where the run is crashed in front of a write, write so many bytes of it first.
         grace: seconds that the run has left once a signal was sent to it.
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
+        acks: pattern of the lines of standard output that acknowledge something.
         control: a descriptor whose hang-up abandons the run.
 
     Raises:
@@ -95,7 +99,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     """
     begun = time.monotonic()
     child = start(argv, cwd=cwd, env=env, intercept=visit is not None)
-    streams = {child.stdout: Tail(), child.stderr: Tail()}
+    streams = {child.stdout: Tail(acks), child.stderr: Tail()}
     out, err = streams.values()
     decoder = Decoder(os.fsencode(os.path.realpath(box)), data=data) if visit else None
     seen = Watched()
@@ -131,6 +135,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         out.text(),
         err.text(),
         lingering=seen.ended == "lingering",
+        acks=out.matches,
         outside=list(decoder.outside) if decoder else [],
         blind=list(decoder.blind) if decoder else [],
     )
