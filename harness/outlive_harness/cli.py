@@ -2,94 +2,207 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
+import io
 import os
 import re
 import shutil
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from outlive_harness import __version__
-from outlive_harness.doctor import examine
+from outlive_harness import __version__, doctor
+from outlive_harness.disk.tree import copy_tree, remove_tree
 from outlive_harness.explore.engine import explore, replay
 from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import Exit, RunResult
-from outlive_harness.explore.session import Session
+from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
+from outlive_harness.explore.session import Session, WorkerDiedError
+from outlive_harness.explore.waves import HarnessError
+from outlive_harness.faults import table
 from outlive_harness.plan import PlanError, parse_plan
 from outlive_harness.report import json_report
 from outlive_harness.report.replay import tell
 from outlive_harness.report.terminal import Live, console, summary
-from outlive_harness.scenario import Scenario, ScenarioError, find_files, load_file, scenario
-from outlive_harness.store import Store, read_back
-from outlive_harness.template import scenario_text
+from outlive_harness.report.text import visible_lines
+from outlive_harness.scenario import (
+    Scenario,
+    ScenarioError,
+    checked_patterns,
+    find_files,
+    load_file,
+    scenario,
+)
+from outlive_harness.store import Store, read_back, write_down
+from outlive_harness.template import objection, scenario_text
 
 _STORE = Path(".outlive")
+_SCENARIOS = Path("scenarios")
+#: The file that a command's scenario stands in: none, in the directory whose relative paths it means.
+_NO_FILE = "-"
+#: 128 + SIGPIPE, as a shell reports it: who read our output went away, and no verdict was told.
+_READER_GONE = 141
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit status."""
+    _print_anything()
     try:
-        status = main.main(arguments, prog_name="outlive", standalone_mode=False)
-    except click.exceptions.Abort:
-        return Exit.INTERRUPTED
+        with _stoppable():
+            return _checked(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
+        _complain("interrupted")
         return Exit.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at its end
+        return _READER_GONE
+    except (HarnessError, WorkerDiedError) as error:
+        return _fault_of_ours(str(error))  # the traceback in it is the one that says what broke
+    except Exception:  # noqa: BLE001 - the last line of defence, with its own status
+        return _fault_of_ours(traceback.format_exc(limit=-6))
+
+
+def _checked(arguments: Sequence[str]) -> int:
+    """Carry out a command line; where it asks for what is not to be had, say so."""
+    try:
+        status = _carry_out(arguments)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return Exit.USAGE
     except (ScenarioError, PlanError) as error:
-        click.echo(f"outlive: {error}", err=True)
+        _complain(str(error))
         return Exit.USAGE
-    except Exception:  # noqa: BLE001 - the last line of defence, with its own status
-        traceback.print_exc()
-        click.echo("outlive: this is a fault of ours, not of your pipeline; please report it", err=True)
-        return Exit.FAULT_OF_OURS
-    return int(status or 0)
+    return status
+
+
+def _carry_out(arguments: Sequence[str]) -> int:
+    # Not main.main(): it exits with 1 where a pipe breaks, and takes an EOFError for an interrupt.
+    try:
+        with main.make_context("outlive", list(arguments)) as context:
+            return int(main.invoke(context) or 0)
+    except click.exceptions.Exit as end:  # --help, --version
+        return end.exit_code
+
+
+def _print_anything() -> None:
+    """Let no name that is not to be encoded end a run."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by who started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as we run
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take a request to end for Ctrl-C, and only once: what is started must be ended, too."""
+
+    def stop(_number: int, _frame: object) -> None:
+        for number in wanted:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    several = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # What our starter ignores, as nohup does, stays ignored.
+    wanted = [number for number in several if signal.getsignal(number) != signal.SIG_IGN]
+    before = [signal.signal(number, stop) for number in wanted]
+    try:
+        yield
+    finally:
+        for number, handler in zip(wanted, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _complain(text: str) -> None:
+    click.echo("outlive: " + "\n".join(visible_lines(text)), err=True)
+
+
+def _fault_of_ours(what: str) -> Exit:
+    click.echo(what.rstrip(), err=True)
+    _complain("this is a fault of ours, not of your pipeline; please report it")
+    return Exit.FAULT_OF_OURS
 
 
 class _Duration(click.ParamType[float]):
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        match = re.fullmatch(r"([0-9.]+)(s|m)?", str(value))
-        try:
-            seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else -1.0
-        except ValueError:
-            seconds = -1.0
-        if seconds < 0:
-            self.fail(f"{value!r} is no duration: a number of seconds, as 60 or 60s or 2m", param, ctx)
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m)?", str(value), re.ASCII)
+        seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else 0.0
+        if not 0 < seconds < 1e9:
+            self.fail(f"{value!r} is no duration: a number over 0, as 60 or 60s or 2m", param, ctx)
         return seconds
 
 
 class _Faults(click.ParamType[tuple[str, ...]]):
     name = "list"
 
-    def convert(self, value: Any, _param: Any, _ctx: Any) -> tuple[str, ...]:  # noqa: ANN401
-        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, ...]:
+        names = dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip())
+        if not names:
+            self.fail(f"{value!r} names no fault; there are: {', '.join(table())}", param, ctx)
+        return tuple(names)
+
+
+_box_dir = click.option(
+    "--box-dir",
+    type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True),
+    metavar="DIR",
+    help="Where boxes are made; by default in memory.",
+)
 
 
 def _shared(function: F) -> F:
     """Add the options that test and check have in common."""
+    directory = click.Path(exists=True, file_okay=False, resolve_path=True)
     options = [
-        click.option("--faults", type=_Faults(), help="Faults to strike with, separated by commas."),
-        click.option("--outputs", multiple=True, metavar="GLOB", help="Files that readers see. Repeatable."),
-        click.option("--append-only", multiple=True, metavar="GLOB", help="Files that may be a prefix."),
-        click.option("--ignore", multiple=True, metavar="GLOB", help="Files that no check looks at."),
-        click.option("--input", "input_dir", metavar="DIR", help="A directory copied into each box first."),
-        click.option("--depth", type=click.IntRange(1), default=1, help="Crashes in a row."),
-        click.option("--points", type=click.IntRange(1), help="Sample so many crash points of each fault."),
-        click.option("--budget", type=_Duration(), help="Begin no trial after so many seconds."),
-        click.option("--seed", type=int, default=0, help="Decides every sample."),
-        click.option("--timeout", type=_Duration(), help="Seconds that one run may take."),
-        click.option("-j", "jobs", type=click.IntRange(1), help="Worker processes; one a processor."),
         click.option(
-            "--box-dir", type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True)
+            "--faults", type=_Faults(), metavar="LIST", help=f"Of {', '.join(table())}; by default kill."
         ),
+        click.option("--outputs", multiple=True, metavar="GLOB", help="Files that readers see. Repeatable."),
+        click.option(
+            "--append-only",
+            multiple=True,
+            metavar="GLOB",
+            help="Files of which a part may be seen that ends with a line.",
+        ),
+        click.option("--ignore", multiple=True, metavar="GLOB", help="Files that no check looks at."),
+        click.option(
+            "--input", "input_dir", type=directory, metavar="DIR", help="Copied into each box first."
+        ),
+        click.option(
+            "--depth", type=click.IntRange(1), default=1, metavar="N", help="Crashes in a row; by default 1."
+        ),
+        click.option(
+            "--points", type=click.IntRange(1), metavar="N", help="Sample so many crash points of each fault."
+        ),
+        click.option("--budget", type=_Duration(), help="Begin no trial after so long."),
+        click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
+        click.option("--timeout", type=_Duration(), help="How long one run may take."),
+        click.option(
+            "--restarts", type=click.IntRange(1), metavar="N", help="Starts until it must have exited with 0."
+        ),
+        click.option(
+            "-j",
+            "jobs",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Worker processes; by default one a processor.",
+        ),
+        _box_dir,
         click.option("--json", "json_file", metavar="FILE", help="Write a JSON report; - is stdout."),
     ]
     for option in reversed(options):
@@ -97,7 +210,7 @@ def _shared(function: F) -> F:
     return function
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="outlive")
 def main() -> None:
     """Kill a pipeline at every point where its files can differ, and prove that it recovers.
@@ -106,180 +219,351 @@ def main() -> None:
     """
 
 
-@main.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--only", multiple=True, metavar="NAME", help="Run only scenarios of this name. Repeatable.")
+@main.command(short_help="Run the scenarios in files and directories.")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Scenarios of this name, or like it: NA*, part of it. Repeatable.",
+)
 @_shared
 def test(paths: tuple[Path, ...], only: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
-    """Run the scenarios in PATH (default: scenarios/)."""
-    found, broken = _load(paths or (Path("scenarios"),))
-    names = {one.name for one in found}
-    for name in only:
-        if name not in names:
-            raise ScenarioError(f"--only={name!r}: no such scenario; there are: {', '.join(sorted(names))}")
-    chosen = [one for one in found if not only or one.name in only]
-    for one in chosen:
-        one.outputs += tuple(wish["outputs"])
-        one.append_only += tuple(wish["append_only"])
-        one.ignore += tuple(wish["ignore"])
-        if wish["input_dir"] is not None:
-            one.input = os.path.abspath(wish["input_dir"])
-        one.timeout = wish["timeout"] or one.timeout
+    """Run the scenarios in PATH: files, or directories of files (default: scenarios/).
+
+    --outputs, --append-only and --ignore are added to what each scenario declares; --input, --timeout
+    and --restarts stand in for it.
+
+    A file that does not import does not keep the others from running; the exit status is then 2,
+    whatever they show: the suite was not complete.
+    """
+    for key in ("outputs", "append_only", "ignore"):
+        checked_patterns(f"--{key.replace('_', '-')}", wish[key])
+    if not paths and not _SCENARIOS.is_dir():
+        raise ScenarioError("there is no directory scenarios/ here; outlive new NAME writes a first one")
+    found, broken = _load(paths or (_SCENARIOS,))
+    chosen = _select(found, only) if found else []
     if not chosen and not broken:
-        raise ScenarioError(f"no scenarios in {', '.join(map(str, paths)) or 'scenarios/'}")
-    status = _explore(chosen, wish) if chosen else Exit.USAGE
-    # A suite that is not complete is not passed, whatever the rest of it says.
-    return Exit.USAGE if broken and status != Exit.INTERRUPTED else status
+        raise ScenarioError(f"no scenarios in {', '.join(map(str, paths or (_SCENARIOS,)))}")
+    for one in chosen:
+        _add(one, wish)
+    return _explore(chosen, broken, wish)
 
 
-def _load(paths: Sequence[Path]) -> tuple[list[Scenario], int]:
-    """Return the scenarios, and how many files did not import; their tracebacks are shown."""
+def _load(paths: Sequence[Path]) -> tuple[list[Scenario], list[ScenarioResult]]:
+    """Return the scenarios of files, and what is to be said of the files that give none."""
     found: list[Scenario] = []
-    broken = 0
+    broken: list[ScenarioResult] = []
+    named = {path.resolve() for path in paths}
     for file in find_files(paths):
+        shown = os.path.relpath(file)
         try:
-            found += load_file(file)
-        except Exception as error:  # noqa: BLE001 - whatever a user's file raises
-            broken += 1
-            click.echo(f"outlive: {file} does not import:", err=True)
-            if isinstance(error, ScenarioError):
-                click.echo(f"  {error}", err=True)
-            else:
-                traceback.print_exception(error)
+            with contextlib.redirect_stdout(sys.stderr):  # what a file prints is no part of a report
+                several = load_file(file)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's file raises
+            _complain(f"{shown} does not import:")
+            _show(error, file)
+            why = f"does not import: {type(error).__name__}: {error}"
+            broken.append(ScenarioResult(shown, reason=why, file=str(file)))
+            continue
+        found += several
+        if not several:
+            _complain(f"{shown} declares no scenario")
+            if file in named:
+                broken.append(ScenarioResult(shown, reason="declares no scenario", file=str(file)))
     return found, broken
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--litter", type=click.Choice(["warn", "fail"]), default="warn", help="What leftovers mean.")
-@click.option("--restarts", type=click.IntRange(1), default=1, help="Starts until it must have succeeded.")
+def _show(error: BaseException, file: Path) -> None:
+    """Print a traceback from the user's own file on."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename != str(file):
+        frames = frames.tb_next
+    traceback.print_exception(type(error), error, frames)
+
+
+def _select(found: list[Scenario], only: Sequence[str]) -> list[Scenario]:
+    """Return the scenarios asked for: by name, else by pattern, else by a part of the name."""
+    if not only:
+        return found
+    chosen: set[str] = set()
+    names = [one.name for one in found]
+    for wanted in only:
+        like = [
+            [name for name in names if name == wanted],
+            fnmatch.filter(names, wanted),
+            [name for name in names if wanted in name],
+        ]
+        matching = next(filter(None, like), None)
+        if matching is None:
+            raise ScenarioError(f"--only={wanted!r}: no such scenario; there are: {', '.join(sorted(names))}")
+        chosen.update(matching)
+    return [one for one in found if one.name in chosen]
+
+
+def _add(one: Scenario, wish: dict[str, Any]) -> None:
+    """Add the command line's wishes to a scenario."""
+    if one.outputs or one.check is not None:  # otherwise every file is an output already
+        one.outputs += wish["outputs"]
+    one.append_only += wish["append_only"]
+    one.ignore += wish["ignore"]
+    one.input = wish["input_dir"] or one.input
+    one.timeout = wish["timeout"] or one.timeout
+    one.restarts = wish["restarts"] or one.restarts
+
+
+# Options end where the command begins: `check python3 -u x.py` needs no `--`.
+@main.command(
+    short_help="Test any command, no file needed.", context_settings={"allow_interspersed_args": False}
+)
+@click.argument("command", nargs=-1, required=True, metavar="[--] COMMAND...", type=click.UNPROCESSED)
+@click.option(
+    "--litter", type=click.Choice(["warn", "fail"]), default="warn", help="What leftovers of a crash mean."
+)
 @_shared
 def check(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
-    """Test any COMMAND, as in: outlive check --outputs 'out/**' -- python3 pipeline.py.
+    """Test any COMMAND: outlive check --outputs 'out/**' -- python3 pipeline.py.
 
-    It runs in an empty box, and arguments that are existing files are made absolute. With {box} in
-    COMMAND it runs where you are.
+    It runs in an empty box with empty standard input, and arguments that are existing files are made
+    absolute. With {box} in COMMAND it runs where you are, and {box} is the box's path. Without
+    --outputs every file of the box is an output. Failures are kept under .outlive/.
     """
-    program = command[0]
-    if shutil.which(program) is None:
-        raise ScenarioError(f"command not found: {program!r}")
+    _check_program(command[0])
     made = scenario(
         command=list(command),
         name=_name(command),
         outputs=wish["outputs"],
         append_only=wish["append_only"],
         ignore=wish["ignore"],
-        input=None if wish["input_dir"] is None else os.path.abspath(wish["input_dir"]),
-        restarts=wish["restarts"],
+        input=wish["input_dir"],
+        restarts=wish["restarts"] or 1,
         timeout=wish["timeout"],
         litter=wish["litter"],
     )
-    made.file = os.path.join(os.getcwd(), "-")  # relative paths are the user's
-    return _explore([made], wish)
+    made.file = os.path.join(os.getcwd(), _NO_FILE)
+    return _explore([made], [], wish)
+
+
+def _check_program(program: str) -> None:
+    """Say at once what the first run would say: that there is no such program."""
+    if "{box}" in program or shutil.which(program) is not None:
+        return
+    if not os.path.exists(program):
+        where = "" if os.sep in program else ", neither on PATH nor in this directory"
+        raise ScenarioError(f"command not found: {program!r}{where}")
+    if os.path.isdir(program):
+        raise ScenarioError(f"COMMAND begins with {program!r}, which is a directory and not a program")
+    hint = "give its interpreter first, or make it executable and name it with its path"
+    raise ScenarioError(f"COMMAND begins with {program!r}, which is a file here but not a program: {hint}")
 
 
 def _name(command: Sequence[str]) -> str:
-    """Name a command by its script, or by its program."""
-    scripts = [part for part in command if os.path.isfile(part)]
-    stem = Path(scripts[-1] if scripts else command[0]).stem
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", stem) or "command"
+    """Name a command by its script, or by its program; in a form that needs no quotes."""
+    scripts = [part for part in command[1:] if not part.startswith("-") and os.path.isfile(part)]
+    stem = Path(scripts[0] if scripts else command[0]).stem
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", stem).strip("-.") or "command"
 
 
-def _explore(scenarios: list[Scenario], wish: dict[str, Any]) -> int:
+def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict[str, Any]) -> Exit:
     options = Options(
         faults=wish["faults"],
         depth=wish["depth"],
         points=wish["points"],
         budget=wish["budget"],
         seed=wish["seed"],
-        store=_STORE,
+        store=_STORE.absolute(),
     )
     for one in scenarios:
         options.faults_of(one)
-    target = wish["json_file"]
-    if target not in (None, "-") and not os.access(Path(target).absolute().parent, os.W_OK):
-        raise ScenarioError(f"--json={target!r} cannot be written: no such directory, or it is read-only")
-    out = console(stderr=target == "-")
-    with (
-        Session(jobs=wish["jobs"] or 0, box_dir=wish["box_dir"]) as session,
-        Live(out, len(scenarios)) as live,
-    ):
-        result = explore(session, scenarios, options, live)
+    target = None if wish["json_file"] in (None, "-") else Path(wish["json_file"]).absolute()
+    if target is not None:
+        _try_json(target, json_report.check_target)
+    out = console(stderr=wish["json_file"] == "-")
+    result = RunResult([], options.seed, 0.0)
+    if scenarios:
+        with _session(wish["jobs"], wish["box_dir"]) as session, Live(out, len(scenarios)) as live:
+            result = explore(session, scenarios, options, live)
+        if result.interrupted:
+            _tell_unfinished(live, result, scenarios, Store(options.store))
+    result.scenarios += broken
     summary(out, result)
-    _write_json(result, target)
-    return result.exit_status
-
-
-def _write_json(result: RunResult, target: str | None) -> None:
-    if target == "-":
+    if target is not None:
+        _try_json(target, lambda path: json_report.write(result, path))
+    elif wish["json_file"] == "-":
         sys.stdout.write(json_report.as_text(result))
-    elif target is not None:
-        json_report.write(result, Path(target).absolute())
+    return Exit.USAGE if broken and not result.interrupted else result.exit_status
 
 
-@main.command(name="replay")
+def _try_json(target: Path, step: Callable[[Path], None]) -> None:
+    try:
+        step(target)
+    except OSError as error:
+        raise ScenarioError(f"--json={str(target)!r} cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _session(jobs: int | None, box_dir: Path | None) -> Iterator[Session]:
+    session = Session(jobs=jobs, box_dir=box_dir)
+    try:
+        session.open()
+    except OSError as error:
+        raise ScenarioError(
+            f"the boxes cannot be made: {error}; choose another directory with --box-dir"
+        ) from error
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _tell_unfinished(live: Live, result: RunResult, scenarios: Sequence[Scenario], store: Store) -> None:
+    """Show what was found of scenarios that an interrupt cut short, and let it be replayed."""
+    for one, shown in zip(scenarios, result.scenarios, strict=True):
+        if shown.reason == "interrupted" and shown.violations:
+            first = next((violation for violation in shown.violations if violation.replay), None)
+            if first is not None:
+                with contextlib.suppress(OSError):
+                    store.keep(first.replay, _facts(one, first.kind, first.message))
+            live.finished(shown)
+
+
+def _facts(one: Scenario, kind: str = "", message: str = "") -> dict[str, Any]:
+    return {"version": __version__, "kind": kind, "message": message, "scenario": write_down(one)}
+
+
+@main.command(name="replay", short_help="Carry out one failure again, exactly.")
 @click.argument("identifier", metavar="ID")
-@click.option("--box-dir", type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True))
-def replay_command(identifier: str, box_dir: Path | None) -> int:
-    """Carry out one failure again, exactly, and tell all of it; the boxes are kept."""
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@_box_dir
+def replay_command(identifier: str, paths: tuple[Path, ...], box_dir: Path | None) -> int:
+    """Carry out one failure again, exactly, and tell all of it; the boxes are kept.
+
+    ID is SCENARIO:FAULT@OP, as a report shows it. The scenario is the one that failed, as it is kept
+    under .outlive/; else it is looked for in PATH (default: scenarios/).
+
+    Exit status: 1 it violates again, 0 it held, 3 the crash point was not reached.
+    """
     name, colon, text = identifier.rpartition(":")
     if not colon or not name:
         raise PlanError(
-            f"{identifier!r} is no replay id: it should be SCENARIO:FAULT@OP, for example report:kill@3"
+            f"ID={identifier!r} is no replay id: it should be SCENARIO:FAULT@OP, as in report:kill@3"
         )
     plan = parse_plan(text)
     store = Store(_STORE.absolute())
-    one = _scenario_of(identifier, name, store)
+    one = _scenario_of(identifier, name, paths, store)
     Options(faults=tuple(point.fault for point in plan)).faults_of(one)
-    place = store.place(identifier)
-    with Session(jobs=1, box_dir=box_dir) as session:
-        record, trial = replay(session, one, plan, keep=place)
-        tell(console(), record, trial, plan, place)
-    if trial is None or not trial.judged:
+    is_new = store.find(identifier) is None
+    try:
+        place = store.keep(identifier, _facts(one)) if is_new else store.place(identifier)
+    except OSError as error:
+        raise ScenarioError(f"the boxes cannot be kept under {_STORE}/: {error}") from error
+    is_kept = not is_new
+    try:
+        with _session(1, box_dir) as session:
+            record, trial = replay(session, one, plan, keep=place)
+            is_judged = trial is not None and trial.judged
+            if is_judged:
+                remove_tree(place / "golden")
+                (place / "golden").mkdir()
+                copy_tree(record.place / "golden", place / "golden")
+            is_kept = is_kept or is_judged
+            tell(console(), record, trial, plan, place)
+    finally:
+        if not is_kept:  # a point that is none, or an interrupt: nothing to come back to
+            remove_tree(place)
+    if trial is None or not is_judged:
         return Exit.UNKNOWN
     return Exit.VIOLATED if trial.findings else Exit.HELD
 
 
-def _scenario_of(identifier: str, name: str, store: Store) -> Scenario:
-    """Find the scenario of a replay id: as it was kept, or by its name under scenarios/."""
-    facts = store.find(identifier)
+def _scenario_of(identifier: str, name: str, paths: Sequence[Path], store: Store) -> Scenario:
+    """Find the scenario of a replay id: as it failed, or as it is declared, or as it failed otherwise."""
+    facts = None if paths else store.find(identifier)
     if facts is not None:
-        written = facts.get("scenario", {})
-        if written.get("command") is not None:
-            return read_back(written)
-        files = [written["file"]] if os.path.isfile(written.get("file", "")) else []
-    else:
-        files = []
-    if not files and Path("scenarios").is_dir():
-        files = ["scenarios"]
-    for one in _load([Path(file) for file in files])[0]:
-        if one.name == name:
-            return one
-    known = ", ".join(store.ids()) or "none"
-    raise ScenarioError(f"no scenario {name!r} in scenarios/, and no such failure is kept; kept are: {known}")
+        return _as_kept(facts)
+    where = paths or ([_SCENARIOS] if _SCENARIOS.is_dir() else [])
+    one = _declared(name, where)
+    if one is not None:
+        return one
+    ids = store.ids()
+    others = [] if paths else [other for other in ids if other.rpartition(":")[0] == name]
+    for facts in filter(None, map(store.find, others)):
+        return _as_kept(facts)
+    looked = ", ".join(map(str, where)) or "a directory scenarios/, which is not here"
+    elsewhere = "" if paths else "; where it is elsewhere, give its file after ID"
+    raise ScenarioError(
+        f"ID={identifier!r}: no scenario {name!r} in {looked}{elsewhere}; failures kept under {_STORE}/: "
+        f"{', '.join(ids) or 'none'}"
+    )
 
 
-@main.command()
+def _declared(name: str, paths: Sequence[Path]) -> Scenario | None:
+    """Look for a scenario by its name, first in files of that name."""
+    files = sorted(find_files(paths), key=lambda file: file.stem != name)
+    for file in files:
+        for one in _load([file])[0]:
+            if one.name == name:
+                return one
+    return None
+
+
+#: What the command line may have added to a declaration.
+_ADDED = ("outputs", "append_only", "ignore", "input", "timeout", "restarts")
+
+
+def _as_kept(facts: dict[str, Any]) -> Scenario:
+    """Make the scenario that failed, with all that the command line had added to it."""
+    kept = read_back(facts.get("scenario") or {})
+    if os.path.basename(kept.file) == _NO_FILE:
+        return kept
+    if not os.path.isfile(kept.file):
+        raise ScenarioError(f"the scenario's file is gone: {kept.file}")
+    one = _declared(kept.name, [Path(kept.file)])
+    if one is None:
+        raise ScenarioError(f"{kept.file} has no scenario {kept.name!r} any more")
+    for key in _ADDED:
+        then, now = getattr(kept, key), getattr(one, key)
+        if then != now:
+            _complain(f"replayed with {key}={then!r}, as it failed; {kept.file} now says {now!r}")
+            setattr(one, key, then)
+    return one
+
+
+@main.command(short_help="Write a scenario to start from.")
 @click.argument("name")
 def new(name: str) -> int:
     """Write scenarios/NAME.py: a scenario that runs at once, to start from."""
-    if not name.isidentifier():
-        raise ScenarioError(f"NAME={name!r} must be a Python identifier: letters, digits and underscores")
-    path = Path("scenarios") / f"{name}.py"
-    path.parent.mkdir(exist_ok=True)
+    why = objection(name)
+    if why:
+        raise ScenarioError(f"NAME={name!r} {why}")
+    path = _SCENARIOS / f"{name}.py"
     try:
-        with path.open("x") as file:
+        path.parent.mkdir(exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
             file.write(scenario_text(name))
-    except FileExistsError:
-        raise ScenarioError(f"{path} is there already; choose another name or remove it") from None
+    except FileExistsError as error:
+        raise ScenarioError(
+            f"{error.filename} is there already; choose another NAME, or remove it first"
+        ) from None
+    except OSError as error:
+        raise ScenarioError(f"{path} cannot be written: {error.strerror}") from error
     click.echo(f"wrote {path}; run it with: outlive test {path}")
     return Exit.HELD
 
 
-@main.command()
-@click.option("--box-dir", type=click.Path(path_type=Path))
-def doctor(box_dir: Path | None) -> int:
-    """Say what this machine can do, and why not what it can't."""
-    for fact in examine(box_dir):
-        click.echo(f"{'ok ' if fact.good else 'NO '} {fact.name:13} {fact.text}")
+@main.command(name="doctor")
+@click.option("--json", "json_file", type=click.File("w"), metavar="FILE", help="For machines; - is stdout.")
+@_box_dir
+def doctor_command(json_file: Any, box_dir: Path | None) -> int:  # noqa: ANN401
+    """Say what this machine can do, and why not what it can't.
+
+    Exit status: 0, whatever it can do.
+    """
+    facts = []
+    for fact in doctor.examine(box_dir):
+        facts.append(fact)
+        if json_file is None:
+            click.echo(f"{fact.state:4} {fact.name:13} {fact.text}")
+    if json_file is not None:
+        json_file.write(doctor.as_text(facts))
     return Exit.HELD

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import keyword
+import sys
+
 _TEXT = '''"""Say in one sentence what this scenario shows."""
 
 from pathlib import Path
@@ -23,3 +26,16 @@ def {name}() -> None:
 def scenario_text(name: str) -> str:
     """Return a scenario file that runs at once, and holds."""
     return _TEXT.format(name=name)
+
+
+def objection(name: str) -> str:
+    """Say why a scenario and its file cannot have this name; "" if they can."""
+    if not name.isidentifier() or keyword.iskeyword(name):
+        return "must be a Python identifier: letters, digits and underscores"
+    if name.startswith(("_", "test_")) or name == "conftest":
+        return "is the name of a helper: files that begin with _ or test_ are no scenarios"
+    if name in sys.stdlib_module_names or name in ("outlive", "outlive_harness"):
+        return "is the name of a module that pipelines import, and the file would stand in its way"
+    if name in ("Path", "atomic_write", "mark_done", "step_done", "scenario"):
+        return "is a name that the file itself imports"
+    return ""

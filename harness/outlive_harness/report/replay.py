@@ -7,38 +7,50 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from outlive_harness.disk.tree import scan
+from outlive_harness.disk.tree import Entry, Tree, scan
 from outlive_harness.explore.golden import Record
 from outlive_harness.explore.results import Trial
+from outlive_harness.explore.subject import HOME, TMP
 from outlive_harness.plan import Plan, plan_text
 
 from .text import visible, visible_lines
 
-_SHOWN = 40
+#: Ops before the crash, and names left on the disk, that are listed.
+_OPS = 40
+_NAMES = 200
 
 
 def tell(out: Console, record: Record, trial: Trial | None, plan: Plan, place: Path) -> None:
-    """Print the story of one plan."""
+    """Print the story of one plan.
+
+    Args:
+        out: where to.
+        record: the golden run that it is compared with.
+        trial: what came of it; None where the golden run gives nothing to compare with.
+        plan: what was asked for.
+        place: where the boxes are kept.
+    """
     say = _Say(out)
     say(f"{record.subject.name}: {plan_text(plan)}", "bold")
     if trial is None:
-        say("the golden run gives nothing to compare with:", "yellow")
+        say("unknown: the golden run gives nothing to compare with", "yellow")
         say.lines(record.reason)
         return
     _ops(say, record, plan)
     if trial.trouble or not trial.reached:
-        say(f"not carried out: {trial.trouble or 'the run did not come to the crash point'}", "yellow")
+        say(f"unknown: {trial.trouble or 'the run did not come to the crash point'}", "yellow")
         say.lines("\n".join(trial.story))
         return
-    say(f"struck before: {trial.op}" if trial.op else "struck")
-    say("left on the disk:")
-    for path, entry in sorted(scan(place / "crashed").items()):
-        size = f"{entry.size} bytes" if entry.kind == "file" else entry.kind
-        say(f"  {size:>16}  {path}")
+    _struck(say, trial, plan)
+    _left(say, record, place / "crashed")
     say("what was done:")
     say.lines("\n".join(trial.story))
+    if not any(finding.kind.startswith("recovery-") for finding in trial.findings):
+        say("  it exited with 0")
     _findings(say, trial)
-    say(f"boxes are kept in {place}: crashed, recovered")
+    say(f"boxes are kept in {place}:")
+    kept = [name for name in ("golden", "crashed", "recovered") if (place / name).is_dir()]
+    say(f"  {', '.join(kept)}")
 
 
 class _Say:
@@ -55,6 +67,58 @@ class _Say:
             self._out.print(Text("  " + line))
 
 
+def _ops(say: _Say, record: Record, plan: Plan) -> None:
+    """List the golden run's ops up to the first crash, and mark the one that is struck."""
+    struck = plan[0].at
+    if plan[0].fault == "timer" or not record.ops:
+        return
+    say(f"ops of the golden run ({len(record.ops)}) up to the crash:")
+    first = max(1, min(struck, len(record.ops)) - _OPS)
+    if first > 1:
+        say(f"  ... {first - 1} earlier ones")
+    for number in range(first, min(struck, len(record.ops)) + 1):
+        mark = ">" if number == struck else " "
+        say(f"{mark} {number:>5}  {record.ops[number - 1].describe()}")
+
+
+def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
+    where = "" if len(plan) == 1 else f", crash {len(plan)} of {len(plan)}"
+    part = f"; {_bytes(plan[-1].part)} of it still reach the file" if plan[-1].part else ""
+    say(f"struck by {plan[-1].fault}{where}, before: {trial.op}{part}" if trial.op else f"struck{where}")
+
+
+def _left(say: _Say, record: Record, crashed: Path) -> None:
+    """List what the crash left, beside what the golden run leaves."""
+    tree = scan(crashed)
+    names = sorted(path for path in tree if not _is_empty_home(path, tree))
+    say("left on the disk:" if names else "left on the disk: nothing")
+    for path in names[:_NAMES]:
+        golden = record.final.get(path)
+        if golden is None:
+            remark = "  (not left by the golden run)"
+        else:
+            remark = "" if _size(golden) == _size(tree[path]) else f"  (golden run: {_size(golden)})"
+        say(f"  {_size(tree[path]):>16}  {path}{remark}")
+    if len(names) > _NAMES:
+        say(f"  ... and {len(names) - _NAMES} more names")
+    for path in sorted(record.final):
+        if path not in tree and record.subject.is_output(path):
+            say(f"  {'absent':>16}  {path}  (golden run: {_size(record.final[path])})")
+
+
+def _size(entry: Entry) -> str:
+    return _bytes(entry.size) if entry.kind == "file" else entry.kind
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"
+
+
+def _is_empty_home(path: str, tree: Tree) -> bool:
+    """Tell the directories that we make, as long as the pipeline left nothing in them."""
+    return path in (TMP, HOME) and not any(other.startswith(path + "/") for other in tree)
+
+
 def _findings(say: _Say, trial: Trial) -> None:
     if not trial.findings:
         say("held: nothing was violated", "green")
@@ -64,16 +128,3 @@ def _findings(say: _Say, trial: Trial) -> None:
             say.lines(finding.detail)
     for warning in trial.warnings:
         say(f"warning: {warning.message}", "yellow")
-
-
-def _ops(say: _Say, record: Record, plan: Plan) -> None:
-    struck = plan[0].at
-    if plan[0].fault == "timer" or not record.ops:
-        return
-    say("ops of the golden run up to the crash:")
-    first = max(1, struck - _SHOWN)
-    if first > 1:
-        say(f"  ... {first - 1} earlier ones")
-    for number in range(first, min(struck, len(record.ops)) + 1):
-        mark = ">" if number == struck else " "
-        say(f"{mark} {number:>5}  {record.ops[number - 1].describe()}")

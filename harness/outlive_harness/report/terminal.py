@@ -3,26 +3,55 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
 
-from .text import counts, explain, verdict_word, visible, visible_lines
+from .text import counts, details, note, verdict_line, verdict_word, visible
 
 _COLOURS = {Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "yellow"}
+#: Columns of a log: wide enough for any table of ours; it is its reader that breaks lines.
+_LOG_WIDTH = 140
+#: Seconds without a word after which a log gets a line: a silent job is taken for a hung one.
+_SILENCE = 30.0
+
+
+class _Console(Console):
+    """A console whose reader may go away: that is for the command line to judge."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Let it be seen; rich would exit with 1, which means violated."""
+        raise BrokenPipeError
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Make a console that is plain where nobody looks: no terminal, NO_COLOR, a dumb terminal."""
-    # Wide lines of a log are better broken by its reader than by us.
-    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, soft_wrap=True, width=140)
+    """Make a console that is plain where nobody looks: no terminal, CI, NO_COLOR, a dumb terminal."""
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    has_colour = (is_terminal and not _is_plain()) or os.environ.get("FORCE_COLOR")
+    return _Console(
+        stderr=stderr,
+        highlight=False,
+        soft_wrap=True,  # a replay line must stay one that can be pasted
+        color_system="auto" if has_colour and not os.environ.get("NO_COLOR") else None,
+        width=None if is_terminal else _LOG_WIDTH,
+    )
+
+
+def _is_plain() -> bool:
+    """Tell whether the terminal, if it is one, is none to draw on."""
+    return bool(
+        os.environ.get("CI")
+        or os.environ.get("NO_COLOR")
+        or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    )
 
 
 class Live:
@@ -32,9 +61,10 @@ class Live:
         self._out = out
         self._total = total
         self._done = 0
+        self._spoke = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
         self._bar: Progress | None = None
-        if out.is_terminal and not out.is_dumb_terminal and not os.environ.get("CI"):
+        if out.is_terminal and out.file.isatty() and not _is_plain():
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -61,10 +91,12 @@ class Live:
             self._tasks[name] = self._bar.add_task(visible(f"{name} golden run"), total=None)
 
     def progressed(self, name: str, fault: str, tested: int, points: int) -> None:
-        """Move the scenario's bar."""
+        """Move the scenario's bar; in a log, say a word where nothing was said for long."""
         if self._bar is not None:
             task = self._tasks[name]
             self._bar.update(task, description=visible(f"{name} {fault}"), completed=tested, total=points)
+        elif time.monotonic() - self._spoke > _SILENCE:
+            self._say(Text(f"... {visible(name)} {fault}: {tested} of {points} points"))
 
     def finished(self, result: ScenarioResult) -> None:
         """Say the scenario's verdict, and what violates it."""
@@ -75,52 +107,68 @@ class Live:
         line = Text(f"[{self._done}/{self._total}] {visible(result.name)} ")
         line.append(verdict_word(result), style=_COLOURS[result.verdict])
         line.append(f"  {tested} points, {states} states, {result.seconds:.1f} s")
-        self._out.print(line)
+        self._say(line)
         for text in details(result):
-            self._out.print(Text("    " + text))
+            self._say(Text("    " + text))
 
-
-def details(result: ScenarioResult) -> list[str]:
-    """Return what a person needs to know of a scenario beyond its verdict."""
-    lines: list[str] = []
-    if result.expected and result.verdict is Verdict.HELD:
-        return lines  # a known-bad pipeline that was caught: its violations are no news
-    if result.reason and (result.verdict is Verdict.UNKNOWN or not result.violations):
-        lines += visible_lines(result.reason)
-    for violation in result.violations:
-        lines += explain(violation)
-    return lines + [f"warning: {visible(warning)}" for warning in _shortened(result.warnings)]
-
-
-def _shortened(warnings: list[str]) -> list[str]:
-    """Keep the first few warnings of a kind: temporary files come by the dozen."""
-    shown = warnings if len(warnings) <= 4 else [*warnings[:3], f"{len(warnings) - 3} more like these"]
-    return list(shown)
+    def _say(self, line: Text) -> None:
+        self._spoke = time.monotonic()
+        self._out.print(line)
 
 
 def summary(out: Console, result: RunResult) -> None:
     """Print the closing table and one line with the verdict."""
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    for column in ("scenario", "verdict"):
-        table.add_column(column, overflow="fold")
-    for column in ("ops", "points", "states", "seconds"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for one in result.scenarios:
-        tested, states = counts(one)
-        verdict = Text(verdict_word(one), style=_COLOURS[one.verdict])
-        table.add_row(Text(visible(one.name)), verdict, str(one.ops), tested, states, f"{one.seconds:.1f}")
+    if result.scenarios:
+        out.print()
+        _table(out, result.scenarios)
     out.print()
-    out.print(table)
+    out.print(_total(result))
+
+
+def _table(out: Console, results: list[ScenarioResult]) -> None:
+    """Print a line for each scenario, or two where the terminal is too narrow for columns."""
+    rows = [_HEAD, *(_row(one) for one in results)]
+    styles = ["", *(_COLOURS[one.verdict] for one in results)]
+    widths = [min(_WIDEST, max(cell_len(row[i]) for row in rows)) for i in range(len(_HEAD) - 1)]
+    is_narrow = sum(widths) + 2 * (len(widths) - 1) > out.width
+    for row, style in zip(rows[is_narrow:], styles[is_narrow:], strict=True):
+        name, verdict, *numbers, remark = row
+        if is_narrow:
+            counted = ", ".join(f"{number} {what}" for number, what in zip(numbers, _HEAD[2:-1], strict=True))
+            out.print(Text.assemble(name, " ", (verdict, style)))
+            out.print(Text(f"  {counted}" + f"; {remark}" * bool(remark)))
+            continue
+        line = Text.assemble(_padded(name, widths[0]), "  ", (_padded(verdict, widths[1]), style))
+        for number, width in zip(numbers, widths[2:], strict=True):
+            line.append(f"  {number:>{width}}")
+        fits = line.cell_len + 2 + cell_len(remark) <= out.width
+        line.append(f"  {remark}" if remark and fits else "")
+        out.print(line)
+        if remark and not fits:
+            out.print(Text(f"    {remark}"))
+
+
+_HEAD = ("scenario", "verdict", "ops", "points", "states", "seconds", "note")
+#: Columns that one field may make a column wide; what is longer sticks out in its own row.
+_WIDEST = 40
+
+
+def _row(one: ScenarioResult) -> tuple[str, ...]:
+    tested, states = counts(one)
+    return visible(one.name), verdict_word(one), str(one.ops), tested, states, f"{one.seconds:.1f}", note(one)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
+
+
+def _total(result: RunResult) -> Text:
     coverages = [coverage for one in result.scenarios for coverage in one.faults.values()]
-    total, distinct = sum(c.tested for c in coverages), sum(c.states for c in coverages)
-    rate = total / result.seconds if result.seconds else 0.0
-    several = [one.verdict for one in result.scenarios]
-    parts = [f"{several.count(verdict)} {verdict}" for verdict in Verdict if verdict in several]
-    line = Text(f"\n{', '.join(parts) or 'no scenarios'}: ")
-    line.append(
-        f"{total} crash points, {distinct} states in {result.seconds:.1f} s ({rate:.0f} points a second)"
-    )
-    line.append(f"; seed {result.seed}")
+    tested, states = sum(one.tested for one in coverages), sum(one.states for one in coverages)
+    rate = tested / result.seconds if result.seconds else 0.0
+    line = Text(str(result.verdict), style=_COLOURS[result.verdict])
+    line = Text.assemble(line, f": {verdict_line(result.scenarios)}; {tested} crash points, {states} states")
+    line.append(f" in {result.seconds:.1f} s, {rate:.0f} points a second; seed {result.seed}")
     if result.interrupted:
         line.append("; interrupted")
-    out.print(line)
+    return line

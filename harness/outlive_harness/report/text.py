@@ -1,11 +1,19 @@
-"""Words for people: one violation, one plan, odd paths made harmless."""
+"""Words for people: violations, verdicts and counts; odd names made harmless."""
 
 from __future__ import annotations
 
 import os
 import shlex
 
-from outlive_harness.explore.results import ScenarioResult, Violation
+from outlive_harness.explore.results import ScenarioResult, Verdict, Violation
+
+#: Lines of a violation's detail that are shown; a traceback's last lines are the ones that matter.
+_DETAIL = 20
+#: Violations of one scenario that are told in full; those whose boxes are kept are among them.
+_TOLD = 3
+#: Further ones that get a line each.
+_LISTED = 7
+_NOTE = 60
 
 
 def visible(text: str) -> str:
@@ -14,44 +22,142 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> list[str]:
-    """Return the lines of a text, each safe to print."""
-    return [visible(line) for line in text.split("\n")]
+    """Return the lines of a text, each safe to print; a tab is a space."""
+    return [visible(line.replace("\t", " ")) for line in text.split("\n")]
+
+
+def quoted(text: str) -> str:
+    """Quote a text for a shell, so that the line can be printed and pasted whatever is in it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    # $'...' of bash, ksh and zsh: the only form in which a newline or a raw byte can stand in a line.
+    plain = (
+        chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(text)
+    )
+    return f"$'{''.join(plain)}'"
 
 
 def replay_line(violation: Violation) -> str:
-    """Return the line to paste that carries out exactly this failure again."""
-    return f"outlive replay {shlex.quote(violation.replay)}" if violation.replay else ""
+    """Return the line to paste that carries out exactly this failure again; "" if it needs no crash."""
+    return f"outlive replay {quoted(violation.replay)}" if violation.replay else ""
 
 
 def explain(violation: Violation) -> list[str]:
     """Say in a few lines what was violated, where, how it differs, and how to see it again."""
     lines = [f"{violation.kind}: {visible(violation.message)}"]
     if violation.point:
-        points = f" (and at {violation.points - 1} more points)" if violation.points > 1 else ""
         op = f", before: {visible(violation.op)}" if violation.op else ""
-        lines.append(f"  struck at {violation.point}{op}{points}")
-    lines += [f"  {line}" for line in visible_lines(violation.detail) if violation.detail]
+        lines.append(f"  struck at {violation.point}{op}{_likewise(violation)}")
+    if violation.profile:
+        lines.append(f"  can happen on a disk that promises no more than: {visible(violation.profile)}")
+    lines += [f"  {line}" for line in _last(visible_lines(violation.detail)) if line]
     if violation.confirmed is False:
         lines.append(
             "  seen once; a second run of the same plan did not show it (threads, time, randomness?)"
         )
     if violation.kept:
-        lines.append(f"  boxes: {visible(os.path.relpath(violation.kept))}")
+        lines.append(f"  boxes:  {visible(_from_here(violation.kept))}")
     if violation.replay:
-        lines.append(f"  {replay_line(violation)}")
+        lines.append(f"  replay: {replay_line(violation)}")
     return lines
+
+
+def brief(violation: Violation) -> str:
+    """Say in one line what was violated, and where."""
+    where = f" at {violation.point}{_likewise(violation)}" if violation.point else " with no crash"
+    path = f" of {visible(violation.path)}" if violation.path else ""
+    return f"{violation.kind}{path}{where}"
+
+
+def _likewise(violation: Violation) -> str:
+    more = violation.points - 1
+    return f" (and at {more} more point{'s' if more > 1 else ''})" if more > 0 else ""
+
+
+def _last(lines: list[str]) -> list[str]:
+    cut = len(lines) - _DETAIL
+    return lines if cut <= 0 else [f"... {cut} lines before these", *lines[cut:]]
+
+
+def _from_here(path: str) -> str:
+    """Shorten a path below the working directory; one elsewhere is clearer whole."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
+
+
+def details(result: ScenarioResult) -> list[str]:
+    """Return what a person needs to know of a scenario beyond its verdict."""
+    lines: list[str] = []
+    if is_caught(result):
+        lines += [f"as expected: {brief(violation)}" for violation in result.violations]
+    else:
+        if result.reason and not _is_told(result):
+            lines += _last(visible_lines(result.reason))
+        for violation in result.violations[:_TOLD]:
+            lines += explain(violation)
+        for violation in result.violations[_TOLD:][:_LISTED]:
+            lines += [brief(violation), *(f"  replay: {line}" for line in [replay_line(violation)] if line)]
+        more = len(result.violations) - _TOLD - _LISTED
+        lines += [f"... and {more} more violations; --json FILE lists all of them"] if more > 0 else []
+    return lines + [f"warning: {warning}" for warning in _grouped(result.warnings)]
+
+
+def _is_told(result: ScenarioResult) -> bool:
+    """Tell whether the violations are the reason; not so where others were expected."""
+    return result.verdict is Verdict.VIOLATED and bool(result.violations) and not result.expected
+
+
+def _grouped(warnings: list[str]) -> list[str]:
+    """Say a thing once: warnings that differ only behind their first colon become one line."""
+    groups: dict[str, list[str]] = {}
+    for warning in warnings:
+        groups.setdefault(warning.partition(": ")[0], []).append(warning)
+    return [
+        visible(several[0].replace("\n", "; "))
+        + (f" (and {len(several) - 1} more like it)" if len(several) > 1 else "")
+        for several in groups.values()
+    ]
+
+
+def is_caught(result: ScenarioResult) -> bool:
+    """Tell whether a pipeline that is known to be bad was found out: then its violations are no alarm."""
+    return bool(result.expected) and result.verdict is Verdict.HELD
 
 
 def verdict_word(result: ScenarioResult) -> str:
     """Return the verdict as a table shows it; a known-bad scenario that was caught says so."""
-    if result.expected and result.verdict == "held":
-        return f"caught {', '.join(result.expected)}"
-    return str(result.verdict)
+    return f"caught {', '.join(result.expected)}" if is_caught(result) else str(result.verdict)
 
 
 def counts(result: ScenarioResult) -> tuple[str, str]:
-    """Return the tested points (of how many), and the distinct states, over all faults."""
-    points = sum(coverage.points for coverage in result.faults.values())
-    tested = sum(coverage.tested for coverage in result.faults.values())
-    states = sum(coverage.states for coverage in result.faults.values())
-    return (str(points) if tested == points else f"{tested} of {points}"), str(states)
+    """Return "tested/points" and the number of distinct states, over all faults."""
+    several = result.faults.values()
+    points, tested, states = (
+        sum(getattr(one, key) for one in several) for key in ("points", "tested", "states")
+    )
+    return f"{tested}/{points}", str(states)
+
+
+def note(result: ScenarioResult) -> str:
+    """Return what a table's last column says: why it is not simply held."""
+    if is_caught(result):
+        return ""
+    if _is_told(result):
+        text = ", ".join(dict.fromkeys(violation.kind for violation in result.violations))
+    else:
+        text = visible_lines(result.reason)[0]
+    return text if len(text) <= _NOTE else text[: _NOTE - 3] + "..."
+
+
+def verdict_line(results: list[ScenarioResult]) -> str:
+    """Count the verdicts: "23 held (11 of them known bad, and caught), 1 unknown"."""
+    parts = []
+    for verdict in (Verdict.VIOLATED, Verdict.UNKNOWN, Verdict.HELD):
+        several = [one for one in results if one.verdict is verdict]
+        caught = sum(map(is_caught, several))
+        if several:
+            parts.append(
+                f"{len(several)} {verdict}" + (f" ({caught} known bad, and caught)" if caught else "")
+            )
+    return ", ".join(parts) or "no scenarios"

@@ -1,0 +1,59 @@
+"""The time that --outlive-budget gives, divided among the items of all pytest processes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from outlive_harness.explore import board
+
+
+class Budget:
+    """A ledger that all processes share: what each begun item was given, or has taken.
+
+    What an item leaves over goes to those that come after it; and in no process do the items take
+    more than the whole together.
+
+    Args:
+        place: the directory of the ledger.
+        seconds: the whole.
+        items: how many items there are.
+        processes: how many carry them out at a time.
+    """
+
+    def __init__(self, place: Path, seconds: float, *, items: int, processes: int) -> None:
+        self._ledger = place / "ledger"
+        self._guard = place / "ledger.lock"
+        self._seconds = seconds
+        self._items = items
+        self._processes = processes
+        self._own = 0.0
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator[float]:
+        """Give one item its share of what is left; at the end of the block, note what it took."""
+        with self._opened() as taken:
+            left = self._seconds * self._processes - sum(taken)
+            fair = left / max(1, self._items - len(taken))
+            share = max(0.0, min(fair, self._seconds - self._own))
+            number = len(taken)
+            taken.append(share)
+        begun = time.monotonic()
+        try:
+            yield share
+        finally:
+            took = time.monotonic() - begun
+            self._own += took
+            with self._opened() as taken:
+                taken[number] = took
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[list[float]]:
+        with self._guard.open("w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            taken: list[float] = board.load(self._ledger) if self._ledger.exists() else []
+            yield taken
+            board.save(self._ledger, taken)

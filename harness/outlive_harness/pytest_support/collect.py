@@ -1,0 +1,124 @@
+"""Scenario files as pytest sees them: collectors and items, one for each scenario and fault.
+
+An item is judged by its own fault alone: a known-bad scenario passes under a fault where that fault
+shows what ``expect=`` names. One that only some faults can show says so with ``faults=``.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlive_harness.explore.options import Options
+from outlive_harness.explore.waves import HarnessError
+from outlive_harness.pytest_support.driver import driver
+from outlive_harness.pytest_support.outcome import NotHeld, to_property, unless_held
+from outlive_harness.pytest_support.stash import FILES
+from outlive_harness.scenario import Scenario, ScenarioError, load_file
+
+#: Stands in an item's name for a fault, where none of those asked for makes sense for the scenario.
+NO_FAULT = "none"
+
+
+@dataclass(slots=True)
+class Files:
+    """What is known of the scenario files that were collected.
+
+    Attributes:
+        places: where each scenario stands, by its name.
+        broken: how many files could not be collected.
+    """
+
+    places: dict[str, str] = field(default_factory=dict)
+    broken: int = 0
+
+
+class ScenarioFile(pytest.File):
+    """One scenario file."""
+
+    def collect(self) -> list[ScenarioItem]:
+        """Return an item for each scenario and fault; nothing is recorded yet."""
+        files = self.config.stash.setdefault(FILES, Files())
+        try:
+            return list(self._items(files))
+        except Exception:
+            files.broken += 1
+            raise
+
+    def _items(self, files: Files) -> Iterator[ScenarioItem]:
+        options = Options(faults=self.config.getoption("outlive_faults"))
+        for scenario in self._load():
+            place = f"{scenario.file}:{scenario.line}"
+            other = files.places.setdefault(scenario.name, place)
+            if other != place:
+                raise self.CollectError(
+                    f"two scenarios are named {scenario.name!r}: {other} and {place}; "
+                    "give one of them another name"
+                )
+            try:
+                faults = options.faults_of(scenario) or (NO_FAULT,)
+            except ScenarioError as error:
+                raise self.CollectError(f"{place}: {error}") from error
+            for fault in faults:
+                name = f"{scenario.name}[{fault}]"
+                yield ScenarioItem.from_parent(self, name=name, scenario=scenario, fault=fault)
+
+    def _load(self) -> list[Scenario]:
+        try:
+            return load_file(self.path)
+        except ScenarioError as error:
+            # Where in the file it was declared; an error of the whole file says its place itself.
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if self._is_mine(frame)]
+            where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+            raise self.CollectError(f"{where}{error}") from error
+        except (SyntaxError, SystemExit) as error:
+            # pytest shows the one with our frames, and ends at the other.
+            lines = traceback.format_exception_only(error)
+            raise self.CollectError(f"{self.path} does not import:\n{''.join(lines)}") from error
+
+    def _is_mine(self, frame: traceback.FrameSummary) -> bool:
+        return Path(frame.filename).resolve() == self.path.resolve()
+
+
+class ScenarioItem(pytest.Item):
+    """One scenario under one fault."""
+
+    def __init__(self, *, scenario: Scenario, fault: str, **more: Any) -> None:  # noqa: ANN401 - pytest's own
+        super().__init__(**more)
+        self.scenario = scenario
+        self.fault = fault
+
+    def runtest(self) -> None:
+        """Explore it; anything but held fails, unknown too."""
+        if self.fault == NO_FAULT:
+            wanted = ", ".join(self.config.getoption("outlive_faults"))
+            makes_sense = ", ".join(self.scenario.faults or ())
+            pytest.skip(f"of the faults asked for ({wanted}) none makes sense for it ({makes_sense})")
+        several = (item for item in self.session.items if isinstance(item, ScenarioItem))
+        items = sum(1 for item in several if item.fault != NO_FAULT)
+        running = driver(self.config)
+        with running.options((self.fault,), items=items) as options:
+            result = running.run(self.scenario, options)
+        self.user_properties.append(("outlive", to_property(result, self.fault, running.seed)))
+        unless_held(result)
+
+    def repr_failure(
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],
+        style: Any = None,  # noqa: ANN401 - as above
+    ) -> Any:  # noqa: ANN401 - as above
+        """Show what was violated; a traceback would be ours, and of no use."""
+        if isinstance(excinfo.value, NotHeld):
+            return excinfo.getrepr(style="value")
+        if isinstance(excinfo.value, HarnessError):
+            return f"a fault of ours, not of the pipeline; please report it\n{excinfo.value}"
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Say where the scenario is declared."""
+        return self.path, self.scenario.line - 1, self.name

@@ -1,0 +1,62 @@
+"""The table at the end of a pytest run, from what travelled with the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from outlive_harness.explore.results import ScenarioResult, Verdict
+from outlive_harness.pytest_support.outcome import from_property
+from outlive_harness.report.text import counts, note, replay_line, verdict_line, verdict_word, visible
+
+_HEAD = ("scenario", "fault", "verdict", "points", "states", "note")
+_COLOURS = {Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "yellow"}
+
+
+def print_summary(reporter: pytest.TerminalReporter, texts: Mapping[str, str]) -> None:
+    """Print a line for each item, the lines that replay what failed, and the totals.
+
+    Args:
+        reporter: pytest's.
+        texts: the items' properties, by node id.
+    """
+    items = [from_property(texts[node]) for node in sorted(texts)]
+    results = [result for result, _, _ in items]
+    reporter.section("outlive")
+    rows = [_HEAD, *(_row(result, fault) for result, fault, _ in items)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
+    for number, row in enumerate(rows):
+        name, fault, verdict, points, states, remark = (
+            text.rjust(width) if head in ("points", "states") else text.ljust(width)
+            for text, width, head in zip(row, widths, _HEAD, strict=True)
+        )
+        colour = {_COLOURS[results[number - 1].verdict]: True} if number else {}
+        reporter.write(f"{name}  {fault}  ")
+        reporter.write(verdict, **colour)
+        reporter.write_line(f"  {points}  {states}  {remark}".rstrip())
+    replays = _replays(results)
+    if replays:
+        reporter.write_line("")
+        there = reporter.config.rootpath
+        if reporter.config.invocation_params.dir != there:
+            reporter.write_line(f"to see a failure again, in {there}:")
+        for line in replays:
+            reporter.write_line(line)
+    several = [coverage for result in results for coverage in result.faults.values()]
+    reporter.write_line("")
+    reporter.write_line(
+        f"{verdict_line(results)}: {sum(one.tested for one in several)} crash points, "
+        f"{sum(one.states for one in several)} states; --outlive-seed={items[0][2]}"
+    )
+
+
+def _row(result: ScenarioResult, fault: str) -> tuple[str, ...]:
+    return visible(result.name), fault, verdict_word(result), *counts(result), note(result)
+
+
+def _replays(results: Iterable[ScenarioResult]) -> list[str]:
+    """Return the lines to paste: one for each way in which a scenario failed."""
+    failed = [result for result in results if result.verdict is Verdict.VIOLATED and not result.expected]
+    lines = [replay_line(violation) for result in failed for violation in result.violations]
+    return list(dict.fromkeys(line for line in lines if line))

@@ -1,0 +1,51 @@
+"""Strategies for hypothesis: random sequences of crashes, which shrink to the shortest that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from outlive_harness.faults import table
+from outlive_harness.plan import Plan, Point
+
+
+def plans(ops: int, *, faults: str | Iterable[str] = ("kill",), max_crashes: int = 3) -> SearchStrategy[Plan]:
+    """Return a strategy for plans of one to several crashes.
+
+    The first point of a plan strikes the first run, each later one the recovery from the crash before
+    it. Plans shrink to fewer crashes and to earlier ops::
+
+        @given(plan=plans(ops=49))
+        @settings(deadline=None)  # a trial runs the pipeline several times
+        def test_survives(outlive, plan):
+            trial = outlive.trial(my_pipeline, plan)
+            assume(trial.reached)
+            outlive.assert_held(trial)
+
+    A recovery may make fewer ops than the first run. A point past its end is not reached:
+    ``trial.reached`` is False, nothing was tested, and ``assume(trial.reached)`` drops the plan.
+
+    Args:
+        ops: how many ops the pipeline makes: ``outlive test`` prints it, ``outlive.ops()`` returns it.
+        faults: faults that strike before an op: ``kill``, ``full``, ``eio``, ``term``.
+        max_crashes: how many crashes in a row at most.
+
+    Raises:
+        ValueError: an argument is not of the form it should be; the message begins with it.
+    """
+    numbers: tuple[tuple[str, object], ...] = (("ops", ops), ("max_crashes", max_crashes))
+    for key, number in numbers:
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{key}={number!r} must be a whole number from 1 on")
+    names = (faults,) if isinstance(faults, str) else tuple(faults)
+    # A part of a write is of no other length than that write, and a moment is no op.
+    known = sorted(name for name, fault in table().items() if fault.intercepts and name != "torn")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"faults={name!r} must be of: {', '.join(known)}")
+    if not names:
+        raise ValueError(f"faults={faults!r} must name at least one fault")
+    point = st.tuples(st.sampled_from(names), st.integers(1, ops)).map(lambda pair: Point(*pair))
+    return st.lists(point, min_size=1, max_size=max_crashes).map(tuple)

@@ -1,0 +1,3 @@
+"""For all tests: pytest runs of pytest."""
+
+pytest_plugins = ["pytester"]
