@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from .scenario import load_file
+
+#: Tells the children that multiprocessing spawns which file their functions are in.
+_FILE = "OUTLIVE_SCENARIO_FILE"
 
 
 def main() -> None:
     """Find the scenario and call the function; a check prints its value for the judge."""
     file, name, role, home, *more = sys.argv[1:]
     sys.argv[:] = [file]
+    os.environ[_FILE] = file
     sys.path.append(home)
     found = [one for one in load_file(file) if one.name == name]
     if not found:
@@ -28,5 +33,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-elif __name__ == "__mp_main__":  # a child that multiprocessing spawned needs the functions of the file
-    load_file(sys.argv[0])
+elif __name__ == "__mp_main__":  # a child of multiprocessing, not forked
+    load_file(os.environ[_FILE])

@@ -131,30 +131,21 @@ def _fault_of_ours(what: str) -> Exit:
     return Exit.FAULT_OF_OURS
 
 
-class _Duration(click.ParamType[float]):
-    name = "seconds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m)?", str(value), re.ASCII)
-        seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else 0.0
-        if not 0 < seconds < 1e9:
-            self.fail(f"{value!r} is no duration: a number over 0, as 60 or 60s or 2m", param, ctx)
-        return seconds
+def _duration(text: str) -> float:
+    """Read a duration: a number of seconds, or of minutes with an m."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m)?", text, re.ASCII)
+    seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else 0.0
+    if not 0 < seconds < 1e9:
+        raise click.BadParameter(f"{text!r} is no duration: a number over 0, as 60 or 60s or 2m")
+    return seconds
 
 
-class _Faults(click.ParamType[tuple[str, ...]]):
-    name = "list"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, ...]:
-        names = dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip())
-        if not names:
-            self.fail(f"{value!r} names no fault; there are: {', '.join(table())}", param, ctx)
-        return tuple(names)
+def _faults(text: str) -> tuple[str, ...]:
+    """Read a list of faults; whether there are such is for the exploration to say."""
+    names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise click.BadParameter(f"{text!r} names no fault; there are: {', '.join(table())}")
+    return tuple(names)
 
 
 _box_dir = click.option(
@@ -170,7 +161,7 @@ def _shared(function: F) -> F:
     directory = click.Path(exists=True, file_okay=False, resolve_path=True)
     options = [
         click.option(
-            "--faults", type=_Faults(), metavar="LIST", help=f"Of {', '.join(table())}; by default kill."
+            "--faults", type=_faults, metavar="LIST", help=f"Of {', '.join(table())}; by default kill."
         ),
         click.option("--outputs", multiple=True, metavar="GLOB", help="Files that readers see. Repeatable."),
         click.option(
@@ -189,9 +180,9 @@ def _shared(function: F) -> F:
         click.option(
             "--points", type=click.IntRange(1), metavar="N", help="Sample so many crash points of each fault."
         ),
-        click.option("--budget", type=_Duration(), help="Begin no trial after so long."),
+        click.option("--budget", type=_duration, metavar="SECONDS", help="Begin no trial after so long."),
         click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
-        click.option("--timeout", type=_Duration(), help="How long one run may take."),
+        click.option("--timeout", type=_duration, metavar="SECONDS", help="How long one run may take."),
         click.option(
             "--restarts", type=click.IntRange(1), metavar="N", help="Starts until it must have exited with 0."
         ),
@@ -320,6 +311,7 @@ def _add(one: Scenario, wish: dict[str, Any]) -> None:
 @click.option(
     "--litter", type=click.Choice(["warn", "fail"]), default="warn", help="What leftovers of a crash mean."
 )
+@click.option("--acks", default="", metavar="REGEX", help="Lines of its output that promise something.")
 @_shared
 def check(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Test any COMMAND: outlive check --outputs 'out/**' -- python3 pipeline.py.
@@ -339,6 +331,7 @@ def check(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
         restarts=wish["restarts"] or 1,
         timeout=wish["timeout"],
         litter=wish["litter"],
+        acks=wish["acks"],
     )
     made.file = os.path.join(os.getcwd(), _NO_FILE)
     return _explore([made], [], wish)

@@ -23,8 +23,8 @@ def torn_outputs(
 ) -> list[tuple[str, str, str]]:
     """Truth 1: name each output that is neither absent nor whole, as (path, sentence, detail).
 
-    Only paths that are outputs in the end, or were whole at some time, are looked at: a temporary
-    file beside them is not an output yet.
+    Only paths that are outputs at the start or the end, or that something was renamed to, are looked
+    at: a temporary file beside them is not an output yet.
     """
     torn = []
     for path, entry in sorted(state.items()):

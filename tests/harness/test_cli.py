@@ -433,7 +433,7 @@ REFUSED = {
     "check -- ./no-such-program": "command not found: './no-such-program'\n",
     "check -- plain": "a file here but not a program: give its interpreter first",
     "check -- .": "a directory and not a program",
-    "check --outptus x -- true": "No such option '--outptus'",
+    "check --outptus x -- true": "No such option",
     "check --faults kill,nope -- true": "unknown fault 'nope'; there are: kill, torn, ",
     "check --faults , -- true": "',' names no fault; there are: kill, torn, ",
     "check --budget soon -- true": "'soon' is no duration",

@@ -405,7 +405,7 @@ def test_sampled_points_are_counted_and_labelled(one):
     """--points N tests N of the points, chosen by the seed, and says so."""
     result = one(GOOD, points=4, seed=7)
     coverage = result.faults["kill"]
-    assert (coverage.points, coverage.tested) == (4, 4)
+    assert (coverage.points, coverage.chosen, coverage.tested) == (12, 4, 4)
     assert coverage.label == "sampled 4 of 12 points, seed 7"
     assert result.verdict is Verdict.HELD
     assert "sampled" in result.reason

@@ -1,5 +1,6 @@
 """The pytest door: items, outcomes, shared work, and nothing left behind."""
 
+import ast
 import html
 import json
 import os
@@ -37,11 +38,11 @@ GOOD = """
 from outlive_harness import scenario
 {name} = scenario(command=["sh", "-c", "echo x > t && mv t o"], outputs="o")
 """
-#: Eighteen points; each run notes where it ran.
+#: 25 points; each run notes where it ran, and takes a while.
 LARGE = """
 from outlive_harness import scenario
-SCRIPT = 'pwd >> {log}; for i in 0 1 2 3 4 5; do echo $i > t; {then} mv t o$i; done'
-large = scenario(command=["sh", "-c", SCRIPT], outputs="o*")
+SCRIPT = 'pwd >> {log}; sleep {nap}; for i in 0 1 2 3 4 5 6 7 8 9 a b; do echo $i > t$i; done; mv t0 o'
+large = scenario(command=["sh", "-c", SCRIPT], outputs="o")
 """
 
 
@@ -77,7 +78,8 @@ def test_a_run_without_scenarios_imports_almost_nothing(suite):
     done = suite.run(sys.executable, "-c", code)
     assert done.ret == 0
     first, last = done.outlines[0], done.outlines[-1]
-    assert first == "['outlive_harness', 'outlive_harness.plugin', 'outlive_harness.scenario']"
+    light = {f"outlive_harness{name}" for name in ("", ".globs", ".plugin", ".scenario")}
+    assert set(ast.literal_eval(first)) <= light
     assert not re.search("psutil|rich|explore|driver|collect|faults", last), last
 
 
@@ -138,7 +140,9 @@ def test_files_that_do_not_import_are_errors_and_the_others_run(suite, workers):
     done.assert_outcomes(passed=1, errors=6)
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     text = done.stdout.str()
-    assert re.search(r"scenarios/broken\.py:1: .*\n.*No module named 'no_such_module_here'", text)
+    assert re.search(
+        r"scenarios/broken\.py:1: in <module>\n.*\n.*No module named 'no_such_module_here'", text
+    )
     assert re.search(r"ends\.py does not import:\n.*SystemExit: nothing here", text)
     assert re.search(r"spelt\.py:3: litter='o' must be", text)
     assert re.search(r"syntax\.py does not import:\n.*line 1\n(.*\n)+.*SyntaxError", text)
@@ -184,8 +188,8 @@ def test_what_a_scenario_file_is(suite):
     write(suite, "chaos/test_it.py", "def test_it(): pass\n")
     assert collected(suite) == [
         "chaos/_helper.py::test_helper",
-        "chaos/test_it.py::test_it",
         "chaos/deep/a.py::a[kill]",
+        "chaos/test_it.py::test_it",
         "more/of/b.py::b[kill]",
     ]
     assert collected(suite, "more/of/b.py") == ["more/of/b.py::b[kill]"]
@@ -206,13 +210,14 @@ def test_each_fault_is_an_item_of_its_own(suite):
 
 def test_samples_come_from_the_seed_and_what_a_budget_cuts_off_is_unknown(suite):
     """The summary prints the seed that repeats a sample; what was not tested does not pass."""
-    write(suite, "scenarios/l.py", LARGE.format(log="/dev/null", then=""))
+    write(suite, "scenarios/l.py", LARGE.format(log="/dev/null", nap=0))
     done = suite.runpytest_subprocess("--outlive-points=5", "--outlive-seed=3")
     done.assert_outcomes(passed=1)
-    done.stdout.re_match_lines([r"large +kill +held +5/5 .*sampled 5 of 18 points", r".*--outlive-seed=3"])
+    done.stdout.re_match_lines([r"scenario +fault +verdict +points +states +note"])
+    done.stdout.re_match_lines([r"large +kill +held +5/5 .*sampled 5 of 25 points", r".*--outlive-seed=3"])
     done = suite.runpytest_subprocess("--outlive-budget=0")
     done.assert_outcomes(failed=1)
-    assert "unknown: 0 of 18 points tested when the budget ended" in done.stdout.str()
+    assert "unknown: 0 of 25 points tested when the budget ended" in done.stdout.str()
 
 
 def test_a_fault_of_ours_shows_its_traceback(suite, monkeypatch):
@@ -236,7 +241,7 @@ def test_a_fault_of_ours_shows_its_traceback(suite, monkeypatch):
 def test_the_points_of_one_large_scenario_are_spread_over_the_workers(suite, tmp_path):
     """With one item and two xdist workers, both harness workers carry out trials; their directory goes."""
     log = tmp_path / "log"
-    write(suite, "scenarios/l.py", LARGE.format(log=log, then="sleep 0.02;"))
+    write(suite, "scenarios/l.py", LARGE.format(log=log, nap=0.05))
     suite.runpytest_subprocess("-n2").assert_outcomes(passed=1)
     boxes = [Path(line) for line in log.read_text().splitlines()]
     assert {box.parent.name for box in boxes} == {"w000", "w001"}
@@ -247,14 +252,15 @@ def test_the_points_of_one_large_scenario_are_spread_over_the_workers(suite, tmp
 def test_a_worker_that_dies_loses_nothing_of_the_others(suite, tmp_path):
     """Its own item is reported as crashed; every other result arrives, and nothing is left behind."""
     log = tmp_path / "log"
-    write(suite, "scenarios/l.py", LARGE.format(log=log, then="sleep 0.05;"))
+    write(suite, "scenarios/l.py", LARGE.format(log=log, nap=0.2))
     for name in "abc":
         write(suite, f"scenarios/{name}.py", GOOD.format(name=name))
     # The pytest process dies in the middle of the large scenario's trials.
     suite.makeconftest(f"""
         import os, threading, time
         def die():
-            while not os.path.exists({str(log)!r}) or len(open({str(log)!r}).readlines()) < 8: time.sleep(0.01)
+            log = {str(log)!r}
+            while not os.path.exists(log) or len(open(log).readlines()) < 8: time.sleep(0.01)
             os.kill(os.getpid(), 9)
         def pytest_runtest_setup(item):
             if item.name == "large[kill]": threading.Thread(target=die, daemon=True).start()
@@ -262,9 +268,11 @@ def test_a_worker_that_dies_loses_nothing_of_the_others(suite, tmp_path):
     done = suite.runpytest_subprocess("-n2")
     done.assert_outcomes(passed=3, failed=1)
     assert "crashed while running 'scenarios/l.py::large[kill]'" in done.stdout.str()
-    done.stdout.re_match_lines([r"a +kill +held", r"b +kill +held", r"c +kill +held", r"3 held: 9 crash points"])
+    done.stdout.re_match_lines(
+        [r"a +kill +held", r"b +kill +held", r"c +kill +held", r"3 held: 9 crash points"]
+    )
     boxes = log.read_text().splitlines()
-    assert len(boxes) < 30  # nobody goes on with what nobody waits for
+    assert len(boxes) < 40  # nobody goes on with what nobody waits for
     assert not any(Path(box).parents[1].exists() for box in boxes)
 
 
@@ -272,7 +280,7 @@ def test_a_worker_that_dies_loses_nothing_of_the_others(suite, tmp_path):
 def test_an_interrupt_leaves_nothing_behind(suite, tmp_path, to):
     """Ctrl-C ends pytest, its xdist workers, the harness's workers, the pipelines and their directory."""
     log = tmp_path / "log"
-    write(suite, "scenarios/l.py", LARGE.format(log=log, then="sleep 0.05;"))
+    write(suite, "scenarios/l.py", LARGE.format(log=log, nap=0.2))
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(["-n2"] if to != "plain" else [])],
         cwd=suite.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -355,12 +363,11 @@ FIXTURE = """
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["plain", "xdist"])
-def test_the_fixture_runs_scenarios_commands_and_plans(suite, workers):
+def test_the_fixture_runs_scenarios_commands_and_plans(suite):
     """run() explores, check() takes any command, trial() carries out one plan; wrong arguments are told."""
     (suite.path / "scenarios").rmdir()
     suite.makepyfile(FIXTURE)
-    suite.runpytest_subprocess(*workers).assert_outcomes(passed=15)
+    suite.runpytest_subprocess("-n2").assert_outcomes(passed=15)
 
 
 def test_a_budget_is_shared_fairly_and_never_exceeded(tmp_path):

@@ -67,10 +67,12 @@ def test_the_table_and_the_last_line_add_up():
 
 def test_a_caught_scenario_is_no_alarm():
     """Its violations are a line each that says so, without details and without a replay line."""
-    lines = details(result(expected=("torn-output",), violations=[violation(2, points=5), violation(3)]))
-    assert lines == [
+    several = [violation(2, points=5), violation(3)]
+    one = result(expected=("torn-output",), violations=several, warnings=["litter: a is left", "other"])
+    assert details(one) == [
         "as expected: torn-output of out at kill@2 (and at 4 more points)",
         "as expected: torn-output of out at kill@3",
+        "warning: other",
     ]
 
 

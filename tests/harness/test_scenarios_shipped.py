@@ -10,16 +10,20 @@ import pytest
 
 from outlive_harness.explore.engine import Options, explore
 from outlive_harness.explore.results import Verdict
-from outlive_harness.scenario import find_files, load_file
+from outlive_harness.scenario import KINDS, find_files, load_file
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FILES = {path.stem: path for path in find_files([SCENARIOS])}
 #: What each known-bad scenario shows: this and nothing else.
 KNOWN_BAD = {
+    "acknowledged_too_early": {"lost-ack", "diverged"},
     "append_again": {"diverged"},
     "copied_temporary": {"torn-output"},
     "counter": {"not-idempotent", "diverged"},
     "exclusive_temporary": {"recovery-failed"},
+    "full_disk_ignored": {"torn-output", "diverged"},
+    "io_error_ignored": {"torn-output"},
+    "last_words": {"torn-output"},
     "lock_file_fails": {"recovery-failed"},
     "lock_file_waits": {"recovery-hung"},
     "marker_before_output": {"diverged"},
@@ -27,6 +31,7 @@ KNOWN_BAD = {
     "report_in_place": {"torn-output"},
     "rollback_drops_backup": {"diverged", "recovery-failed"},
     "shell_redirect": {"torn-output", "diverged"},
+    "torn_record": {"torn-output", "diverged"},
 }
 
 every_scenario = pytest.mark.parametrize("name", FILES)
@@ -60,15 +65,21 @@ def test_the_known_bad_scenarios_are_those_that_say_so():
     assert {name: kinds for name, kinds in declared.items() if kinds} == KNOWN_BAD
 
 
+def test_each_kind_of_violation_has_an_example():
+    """There is a known-bad scenario to copy from for all that a crash can violate."""
+    assert set().union(*KNOWN_BAD.values()) == set(KINDS)
+
+
 @every_scenario
 def test_a_good_scenario_holds_and_a_known_bad_one_is_caught(name, session, tmp_path):
     """Each point is reached; a good pipeline violates nothing, a bad one what it says and nothing else."""
-    outcome = explore(session, load_file(FILES[name]), Options(faults=("kill",), store=tmp_path / "store"))
+    outcome = explore(session, load_file(FILES[name]), Options(store=tmp_path / "store"))
     (result,) = outcome.scenarios
     assert {violation.kind for violation in result.violations} == KNOWN_BAD.get(name, set()), result
     assert result.verdict is Verdict.HELD, result
-    coverage = result.faults["kill"]
-    assert 0 < coverage.states <= coverage.tested == coverage.points >= result.ops
+    for fault, coverage in result.faults.items():
+        assert 0 < coverage.states <= coverage.tested == coverage.points, fault
+    assert "kill" not in result.faults or result.faults["kill"].points >= result.ops
     assert [warning for warning in result.warnings if not warning.startswith("litter: ")] == []
 
 

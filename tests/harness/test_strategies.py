@@ -53,7 +53,7 @@ def test_a_users_own_test_gets_the_shortest_plan_that_fails(pytester):
         twice = scenario(command=["sh", "-c", SCRIPT], name="twice", outputs="o")
 
         @given(plan=plans(ops=12))
-        @settings(deadline=None, max_examples=60, derandomize=True, database=None,
+        @settings(deadline=None, max_examples=40, derandomize=True, database=None,
                   suppress_health_check=list(HealthCheck))
         def test_twice(outlive, plan):
             trial = outlive.trial(twice, plan)

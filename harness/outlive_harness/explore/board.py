@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 #: The kind of the jobs that several may wait for.
 RECORD = "record"
 #: Locks on the jobs that this process has laid out; the kernel drops them when it dies.

@@ -41,7 +41,8 @@ def merge(
     coverage.tested = sum(len(several) for state, several in by_state.items() if state in judged)
     if not exhaustive:
         # A moment that came after the run's end is no point of it: random moments cover no set.
-        coverage.points -= sum(1 for trial in trials if not trial.reached and not trial.trouble)
+        late = sum(1 for trial in trials if not trial.reached and not trial.trouble)
+        coverage.points, coverage.chosen = coverage.points - late, coverage.chosen - late
     else:
         result.warnings += _set_aside(fault, coverage, trials)
         _explain_gaps(coverage, record, trials)
@@ -76,11 +77,11 @@ def _set_aside(fault: str, coverage: Coverage, trials: list[Trial]) -> list[str]
     rightly before the point has no such point; where many are missing, something else is wrong.
     """
     unmet = [trial for trial in trials if trial.unmet and not trial.reached and not trial.trouble]
-    if not unmet or len(unmet) > coverage.points * _MOST_UNMET:
+    if not unmet or len(unmet) > coverage.chosen * _MOST_UNMET:
         for trial in unmet:
             trial.unmet = False
         return []
-    coverage.points -= len(unmet)
+    coverage.points, coverage.chosen = coverage.points - len(unmet), coverage.chosen - len(unmet)
     return [f"{fault}: runs differ in their number of ops; {len(unmet)} points were not met in 3 attempts"]
 
 
@@ -88,7 +89,7 @@ def _explain_gaps(coverage: Coverage, record: Record, trials: list[Trial]) -> No
     """Label the coverage with why points were not tested, if any were not."""
     trouble = next((trial.trouble for trial in trials if trial.trouble), "")
     missed = sum(1 for trial in trials if not trial.reached and not trial.trouble and not trial.unmet)
-    left = coverage.points - sum(1 for trial in trials if not trial.unmet)
+    left = coverage.chosen - sum(1 for trial in trials if not trial.unmet)
     tested = f"{coverage.tested} of {coverage.points} points tested"
     if trouble:
         coverage.label = f"{tested}: {trouble}"

@@ -116,12 +116,21 @@ class Violation:
 
 @dataclass(slots=True)
 class Coverage:
-    """How much of a fault was explored: crash points there are, carried out, and distinct states."""
+    """How much of a fault was explored.
+
+    Attributes:
+        points: crash points that there are.
+        tested: how many of them were carried out.
+        states: distinct crash states among these.
+        label: what else must be known of it.
+        chosen: how many were to be carried out: all, or a sample that was asked for.
+    """
 
     points: int = 0
     tested: int = 0
     states: int = 0
     label: str = ""
+    chosen: int = 0
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from outlive_harness import judge
 from outlive_harness.disk.tree import Tree
 from outlive_harness.explore.golden import Record
 from outlive_harness.explore.results import Finding
-from outlive_harness.explore.runner import Runner, Touched
+from outlive_harness.explore.runner import BoxError, Runner, Touched
 from outlive_harness.faults import Strike, table
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
@@ -26,13 +26,15 @@ class Crash:
     Attributes:
         op: what the last of them was about to do when it was struck.
         touched: the paths that all of them made.
-        versions: whole contents of the last one, where the golden runs' own differ.
+        found: what the last of them found, if it was itself a recovery.
+        versions: whole contents of the last one, where the golden runs' own may differ.
         acks: what all of them acknowledged.
         torn: what was visible half-written while a run went on after the strike, by path.
     """
 
     op: Op | None = None
     touched: Touched = field(default_factory=Touched)
+    found: Tree | None = None
     versions: Versions | None = None
     torn: dict[str, Finding] = field(default_factory=dict)
     acks: list[str] = field(default_factory=list)
@@ -63,7 +65,7 @@ class _Watcher:
         self._runner, self._record, self._crash = runner, record, crash
         self._to_look = False
         self.is_struck = False
-        if record.varying:
+        if record.varying or crash.found is not None:
             box = Path(os.path.realpath(runner.box))
             crash.versions = Versions(box, record.subject.is_output, any_install=True)
 
@@ -88,8 +90,12 @@ class _Watcher:
 
     def _look(self) -> None:
         """Judge what a reader would see now, after the op before this one."""
+        try:
+            state = self._runner.look(self._record.subject)
+        except BoxError:  # another process renamed or removed a file meanwhile: look at the next op
+            return
         self._to_look = False
-        for finding in torn(self._runner, self._record, self._runner.look(self._record.subject), self._crash):
+        for finding in torn(self._runner, self._record, state, self._crash):
             self._crash.torn.setdefault(finding.path, finding)
 
 
@@ -97,8 +103,13 @@ def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Find
     """Truth 1, on what stands in the box now."""
     known = record.versions
     if crash.versions is not None:
-        # Where whole contents depend on who came first, what this very run made whole counts too.
+        # Where whole contents depend on who came first, or on what a recovery found, what this very
+        # run made whole counts too. What it found was judged after the crash before.
         own = {path: crash.versions.known.get(path, set()) for path in record.varying}
+        if crash.found is not None:
+            own = {path: crash.versions.known.get(path, set()) for path in known}
+            for path in known.keys() & crash.found.keys():
+                own[path] = own[path] | {crash.found[path].digest}
         known = {**known, **{path: known.get(path, set()) | own[path] for path in own}}
     subject, golden_box = record.subject, record.place / "golden"
     found = judge.torn_outputs(

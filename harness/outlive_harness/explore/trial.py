@@ -78,7 +78,8 @@ def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> t
         runner.fill(order.start)
         crash.acks += order.acks
         points = order.plan[-1:]
-    for point in points:
+    for number, point in enumerate(points, start=len(order.plan) - len(points)):
+        crash.found = runner.look(record.subject) if number else None
         trial.story.append(f"run until {point}")
         ran, is_struck = run_struck(runner, record, point, crash)
         if is_struck:

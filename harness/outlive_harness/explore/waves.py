@@ -104,7 +104,8 @@ def waves(
             break
         if len(plans) < len(every):
             coverage.label = f"sampled {len(plans)} of {len(every)} points, seed {options.seed}"
-        coverage.points += len(plans)
+        coverage.points += len(every)
+        coverage.chosen += len(plans)
         if campaign.until is not None:  # what is cut off must not always be the same end
             choose.shuffle(plans)
         orders = [

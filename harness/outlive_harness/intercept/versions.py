@@ -57,6 +57,8 @@ class Versions:
         self._is_output = is_output
         self._any_install = any_install
         self.known: dict[str, set[str]] = {}
+        #: output paths that a file was renamed or linked to
+        self.installed: set[str] = set()
 
     def before(self, op: Op) -> None:
         """Look at what is about to be changed by *op*; call it while the task stands still."""
@@ -85,6 +87,8 @@ class Versions:
         """Keep the content at one path as a whole version of another (or the same) path."""
         if not self._is_output(as_path):
             return
+        if installed:
+            self.installed.add(as_path)
         full = f"{self._box}/{at}"
         if not os.path.isfile(full) or os.path.islink(full):
             return

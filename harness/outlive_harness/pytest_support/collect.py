@@ -78,8 +78,14 @@ class ScenarioFile(pytest.File):
             raise self.CollectError(f"{where}{error}") from error
         except (SyntaxError, SystemExit) as error:
             # pytest shows the one with our frames, and ends at the other.
-            lines = traceback.format_exception_only(error)
-            raise self.CollectError(f"{self.path} does not import:\n{''.join(lines)}") from error
+            text = "".join(traceback.format_exception_only(error)).rstrip()
+            raise self.CollectError(f"{self.path} does not import:\n{text}") from error
+        except Exception as error:
+            # A text, as with pytest's own modules: xdist tells by it that several workers say the same.
+            excinfo = pytest.ExceptionInfo.from_exception(error)
+            excinfo.traceback = excinfo.traceback.cut(path=self.path)
+            text = str(excinfo.getrepr(style="short"))
+            raise self.CollectError(f"{self.path} does not import:\n{text}") from error
 
     def _is_mine(self, frame: traceback.FrameSummary) -> bool:
         return Path(frame.filename).resolve() == self.path.resolve()

@@ -23,6 +23,7 @@ def print_summary(reporter: pytest.TerminalReporter, texts: Mapping[str, str]) -
     """
     items = [from_property(texts[node]) for node in sorted(texts)]
     results = [result for result, _, _ in items]
+    reporter.ensure_newline()  # else write_line would break the first line that is written in parts
     reporter.section("outlive")
     rows = [_HEAD, *(_row(result, fault) for result, fault, _ in items)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]

@@ -100,7 +100,9 @@ def details(result: ScenarioResult) -> list[str]:
             lines += [brief(violation), *(f"  replay: {line}" for line in [replay_line(violation)] if line)]
         more = len(result.violations) - _TOLD - _LISTED
         lines += [f"... and {more} more violations; --json FILE lists all of them"] if more > 0 else []
-    return lines + [f"warning: {warning}" for warning in _grouped(result.warnings)]
+    # What a bad pipeline leaves behind is no news either.
+    warnings = [one for one in result.warnings if not (is_caught(result) and one.startswith("litter: "))]
+    return lines + [f"warning: {warning}" for warning in _grouped(warnings)]
 
 
 def _is_told(result: ScenarioResult) -> bool:
