@@ -191,9 +191,7 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
 def _check(runner: Runner, record: Record, trial: Trial) -> None:
     value, failed = runner.check(record.subject, trial.acks)
     if failed and record.subject.check_takes_acks and "AssertionError" in failed:
-        trial.findings.append(
-            Finding("lost-ack", "", f"after recovery a promise is broken: {failed}")
-        )
+        trial.findings.append(Finding("lost-ack", "", f"after recovery a promise is broken: {failed}"))
     elif failed:
         trial.findings.append(Finding("diverged", "", f"after recovery the check fails: it {failed}"))
     elif value != record.value:
