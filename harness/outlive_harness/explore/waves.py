@@ -89,7 +89,8 @@ def waves(
 ) -> Generator[Waiting, None, None]:
     """Explore one fault, level by level; coverage and trials are filled in on the way."""
     options, fault, depth = campaign.options, campaign.fault, campaign.depth
-    stamp = f"{record.place.name}-{fault.name}-{time.time_ns()}"
+    # The board's order is that of names: who was there first is served first.
+    stamp = f"{time.time_ns()}-{record.place.name}-{fault.name}"
     states = record.place / f"states-{stamp}"
     states.mkdir()
     for level in range(1, depth + 1):
