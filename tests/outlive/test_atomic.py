@@ -142,8 +142,11 @@ def test_exception_in_the_body(tmp_path, ending, old, mode):
     assert old is None or target.read_bytes() == old
 
 
-def test_interrupt_by_a_real_signal(tmp_path):
+def test_interrupt_by_a_real_signal(tmp_path, request):
     """Ctrl-C in the body publishes nothing and leaves nothing."""
+    # A test run that was started in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(KeyboardInterrupt), atomic_open(tmp_path / "out") as file:
         file.write("new")
         signal.raise_signal(signal.SIGINT)
