@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 #: Written into digests in place of the box's own path, so that outputs that name it compare equal.
-_BOX_MARK = b"\0{box}\0"
+BOX_MARK = b"\0{box}\0"
 _CHUNK = 1 << 24
 
 
@@ -38,7 +38,7 @@ Tree = dict[str, Entry]
 def digest_bytes(content: bytes, box: bytes = b"") -> str:
     """Return the digest of a content; *box* is the path of the box it was made in."""
     if box and box in content:
-        content = content.replace(box, _BOX_MARK)
+        content = content.replace(box, BOX_MARK)
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
@@ -50,7 +50,7 @@ def digest_file(path: str | Path, box: bytes = b"") -> str:
     Raises:
         OSError: the file cannot be read, even by its owner.
     """
-    with _readable(path), open(path, "rb", buffering=0) as file:
+    with readable(path), open(path, "rb", buffering=0) as file:
         content = file.read(_CHUNK)
         if len(content) < _CHUNK:
             return digest_bytes(content, box)
@@ -61,7 +61,7 @@ def digest_file(path: str | Path, box: bytes = b"") -> str:
 
 
 @contextlib.contextmanager
-def _readable(path: str | Path) -> Iterator[None]:
+def readable(path: str | Path) -> Iterator[None]:
     """Let the owner read what the pipeline closed to itself, and put the mode back."""
     if os.access(path, os.R_OK):
         yield
@@ -91,7 +91,7 @@ def scan(root: Path, *, box: bytes = b"", skip: Callable[[str], bool] | None = N
 
 
 def _scan(root: str, prefix: str, tree: Tree, box: bytes, skip: Callable[[str], bool] | None) -> None:
-    with _readable(root), os.scandir(root) as listing:
+    with readable(root), os.scandir(root) as listing:
         for item in listing:
             name = prefix + item.name
             if skip is not None and skip(name):
@@ -104,7 +104,7 @@ def _scan(root: str, prefix: str, tree: Tree, box: bytes, skip: Callable[[str], 
                 tree[name] = Entry("dir", mode, 0, "")
                 _scan(item.path, name + "/", tree, box, skip)
             elif stat.S_ISLNK(info.st_mode):
-                target = os.fsencode(os.readlink(item.path)).replace(box or b"\0", _BOX_MARK)
+                target = os.fsencode(os.readlink(item.path)).replace(box or b"\0", BOX_MARK)
                 tree[name] = Entry("link", 0, 0, os.fsdecode(target))
             else:
                 tree[name] = Entry("special", mode, 0, f"{stat.S_IFMT(info.st_mode):o}")
@@ -133,7 +133,7 @@ def copy_tree(source: Path, destination: Path) -> None:
 
 
 def _copy(source: str, destination: str, linked: dict[tuple[int, int], str]) -> None:
-    with _readable(source), os.scandir(source) as listing:
+    with readable(source), os.scandir(source) as listing:
         for item in listing:
             info = item.stat(follow_symlinks=False)
             target = f"{destination}/{item.name}"
@@ -148,7 +148,7 @@ def _copy(source: str, destination: str, linked: dict[tuple[int, int], str]) -> 
                 if earlier != target:
                     os.link(earlier, target)
                     continue
-                with _readable(item.path):
+                with readable(item.path):
                     shutil.copyfile(item.path, target)
                 shutil.copystat(item.path, target)
                 os.chmod(target, stat.S_IMODE(info.st_mode))

@@ -2,20 +2,65 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+import stat
+import struct
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
 
-from outlive_harness.trace import Op
+from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
 from . import abi
 from .filter import INTERCEPTED
-from .task import descriptor_info, descriptor_path, read_iovecs, read_memory, read_string, resolve
+from .task import (
+    MOST,
+    Place,
+    behind,
+    descriptor_info,
+    descriptor_path,
+    file_system,
+    locate,
+    open_source,
+    read_file,
+    read_iovecs,
+    read_memory,
+    read_parts,
+    read_string,
+    umask,
+)
 
 Arguments = tuple[int, int, int, int, int, int]
 
 #: Places that hold no files which outlive a run, or only such as the kernel makes up.
 _NO_FILES = (b"/dev/", b"/proc/", b"/sys/")
 _DELETED = b" (deleted)"
+_UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
+#: Modes of fallocate(2) that file systems know; one that is not listed is taken to know all.
+_KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE, _ZERO, _INSERT = 1, 2, 8, 16, 32
+_TMPFS, _EXT4, _BTRFS, _XFS = 0x01021994, 0xEF53, 0x9123683E, 0x58465342
+_BCACHEFS, _OCFS2 = 0xCA451A4E, 0x7461636F
+_FALLOCATE = {
+    _TMPFS: _KEEP_SIZE | _PUNCH_HOLE,
+    _BTRFS: _KEEP_SIZE | _PUNCH_HOLE | _ZERO,
+    _EXT4: _KEEP_SIZE | _PUNCH_HOLE | _ZERO | _COLLAPSE | _INSERT,
+}
+#: File systems in which files can share blocks (ioctl_ficlone(2)).
+_CLONING = frozenset({_BTRFS, _XFS, _BCACHEFS, _OCFS2})
+
+
+class Keeper(Protocol):
+    """Where the bytes that ops write are kept, other than in the ops."""
+
+    def add(self, content: Iterable[bytes]) -> Content:
+        """Keep a content that comes in parts."""
+
+
+class _Found(NamedTuple):
+    """A file that a call is about: where in the box it is (None: nowhere), and how to look at it."""
+
+    inside: str | None
+    place: Place
 
 
 class Decoder:
@@ -23,13 +68,16 @@ class Decoder:
 
     Args:
         box: the real path of the box.
-        data: whether ops carry the bytes that they write.
+        data: whether ops carry the bytes that they write, and all else that the model of the disk
+            needs; where the bytes are to be kept, if not in the ops themselves.
     """
 
-    def __init__(self, box: bytes, *, data: bool = False) -> None:
+    def __init__(self, box: bytes, *, data: bool | Keeper = False) -> None:
         self.box = box.rstrip(b"/")
         self._inside = self.box + b"/"
-        self._data = data
+        self._data = data is not False
+        self._keeper = None if isinstance(data, bool) else data
+        self._file_systems: dict[int, int] = {}
         self.outside: dict[str, None] = {}
         #: (path, or "" for all of the box; what was out of sight there), as an ordered set.
         self.blind: dict[tuple[str, str], None] = {}
@@ -62,17 +110,18 @@ class Decoder:
             return os.fsdecode(path[len(self._inside) :].removesuffix(_DELETED))
         return "" if path == self.box else None
 
-    def _by_fd(self, tid: int, fd: int) -> str | None:
-        return self._relative(descriptor_path(tid, fd))
+    def _by_fd(self, tid: int, fd: int) -> _Found:
+        place = behind(tid, fd & 0xFFFFFFFF)
+        return _Found(self._relative(place.path), place)
 
     def _by_name(
         self, tid: int, dirfd: int, address: int, *, follow: bool = False, empty: bool = False
-    ) -> str | None:
-        path = resolve(tid, dirfd, read_string(tid, address), follow=follow, empty=empty)
-        inside = self._relative(path)
-        if inside is None and path and not path.startswith(_NO_FILES):
-            self._note_outside(path)
-        return inside
+    ) -> _Found:
+        place = locate(tid, dirfd, read_string(tid, address), follow=follow, empty=empty)
+        inside = self._relative(place.path)
+        if inside is None and place.path and not place.path.startswith(_NO_FILES):
+            self._note_outside(place.path)
+        return _Found(inside, place)
 
     def _note_outside(self, path: bytes) -> None:
         # A call that cannot succeed writes nothing: no such file to change, no right to make one.
@@ -80,50 +129,147 @@ class Decoder:
         if os.access(where, os.W_OK):
             self.outside[os.fsdecode(path)] = None
 
+    # -- what the model of the disk needs besides ------------------------------------------------------
+
+    def _seen(self, found: _Found) -> Detail | None:
+        """Look at the file, where details are asked for."""
+        return Detail(found.place.look()) if self._data else None
+
+    def _payload(self, parts: Iterable[bytes]) -> tuple[bytes | None, Content | None]:
+        """Take in what an op writes: into the op itself, or apart from it."""
+        if self._keeper is None:
+            return b"".join(parts), None
+        return None, self._keeper.add(parts)
+
+    def _whole(self, path: bytes, size: int) -> tuple[bytes | None, Content | None]:
+        """Take in a file that comes into the box from elsewhere."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None, None
+        try:
+            return self._payload(read_file(fd, 0, size))
+        finally:
+            os.close(fd)
+
+    def _file_system(self, seen: Seen, where: bytes) -> int:
+        if seen.dev not in self._file_systems:
+            self._file_systems[seen.dev] = file_system(where)
+        return self._file_systems[seen.dev]
+
     # -- writing -------------------------------------------------------------------------------------
 
     def _write(self, name: str, tid: int, a: Arguments) -> Op | None:
-        path = self._by_fd(tid, a[0])
-        if path is None:
+        found = self._by_fd(tid, a[0])
+        if found.inside is None:
             return None
-        length = a[2] if "v" not in name else 0
-        data = None
-        if "v" in name:
-            parts = read_iovecs(tid, a[1], a[2])
-            length = sum(size for _, size in parts)
-            if self._data:
-                data = b"".join(read_memory(tid, at, size) for at, size in parts)
-        elif self._data:
-            data = read_memory(tid, a[1], length)
+        parts = read_iovecs(tid, a[1], a[2]) if "v" in name else [(a[1], a[2])]
+        length = sum(size for _, size in parts)
         position, flags = descriptor_info(tid, a[0])
+        how = a[5] if name == "pwritev2" else 0
         if name.startswith("pw") and not (name == "pwritev2" and a[3] == (1 << 64) - 1):
             position = a[3]
-        if flags & os.O_APPEND:
+        if (flags & os.O_APPEND and not how & abi.RWF_NOAPPEND) or how & abi.RWF_APPEND:
             position = -1
-        return Op("write", name, path, "", tid, position, length, flags, 0, data)
+        if not self._data:
+            return Op("write", name, found.inside, "", tid, position, length, flags)
+        unknown = ""
+        data: bytes | None = None
+        blob: Content | None = None
+        fails = 0 if flags & os.O_ACCMODE else errno.EBADF
+        try:
+            data, blob = self._payload(read_parts(tid, parts))
+        except OSError as error:
+            unknown = f"its memory could not be read: {error.strerror or error}"
+        detail = Detail(found.place.look(), opened=flags, how=how, blob=blob, fails=fails, unknown=unknown)
+        return Op("write", name, found.inside, "", tid, position, length, flags, 0, data, detail)
 
     def _copy(self, name: str, tid: int, a: Arguments) -> Op | None:
-        source, out = {"sendfile": (a[1], a[0]), "ioctl": (a[2], a[0])}.get(name, (a[0], a[2]))
-        path = self._by_fd(tid, out)
-        if path is None:
+        out = {"sendfile": a[0], "ioctl": a[0]}.get(name, a[2])
+        found = self._by_fd(tid, out)
+        if found.inside is None:
             return None
-        length = {"sendfile": a[3], "ioctl": 0}.get(name, a[4])
         position, flags = descriptor_info(tid, out)
-        origin = os.fsdecode(descriptor_path(tid, source)) if name != "ioctl" else ""
-        return Op("copy", name, path, origin, tid, position, length, flags)
+        source, start, length = a[0], -1, a[4]
+        if name == "sendfile":
+            source, length = a[1], a[3]
+            start = _offset(tid, a[2], start)
+        elif name != "ioctl":
+            start = _offset(tid, a[1], start)
+            position = _offset(tid, a[3], position)
+        else:
+            source, start, length, position = _clone(tid, a)
+        source &= 0xFFFFFFFF
+        origin = os.fsdecode(descriptor_path(tid, source))
+        if not self._data:
+            return Op("copy", name, found.inside, origin, tid, position, length, flags)
+        data: bytes | None = None
+        blob: Content | None = None
+        seen, there = found.place.look(), behind(tid, source).look()
+        fails, unknown = self._can_copy(name, flags, seen, there, found.place.where)
+        if not fails and not unknown and there is not None:
+            try:
+                begin = descriptor_info(tid, source)[0] if start < 0 else start
+                most = there.size if name == "ioctl" and not length else min(length, MOST)
+                fd = open_source(tid, source)
+                try:
+                    data, blob = self._payload(read_file(fd, begin, most))
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                unknown = f"{origin} could not be read: {error.strerror or error}"
+        detail = Detail(seen, there, opened=flags, blob=blob, fails=fails, unknown=unknown)
+        return Op("copy", name, found.inside, origin, tid, position, length, flags, 0, data, detail)
+
+    def _can_copy(
+        self, name: str, flags: int, seen: Seen | None, there: Seen | None, where: bytes
+    ) -> tuple[int, str]:
+        """Tell how copying between descriptors fails, and else why the bytes cannot be known."""
+        own = name in ("copy_file_range", "ioctl")
+        if seen is None or there is None or not flags & os.O_ACCMODE:
+            return errno.EBADF, ""
+        if flags & os.O_APPEND:
+            return errno.EINVAL, ""  # none of these calls appends
+        if not stat.S_ISREG(there.mode):
+            return (
+                errno.EINVAL if own else 0,
+                "it copies from a pipe, socket or device: that is read only once",
+            )
+        if own and seen.dev != there.dev:
+            return errno.EXDEV, ""
+        if name == "ioctl" and self._file_system(seen, where) not in _CLONING:
+            return errno.EOPNOTSUPP, ""
+        return 0, ""
 
     def _truncate(self, name: str, tid: int, a: Arguments) -> Op | None:
         if name == "ftruncate":
-            path = self._by_fd(tid, a[0])
+            found = self._by_fd(tid, a[0])
         else:
-            path = self._by_name(tid, abi.AT_FDCWD, a[0], follow=True)
-        return None if path is None else Op("truncate", name, path, tid=tid, length=a[1])
+            found = self._by_name(tid, abi.AT_FDCWD, a[0], follow=True)
+        if found.inside is None:
+            return None
+        detail = self._through(tid, a[0], found, errno.EINVAL) if name == "ftruncate" else self._seen(found)
+        return Op("truncate", name, found.inside, tid=tid, length=a[1], detail=detail)
+
+    def _through(self, tid: int, fd: int, found: _Found, code: int) -> Detail | None:
+        """Look at what a descriptor is open on; one that is not open for writing gives the error *code*."""
+        if not self._data:
+            return None
+        flags = descriptor_info(tid, fd)[1]
+        return Detail(found.place.look(), opened=flags, fails=0 if flags & os.O_ACCMODE else code)
 
     def _fallocate(self, name: str, tid: int, a: Arguments) -> Op | None:
-        path = self._by_fd(tid, a[0])
-        if path is None:
+        found = self._by_fd(tid, a[0])
+        if found.inside is None:
             return None
-        return Op("fallocate", name, path, tid=tid, offset=a[2], length=a[3], flags=a[1])
+        detail = self._through(tid, a[0], found, errno.EBADF)
+        if detail is not None and detail.seen is not None and not detail.fails:
+            known = _FALLOCATE.get(self._file_system(detail.seen, found.place.where), ~0)
+            if a[1] & ~known:
+                detail = Detail(detail.seen, opened=detail.opened, fails=errno.EOPNOTSUPP)
+        return Op(
+            "fallocate", name, found.inside, tid=tid, offset=a[2], length=a[3], flags=a[1], detail=detail
+        )
 
     # -- opening -------------------------------------------------------------------------------------
 
@@ -140,8 +286,14 @@ class Decoder:
             return None
         flags &= 0xFFFFFFFF
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
-        path = self._by_name(tid, dirfd, address, follow=not (flags & os.O_NOFOLLOW or exclusive))
-        return None if path is None else Op("open", name, path, tid=tid, flags=flags, mode=mode & 0o7777)
+        found = self._by_name(tid, dirfd, address, follow=not (flags & os.O_NOFOLLOW or exclusive))
+        if found.inside is None:
+            return None
+        detail = self._making(tid, found) if flags & (os.O_CREAT | abi.O_TMPFILE_BIT) else self._seen(found)
+        return Op("open", name, found.inside, tid=tid, flags=flags, mode=mode & 0o7777, detail=detail)
+
+    def _making(self, tid: int, found: _Found) -> Detail | None:
+        return Detail(found.place.look(), umask=umask(tid)) if self._data else None
 
     def _handle(self, _name: str, _tid: int, _a: Arguments) -> Op | None:
         self.blind[
@@ -154,20 +306,23 @@ class Decoder:
     def _make(self, name: str, tid: int, a: Arguments) -> Op | None:
         at = name.endswith("at")
         dirfd, address, mode = a[:3] if at else (abi.AT_FDCWD, a[0], a[1])
-        path = self._by_name(tid, dirfd, address)
-        if path is None:
+        found = self._by_name(tid, dirfd, address)
+        if found.inside is None:
             return None
         kind = name.removesuffix("at")
         flags = mode & 0xF000 if kind == "mknod" else 0  # the type of what is made
-        return Op(kind, name, path, tid=tid, flags=flags, mode=mode & 0o7777)
+        detail = self._making(tid, found)
+        return Op(kind, name, found.inside, tid=tid, flags=flags, mode=mode & 0o7777, detail=detail)
 
     def _remove(self, name: str, tid: int, a: Arguments) -> Op | None:
         if name == "unlinkat":
-            path = self._by_name(tid, a[0], a[1])
+            found = self._by_name(tid, a[0], a[1])
             kind = "rmdir" if a[2] & abi.AT_REMOVEDIR else "unlink"
         else:
-            path, kind = self._by_name(tid, abi.AT_FDCWD, a[0]), name
-        return None if path is None else Op(kind, name, path, tid=tid)
+            found, kind = self._by_name(tid, abi.AT_FDCWD, a[0]), name
+        if found.inside is None:
+            return None
+        return Op(kind, name, found.inside, tid=tid, detail=self._seen(found))
 
     def _rename(self, name: str, tid: int, a: Arguments) -> Op | None:
         if name == "rename":
@@ -188,22 +343,39 @@ class Decoder:
         return self._pair("link", name, tid, source, a[2], a[3], a[4])
 
     def _pair(
-        self, kind: str, name: str, tid: int, source: str | None, dirfd: int, address: int, flags: int
+        self, kind: str, name: str, tid: int, source: _Found, dirfd: int, address: int, flags: int
     ) -> Op | None:
         target = self._by_name(tid, dirfd, address)
-        if source is None and target is None:
+        if source.inside is None and target.inside is None:
             return None
         # Into or out of the box: the side outside is written as an absolute path would be.
-        return Op(
-            kind, name, "/" if source is None else source, "/" if target is None else target, tid, flags=flags
-        )
+        path = "/" if source.inside is None else source.inside
+        to = "/" if target.inside is None else target.inside
+        if not self._data:
+            return Op(kind, name, path, to, tid, flags=flags)
+        seen, there = source.place.look(), target.place.look()
+        fails = 0
+        data: bytes | None = None
+        blob: Content | None = None
+        if not (source.place.path and target.place.path):
+            fails = errno.ENOENT
+        elif seen is not None and "/" in (path, to):
+            parent = target.place.path.rpartition(b"/")[0] or b"/"
+            above = Place(parent, parent).look()
+            if above is None or above.dev != seen.dev:
+                fails = errno.EXDEV
+            elif path == "/" and stat.S_ISREG(seen.mode):
+                data, blob = self._whole(source.place.where, seen.size)
+        detail = Detail(seen, there, blob=blob, fails=fails)
+        return Op(kind, name, path, to, tid, flags=flags, data=data, detail=detail)
 
     def _symlink(self, name: str, tid: int, a: Arguments) -> Op | None:
         dirfd, address = (a[1], a[2]) if name == "symlinkat" else (abi.AT_FDCWD, a[1])
-        path = self._by_name(tid, dirfd, address)
-        if path is None:
+        found = self._by_name(tid, dirfd, address)
+        if found.inside is None:
             return None
-        return Op("symlink", name, path, os.fsdecode(read_string(tid, a[0])), tid)
+        target = os.fsdecode(read_string(tid, a[0]))
+        return Op("symlink", name, found.inside, target, tid, detail=self._seen(found))
 
     # -- attributes ----------------------------------------------------------------------------------
 
@@ -211,10 +383,10 @@ class Decoder:
         kind = "chmod" if "chmod" in name else "chown" if "chown" in name else "utime"
         at = name.endswith(("at", "at2"))
         if name in ("fchmod", "fchown") or (at and not a[1]):  # a null path means the descriptor itself
-            path = self._by_fd(tid, a[0])
+            found = self._by_fd(tid, a[0])
         elif at:
             flags = a[4] if kind == "chown" else a[3] if name in ("utimensat", "fchmodat2") else 0
-            path = self._by_name(
+            found = self._by_name(
                 tid,
                 a[0],
                 a[1],
@@ -222,17 +394,23 @@ class Decoder:
                 empty=bool(flags & abi.AT_EMPTY_PATH),
             )
         else:
-            path = self._by_name(tid, abi.AT_FDCWD, a[0], follow=name != "lchown")
-        if path is None:
+            found = self._by_name(tid, abi.AT_FDCWD, a[0], follow=name != "lchown")
+        if found.inside is None:
             return None
-        mode = (a[2] if at else a[1]) & 0o7777 if kind == "chmod" else 0
-        return Op(kind, name, path, tid=tid, mode=mode)
+        first = 2 if at else 1
+        mode = a[first] & 0o7777 if kind == "chmod" else 0
+        detail = None
+        if self._data:
+            owner = (_id(a[first]), _id(a[first + 1])) if kind == "chown" else (-1, -1)
+            times = _times(name, tid, a[first]) if kind == "utime" else None
+            detail = Detail(found.place.look(), owner=owner, times=times)
+        return Op(kind, name, found.inside, tid=tid, mode=mode, detail=detail)
 
     def _xattr(self, name: str, tid: int, a: Arguments) -> Op | None:
         if name.startswith("f"):
-            path = self._by_fd(tid, a[0])
+            found = self._by_fd(tid, a[0])
         elif name.endswith("at"):
-            path = self._by_name(
+            found = self._by_name(
                 tid,
                 a[0],
                 a[1],
@@ -240,26 +418,90 @@ class Decoder:
                 empty=bool(a[2] & abi.AT_EMPTY_PATH),
             )
         else:
-            path = self._by_name(tid, abi.AT_FDCWD, a[0], follow=not name.startswith("l"))
+            found = self._by_name(tid, abi.AT_FDCWD, a[0], follow=not name.startswith("l"))
         kind = "removexattr" if "remove" in name else "setxattr"
-        return None if path is None else Op(kind, name, path, tid=tid)
+        if found.inside is None:
+            return None
+        if not self._data:
+            return Op(kind, name, found.inside, tid=tid)
+        at = name.endswith("at")
+        label, value, flags, fails = "", b"", 0, 0
+        try:
+            label = os.fsdecode(read_string(tid, a[3] if at else a[1]))
+            if kind == "setxattr":
+                address, size, flags = a[2], a[3], a[4]
+                if at:
+                    address, size, flags = struct.unpack("=QII", read_memory(tid, a[4], 16))
+                value = read_memory(tid, address, min(size, 65536))
+        except (OSError, struct.error):
+            fails = errno.EFAULT
+        detail = Detail(found.place.look(), name=label, fails=fails)
+        return Op(kind, name, found.inside, tid=tid, flags=flags & 3, data=value, detail=detail)
 
     # -- syncs and memory ----------------------------------------------------------------------------
 
     def _sync(self, name: str, tid: int, a: Arguments) -> Op | None:
-        path: str | None = ""
-        if name not in ("sync", "msync"):
-            path = self._by_fd(tid, a[0])
-        elif name == "msync":
+        if name == "msync":
             return None  # makes stores durable that were unseen in the first place
-        return None if path is None else Op(name, name, path, tid=tid)
+        if name == "sync":
+            return Op(name, name, "", tid=tid)
+        found = self._by_fd(tid, a[0])
+        if found.inside is None:
+            return None
+        return Op(name, name, found.inside, tid=tid, detail=self._seen(found))
 
     def _mmap(self, _name: str, tid: int, a: Arguments) -> Op | None:
         fd = a[4] & 0xFFFFFFFF
-        path = self._by_fd(tid, fd)
+        path = self._by_fd(tid, fd).inside
         if path is not None and descriptor_info(tid, fd)[1] & os.O_ACCMODE == os.O_RDWR:
             self.blind[path, f"stores through memory to {path} (mmap, MAP_SHARED) were not seen"] = None
         return None
+
+
+def _id(register: int) -> int:
+    """Read a user or group id; all bits set means: leave it."""
+    number = register & 0xFFFFFFFF
+    return -1 if number == 0xFFFFFFFF else number
+
+
+def _offset(tid: int, pointer: int, otherwise: int) -> int:
+    """Read an offset that a call takes by reference; without one the descriptor's own counts."""
+    try:
+        raw = read_memory(tid, pointer, 8) if pointer else b""
+    except OSError:
+        raw = b""  # the call fails
+    return int.from_bytes(raw, "little", signed=True) if len(raw) == 8 else otherwise
+
+
+def _clone(tid: int, a: Arguments) -> tuple[int, int, int, int]:
+    """Return source descriptor, source offset, length (0: to the end) and offset of a clone."""
+    if a[1] & 0xFFFFFFFF != abi.FICLONE:
+        try:
+            source, start, length, position = struct.unpack("=qQQQ", read_memory(tid, a[2], 32))
+        except (OSError, struct.error):
+            return -1, 0, 0, 0  # the call fails
+        return source, start, length, position
+    return a[2], 0, 0, 0
+
+
+def _times(name: str, tid: int, pointer: int) -> tuple[int, int] | None:
+    """Read the times that a call of the utime family sets, in ns."""
+    if not pointer:
+        return NOW, NOW
+    try:
+        words = read_memory(tid, pointer, 16 if name == "utime" else 32)
+        first, first_part, second, second_part = struct.unpack("=qqqq", words.ljust(32, b"\0"))
+    except (OSError, struct.error):
+        return None  # the call fails
+    if name == "utime":
+        return first * 10**9, first_part * 10**9
+    if name != "utimensat":
+        return first * 10**9 + first_part * 1000, second * 10**9 + second_part * 1000
+
+    def time(seconds: int, part: int) -> int:
+        return {_UTIME_NOW: NOW, _UTIME_OMIT: OMIT}.get(part, seconds * 10**9 + part)
+
+    return time(first, first_part), time(second, second_part)
 
 
 _FAMILY = {

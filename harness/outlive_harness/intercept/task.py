@@ -8,6 +8,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from outlive_harness.trace import Seen
 
 from . import abi
 
@@ -20,6 +24,32 @@ _SELF = {
     b"/dev/fd/": b"/proc/%d/fd/",
 }
 _SELF_NAMES = {b"/dev/stdin": b"0", b"/dev/stdout": b"1", b"/dev/stderr": b"2"}
+_PIECE = 1 << 20
+#: The kernel moves no more than this in one call (read(2), write(2)).
+MOST = 0x7FFFF000
+
+
+class Place(NamedTuple):
+    """A file that a task means.
+
+    Attributes:
+        path: its real absolute path; b"" where its directory does not exist.
+        where: what this process can stat it by: the path, or a descriptor's link under ``/proc``,
+            which leads to the file even when it has no name (any more).
+    """
+
+    path: bytes
+    where: bytes
+
+    def look(self) -> Seen | None:
+        """Return the file as it stands now; None if there is none."""
+        if not self.where:
+            return None
+        try:
+            info = os.stat(self.where, follow_symlinks=self.where.startswith(b"/proc/"))
+        except OSError:
+            return None
+        return Seen(info.st_dev, info.st_ino, info.st_mode, info.st_nlink, info.st_size)
 
 
 class _Iovec(ctypes.Structure):
@@ -81,6 +111,72 @@ def read_iovecs(tid: int, address: int, count: int) -> list[tuple[int, int]]:
     return [(words[i], words[i + 1]) for i in range(0, len(words), 2)]
 
 
+def read_parts(tid: int, parts: list[tuple[int, int]]) -> Iterator[bytes]:
+    """Yield what lies in (address, length) parts of a task's memory, as a write would take it.
+
+    Raises:
+        OSError: the memory cannot be read.
+    """
+    left = MOST
+    for start, length in parts:
+        end = start + min(length, left)
+        left -= end - start
+        for address in range(start, end, _PIECE):
+            want = min(end - address, _PIECE)
+            try:
+                data = read_memory(tid, address, want)
+            except OSError as error:
+                if error.errno == errno.EFAULT:  # there the write ends too
+                    return
+                raise
+            yield data
+            if len(data) < want:
+                return
+
+
+def read_file(fd: int, offset: int, length: int) -> Iterator[bytes]:
+    """Yield what a file holds from *offset* on, up to *length* bytes and no further than its end."""
+    while length > 0:
+        data = os.pread(fd, min(length, _PIECE), offset)
+        if not data:
+            return
+        yield data
+        offset += len(data)
+        length -= len(data)
+
+
+def open_source(tid: int, fd: int) -> int:
+    """Open for reading what a task's descriptor is open on.
+
+    Raises:
+        OSError: this process may not, or it is nothing that can be opened.
+    """
+    return os.open(b"/proc/%d/fd/%d" % (tid, fd), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def umask(tid: int) -> int:
+    """Return the file mode creation mask of a task.
+
+    Raises:
+        OSError: it is gone.
+    """
+    with open(f"/proc/{tid}/status", "rb", buffering=0) as status:
+        for line in status.read(256).splitlines():
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
+    return -1  # before Linux 4.7
+
+
+class _StatFs(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_long), ("rest", ctypes.c_char * 256))
+
+
+def file_system(path: bytes) -> int:
+    """Return the magic number of the file system that a path is on, as statfs(2) gives it; 0 if unknown."""
+    info = _StatFs()
+    return int(info.type) if _libc.statfs(path, ctypes.byref(info)) == 0 else 0
+
+
 def descriptor_path(tid: int, fd: int) -> bytes:
     """Return what the descriptor of a task is open on, as the kernel names it; b"" if it is not open."""
     try:
@@ -102,42 +198,59 @@ def _signed(fd: int) -> int:
     return fd - (1 << 32) if fd >= 1 << 31 else fd
 
 
+def behind(tid: int, fd: int) -> Place:
+    """Return the file that a task's descriptor is open on."""
+    return Place(descriptor_path(tid, fd), b"/proc/%d/fd/%d" % (tid, fd))
+
+
 def resolve(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = False) -> bytes:
     """Return the real absolute path that a task means; b"" where its directory does not exist.
+
+    The arguments are those of locate().
+    """
+    return locate(tid, dirfd, raw, follow=follow, empty=empty).path
+
+
+def locate(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = False) -> Place:
+    """Return the file that a task means by a path.
 
     The kernel resolves all but the last name, from the task's own working directory or *dirfd*. The
     last name is followed when *follow* says so; *empty* allows an empty path that means *dirfd*.
     """
     dirfd = _signed(dirfd)
+    base = b"/proc/%d/cwd" % tid if dirfd == abi.AT_FDCWD else b"/proc/%d/fd/%d" % (tid, dirfd)
     if not raw:
-        return descriptor_path(tid, dirfd) if empty else b""
+        if not empty:
+            return Place(b"", b"")
+        return Place(_directory(base), base) if dirfd == abi.AT_FDCWD else behind(tid, dirfd)
     for prefix, own in _SELF.items():
         if raw.startswith(prefix):
             raw = own % tid + raw[len(prefix) :]
     if raw in _SELF_NAMES:
         raw = b"/proc/%d/fd/%s" % (tid, _SELF_NAMES[raw])
-    base = b"/proc/%d/cwd" % tid if dirfd == abi.AT_FDCWD else b"/proc/%d/fd/%d" % (tid, dirfd)
     head, _, tail = raw.rstrip(b"/").rpartition(b"/")
     if tail in (b"", b".", b".."):
-        return _directory(b"/" if not tail else raw if raw.startswith(b"/") else base + b"/" + raw)
+        path = _directory(b"/" if not tail else raw if raw.startswith(b"/") else base + b"/" + raw)
+        return Place(path, path)
     if raw.startswith(b"/"):
         parent = _directory(head or b"/")
     else:
         parent = _directory(base + b"/" + head if head else base)
     if not parent:
-        return b""
+        return Place(b"", b"")
     path = parent.rstrip(b"/") + b"/" + tail
-    return _follow(path) if follow else path
+    return _follow(path) if follow else Place(path, path)
 
 
-def _follow(path: bytes) -> bytes:
+def _follow(path: bytes) -> Place:
     try:
         text = os.readlink(path)
     except OSError:
-        return path  # not a symbolic link, or nothing there yet
+        return Place(path, path)  # not a symbolic link, or nothing there yet
     if path.startswith(b"/proc/") and text.startswith(b"/"):
-        return text  # a descriptor: the link says where it leads, and may not be walked by name
-    return os.path.realpath(path)
+        return Place(text, path)  # a descriptor: the link says where it leads, and may not be walked by name
+    real = os.path.realpath(path)
+    return Place(real, real)
 
 
 def _directory(path: bytes) -> bytes:

@@ -1,0 +1,147 @@
+"""Contents of files as blocks that refer to what was written, wherever it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+from outlive_harness.trace import Content
+
+from .tree import digest_bytes
+
+#: Files are kept, and torn, in aligned blocks of so many bytes: a page of the page cache.
+BLOCK = 4096
+ZEROS = bytes(BLOCK)
+#: How many patches lie on one another before a block is put together.
+_DEPTH = 16
+#: Contents of this size or more are digested as they are, as digest_file() does.
+_WHOLE = 1 << 24
+#: Bytes that are read at a time, of a content that lies in one piece.
+_RUN = 256
+
+
+class Block:
+    """One block of a file: a part of some content, at a place in the block, over an earlier block.
+
+    What nothing covers is zero. Blocks do not change; a write makes a new one over the old one.
+    """
+
+    __slots__ = ("_at", "_mark", "_source", "_start", "_stop", "_under", "depth", "length")
+    #: bytes up to the last that was ever written
+    length: int
+    #: how many patches lie under this one
+    depth: int
+
+    def __init__(
+        self, source: Content | bytes, start: int, stop: int, at: int = 0, under: Block | None = None
+    ) -> None:
+        end = at + stop - start
+        self.length = max(end, under.length if under is not None else 0)
+        self._source, self._start, self._stop, self._at = source, start, stop, at
+        self._under = None if at == 0 and end == self.length else under
+        self.depth = 0 if self._under is None else self._under.depth + 1
+        self._mark: tuple[int, int] | None = None
+        if self.depth > _DEPTH:
+            self._source, self._start, self._stop, self._at = self.read(), 0, self.length, 0
+            self._under, self.depth = None, 0
+
+    def read(self) -> bytes:
+        """Return its bytes, as far as any were written."""
+        part = _slice(self._source, self._start, self._stop)
+        if self._under is None and not self._at:
+            return part
+        under = self._under.read() if self._under is not None else b""
+        return under[: self._at].ljust(self._at, b"\0") + part + under[self._at + len(part) :]
+
+    def mark(self, index: int) -> int:
+        """Return a number of 128 bits for these bytes at this place of a file; 0 for nothing but zeros."""
+        if self._mark is None or self._mark[0] != index:
+            self._mark = index, mark(index, self.read())
+        return self._mark[1]
+
+    def continues(self, other: Block) -> bool:
+        """Tell whether it is the part of a content that comes just after the whole of another block."""
+        return (
+            self._source is other._source
+            and self._start == other._stop
+            and other.length == BLOCK
+            and not (self.depth or self._at or other.depth or other._at)
+        )
+
+    def run(self, last: Block) -> bytes:
+        """Return the bytes from here to the end of a *last* block that continues this one."""
+        return self.read() if last is self else _slice(self._source, self._start, last._stop)
+
+
+def _slice(source: Content | bytes, start: int, stop: int) -> bytes:
+    return source[start:stop] if isinstance(source, bytes) else source.read(start, stop)
+
+
+def mark(index: int, data: bytes) -> int:
+    """Return Block.mark() of plain bytes."""
+    data = data.rstrip(b"\0")
+    if not data:
+        return 0
+    salt = index.to_bytes(8, "little")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=16, salt=salt).digest(), "little")
+
+
+def patch(block: Block | None, source: Content | bytes, start: int, stop: int, at: int) -> Block:
+    """Return the block with a part of a content written over it from *at* on."""
+    return Block(source, start, stop, at, block)
+
+
+def cleared(block: Block | None, at: int, stop: int) -> Block | None:
+    """Return the block with zeros from *at* to *stop*; the block itself if nothing was written there."""
+    if block is None or block.length <= at:
+        return block
+    if at == 0 and stop >= block.length:
+        return None
+    return Block(ZEROS, 0, min(stop, block.length) - at, at, block)
+
+
+def chunks(blocks: Mapping[int, Block], size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, bytes) for what a file of *size* bytes holds that is not zero, in order."""
+    run: list[Block] = []
+    first = 0
+    for index in sorted(blocks):
+        if index * BLOCK >= size:
+            break
+        block = blocks[index]
+        if run and (index != first + len(run) or len(run) >= _RUN or not block.continues(run[-1])):
+            yield first * BLOCK, run[0].run(run[-1])[: size - first * BLOCK]
+            run = []
+        if not run:
+            first = index
+        run.append(block)
+    if run:
+        yield first * BLOCK, run[0].run(run[-1])[: size - first * BLOCK]
+
+
+def read(blocks: Mapping[int, Block], size: int) -> bytes:
+    """Return a whole content."""
+    data = bytearray(size)
+    for offset, part in chunks(blocks, size):
+        data[offset : offset + len(part)] = part
+    return bytes(data)
+
+
+def digest(blocks: Mapping[int, Block], size: int, box: bytes = b"") -> str:
+    """Return the digest of a content as digest_file() gives it."""
+    if size < _WHOLE:
+        return digest_bytes(read(blocks, size), box)
+    running = hashlib.blake2b(digest_size=16)
+    done = 0
+    for offset, part in chunks(blocks, size):
+        _zeros(running, offset - done)
+        running.update(part)
+        done = offset + len(part)
+    _zeros(running, size - done)
+    return running.hexdigest()
+
+
+def _zeros(running: hashlib.blake2b, count: int) -> None:
+    many = bytes(min(count, 1 << 20))
+    while count > 0:
+        running.update(many[:count])
+        count -= len(many)

@@ -1,0 +1,309 @@
+"""Files as inodes, and the smallest changes of them: what a disk may persist or lose."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from outlive_harness.trace import Content
+
+from . import content
+from .blobs import Blob
+from .content import BLOCK, Block
+from .tree import BOX_MARK, Entry, Tree, readable
+
+#: Aspects of a file that change.
+ENTRY, SIZE, BLOCK_OF, ATTRIBUTE = "entry", "size", "block", "attribute"
+#: The number of the top directory.
+ROOT = 1
+#: What names of extended attributes begin with among a node's attributes.
+XATTR = "xattr:"
+#: Files up to this size are read when they are loaded.
+_SMALL = 1 << 16
+
+
+class Change(NamedTuple):
+    """One value of one file becomes another.
+
+    Attributes:
+        aspect: ENTRY (a name of a directory: a file's number or None), SIZE, BLOCK_OF (a Block or
+            None), ATTRIBUTE (any value or None).
+        node: number of the file or directory.
+        where: the name, 0, the block's index, the attribute's name.
+        before: its value.
+        after: its value.
+    """
+
+    aspect: str
+    node: int
+    where: str | int
+    before: Any
+    after: Any
+
+    @property
+    def key(self) -> tuple[str, int, str | int]:
+        """What changes."""
+        return self.aspect, self.node, self.where
+
+
+class Step(NamedTuple):
+    """Changes that a disk persists together or not at all: a micro-op.
+
+    Attributes:
+        what: ``name`` (an entry is made, replaced or removed), ``move`` (one of the two halves of a
+            rename), ``grow`` (a write makes the file longer), ``size`` (a truncation or fallocate
+            sets the size), ``data`` (bytes of a block are written), ``zero`` (the rest of a block is
+            cleared), ``free`` (blocks past the end are given back), ``attribute``.
+        changes: the changes.
+        start: of ``data``, where in the file it begins.
+    """
+
+    what: str
+    changes: tuple[Change, ...]
+    start: int = 0
+
+
+@dataclass(slots=True)
+class Node:
+    """A file, directory, symbolic link or special file.
+
+    Attributes:
+        kind: as in tree.Entry.
+        target: of a link its text, of a special file its type.
+        entries: of a directory, numbers by name.
+        size: bytes of a file.
+        blocks: of a file, by index; one that is missing is all zeros.
+        attributes: ``mode``, ``owner``, ``times``, and ``xattr:NAME``.
+        links: how many names it has.
+        linkable: whether it can get a name again when it has none (``O_TMPFILE`` without ``O_EXCL``).
+        touched: the thread that changed it last; 0 for none.
+    """
+
+    kind: str
+    target: str = ""
+    entries: dict[str, int] = field(default_factory=dict)
+    size: int = 0
+    blocks: dict[int, Block] = field(default_factory=dict)
+    attributes: dict[str | int, Any] = field(default_factory=dict)
+    links: int = 0
+    linkable: bool = False
+    touched: int = 0
+
+    @property
+    def mode(self) -> int:
+        """Permission bits."""
+        return int(self.attributes.get("mode", 0))
+
+
+class Files:
+    """Files by number, and how changes are done and undone to them."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[int, Node] = {ROOT: Node("dir", attributes={"mode": 0o755}, links=1)}
+
+    def put(self, change: Change, value: Any) -> None:  # noqa: ANN401 - as many kinds of values as aspects
+        """Set what a change is about to its value before, or after."""
+        put(self.nodes[change.node], change.aspect, change.where, value)
+
+    def walk(self, path: str) -> int | None:
+        """Return the number of the file at a path; None if there is none."""
+        number = ROOT
+        if path:
+            for name in path.split("/"):
+                below = self.nodes[number].entries.get(name)
+                if below is None:
+                    return None
+                number = below
+        return number
+
+    def load(self, root: Path) -> None:
+        """Take over the files below a directory; large contents are read later, and must stay as they are.
+
+        Raises:
+            OSError: something cannot be read.
+        """
+        self.nodes[ROOT].attributes = _attributes(str(root), os.stat(root))
+        self._load(str(root), ROOT, {})
+
+    def _load(self, directory: str, parent: int, known: dict[tuple[int, int], int]) -> None:
+        with readable(directory), os.scandir(directory) as listing:
+            items = sorted(listing, key=lambda item: item.name)
+            for item in items:
+                info = item.stat(follow_symlinks=False)
+                identity = info.st_dev, info.st_ino
+                number = known.get(identity)
+                if number is None:
+                    number = known[identity] = len(self.nodes) + 1
+                    self.nodes[number] = _node(item.path, info)
+                    if stat.S_ISDIR(info.st_mode):
+                        self._load(item.path, number, known)
+                self.nodes[number].links += 1
+                self.nodes[parent].entries[item.name] = number
+
+
+def put(node: Node, aspect: str, where: str | int, value: Any) -> None:  # noqa: ANN401 - see Files.put()
+    """Set one value of a node; None takes it away."""
+    if aspect == SIZE:
+        node.size = value
+        return
+    values: dict[Any, Any] = (
+        node.entries if aspect == ENTRY else node.blocks if aspect == BLOCK_OF else node.attributes
+    )
+    if value is None:
+        values.pop(where, None)
+    else:
+        values[where] = value
+
+
+def _node(path: str, info: os.stat_result) -> Node:
+    """Read one file, all but what is in it if it is a directory."""
+    attributes: dict[str | int, Any] = {
+        "mode": stat.S_IMODE(info.st_mode),
+        "times": (info.st_atime_ns, info.st_mtime_ns),
+        "owner": (info.st_uid, info.st_gid),
+        **_xattrs(path),
+    }
+    if stat.S_ISDIR(info.st_mode):
+        return Node("dir", attributes=attributes)
+    if stat.S_ISLNK(info.st_mode):
+        return Node("link", os.readlink(path), attributes=attributes)
+    if not stat.S_ISREG(info.st_mode):
+        return Node("special", f"{stat.S_IFMT(info.st_mode):o}", attributes=attributes)
+    node = Node("file", size=info.st_size, attributes=attributes)
+    source: Content | bytes = Blob.of_file(path)
+    if info.st_size <= _SMALL:
+        with readable(path), open(path, "rb", buffering=0) as file:
+            source = file.read()
+    node.blocks = {
+        at // BLOCK: Block(source, at, min(at + BLOCK, info.st_size)) for at in range(0, info.st_size, BLOCK)
+    }
+    return node
+
+
+def _attributes(path: str, info: os.stat_result) -> dict[str | int, Any]:
+    return _node(path, info).attributes
+
+
+def _xattrs(path: str) -> dict[str | int, Any]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+        return {XATTR + name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+    except OSError:
+        return {}  # no such thing here, or not for us
+
+
+def walk_nodes(node_of: Callable[[int], Node]) -> Iterator[tuple[str, int]]:
+    """Yield (path, number) for all below the top directory, a directory before what is in it."""
+    waiting = [("", ROOT, frozenset({ROOT}))]
+    while waiting:
+        prefix, directory, above = waiting.pop()
+        for name, number in node_of(directory).entries.items():
+            if number in above:
+                continue  # two halves of renames can make a circle where each may be lost alone
+            yield prefix + name, number
+            if node_of(number).kind == "dir":
+                waiting.append((f"{prefix}{name}/", number, above | {number}))
+
+
+def entry(node: Node, digest: str) -> Entry:
+    """Return the entry of a tree for a node; *digest* is that of its content, if it is a file."""
+    if node.kind == "file":
+        return Entry("file", node.mode, node.size, digest)
+    return Entry(node.kind, 0 if node.kind == "link" else node.mode, 0, node.target)
+
+
+def tree_of(
+    node_of: Callable[[int], Node], box: bytes = b"", digest_of: Callable[[int, Node], str] | None = None
+) -> Tree:
+    """Return files as tree.scan() would read them."""
+    tree: Tree = {}
+    done: dict[int, Entry] = {}
+    for path, number in walk_nodes(node_of):
+        found = done.get(number)
+        if found is None:
+            node = node_of(number)
+            digest = ""
+            if node.kind == "file":
+                digest = digest_of(number, node) if digest_of else content.digest(node.blocks, node.size, box)
+            found = entry(node, digest)
+            if node.kind == "link" and box:
+                target = os.fsencode(node.target).replace(box, BOX_MARK)
+                found = found._replace(digest=os.fsdecode(target))
+            done[number] = found
+        tree[path] = found
+    return tree
+
+
+def write_nodes(node_of: Callable[[int], Node], directory: Path) -> None:
+    """Make files real below an existing, empty directory: modes, hard links, attributes, known times.
+
+    Owners are set where this process may, and extended attributes where the file system takes them. A
+    file whose times are not known is as old as its making here.
+
+    Raises:
+        OSError: something cannot be made.
+    """
+    made: dict[int, str] = {}
+    later: list[tuple[str, Node]] = []
+    for path, number in walk_nodes(node_of):
+        node, where = node_of(number), f"{directory}/{path}"
+        if number in made and node.kind != "dir":
+            os.link(made[number], where, follow_symlinks=False)
+            continue
+        made[number] = where
+        if node.kind == "dir":
+            os.mkdir(where, 0o700)
+            later.append((where, node))
+            continue
+        if node.kind == "link":
+            os.symlink(node.target, where)
+        elif node.kind == "file":
+            _write_file(where, node)
+        elif not _make_special(where, node):
+            continue
+        _finish(where, node)
+    for where, node in reversed(later):
+        _finish(where, node)
+
+
+def _write_file(where: str, node: Node) -> None:
+    fd = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        for offset, part in content.chunks(node.blocks, node.size):
+            done = 0
+            while done < len(part):
+                done += os.pwrite(fd, part[done:], offset + done)
+        os.ftruncate(fd, node.size)
+    finally:
+        os.close(fd)
+
+
+def _make_special(where: str, node: Node) -> bool:
+    kind = int(node.target, 8)
+    try:
+        # A socket is nothing without its process, and which device one was is not kept.
+        os.mknod(where, kind if kind in (stat.S_IFIFO, stat.S_IFSOCK) else stat.S_IFCHR)
+    except PermissionError:
+        return False
+    return True
+
+
+def _finish(where: str, node: Node) -> None:
+    owner = node.attributes.get("owner")
+    if owner is not None:
+        with contextlib.suppress(OSError):
+            os.chown(where, *owner, follow_symlinks=False)
+    for name, value in node.attributes.items():
+        if isinstance(name, str) and name.startswith(XATTR):
+            with contextlib.suppress(OSError):
+                os.setxattr(where, name.removeprefix(XATTR), value, follow_symlinks=False)
+    if node.kind != "link":
+        os.chmod(where, node.mode)
+    times = node.attributes.get("times")
+    if times is not None:
+        os.utime(where, ns=times, follow_symlinks=False)
