@@ -61,11 +61,13 @@ class Step(NamedTuple):
             cleared), ``free`` (blocks past the end are given back), ``attribute``.
         changes: the changes.
         start: of ``data``, where in the file it begins.
+        stop: and where it ends.
     """
 
     what: str
     changes: tuple[Change, ...]
     start: int = 0
+    stop: int = 0
 
 
 @dataclass(slots=True)

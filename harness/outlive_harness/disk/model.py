@@ -118,11 +118,11 @@ class Disk:
     def _node(self, number: int) -> Node:
         return self.files.nodes[number]
 
-    def _step(self, what: str, *changes: Change, start: int = 0) -> None:
+    def _step(self, what: str, *changes: Change, start: int = 0, stop: int = 0) -> None:
         for change in changes:
             self.files.put(change, change.after)
         if changes:
-            self._steps.append(Step(what, changes, start))
+            self._steps.append(Step(what, changes, start, stop))
 
     def _enter(self, directory: int, name: str, number: int | None) -> Change:
         """Prepare to give a name to a file, or to take it away."""
@@ -399,7 +399,7 @@ class Disk:
         for begin, end in zip([start, *cuts], [*cuts, stop], strict=True):
             if end > node.size:
                 self._step("grow", Change(SIZE, number, 0, node.size, end))
-            self._step("data", *self._patches(number, node, begin, end, data, start), start=begin)
+            self._step("data", *self._patches(number, node, begin, end, data, start), start=begin, stop=end)
 
     def _patches(
         self, number: int, node: Node, begin: int, end: int, data: Content | bytes, start: int
@@ -420,8 +420,9 @@ class Disk:
 
     def _resize(self, number: int, size: int) -> None:
         node = self._node(number)
-        if size == node.size:
+        if not size and not node.size:
             return
+        # One to the size that the file has is no void step: it makes durable what a write made of it.
         shorter = size < node.size
         self._step("size", Change(SIZE, number, 0, node.size, size))
         if shorter:
@@ -476,7 +477,12 @@ class Disk:
         for index in sorted(node.blocks.keys() | moved.keys()):
             before, after = node.blocks.get(index), moved.get(index)
             if before is not after:
-                self._step("data", Change(BLOCK_OF, number, index, before, after), start=index * BLOCK)
+                self._step(
+                    "data",
+                    Change(BLOCK_OF, number, index, before, after),
+                    start=index * BLOCK,
+                    stop=(index + 1) * BLOCK,
+                )
 
     # -- attributes ----------------------------------------------------------------------------------
 

@@ -1,0 +1,305 @@
+"""Whether files that were found are a crash state of the model: decided name by name, not by trying all.
+
+All that a profile demands has the form "this persists only after that", and all that the found files
+demand has the form "the last change of this that persisted is one of these". Of two sets of
+micro-ops that meet such demands their union meets them too, so there is a largest one. It is what
+remains when nothing is lost at first and then only what must be.
+
+Where a name may stand for several files (an old and a new one), each is tried.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import content
+from .content import BLOCK, Block
+from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Change, Node
+from .micro import Key
+from .tree import Entry, Tree, scan
+
+if TYPE_CHECKING:
+    from .power import PowerModel
+
+Reader = Callable[[str], bytes]
+
+#: Ways in which found files may have come about that are tried.
+_MOST_WAYS = 4096
+#: Contents of one file that are tried where only its digest is known.
+_MOST_CONTENTS = 4096
+
+
+class UndecidedError(RuntimeError):
+    """Found files may have come about in too many ways to try them all."""
+
+
+def admits(
+    model: PowerModel, found: Tree | Path, at: int, *, read: Reader | None = None, returned: bool = True
+) -> bool:
+    """Do PowerModel.admits(); the model's view stands after op *at*."""
+    if isinstance(found, Path):
+        root = found
+        found = scan(root)
+
+        def read(path: str) -> bytes:
+            return (root / path).read_bytes()
+
+    case = _Case(model, found, at, read, model.durable(at, returned=returned))
+    for way, demands in enumerate(case.ways()):
+        if way >= _MOST_WAYS:
+            raise UndecidedError(f"more than {_MOST_WAYS} ways in which the files may have come about")
+        if case.solve(demands):
+            return True
+    return False
+
+
+#: For each chain of changes, which lengths of what persisted of it will do.
+Demands = dict[Key, list[bool]]
+
+
+class _Name(NamedTuple):
+    """A name of a directory: its path, the values it had in turn, and those that fit what was found."""
+
+    path: str
+    key: Key
+    values: list[int | None]
+    candidates: list[int | None]
+
+
+@dataclass(slots=True)
+class _Way:
+    """A choice of files for names, as far as it was made."""
+
+    directories: list[tuple[str, int]]
+    names: list[_Name]
+    files: dict[int, Entry | None]
+    demands: Demands
+
+    def copy(self) -> _Way:
+        return _Way(list(self.directories), list(self.names), dict(self.files), dict(self.demands))
+
+
+@dataclass(slots=True)
+class _Case:
+    model: PowerModel
+    found: Tree
+    at: int
+    read: Reader | None
+    held: int
+    chains: dict[Key, list[int]] = field(default_factory=dict)
+    below: dict[str, dict[str, Entry]] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    matches: dict[tuple[int, str], list[Demands]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.below[""] = {}
+        for path, entry in self.found.items():
+            above, _, name = path.rpartition("/")
+            self.below.setdefault(above, {})[name] = entry
+            if entry.kind == "dir":
+                self.below.setdefault(path, {})
+
+    # -- what the model has --------------------------------------------------------------------------
+
+    def chain(self, key: Key) -> list[int]:
+        """Return the micro-ops up to now that change one thing."""
+        if key not in self.chains:
+            end = self.model.history.end[self.at]
+            self.chains[key] = [number for number in self.model.history.chains.get(key, ()) if number < end]
+        return self.chains[key]
+
+    def values(self, key: Key, now: Any) -> list[Any]:  # noqa: ANN401
+        """Return what one thing was before its first change, after it, after the second, ..."""
+        chain = self.chain(key)
+        if not chain:
+            return [now]
+        changes = [self.change(number, key) for number in chain]
+        return [changes[0].before, *(change.after for change in changes)]
+
+    def change(self, number: int, key: Key) -> Change:
+        """Return what a micro-op does to one thing."""
+        return next(change for change in self.model.history.micros[number].changes if change.key == key)
+
+    def node(self, number: int) -> Node:
+        """Return a file as it is when nothing is lost."""
+        return self.model.view.nodes[number]
+
+    # -- which file stands where ---------------------------------------------------------------------
+
+    def ways(self) -> Iterator[Demands]:
+        """Yield what must be so, for each way to tell which file stands behind each found name."""
+        waiting = [_Way([("", ROOT)], [], {ROOT: None}, {})]
+        while waiting:
+            way = waiting.pop()
+            while way.directories or way.names:
+                if not way.names:
+                    names = self._names(*way.directories.pop())
+                    if names is None:
+                        break
+                    way.names = names
+                    continue
+                name = way.names.pop()
+                options = list(self._options(name, way.files))
+                if not options:
+                    break
+                waiting += [self._with(way.copy(), name, option) for option in reversed(options[1:])]
+                way = self._with(way, name, options[0])
+            else:
+                yield way.demands
+
+    def _names(self, path: str, number: int) -> list[_Name] | None:
+        """Return the names of a directory, and what each may stand for; None if one cannot be."""
+        node = self.node(number)
+        found = self.below[path]
+        names = []
+        for name in sorted({*node.entries, *found, *self.model.history.names.get(number, ())}):
+            key = (ENTRY, number, name)
+            wanted = f"{path}/{name}" if path else name
+            values = self.values(key, node.entries.get(name))
+            candidates: list[int | None] = [None] if None in values else []
+            if name in found:
+                candidates = [
+                    value
+                    for value in dict.fromkeys(reversed(values))
+                    if value is not None and self.match(value, wanted)
+                ]
+            if not candidates:
+                return None
+            names.append(_Name(wanted, key, values, candidates))
+        return names
+
+    def _options(self, name: _Name, files: dict[int, Entry | None]) -> Iterator[tuple[int | None, Demands]]:
+        for candidate in name.candidates:
+            if candidate is None:
+                yield None, {}
+            elif candidate not in files:
+                yield from ((candidate, demands) for demands in self.match(candidate, name.path))
+            elif files[candidate] == self.found[name.path] and self.found[name.path].kind != "dir":
+                yield candidate, {}  # a second name of the same file
+
+    def _with(self, way: _Way, name: _Name, option: tuple[int | None, Demands]) -> _Way:
+        candidate, demands = option
+        way.demands |= demands
+        way.demands[name.key] = [value == candidate for value in name.values]
+        if candidate is not None:
+            if self.found[name.path].kind == "dir":
+                way.directories.append((name.path, candidate))
+            way.files[candidate] = self.found[name.path]
+        return way
+
+    # -- whether a file can be what was found --------------------------------------------------------
+
+    def match(self, number: int, path: str) -> list[Demands]:
+        """Return the ways in which a file can be what was found at a path; none if it cannot."""
+        if (number, path) not in self.matches:
+            self.matches[number, path] = self._match(number, path)
+        return self.matches[number, path]
+
+    def _match(self, number: int, path: str) -> list[Demands]:
+        node, entry = self.node(number), self.found[path]
+        named = node.kind in ("link", "special")
+        if node.kind != entry.kind or (named and node.target != entry.digest):
+            return []
+        demands: Demands = {}
+        if node.kind != "link":
+            key: Key = (ATTRIBUTE, number, "mode")
+            demands[key] = [value == entry.mode for value in self.values(key, node.mode)]
+        if node.kind == "file":
+            key = (SIZE, number, 0)
+            demands[key] = [value == entry.size for value in self.values(key, node.size)]
+        if not all(any(allowed) for allowed in demands.values()):
+            return []
+        return [demands] if node.kind != "file" else self._match_content(number, path, node, demands)
+
+    def _match_content(self, number: int, path: str, node: Node, demands: Demands) -> list[Demands]:
+        entry = self.found[path]
+        versions = {
+            index: self.values((BLOCK_OF, number, index), node.blocks.get(index))
+            for index in {*node.blocks, *self.model.history.blocks.get(number, ())}
+            if index * BLOCK < entry.size
+        }
+        if self.read is None:
+            return [{**demands, **more} for more in self._try_contents(number, entry, versions)]
+        if path not in self.contents:
+            self.contents[path] = self.read(path)
+        more = self._compare(number, self.contents[path], versions)
+        return [] if more is None else [{**demands, **more}]
+
+    def _compare(self, number: int, data: bytes, versions: dict[int, list[Block | None]]) -> Demands | None:
+        """Compare the blocks of a file with a content."""
+        demands: Demands = {}
+        for index in range((len(data) + BLOCK - 1) // BLOCK):
+            part = data[index * BLOCK : (index + 1) * BLOCK]
+            fits = [_bytes(block, len(part)) == part for block in versions.get(index, [None])]
+            if not any(fits):
+                return None
+            if index in versions:
+                demands[BLOCK_OF, number, index] = fits
+        return demands
+
+    def _try_contents(
+        self, number: int, entry: Entry, versions: dict[int, list[Block | None]]
+    ) -> Iterator[Demands]:
+        """Try all contents of a file for one with the digest that was found."""
+        fixed = {index: blocks[0] for index, blocks in versions.items() if len(blocks) == 1}
+        several = {index: blocks for index, blocks in versions.items() if len(blocks) > 1}
+        tries = itertools.product(*(range(len(blocks)) for blocks in several.values()))
+        for count, places in enumerate(tries):
+            if count >= _MOST_CONTENTS:
+                raise UndecidedError(f"too many contents to try for a file of {entry.size} bytes")
+            chosen = dict(zip(several, places, strict=True))
+            blocks = {**fixed, **{index: several[index][place] for index, place in chosen.items()}}
+            there = {index: block for index, block in blocks.items() if block is not None}
+            if content.digest(there, entry.size) == entry.digest:
+                yield {
+                    (BLOCK_OF, number, index): [
+                        _bytes(block, BLOCK) == _bytes(several[index][place], BLOCK)
+                        for block in several[index]
+                    ]
+                    for index, place in chosen.items()
+                }
+
+    # -- whether it can all be so at once ------------------------------------------------------------
+
+    def solve(self, demands: Demands) -> bool:
+        """Lose what must be lost; tell whether the rest is a state."""
+        dropped = 0
+        changed = True
+        while changed:
+            changed = False
+            for key, allowed in demands.items():
+                more = self._lower(key, allowed, dropped)
+                if more is None:
+                    return False
+                if more:
+                    dropped = self.model.close(self.at, dropped | more)
+                    changed = True
+                    if dropped & self.held:
+                        return False
+        return True
+
+    def _lower(self, key: Key, allowed: list[bool], dropped: int) -> int | None:
+        """Return what more must be lost for one chain to end where it may; None if it cannot."""
+        chain = self.chain(key)
+        more = 0
+        for place in range(len(chain), -1, -1):
+            # The last that persisted counts.
+            if place and dropped >> chain[place - 1] & 1:
+                continue
+            if allowed[place]:
+                return more
+            if place:
+                more |= 1 << chain[place - 1]
+        return None
+
+
+def _bytes(block: Block | None, length: int) -> bytes:
+    data = b"" if block is None else block.read()[:length]
+    return data.ljust(length, b"\0")
+
+
+__all__ = ["Reader", "UndecidedError", "admits"]

@@ -1,0 +1,183 @@
+"""A trace taken apart into micro-ops: the smallest steps that a disk may persist or lose.
+
+=============================  ==========================================================
+op                             micro-ops, in order
+=============================  ==========================================================
+write that extends             for each piece: the size grows (zeros), then the data
+overwrite                      data, a piece at a time
+truncate                       size; the rest of the last block cleared; blocks freed
+create, link, mkdir, symlink   directory entry
+unlink, rmdir                  directory entry removed (what is freed then cannot be seen)
+rename                         source entry, destination entry
+chmod, chown, xattr, utime     attribute
+=============================  ==========================================================
+
+A piece is an aligned block of 4096 bytes (more for a write of very many); a write within one block is
+two halves, so that it can be torn in the middle.
+
+What holds whatever the disk is: the changes of one entry, of one block and of one attribute persist
+in order. Sizes are set, not added: a later one stands for those before it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from outlive_harness.trace import SYNCS, Op
+
+from .content import BLOCK
+from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files
+from .model import Disk
+
+#: A write is cut into no more pieces than this.
+_MOST_PIECES = 256
+
+Key = tuple[str, int, str | int]
+
+
+class Micro(NamedTuple):
+    """One micro-op.
+
+    Attributes:
+        number: its place among all, from 0.
+        op: number of the op that it is a part of, from 1.
+        part: which part, from 1.
+        what: as Step.what.
+        changes: what it changes.
+        start: of data, where in the file it begins.
+        stop: and where it ends.
+        needs: micro-ops that must persist before it, on any disk.
+    """
+
+    number: int
+    op: int
+    part: int
+    what: str
+    changes: tuple[Change, ...]
+    start: int
+    stop: int
+    needs: tuple[int, ...]
+
+
+class Sync(NamedTuple):
+    """An op that makes others durable.
+
+    Attributes:
+        op: its number.
+        kind: the op's kind, or ``own`` for a write that persists itself.
+        node: the file or directory that it is about; None for all of them.
+        data_only: whether attributes are left out (``fdatasync``, ``O_DSYNC``).
+    """
+
+    op: int
+    kind: str
+    node: int | None
+    data_only: bool
+
+
+def cut(start: int, stop: int) -> Iterator[int]:
+    """Yield where a write from one offset to another is cut into pieces."""
+    first, last = start // BLOCK, (stop - 1) // BLOCK
+    if first == last:
+        yield (start + stop) // 2
+        return
+    size = BLOCK
+    while (last - first + 1) * BLOCK > _MOST_PIECES * size:
+        size *= 2
+    yield from range((start // size + 1) * size, stop, size)
+
+
+class History:
+    """The micro-ops of a trace, and the files at any moment of it.
+
+    Args:
+        initial: the files before the first op; all of them are durable. It is used up.
+        ops: the trace, with data.
+
+    Raises:
+        UnmodelledError: what an op did is not known.
+    """
+
+    def __init__(self, initial: Disk, ops: Sequence[Op]) -> None:
+        self.ops = list(ops)
+        self.micros: list[Micro] = []
+        #: number of micro-ops of ops 1 to k
+        self.end = [0]
+        self.syncs: dict[int, Sync] = {}
+        #: micro-ops by what they change, in order
+        self.chains: dict[Key, list[int]] = defaultdict(list)
+        #: names that changed, by directory
+        self.names: dict[int, dict[str, None]] = defaultdict(dict)
+        #: indices of blocks that changed, by file
+        self.blocks: dict[int, dict[int, None]] = defaultdict(dict)
+        #: micro-ops that give a file a name or take one away, by file
+        self.namings: dict[int, list[int]] = defaultdict(list)
+        #: micro-ops by the file or directory whose own state they change
+        self.own: dict[int, list[int]] = defaultdict(list)
+        #: files of which parts were written back out of order (sync_file_range)
+        self.scattered: set[int] = set()
+        self.files: Files = initial.files
+        #: files that were there before the first op
+        self.given = frozenset(self.files.nodes)
+        initial.cut = cut
+        for number, op in enumerate(self.ops, start=1):
+            self._take(initial, number, op)
+            self.end.append(len(self.micros))
+
+    def _take(self, disk: Disk, number: int, op: Op) -> None:
+        if op.kind in SYNCS:
+            node = None if op.kind in ("sync", "syncfs") else disk.find(op)
+            if op.kind == "sync_file_range":
+                self.scattered |= {node} if node is not None else set()
+            elif node is not None or op.kind in ("sync", "syncfs"):
+                self.syncs[number] = Sync(number, op.kind, node, op.kind == "fdatasync")
+            return
+        written = disk.find(op) if op.persists else None
+        sizes: int | None = None
+        for part, step in enumerate(disk.apply(op), start=1):
+            at = len(self.micros)
+            needs = {self.chains[key][-1] for key in map(_key, step.changes) if self.chains[key]}
+            if step.what == "free" and sizes is not None:
+                needs.add(sizes)
+            elif step.what == "move" and part == 2:
+                # The file must have had a name before it can get this one.
+                needs |= set(self.micros[at - 1].needs)
+            elif step.what == "size":
+                sizes = at
+            sized = step.what in ("size", "grow")
+            before = () if sized else tuple(sorted(needs))
+            micro = Micro(at, number, part, step.what, step.changes, step.start, step.stop, before)
+            self.micros.append(micro)
+            for change in step.changes:
+                self._index(at, change)
+        if written is not None:
+            self.syncs[number] = Sync(number, "own", written, op.persists == "data")
+
+    def _index(self, at: int, change: Change) -> None:
+        self.chains[_key(change)].append(at)
+        if change.aspect == ENTRY:
+            self.names[change.node][str(change.where)] = None
+            for node in {change.before, change.after} - {None}:
+                self.namings[node].append(at)
+        elif change.aspect == BLOCK_OF:
+            self.blocks[change.node][int(change.where)] = None
+        if not self.own[change.node] or self.own[change.node][-1] != at:
+            self.own[change.node].append(at)
+
+    def parts(self, op: int) -> range:
+        """Return the numbers of an op's micro-ops."""
+        return range(self.end[op - 1], self.end[op])
+
+
+def _key(change: Change) -> Key:
+    return change.aspect, change.node, change.where
+
+
+def aspects(micro: Micro) -> set[str]:
+    """Return which aspects of files a micro-op changes."""
+    return {change.aspect for change in micro.changes}
+
+
+__all__ = ["ATTRIBUTE", "BLOCK_OF", "ENTRY", "SIZE", "History", "Key", "Micro", "Sync", "aspects", "cut"]

@@ -1,0 +1,122 @@
+"""In which order the crash states after an op are tried: the most often fatal first."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from random import Random
+from typing import Protocol
+
+from .files import ENTRY
+from .micro import History
+from .view import bits
+
+#: How likely a micro-op is lost, in random sets.
+_LIKELY = (0.02, 0.1, 0.3, 0.5, 0.8)
+
+
+class Model(Protocol):
+    """What is asked of the model of power cuts."""
+
+    @property
+    def history(self) -> History:
+        """The trace."""
+
+    def loose(self, at: int, *, returned: bool = True) -> int:
+        """Return what may be lost."""
+
+    def close(self, at: int, dropped: int) -> int:
+        """Add all that cannot persist without it."""
+
+    def keep(self, at: int, kept: int) -> int:
+        """Add all that must have persisted before it."""
+
+
+def chosen(model: Model, at: int, *, returned: bool) -> Iterator[int]:
+    """Yield sets of lost micro-ops after an op, as bits; some come more than once."""
+    loose = model.loose(at, returned=returned)
+    yield loose
+    yield 0
+    if not loose:
+        return
+    groups = _groups(model.history, loose)
+    ops = [mask for _, mask in sorted(groups["op"].items(), reverse=True)]
+    yield from _in_turn(
+        _prefixes(model, at, ops, loose),
+        _without(model, at, ops),
+        _alone(model, at, ops, loose),
+        _without(model, at, [*groups["data"].values(), *groups["names"].values(), *groups["kind"].values()]),
+        _torn(model, at, ops, loose),
+    )
+    single = [1 << number for number in reversed(list(bits(loose)))]
+    yield from _in_turn(
+        _prefixes(model, at, single, loose), _without(model, at, single), _alone(model, at, single, loose)
+    )
+
+
+def random_sets(model: Model, at: int, random: Random, *, returned: bool) -> Iterator[int]:
+    """Yield random sets of lost micro-ops after an op, as bits, without end: of whole ops and of parts."""
+    loose = model.loose(at, returned=returned)
+    units = list(_groups(model.history, loose)["op"].values()), [1 << number for number in bits(loose)]
+    for likely in itertools.cycle(_LIKELY):
+        for masks in units:
+            gone = 0
+            for mask in masks:
+                if random.random() < likely:
+                    gone |= mask
+            yield model.close(at, gone)
+
+
+def _in_turn(*several: Iterable[int]) -> Iterator[int]:
+    waiting = [iter(one) for one in several]
+    while waiting:
+        for one in list(waiting):
+            found = next(one, None)
+            if found is None:
+                waiting.remove(one)
+            else:
+                yield found
+
+
+def _groups(history: History, loose: int) -> dict[str, dict[int, int]]:
+    """Put what may be lost together: by op, data by file, names by directory, all data, all names."""
+    groups: dict[str, dict[int, int]] = {name: defaultdict(int) for name in ("op", "data", "names", "kind")}
+    for number in bits(loose):
+        micro = history.micros[number]
+        groups["op"][micro.op] |= 1 << number
+        change = micro.changes[0]
+        named = change.aspect == ENTRY
+        groups["names" if named else "data"][change.node] |= 1 << number
+        groups["kind"][0 if named else 1 if micro.what == "data" else 2] |= 1 << number
+    return groups
+
+
+def _prefixes(model: Model, at: int, masks: list[int], loose: int) -> Iterator[int]:
+    """Lose the last, the last two, ... of them."""
+    gone = 0
+    for mask in masks:
+        gone |= mask
+        yield model.close(at, gone) & loose
+
+
+def _without(model: Model, at: int, masks: Iterable[int]) -> Iterator[int]:
+    """Lose each, with what depends on it."""
+    for mask in masks:
+        yield model.close(at, mask)
+
+
+def _alone(model: Model, at: int, masks: list[int], loose: int) -> Iterator[int]:
+    """Lose all but each, and what it needs."""
+    for mask in masks:
+        yield loose & ~model.keep(at, mask)
+
+
+def _torn(model: Model, at: int, masks: list[int], loose: int) -> Iterator[int]:
+    """Lose the end of each op from each of its parts on; with all else there, and with nothing else."""
+    for mask in masks:
+        rest = mask & (mask - 1)
+        while rest:
+            yield model.close(at, rest)
+            yield loose & ~model.keep(at, mask & ~rest)
+            rest &= rest - 1

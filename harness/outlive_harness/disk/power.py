@@ -1,0 +1,481 @@
+"""What a power cut may leave: the crash states of a trace under a persistence profile.
+
+A crash state after op k is what persisted of the micro-ops of ops 1 to k: a set of them that holds
+all that is durable by then, and with each micro-op all that must persist before it. The sets are
+written by what they lack: "lost" are numbers of ops, ``28``, or of parts of them, ``28.1``.
+
+Assumed: all that was there before the first op is durable, and an op had returned when the next one
+was recorded (threads that call fsync at the same time as others write are taken one after another).
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from outlive_harness.trace import Op
+
+from . import admit, content, order
+from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Node, tree_of, write_nodes
+from .micro import History, Key
+from .model import Disk
+from .profiles import Profile, durable, exempt, is_metadata, needs, profile_named, strongest_first
+from .tree import Tree
+from .view import View, bits
+
+#: Chosen sets that give no new state, for each state asked for, until they are given up.
+_FUTILE = 4
+#: Random sets that give no new state, one after another, until they are given up.
+_FUTILE_IN_A_ROW = 48
+
+
+class LostError(ValueError):
+    """A set of lost micro-ops that cannot be: something else cannot have persisted without them."""
+
+
+class State:
+    """The files that a power cut leaves.
+
+    Attributes:
+        at: the op after which it struck.
+        returned: whether that op had returned; if not, what it makes durable may be lost as well.
+        digest: equal for states with equal files.
+    """
+
+    __slots__ = ("_model", "at", "digest", "dropped", "returned")
+
+    def __init__(self, model: PowerModel, at: int, dropped: int, *, returned: bool) -> None:
+        self._model = model
+        self.at = at
+        self.dropped = dropped
+        self.returned = returned
+        self.digest = f"{model.digest_of(at, dropped):032x}"
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What did not persist, as the replay id has it; empty if all did."""
+        return self._model.names_of(self)
+
+    def __str__(self) -> str:
+        return f"{self.at}-{','.join(self.lost)}" if self.lost else str(self.at)
+
+    def tree(self, box: bytes = b"") -> Tree:
+        """Return the files as tree.scan() would read them.
+
+        Args:
+            box: the path to replace in contents and link targets before they are digested.
+        """
+        return self._model.tree_of(self, box)
+
+    def read(self, path: str) -> bytes:
+        """Return the content of one of its files.
+
+        Raises:
+            FileNotFoundError: it has no such file.
+        """
+        return self._model.content_of(self, path)
+
+    def write_to(self, directory: Path) -> None:
+        """Make the files real below an existing, empty directory, with modes and links.
+
+        Raises:
+            OSError: something cannot be made.
+        """
+        self._model.write(self, directory)
+
+
+class Run:
+    """What the models of one run on several disks share."""
+
+    def __init__(self, history: History, starts: Sequence[int]) -> None:
+        self.history = history
+        self.starts = list(starts)
+        self.view = View(history)
+        self.digests: dict[Any, str] = {}
+        self.models: dict[str, PowerModel] = {}
+        #: the state that was asked for last, and its files
+        self.latest: tuple[tuple[int, int], dict[int, Node]] | None = None
+
+
+class PowerModel:
+    """All that power cuts may leave of one run.
+
+    Args:
+        initial: the files before the run: a directory that stays as it is, or a Disk, which is used up.
+        ops: the run's trace, recorded with data.
+        profile: what the disk promises; a name of profiles.PROFILES.
+        starts: where in the ops each run begins, if they are of several: one that was killed, and its
+            recovery. Ops are then named by their place in the last run, ``28``, or in one before it,
+            ``1/28``; everywhere else they are counted through.
+
+    Raises:
+        UnmodelledError: what an op did is not known.
+        OSError: the initial files cannot be read.
+    """
+
+    def __init__(
+        self,
+        initial: Disk | Path | Run,
+        ops: Sequence[Op] = (),
+        profile: str | Profile = "posix",
+        *,
+        starts: Sequence[int] = (0,),
+    ) -> None:
+        if isinstance(initial, Run):
+            self.run = initial
+        else:
+            disk = Disk.load(initial) if isinstance(initial, Path) else initial
+            self.run = Run(History(disk, ops), starts)
+        self.profile = profile = profile_named(profile)
+        self.run.models[profile.name] = self
+        self.history = history = self.run.history
+        self.view = self.run.view
+        self._needs = needs(history, profile)
+        self._needed_by: list[list[int]] = [[] for _ in self._needs]
+        for number, before in enumerate(self._needs):
+            for other in before:
+                self._needed_by[other].append(number)
+        self._metadata = self._ordered = 0
+        if profile.ordered:
+            for micro in history.micros:
+                self._metadata |= is_metadata(micro) << micro.number
+                self._ordered |= (is_metadata(micro) or micro.what == "grow") << micro.number
+        self._durable = [0]
+        self._exempt = [0]
+        for op in range(1, len(history.ops) + 1):
+            sync = history.syncs.get(op)
+            held, free = self._durable[-1], self._exempt[-1]
+            if sync is not None:
+                held = self._with_needs(held, durable(history, profile, sync))
+                for number in exempt(history, profile, sync):
+                    free |= 1 << number
+            self._durable.append(held)
+            self._exempt.append(free | held)
+
+    def under(self, profile: str | Profile) -> PowerModel:
+        """Return the model of the same run on a disk with another profile."""
+        wanted = profile_named(profile)
+        return self.run.models.get(wanted.name) or PowerModel(self.run, profile=wanted)
+
+    def _with_needs(self, mask: int, numbers: Iterable[int]) -> int:
+        waiting = list(numbers)
+        while waiting:
+            number = waiting.pop()
+            if not mask >> number & 1:
+                mask |= 1 << number
+                waiting += self._needs[number]
+        return mask
+
+    # -- which micro-ops -----------------------------------------------------------------------------
+
+    def durable(self, at: int, *, returned: bool = True) -> int:
+        """Return the micro-ops that cannot be lost after op *at*, as bits."""
+        self._check(at)
+        return self._durable[at if returned else max(at - 1, 0)]
+
+    def loose(self, at: int, *, returned: bool = True) -> int:
+        """Return the micro-ops that may be lost after op *at*, as bits."""
+        return (1 << self.history.end[at]) - 1 & ~self.durable(at, returned=returned)
+
+    def _check(self, at: int) -> None:
+        if not 0 <= at <= len(self.history.ops):
+            raise ValueError(f"there is no op {at}: the trace has {len(self.history.ops)}")
+
+    def close(self, at: int, dropped: int) -> int:
+        """Add to lost micro-ops all that cannot persist without them."""
+        below = (1 << self.history.end[at]) - 1
+        bound = self._ordered & below & ~self._exempt[at]
+        dropped &= below
+        waiting = dropped
+        while waiting:
+            more = 0
+            for number in bits(waiting):
+                for other in self._needed_by[number]:
+                    more |= 1 << other
+            first = dropped & self._metadata
+            if first:
+                # The journal ends before the op of the first that is lost.
+                number = (first & -first).bit_length() - 1
+                more |= bound >> (start := self.history.parts(self.history.micros[number].op).start) << start
+            waiting = more & below & ~dropped
+            dropped |= waiting
+        return dropped
+
+    def keep(self, at: int, kept: int) -> int:
+        """Add to persistent micro-ops all that must have persisted before them."""
+        waiting = kept
+        free = self._exempt[at]
+        while waiting:
+            more = 0
+            for number in bits(waiting):
+                for other in self._needs[number]:
+                    more |= 1 << other
+            last = (kept & self._ordered & ~free).bit_length()
+            if last:
+                end = self.history.end[self.history.micros[last - 1].op]
+                more |= self._metadata & ((1 << end) - 1)
+            waiting = more & ~kept
+            kept |= waiting
+        return kept
+
+    # -- states --------------------------------------------------------------------------------------
+
+    def state(self, at: int, lost: Iterable[str] = ()) -> State:
+        """Return the state after op *at* that lacks just these micro-ops.
+
+        Where parts of op *at* itself are among them that its return makes durable, it had not returned.
+
+        Raises:
+            LostError: there can be no such state.
+        """
+        self._check(at)
+        dropped = 0
+        for name in lost:
+            dropped |= self._named(at, name)
+        returned = not dropped & self._durable[at]
+        stuck = dropped & self.durable(at, returned=returned)
+        if stuck or self.close(at, dropped) != dropped:
+            first = next(iter(bits(stuck or self.close(at, dropped) & ~dropped)))
+            why = "is durable" if stuck else "cannot persist without what is lost"
+            raise LostError(f"after op {at}, {self._name(first)} {why} ({self.profile.name})")
+        return State(self, at, dropped, returned=returned)
+
+    def _named(self, at: int, name: str) -> int:
+        run, slash, rest = name.rpartition("/")
+        starts = [*self.run.starts, at]
+        op, _, part = rest.partition(".")
+        if slash and not (run.isascii() and run.isdigit() and 1 <= int(run) <= len(starts) - 2):
+            raise LostError(f"{name!r} is not of an earlier run; there are {len(starts) - 2}")
+        start, end = (starts[int(run) - 1], starts[int(run)]) if slash else (starts[-2], at)
+        if not (op.isascii() and op.isdigit() and 1 <= int(op) <= end - start):
+            raise LostError(f"{name!r} is not the number of an op up to {end - start}")
+        numbers = self.history.parts(start + int(op))
+        if part:
+            if not (part.isascii() and part.isdigit() and 1 <= int(part) <= len(numbers)):
+                raise LostError(f"op {op} has no part {part!r}; it has {len(numbers)}")
+            numbers = numbers[int(part) - 1 : int(part)]
+        return sum(1 << number for number in numbers)
+
+    def _name(self, number: int) -> str:
+        micro = self.history.micros[number]
+        alone = len(self.history.parts(micro.op)) == 1
+        return self._op_name(micro.op) if alone else f"{self._op_name(micro.op)}.{micro.part}"
+
+    def _op_name(self, op: int) -> str:
+        run = bisect_left(self.run.starts, op)
+        place = str(op - self.run.starts[run - 1])
+        return place if run == len(self.run.starts) else f"{run}/{place}"
+
+    def names_of(self, state: State) -> tuple[str, ...]:
+        """Return State.lost."""
+        dropped = self._with_unseen(state)
+        names = []
+        for op in dict.fromkeys(self.history.micros[number].op for number in bits(dropped)):
+            numbers = self.history.parts(op)
+            gone = [number for number in numbers if dropped >> number & 1]
+            names += (
+                [self._op_name(op)] if len(gone) == len(numbers) else [self._name(number) for number in gone]
+            )
+        return tuple(names)
+
+    def _with_unseen(self, state: State) -> int:
+        """Count data past the end of a file as lost with the growth that would have shown it."""
+        dropped = state.dropped
+        micros = self.history.micros
+        held = self.durable(state.at, returned=state.returned)
+        end = self.history.end[state.at]
+        sizes: dict[int, int] = {}
+        for number in reversed(list(bits(dropped))):
+            data = number + 1
+            if micros[number].what != "grow" or dropped >> data & 1 or held >> data & 1:
+                continue
+            node = micros[number].changes[0].node
+            if node not in sizes:
+                sizes[node] = self._value((SIZE, node, 0), state.at, dropped)
+            users = (other for other in self._needed_by[data] if other < end)
+            if micros[data].start >= sizes[node] and all(dropped >> other & 1 for other in users):
+                dropped |= 1 << data
+        return dropped if self.close(state.at, dropped) == dropped else state.dropped
+
+    def _value(self, key: Key, at: int, dropped: int) -> Any:  # noqa: ANN401 - of any aspect
+        """Return what the last persistent change of one thing made it."""
+        chain = self.history.chains[key]
+        micros = self.history.micros
+        place = bisect_left(chain, self.history.end[at])
+        while place and dropped >> chain[place - 1] & 1:
+            place -= 1
+        changes = micros[chain[max(place - 1, 0)]].changes
+        change = next(change for change in changes if change.key == key)
+        return change.after if place else change.before
+
+    def _overlay(self, at: int, dropped: int) -> dict[int, dict[tuple[str, str | int], Any]]:
+        """Return the values that differ from those of the moment after op *at* where nothing is lost."""
+        overlay: dict[int, dict[tuple[str, str | int], Any]] = defaultdict(dict)
+        micros = self.history.micros
+        for number in bits(dropped):
+            for aspect, node, where, _, _ in micros[number].changes:
+                values = overlay[node]
+                if (aspect, where) not in values:
+                    values[aspect, where] = self._value((aspect, node, where), at, dropped)
+        return overlay
+
+    def digest_of(self, at: int, dropped: int) -> int:
+        """Return State.digest as a number."""
+        self.view.move(self.history.end[at])
+        return self.view.digest_with(self._overlay(at, dropped))
+
+    def _nodes(self, state: State) -> dict[int, Node]:
+        """Return the files of a state that differ from the view's, which is moved to the state's op."""
+        self.view.move(self.history.end[state.at])
+        which = state.at, state.dropped
+        if self.run.latest is None or self.run.latest[0] != which:
+            overlay = self._overlay(*which)
+            self.run.latest = which, {number: self.view.node_with(number, overlay) for number in overlay}
+        return self.run.latest[1]
+
+    def tree_of(self, state: State, box: bytes = b"") -> Tree:
+        """Return State.tree()."""
+        changed = self._nodes(state)
+        nodes = self.view.nodes
+
+        def digest(_number: int, node: Node) -> str:
+            key = node.size, tuple(sorted((index, id(block)) for index, block in node.blocks.items())), box
+            if key not in self.run.digests:
+                self.run.digests[key] = content.digest(node.blocks, node.size, box)
+            return self.run.digests[key]
+
+        return tree_of(lambda number: changed.get(number) or nodes[number], box, digest)
+
+    def content_of(self, state: State, path: str) -> bytes:
+        """Return State.read()."""
+        changed = self._nodes(state)
+        number: int | None = ROOT
+        node = changed.get(ROOT) or self.view.nodes[ROOT]
+        for name in path.split("/"):
+            number = node.entries.get(name)
+            if number is None:
+                raise FileNotFoundError(path)
+            node = changed.get(number) or self.view.nodes[number]
+        if node.kind != "file":
+            raise FileNotFoundError(path)
+        return content.read(node.blocks, node.size)
+
+    def write(self, state: State, directory: Path) -> None:
+        """Do State.write_to()."""
+        changed = self._nodes(state)
+        nodes = {**self.view.nodes, **changed}
+        for number, node in nodes.items():
+            age = self._last_write(number, state)
+            if age:
+                # Nobody recorded when it was written, only in which order.
+                made = Node(
+                    node.kind, node.target, node.entries, node.size, node.blocks, dict(node.attributes)
+                )
+                stamp = time.time_ns() - (len(self.history.ops) - age + 1) * 1000
+                made.attributes["times"] = stamp, stamp
+                nodes[number] = made
+        write_nodes(nodes.__getitem__, directory)
+
+    def _last_write(self, number: int, state: State) -> int:
+        """Return the op that last changed what is in a file, unless its times were set after that."""
+        end = self.history.end[state.at]
+        for micro in reversed(self.history.own[number]):
+            if micro < end and not state.dropped >> micro & 1:
+                for change in self.history.micros[micro].changes:
+                    if change.aspect == ATTRIBUTE and change.where == "times":
+                        return 0
+                    if change.aspect in (SIZE, BLOCK_OF, ENTRY):
+                        return self.history.micros[micro].op
+        return 0
+
+    # -- which states can be -------------------------------------------------------------------------
+
+    def admits(
+        self, found: Tree | Path | State, at: int, *, read: admit.Reader | None = None, returned: bool = True
+    ) -> bool:
+        """Tell whether a power cut after op *at* can leave just these files.
+
+        Args:
+            found: the files; of a directory or a state the contents are compared block by block, of a
+                tree alone they can only be tried.
+            at: the op.
+            read: returns the content of one of the files.
+            returned: whether the op had returned.
+
+        Raises:
+            UndecidedError: there are too many ways in which they may have come about.
+        """
+        files: Tree | Path = {}
+        if isinstance(found, State):
+            read = found.read
+            files = found.tree()
+        else:
+            files = found
+        self.view.move(self.history.end[at])
+        return admit.admits(self, files, at, read=read, returned=returned)
+
+    def strongest(self, state: State) -> str:
+        """Return the name of the profile that promises most and still admits a state's files."""
+        tree = state.tree()
+        for profile in strongest_first():
+            model = self.under(profile)
+            held = model.durable(state.at, returned=state.returned)
+            legal = not state.dropped & held and model.close(state.at, state.dropped) == state.dropped
+            if legal or model.admits(tree, state.at, read=state.read, returned=state.returned):
+                return profile.name
+        return self.profile.name
+
+    def weakest_to_strongest(self, at: int, lost: Iterable[str]) -> str:
+        """Return the strongest profile under which what a replay id says can still happen."""
+        return self.strongest(self.state(at, lost))
+
+    # -- exploration ---------------------------------------------------------------------------------
+
+    def states(
+        self,
+        at: int,
+        *,
+        seed: int = 0,
+        budget: int = 256,
+        seen: set[str] | None = None,
+        returned: bool = True,
+    ) -> Iterator[State]:
+        """Yield states after op *at*, those first that are most often fatal; never two of one digest.
+
+        In this order: everything unsynced lost; nothing lost; then in turn each prefix, each op lost
+        (with what depends on it), each op alone (with what it needs), all data of each file, all
+        names of each directory, each write torn; then the same for single micro-ops; then random
+        sets from the seed, until nothing new comes of them.
+
+        Args:
+            at: the op.
+            seed: of the random sets.
+            budget: states, at most.
+            seen: digests that are not to come (again); those of what is yielded are added.
+            returned: whether op *at* had returned. Asking for False as well is worth it only where
+                the op makes something durable itself.
+        """
+        known = set() if seen is None else seen
+        tried: set[int] = set()
+        futile = yielded = 0
+        chosen = order.chosen(self, at, returned=returned)
+        by_chance = order.random_sets(self, at, Random(f"{seed}:{at}"), returned=returned)
+        for sets, patience in ((chosen, _FUTILE * (budget + 1)), (by_chance, _FUTILE_IN_A_ROW)):
+            futile = 0
+            for dropped in sets:
+                if yielded >= budget or futile >= patience:
+                    break
+                state = None if dropped in tried else State(self, at, dropped, returned=returned)
+                tried.add(dropped)
+                if state is None or state.digest in known:
+                    futile += 1
+                    continue
+                futile = futile if sets is chosen else 0
+                known.add(state.digest)
+                yielded += 1
+                yield state

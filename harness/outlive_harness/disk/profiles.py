@@ -1,0 +1,335 @@
+"""What disks promise: a table of persistence profiles, a line each.
+
+A profile adds to what holds on any disk (see micro.py). It says which micro-ops must persist before
+others, and what a completed fsync persists besides the file that it is about.
+
+Sources, and what was seen on real file systems where they are silent:
+
+* fsync(2), sync(2), sync_file_range(2), open(2) (``O_SYNC``), ``NOTES`` and ``BUGS`` of each.
+* Pillai et al., "All File Systems Are Not Created Equal: On the Complexity of Crafting
+  Crash-Consistent Applications" (OSDI 2014), table 1: which file systems keep which order.
+* ``Documentation/admin-guide/ext4.rst`` (data=ordered, auto_da_alloc, dioread_nolock) and
+  ``fs/ext4``: ext4_rename(), ext4_alloc_da_blocks(), mpage_map_and_submit_extent(), ext4_sync_file().
+* ``Documentation/filesystems/xfs/xfs-delayed-logging-design.rst`` and ``fs/xfs``: xfs_end_io(),
+  xfs_setfilesize(), xfs_file_fsync().
+* ``fs/btrfs``: btrfs_sync_file(), btrfs_log_inode_parent(), btrfs_finish_one_ordered().
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from outlive_harness.trace import WRITES
+
+from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE
+from .micro import History, Key, Micro, Sync, aspects
+
+_RENAME_EXCHANGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a disk promises beyond the order of the changes of one entry, block or attribute.
+
+    Attributes:
+        name: how it is called.
+        promise: what it promises, in a sentence.
+        atomic_rename: the two entries of a rename change at once.
+        names_in_order: the changes of one name persist in order, and a file's names one after another.
+        ordered: names, attributes and sizes that are set persist in the order of the ops, and of one op
+            at once; a write's growth persists only after all of those before it.
+        whole_blocks: no write is torn inside a block.
+        shrink_frees: a file is cut off and its whole blocks past the end are given back in one step. (The
+            rest of the last block is cleared as data, at any time.)
+        data_first: a file's growth persists only after the data there: "" never promised, ``fresh``
+            in blocks that had nothing yet, ``all``.
+        growth_in_order: a file's growths persist in order, unless sync_file_range(2) scattered them.
+        replace_flushes: what a rename over an existing name persists first, of the renamed file: ""
+            nothing, ``size`` its growths, ``fresh`` and the data of blocks that had nothing yet.
+        fsync_commits: what an fsync persists besides: "" nothing, ``journal`` all names, attributes and
+            set sizes up to the file's own last change, ``names`` the file's names, those of its
+            directories, and of a directory what is in it, but of no rename the other half.
+    """
+
+    name: str
+    promise: str
+    atomic_rename: bool = True
+    names_in_order: bool = True
+    ordered: bool = False
+    whole_blocks: bool = False
+    shrink_frees: bool = False
+    data_first: str = ""
+    growth_in_order: bool = False
+    replace_flushes: str = ""
+    fsync_commits: str = ""
+
+
+#: From the one that promises least to the one that promises most.
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile("strict", "not even that a rename is one step", atomic_rename=False),
+        Profile("posix", "what fsync(2) says, and that a rename is one step"),
+        # Transactions persist in order; a log tree adds what was fsynced, and its names, to the last
+        # one: names as they are then, whatever was between. Sizes can be ahead of the data (no-holes):
+        # btrfs_inode_safe_disk_i_size_write().
+        Profile(
+            "btrfs",
+            "transactions in order, and a log of what was fsynced",
+            atomic_rename=False,
+            names_in_order=False,
+            ordered=True,
+            whole_blocks=True,
+            shrink_frees=True,
+            fsync_commits="names",
+        ),
+        # The log persists in order; a size is logged when the data's I/O is complete. A rename flushes
+        # nothing: the new file may be empty.
+        Profile(
+            "xfs",
+            "names in order through the log, sizes after their data",
+            ordered=True,
+            whole_blocks=True,
+            shrink_frees=True,
+            data_first="all",
+            fsync_commits="journal",
+        ),
+        # As mounted by default since Linux 5.6 (dioread_nolock, shown as an absent option): blocks are
+        # allocated unwritten, so a commit between the start of the write-back and its end leaves a
+        # size without data: zeros, even where a rename over an existing name started the write-back.
+        # Seen on Linux 6.18: rename over a name, then fsync of the directory: zeros in 4 of 10.
+        Profile(
+            "ext4",
+            "names in order through the journal; a replacing rename comes after its file's size",
+            ordered=True,
+            whole_blocks=True,
+            shrink_frees=True,
+            replace_flushes="size",
+            fsync_commits="journal",
+        ),
+        # As Documentation/admin-guide/ext4.rst describes data=ordered with auto_da_alloc; mounted with
+        # dioread_lock. An append within a block that is on the disk already has no such promise (its
+        # size is journaled at once): seen on Linux 6.18, zeros after an fsync of another file.
+        Profile(
+            "ext4-ordered",
+            "as ext4 mounted with dioread_lock: new blocks are written before what refers to them",
+            ordered=True,
+            whole_blocks=True,
+            shrink_frees=True,
+            data_first="fresh",
+            growth_in_order=True,
+            replace_flushes="fresh",
+            fsync_commits="journal",
+        ),
+    )
+}
+
+
+def profile_named(profile: str | Profile) -> Profile:
+    """Return a profile of the table.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if isinstance(profile, Profile):
+        return profile
+    if profile not in PROFILES:
+        raise ValueError(f"no persistence profile {profile!r}; there are {', '.join(PROFILES)}")
+    return PROFILES[profile]
+
+
+def is_metadata(micro: Micro) -> bool:
+    """Tell whether an ordered disk persists it through its journal: names, attributes, sizes that are set."""
+    return micro.what in ("name", "move", "size", "free", "attribute")
+
+
+def needs(history: History, profile: Profile) -> list[set[int]]:
+    """Return, for each micro-op, those that must persist before it; a circle persists as one."""
+    found = [
+        set(micro.needs) if profile.names_in_order or micro.what not in ("name", "move") else set()
+        for micro in history.micros
+    ]
+    growths: dict[int, list[int]] = defaultdict(list)
+    for op in range(1, len(history.ops) + 1):
+        parts = [history.micros[number] for number in history.parts(op)]
+        if profile.whole_blocks and history.ops[op - 1].kind in WRITES:
+            _join_halves(parts, found)
+        for micro in parts:
+            others = {other.number for other in parts} - {micro.number}
+            if micro.what == "move" and profile.atomic_rename:
+                found[micro.number] |= others
+            if micro.what == "move" and micro.part == 2:
+                found[micro.number] |= _before_replacing(history, profile, micro, growths)
+            elif micro.what == "size" and profile.shrink_frees:
+                found[micro.number] |= {other.number for other in parts if other.what == "free"}
+            elif micro.what == "grow":
+                node = micro.changes[0].node
+                found[micro.number] |= _before_growing(history, profile, micro, growths[node])
+                growths[node].append(micro.number)
+    return found
+
+
+def _join_halves(parts: list[Micro], found: list[set[int]]) -> None:
+    """Make the halves of a write within one block one, and their growths too."""
+    blocks = {change.where for micro in parts for change in micro.changes if change.aspect == BLOCK_OF}
+    if len(blocks) == 1:
+        for what in ("data", "grow"):
+            halves = {micro.number for micro in parts if micro.what == what}
+            for number in halves:
+                found[number] |= halves - {number}
+
+
+def _before_replacing(
+    history: History, profile: Profile, micro: Micro, growths: dict[int, list[int]]
+) -> set[int]:
+    change = micro.changes[0]
+    exchange = history.ops[micro.op - 1].flags & _RENAME_EXCHANGE
+    if not profile.replace_flushes or change.before is None or exchange:
+        return set()
+    grown = set(growths[change.after])
+    if profile.replace_flushes == "fresh":
+        grown |= {number + 1 for number in grown if _is_fresh(history.micros[number + 1])}
+    return grown
+
+
+def _before_growing(history: History, profile: Profile, micro: Micro, earlier: list[int]) -> set[int]:
+    """A growth is followed by the data that it makes room for."""
+    data = history.micros[micro.number + 1]
+    before = set()
+    if profile.data_first == "all" or (profile.data_first == "fresh" and _is_fresh(data)):
+        before.add(data.number)
+    if profile.growth_in_order and earlier and micro.changes[0].node not in history.scattered:
+        before.add(earlier[-1])
+    return before
+
+
+def _is_fresh(data: Micro) -> bool:
+    return all(change.before is None for change in data.changes)
+
+
+def durable(history: History, profile: Profile, sync: Sync) -> Iterator[int]:
+    """Yield the micro-ops that a completed sync makes durable; with them, all that they need."""
+    if sync.node is None:
+        yield from range(history.end[sync.op])
+        return
+    past = history.end[sync.op]
+    covered = list(_covered(history, sync, past))
+    if profile.fsync_commits == "names":
+        # The names as they are now, not how they came to be.
+        yield from (number for number in covered if ENTRY not in aspects(history.micros[number]))
+        yield from _named(history, sync.node, past)
+        for name in history.names.get(sync.node, ()):
+            yield from _last(history, (ENTRY, sync.node, name), past)
+        return
+    for number in covered:
+        yield number
+        if history.micros[number].what == "move":  # either directory stands for the whole rename
+            yield from history.parts(history.micros[number].op)
+    if profile.fsync_commits == "journal":
+        yield from _committed(history, sync, past, covered)
+
+
+def _last(history: History, key: Key, past: int) -> list[int]:
+    """Return the last micro-op that changed one thing, if one did."""
+    return list(_below(history.chains.get(key, []), past))[-1:]
+
+
+def _covered(history: History, sync: Sync, past: int) -> Iterator[int]:
+    """Yield what a sync persists of the state of the file itself."""
+    assert sync.node is not None
+    wanted = {SIZE, BLOCK_OF, ENTRY} if sync.data_only else {SIZE, BLOCK_OF, ENTRY, ATTRIBUTE}
+    last_size = past if sync.kind != "own" else _size_for(history, sync)
+    for number in _below(history.own[sync.node], past):
+        micro = history.micros[number]
+        changed = aspects(micro) & wanted
+        if sync.kind == "own" and micro.op != sync.op:
+            # A write that persists itself takes no other data along, and no more of the size than it needs.
+            changed -= {BLOCK_OF} if number <= last_size else {BLOCK_OF, SIZE}
+        if changed:
+            yield number
+
+
+def _size_for(history: History, sync: Sync) -> int:
+    """Return the number of the micro-op since which the file is long enough for a write's data."""
+    assert sync.node is not None
+    stop = max((micro.stop for micro in map(history.micros.__getitem__, history.parts(sync.op))), default=0)
+    enough = -1
+    for number in reversed(history.chains.get((SIZE, sync.node, 0), [])):
+        if number < history.end[sync.op]:
+            if any(
+                change.aspect == SIZE and change.after < stop for change in history.micros[number].changes
+            ):
+                break
+            enough = number
+    return enough
+
+
+def _below(numbers: list[int], past: int) -> Iterator[int]:
+    return (number for number in numbers if number < past)
+
+
+def _committed(history: History, sync: Sync, past: int, covered: list[int]) -> Iterator[int]:
+    """All metadata up to the last change of the file: that transaction must be in the journal.
+
+    Later metadata need not be: with nothing of its own to commit, an fsync commits nothing (seen on
+    ext4: a rename, then the fsync of a file that did not change, and the rename is lost). An
+    fdatasync looks at changes of its size and at its making alone.
+    """
+    assert sync.node is not None
+    names = list(_below(history.namings[sync.node], past))
+    if sync.data_only:
+        names = [] if sync.node in history.given else names[:1]
+    own = [number for number in covered if aspects(history.micros[number]) != {BLOCK_OF}]
+    last = max([*own, *names], default=-1)
+    if last >= 0:
+        end = history.end[history.micros[last].op]
+        yield from (number for number in range(end) if is_metadata(history.micros[number]))
+
+
+def _named(history: History, node: int, past: int) -> Iterator[int]:
+    """What gave a file the names that it has, and the same for the directories that they are in."""
+    waiting, done = [node], set()
+    while waiting:
+        one = waiting.pop()
+        if one in done:
+            continue
+        done.add(one)
+        keys = {
+            change.key
+            for number in _below(history.namings.get(one, []), past)
+            for change in history.micros[number].changes
+        }
+        for key in sorted(keys):
+            for number in _last(history, key, past):
+                if any(change.after == one for change in history.micros[number].changes):
+                    yield number
+                    waiting.append(key[1])
+
+
+def exempt(history: History, profile: Profile, sync: Sync) -> Iterator[int]:
+    """Yield what may persist out of order once a sync has completed: what its log may hold.
+
+    A log tree of btrfs holds the file, its names, directories that they are in, what is new there, and
+    files that had one of these names before: too much to tell, so any part of what was before.
+    """
+    if profile.fsync_commits == "names" and sync.node is not None:
+        yield from range(history.end[sync.op])
+
+
+def strongest_first() -> list[Profile]:
+    """Return the profiles, from the one that promises most to the one that promises least."""
+    return list(PROFILES.values())[::-1]
+
+
+__all__ = [
+    "PROFILES",
+    "Profile",
+    "durable",
+    "exempt",
+    "is_metadata",
+    "needs",
+    "profile_named",
+    "strongest_first",
+]

@@ -1,0 +1,226 @@
+"""The files of a history at any of its moments, and a digest of them that follows each change."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from . import content
+from .content import BLOCK, Block
+from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, XATTR, Node, put
+from .micro import History
+
+_BITS = (1 << 128) - 1
+
+#: Values that differ from those of a moment: by file, then by aspect and place.
+Overlay = Mapping[int, Mapping[tuple[str, str | int], Any]]
+
+
+def _number(*values: object) -> int:
+    return int.from_bytes(hashlib.blake2b(repr(values).encode(), digest_size=16).digest(), "little")
+
+
+class View:
+    """A history's files, at a moment that can be moved.
+
+    Digests are sums, of blocks and of names, so that a change costs what changed and not what is
+    there.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self.nodes = history.files.nodes
+        self.at = len(history.micros)
+        #: (directory, name) by file
+        self._parents: dict[int, dict[tuple[int, str], None]] = defaultdict(dict)
+        self._names: dict[int, dict[str, int]] = defaultdict(dict)
+        self._name_sums: dict[int, int] = defaultdict(int)
+        self._block_sums: dict[int, int] = {}
+        self._stale: dict[int, set[str]] = {}
+        self._digests: dict[int, int] = {}
+        for number, node in self.nodes.items():
+            self._stale[number] = set(node.entries)
+            for name, below in node.entries.items():
+                self._parents[below][number, name] = None
+
+    def move(self, at: int) -> None:
+        """Do or undo micro-ops until the first *at* of them are done and no others."""
+        micros = self._history.micros
+        while self.at < at:
+            for change in micros[self.at].changes:
+                self._change(change.aspect, change.node, change.where, change.before, change.after)
+            self.at += 1
+        while self.at > at:
+            self.at -= 1
+            for change in reversed(micros[self.at].changes):
+                self._change(change.aspect, change.node, change.where, change.after, change.before)
+
+    def _change(self, aspect: str, number: int, where: Any, before: Any, after: Any) -> None:  # noqa: ANN401
+        node = self.nodes[number]
+        put(node, aspect, where, after)
+        if aspect == ENTRY:
+            self._stale[number].add(where)
+            if before is not None:
+                self._parents[before].pop((number, where), None)
+            if after is not None:
+                self._parents[after][number, where] = None
+        elif aspect == BLOCK_OF and number in self._block_sums:
+            self._block_sums[number] += _mark(where, after) - _mark(where, before)
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        waiting = [number]
+        while waiting:
+            one = waiting.pop()
+            if self._digests.pop(one, None) is not None:
+                for directory, name in self._parents[one]:
+                    self._stale[directory].add(name)
+                    waiting.append(directory)
+
+    # -- digests -------------------------------------------------------------------------------------
+
+    def digest(self, number: int = ROOT) -> int:
+        """Return a number of 128 bits for a file and all below it, as they are now."""
+        known = self._digests.get(number)
+        if known is None:
+            node = self.nodes[number]
+            if node.kind == "dir":
+                self._refresh(number, node)
+            known = self._digests[number] = self._combine(
+                node, node.size, self._blocks(number, node), self._name_sums[number], node.attributes
+            )
+        return known
+
+    def _refresh(self, number: int, node: Node) -> None:
+        names, total = self._names[number], self._name_sums[number]
+        for name in self._stale[number]:
+            total -= names.pop(name, 0)
+            below = node.entries.get(name)
+            if below is not None:
+                names[name] = _number(name, self.digest(below))
+                total += names[name]
+        self._stale[number].clear()
+        self._name_sums[number] = total
+
+    def _blocks(self, number: int, node: Node) -> int:
+        if node.kind != "file":
+            return 0
+        if number not in self._block_sums:
+            self._block_sums[number] = sum(_mark(index, block) for index, block in node.blocks.items())
+        return self._block_sums[number]
+
+    @staticmethod
+    def _combine(node: Node, size: int, blocks: int, names: int, attributes: Mapping[str | int, Any]) -> int:
+        shown = sorted(
+            (str(name), value)
+            for name, value in attributes.items()
+            if name == "mode" or str(name).startswith(XATTR)
+        )
+        return _number(node.kind, node.target, size, blocks & _BITS, names & _BITS, shown)
+
+    def digest_with(self, overlay: Overlay) -> int:
+        """Return the digest of the top directory where some values are others."""
+        touched: dict[int, set[str]] = {number: set() for number in overlay}
+        for number, values in overlay.items():
+            touched[number] |= {str(where) for aspect, where in values if aspect == ENTRY}
+        waiting = list(overlay)
+        while waiting:
+            for directory, name in self._parents[waiting.pop()]:
+                if directory not in touched:
+                    touched[directory] = set()
+                    waiting.append(directory)
+                touched[directory].add(name)
+        return self._digest_with(ROOT, overlay, touched, set())
+
+    def _digest_with(
+        self, number: int, overlay: Overlay, touched: Mapping[int, set[str]], above: set[int]
+    ) -> int:
+        if number not in touched:
+            return self.digest(number)
+        if number in above:
+            return 0
+        node, values = self.nodes[number], overlay.get(number, {})
+        blocks = names = 0
+        if node.kind == "dir":
+            names = self._names_with(number, values, overlay, touched, above)
+        elif node.kind == "file":
+            blocks = self._blocks_with(number, node, values)
+        attributes = node.attributes
+        changed = {where: value for (aspect, where), value in values.items() if aspect == ATTRIBUTE}
+        if changed:
+            attributes = {
+                name: value for name, value in {**attributes, **changed}.items() if value is not None
+            }
+        return self._combine(node, values.get((SIZE, 0), node.size), blocks, names, attributes)
+
+    def _names_with(
+        self,
+        number: int,
+        values: Mapping[tuple[str, str | int], Any],
+        overlay: Overlay,
+        touched: Mapping[int, set[str]],
+        above: set[int],
+    ) -> int:
+        node = self.nodes[number]
+        self.digest(number)
+        names, total = self._names[number], self._name_sums[number]
+        above.add(number)
+        for name in touched[number]:
+            total -= names.get(name, 0)
+            below = values.get((ENTRY, name), node.entries.get(name))
+            if below is not None:
+                total += _number(name, self._digest_with(below, overlay, touched, above))
+        above.discard(number)
+        return total
+
+    def _blocks_with(self, number: int, node: Node, values: Mapping[tuple[str, str | int], Any]) -> int:
+        size = values.get((SIZE, 0), node.size)
+        changed = {int(where): value for (aspect, where), value in values.items() if aspect == BLOCK_OF}
+        total = self._blocks(number, node)
+        for index, block in changed.items():
+            total += _mark(index, block) - _mark(index, node.blocks.get(index))
+        last = size // BLOCK
+        for index in {*changed, *(node.blocks if size < node.size else ())}:
+            if index >= last and (index + 1) * BLOCK > size:
+                block = changed[index] if index in changed else node.blocks.get(index)
+                total += _mark(index, block, size - index * BLOCK) - _mark(index, block)
+        return total
+
+    # -- files ---------------------------------------------------------------------------------------
+
+    def node_with(self, number: int, overlay: Overlay) -> Node:
+        """Return a file where some values are others."""
+        node, values = self.nodes[number], overlay.get(number)
+        if values is None:
+            return node
+        changed = Node(
+            node.kind,
+            node.target,
+            dict(node.entries),
+            node.size,
+            dict(node.blocks),
+            dict(node.attributes),
+        )
+        for (aspect, where), value in values.items():
+            put(changed, aspect, where, value)
+        return changed
+
+
+def _mark(index: int, block: Block | None, cut: int | None = None) -> int:
+    """Return Block.mark(), of what lies before a cut only."""
+    if block is None or (cut is not None and cut <= 0):
+        return 0
+    if cut is None or cut >= block.length:
+        return block.mark(index)
+    return content.mark(index, block.read()[:cut])
+
+
+def bits(mask: int) -> Iterator[int]:
+    """Yield the places of the bits that are set, in order."""
+    text = bin(mask)[:1:-1]
+    place = text.find("1")
+    while place >= 0:
+        yield place
+        place = text.find("1", place + 1)
