@@ -18,11 +18,13 @@ from typing import Any, TypeVar
 import click
 
 from outlive_harness import __version__, doctor
+from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.tree import copy_tree, remove_tree
 from outlive_harness.explore.engine import explore, replay
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
 from outlive_harness.explore.session import Session, WorkerDiedError
+from outlive_harness.explore.tapes import MEMORY
 from outlive_harness.explore.waves import HarnessError
 from outlive_harness.faults import table
 from outlive_harness.plan import PlanError, parse_plan
@@ -140,6 +142,16 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _signal(text: str) -> int:
+    """Read a signal by its name, with or without SIG, or by its number."""
+    name = text.upper().removeprefix("SIG")
+    known = {one.name.removeprefix("SIG"): one.value for one in signal.Signals}
+    number = known.get(name, int(name) if name.isascii() and name.isdigit() else 0)
+    if number not in known.values() or number == signal.SIGSTOP:
+        raise click.BadParameter(f"{text!r} is no signal that can be sent, as TERM, INT or USR1")
+    return number
+
+
 def _faults(text: str) -> tuple[str, ...]:
     """Read a list of faults; whether there are such is for the exploration to say."""
     names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
@@ -163,6 +175,19 @@ def _shared(function: F) -> F:
         click.option(
             "--faults", type=_faults, metavar="LIST", help=f"Of {', '.join(table())}; by default kill."
         ),
+        click.option(
+            "--profile",
+            type=click.Choice(list(PROFILES)),
+            metavar="NAME",
+            help=f"What the disk promises where the power is cut: {', '.join(PROFILES)}; by default posix.",
+        ),
+        click.option(
+            "--signal",
+            type=_signal,
+            default="TERM",
+            metavar="NAME",
+            help="What term sends: TERM (by default), INT, HUP, USR1, ...",
+        ),
         click.option("--outputs", multiple=True, metavar="GLOB", help="Files that readers see. Repeatable."),
         click.option(
             "--append-only",
@@ -182,6 +207,12 @@ def _shared(function: F) -> F:
         ),
         click.option("--budget", type=_duration, metavar="SECONDS", help="Begin no trial after so long."),
         click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
+        click.option(
+            "--memory",
+            type=click.IntRange(0),
+            metavar="MIB",
+            help="Data of a recorded run (for power) to keep in memory; more goes to a file. By default 64.",
+        ),
         click.option("--timeout", type=_duration, metavar="SECONDS", help="How long one run may take."),
         click.option(
             "--restarts", type=click.IntRange(1), metavar="N", help="Starts until it must have exited with 0."
@@ -365,9 +396,13 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
         budget=wish["budget"],
         seed=wish["seed"],
         store=_STORE.absolute(),
+        profile=wish["profile"],
+        signal=wish["signal"],
+        memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
     )
     for one in scenarios:
         options.faults_of(one)
+        options.profile_of(one)
     target = None if wish["json_file"] in (None, "-") else Path(wish["json_file"]).absolute()
     if target is not None:
         _try_json(target, json_report.check_target)

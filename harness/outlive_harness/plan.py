@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
-_POINT = re.compile(r"([a-z]+)@([1-9][0-9]*)(?:\.([1-9][0-9]*))?", re.ASCII)
+_NUMBER = "[1-9][0-9]*"
+#: One name of what was lost, or a range of names: ``28``, ``28.1``, ``1/28``, ``28..40``.
+_LOST = rf"(?:{_NUMBER}/)?{_NUMBER}(?:\.(?:{_NUMBER}|\.{_NUMBER}))?"
+_POINT = re.compile(rf"([a-z0-9]+)@({_NUMBER})(?:\.({_NUMBER})|-({_LOST}(?:,{_LOST})*))?", re.ASCII)
+_RANGE = re.compile(r"((?:[0-9]+/)?)([0-9]+)\.\.([0-9]+)")
+#: Ops that one range may stand for: more than any trace that could be explored has.
+_LONGEST = 1_000_000
 
 
 class Point(NamedTuple):
@@ -13,16 +21,57 @@ class Point(NamedTuple):
 
     Attributes:
         fault: its name.
-        at: the number of the op that it strikes before; microseconds of wall time for ``timer``.
-        part: bytes of a write that still reach the file (``torn``); 0 for none.
+        at: the number of the op that it strikes before, or after (``power``); microseconds of wall
+            time for ``timer``.
+        part: bytes of a write that still reach the file (``torn``); the signal's number where it is
+            not SIGTERM (``term``); 0 for none.
+        lost: what had not reached the disk (``power``): numbers of ops, ``28``, or of parts of them,
+            ``28.1``; of an earlier run of the plan with its number before it, ``1/28``.
     """
 
     fault: str
     at: int
     part: int = 0
+    lost: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.fault}@{self.at}.{self.part}" if self.part else f"{self.fault}@{self.at}"
+        part = f".{self.part}" if self.part else ""
+        lost = f"-{','.join(_ranges(self.lost))}" if self.lost else ""
+        return f"{self.fault}@{self.at}{part}{lost}"
+
+
+def _ranges(names: Iterable[str]) -> list[str]:
+    """Write three or more whole ops in a row as a range."""
+    several: list[list[tuple[str, str]]] = []
+    for name in names:
+        run, slash, op = name.rpartition("/")
+        last = several[-1][-1] if several else ("", "")
+        if op.isdigit() and last[1].isdigit() and last[0] == run + slash and int(last[1]) + 1 == int(op):
+            several[-1].append((run + slash, op))
+        else:
+            several.append([(run + slash, op)])
+    words: list[str] = []
+    for (run, first), *rest in several:
+        if len(rest) > 1:
+            words.append(f"{run}{first}..{rest[-1][1]}")
+        else:
+            words += [run + first, *(run + op for _, op in rest)]
+    return words
+
+
+def _names(text: str, word: str) -> tuple[str, ...]:
+    """Read what _ranges() wrote, joined by commas."""
+    names: list[str] = []
+    for part in filter(None, text.split(",")):
+        match = _RANGE.fullmatch(part)
+        if match is None:
+            names.append(part)
+            continue
+        first, last = int(match[2]), int(match[3])
+        if not first <= last < first + _LONGEST:
+            raise PlanError(f"{word!r}: {part!r} is no range of ops")
+        names += [f"{match[1]}{op}" for op in range(first, last + 1)]
+    return tuple(names)
 
 
 Plan = tuple[Point, ...]
@@ -31,6 +80,16 @@ Plan = tuple[Point, ...]
 def plan_text(plan: Plan) -> str:
     """Write a plan as a replay id does."""
     return "+".join(str(point) for point in plan)
+
+
+def digest(plan: Plan) -> str:
+    """Return a name for a plan that a file can have: its text may be of any length."""
+    return hashlib.blake2b(plan_text(plan).encode(), digest_size=12).hexdigest()
+
+
+def size(plan: Plan) -> tuple[int, int, Plan]:
+    """Return what plans are compared by: fewer crashes are less, then fewer lost ops, then earlier ones."""
+    return len(plan), sum(len(point.lost) for point in plan), plan
 
 
 class PlanError(ValueError):
@@ -48,6 +107,6 @@ def parse_plan(text: str) -> Plan:
         match = _POINT.fullmatch(word)
         if match is None:
             raise PlanError(f"{text!r} is no plan: {word!r} should be FAULT@OP, for example kill@3")
-        fault, at, part = match.groups(default="0")
-        points.append(Point(fault, int(at), int(part)))
+        fault, at, part, lost = match.groups(default="")
+        points.append(Point(fault, int(at), int(part or 0), _names(lost, word)))
     return tuple(points)

@@ -32,6 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="time for all scenarios together; what is cut off is unknown, and fails",
     )
+    group.addoption(
+        "--outlive-profile",
+        type=_profile,
+        metavar="NAME",
+        help="what the disk promises where the power is cut; by default each scenario's own, else posix",
+    )
     group.addoption("--outlive-depth", type=_whole, default=1, metavar="N", help="crashes in a row")
     group.addoption(
         "--outlive-points", type=_whole, metavar="N", help="sample so many crash points of each fault"
@@ -66,6 +72,14 @@ def _faults(text: str) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError(f"{text!r} names no fault; there are: {', '.join(known)}")
     return names
+
+
+def _profile(text: str) -> str:
+    from outlive_harness.disk.profiles import PROFILES  # noqa: PLC0415 - only where one is named
+
+    if text not in PROFILES:
+        raise argparse.ArgumentTypeError(f"unknown profile {text!r}; there are: {', '.join(PROFILES)}")
+    return text
 
 
 # -- collection ------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ class Scenario:
         setup: Callable[[], object] | None,
         check: Callable[..., object] | None,
         acks: str,
+        profile: str,
         input: str | None,  # noqa: A002 - the keyword's name
         file: str,
         line: int,
@@ -84,6 +85,7 @@ class Scenario:
         self.setup = setup
         self.check = check
         self.acks = acks
+        self.profile = profile
         self.input = input
         self.file = file
         self.line = line
@@ -115,6 +117,7 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     setup: Callable[[], object] | None = None,
     check: Callable[..., object] | None = None,
     acks: str = "",
+    profile: str = "",
     input: str | os.PathLike[str] | None = None,  # noqa: A002 - as the command line's --input
 ) -> _Declaration:
     """Declare a pipeline to be tested.
@@ -144,6 +147,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
             of what was acknowledged before the crash, and an AssertionError is ``lost-ack``.
         acks: a regular expression; a line of standard output that it matches acknowledges what its
             first group holds, as ack() does.
+        profile: what the disk promises where the power is cut (``posix``, ``ext4``, ``xfs``, ``btrfs``);
+            by default the one that is asked for.
         input: a directory, relative to the scenario file, that is copied into each box first.
 
     Raises:
@@ -158,6 +163,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         raise ScenarioError(f"command={command!r} must be a list: the program and its arguments")
     if litter not in ("warn", "fail"):
         raise ScenarioError(f"litter={litter!r} must be 'warn' or 'fail'")
+    if not isinstance(profile, str):
+        raise ScenarioError(f"profile={profile!r} must be the name of a profile, as 'ext4'")
     _whole("depth", depth)
     _whole("restarts", restarts)
     if timeout is not None and not timeout > 0:
@@ -181,6 +188,7 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         setup=setup,
         check=check,
         acks=_pattern("acks", acks),
+        profile=profile,
         input=None if input is None else os.fspath(input),
         file=os.path.abspath(frame.f_code.co_filename),
         line=frame.f_lineno,

@@ -70,7 +70,7 @@ class Store:
 #: Fields of a scenario that are data, and so can be written down.
 _PLAIN = (
     "name", "command", "outputs", "expect", "faults", "depth", "restarts", "timeout", "append_only",
-    "ignore", "litter", "acks", "input", "file", "line",
+    "ignore", "litter", "acks", "profile", "input", "file", "line",
 )  # fmt: skip
 
 

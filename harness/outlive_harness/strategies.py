@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from outlive_harness.faults import table
+from outlive_harness.faults import strikers
 from outlive_harness.plan import Plan, Point
 
 
@@ -40,8 +40,9 @@ def plans(ops: int, *, faults: str | Iterable[str] = ("kill",), max_crashes: int
         if not isinstance(number, int) or number < 1:
             raise ValueError(f"{key}={number!r} must be a whole number from 1 on")
     names = (faults,) if isinstance(faults, str) else tuple(faults)
-    # A part of a write is of no other length than that write, and a moment is no op.
-    known = sorted(name for name, fault in table().items() if fault.intercepts and name != "torn")
+    # A part of a write is of no other length than that write, a moment is no op, and what a power cut
+    # can lose is the model's to say.
+    known = sorted(name for name, fault in strikers().items() if fault.intercepts and name != "torn")
     for name in names:
         if name not in known:
             raise ValueError(f"faults={name!r} must be of: {', '.join(known)}")

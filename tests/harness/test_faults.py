@@ -1,11 +1,12 @@
 """Faults: where each one strikes, and what it does to a real run."""
 
 import random
+import signal
 
 import pytest
 
 from outlive_harness.explore.results import Verdict
-from outlive_harness.faults import table
+from outlive_harness.faults import strikers
 from outlive_harness.faults.torn import cuts
 from outlive_harness.trace import Op
 
@@ -26,7 +27,7 @@ def found(result):
     return {(violation.fault, violation.kind) for violation in result.violations}
 
 
-@pytest.mark.parametrize("name", sorted(table()))
+@pytest.mark.parametrize("name", sorted(strikers()))
 def test_points_are_in_order_and_repeatable(name):
     """The same ops and seed give the same points, each within the run."""
     ops = [
@@ -34,7 +35,7 @@ def test_points_are_in_order_and_repeatable(name):
         Op("write", "write", "o", length=9000),
         Op("sync", "sync", ""),
     ]
-    fault = table()[name]
+    fault = strikers()[name]
     several = [fault.points(ops, seconds=1.0, count=None, random=random.Random("seed")) for _ in range(2)]
     assert several[0] == several[1] == sorted(several[0])
     assert all(point.fault == name for point in several[0])
@@ -209,3 +210,22 @@ def stubborn():
         faults=("term",),
     )
     assert result.verdict is Verdict.HELD, result
+
+
+def test_another_signal_can_be_asked_for(one):
+    """--signal: a handler of SIGINT is reached by SIGINT alone, and the plan names the signal."""
+    source = """
+@scenario(outputs="o", timeout=20)
+def handler():
+    import signal
+    def stop(*_):
+        Path("o").write_text("part")
+        sys.exit(130)
+    signal.signal(signal.SIGINT, stop)
+    put("o", "x" * 100)
+    put("p", "end")
+"""
+    assert one(source, faults=("term",)).verdict is Verdict.HELD
+    result = one(source, faults=("term",), signal=signal.SIGINT)
+    assert ("term", "torn-output") in found(result)
+    assert all(violation.point.endswith(f".{signal.SIGINT:d}") for violation in result.violations)

@@ -130,6 +130,12 @@ class Blobs:
         if self._finalizer is not None:
             self._finalizer()
 
+    def leave(self) -> None:
+        """Let the file stay when this object goes: it is its directory's owner who removes it."""
+        if self._finalizer is not None and self._spill is not None:
+            self._finalizer.detach()
+            os.close(self._spill[1])
+
     def _keep(self, data: bytes) -> _Piece:
         key = hashlib.blake2b(data, digest_size=16).digest()
         piece = self._known.get(key)

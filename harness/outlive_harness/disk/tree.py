@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 #: Written into digests in place of the box's own path, so that outputs that name it compare equal.
 BOX_MARK = b"\0{box}\0"
-_CHUNK = 1 << 24
+#: Files of this size or more are digested in pieces, and a mention of the box in them stays.
+WHOLE = 1 << 24
 
 
 class Entry(NamedTuple):
@@ -51,11 +52,11 @@ def digest_file(path: str | Path, box: bytes = b"") -> str:
         OSError: the file cannot be read, even by its owner.
     """
     with readable(path), open(path, "rb", buffering=0) as file:
-        content = file.read(_CHUNK)
-        if len(content) < _CHUNK:
+        content = file.read(WHOLE)
+        if len(content) < WHOLE:
             return digest_bytes(content, box)
         running = hashlib.blake2b(content, digest_size=16)
-        while content := file.read(_CHUNK):
+        while content := file.read(WHOLE):
             running.update(content)
         return running.hexdigest()
 

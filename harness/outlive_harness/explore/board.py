@@ -19,6 +19,8 @@ from typing import Any
 
 #: The kind of the jobs that several may wait for.
 RECORD = "record"
+#: The kind of those that find out the crash points of a recorded run.
+SURVEY = "survey"
 #: Locks on the jobs that this process has laid out; the kernel drops them when it dies.
 _owned: dict[Path, int] = {}
 

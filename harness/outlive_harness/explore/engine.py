@@ -11,7 +11,7 @@ from typing import Protocol
 
 from outlive_harness import __version__
 from outlive_harness.faults import Fault, table
-from outlive_harness.plan import Plan, Point, parse_plan, plan_text
+from outlive_harness.plan import Plan, Point, digest, parse_plan
 from outlive_harness.scenario import Scenario, ScenarioError
 from outlive_harness.store import Store, write_down
 
@@ -21,7 +21,9 @@ from .merge import merge, violations_of
 from .options import Options
 from .results import Broken, Coverage, RunResult, ScenarioResult, Trial, Verdict
 from .session import Session
+from .shrink import shrunk
 from .subject import Subject, from_scenario
+from .tapes import MEMORY
 from .trial import Order
 from .waves import Campaign, HarnessError, Waiting, collect, waves
 
@@ -92,6 +94,7 @@ def explore(
     _check_names(scenarios)
     for scenario in scenarios:
         options.faults_of(scenario)
+        options.profile_of(scenario)
     end = None if options.budget is None else time.time() + options.budget
     budget = _Budget(end, len(scenarios))
     results: dict[str, ScenarioResult] = {}
@@ -193,7 +196,8 @@ def _explore(
         for name in options.faults_of(scenario):
             trials: list[Trial] = []
             fault, label = _usable(name, record)
-            result.faults[name] = coverage = Coverage(label=label)
+            profile = options.profile_of(scenario) if name == "power" else ""
+            result.faults[name] = coverage = Coverage(label=label, profile=profile)
             plan = Campaign(scenario, fault, faults, options, budget.until(scenario.name))
             try:
                 yield from waves(session, record, coverage, trials, plan)
@@ -232,29 +236,30 @@ def _keep(
 ) -> Generator[Waiting, None, None]:
     """Carry out each violation's plan once more, to confirm it and to keep its boxes for a person."""
     store = Store(options.store.absolute())
-    for violation in result.violations[:_KEPT]:
-        if not violation.point:
+    for number, found in enumerate(result.violations[:_KEPT]):
+        if not found.point:
             continue
+        violation = result.violations[number] = yield from shrunk(session, record, found, options)
         facts = {"version": __version__, "kind": violation.kind, "message": violation.message}
         try:
             place = store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
         except OSError as error:
             result.warnings.append(f"failures cannot be kept in {store.root}: {error.strerror or error}")
             return
-        trial = yield from _once(session, record, parse_plan(violation.point), place)
-        violation.confirmed = any(found.kind == violation.kind for found in trial.findings)
+        trial = yield from _once(session, record, parse_plan(violation.point), place, options.memory)
+        violation.confirmed = any(one.kind == violation.kind for one in trial.findings)
         violation.kept = str(place)
 
 
 def _once(
-    session: Session, record: Record, plan: Sequence[Point], keep: Path | None
+    session: Session, record: Record, plan: Sequence[Point], keep: Path | None, memory: int = MEMORY
 ) -> Generator[Waiting, None, Trial]:
-    order = Order(record.place, tuple(plan), keep=keep)
-    name = f"u-{record.place.name}-{plan_text(order.plan)}-{time.time_ns()}"
+    order = Order(record.place, tuple(plan), keep=keep, memory=memory)
+    name = f"u-{record.place.name}-{digest(order.plan)}-{time.time_ns()}"
     job = board.post(session.root, name, "trial", [order])
     waiting = Waiting(job, 1)
     yield waiting
-    return collect(job, waiting)[0]
+    return collect(job, waiting, Trial)[0]
 
 
 def _conclude(result: ScenarioResult, record: Record, scenario: Scenario) -> None:
@@ -287,15 +292,24 @@ def _gaps(result: ScenarioResult, record: Record) -> str:
         return result.reason
     if not result.faults:
         return "none of the faults asked for makes sense for this scenario"
-    for name, coverage in result.faults.items():
-        if coverage.points == 0 and len(record.ops) == 0 and not record.refused:
-            return "the pipeline changes no file of its box: there is no point to strike at"
-        if coverage.tested < coverage.chosen:
-            return coverage.label or f"{name}: {coverage.tested} of {coverage.points} points tested"
+    gaps = (_gap(name, coverage, record) for name, coverage in result.faults.items())
+    first = next(filter(None, gaps), "")
+    if first:
+        return first
     tested = sum(coverage.tested for coverage in result.faults.values())
     if record.refused and any(table()[name].intercepts for name in result.faults):
         return f"{record.refused}; only {tested} random moments were tried instead, and none violated"
     return "" if tested else "none of the faults asked for came to a point of this run: nothing was tested"
+
+
+def _gap(name: str, coverage: Coverage, record: Record) -> str:
+    if coverage.points == 0 and len(record.ops) == 0 and not record.refused:
+        return "the pipeline changes no file of its box: there is no point to strike at"
+    if coverage.reason:
+        return f"{name}: {coverage.reason}"
+    if coverage.tested < coverage.chosen:
+        return coverage.label or f"{name}: {coverage.tested} of {coverage.points} points tested"
+    return ""
 
 
 def replay(

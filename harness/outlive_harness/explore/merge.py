@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from outlive_harness.plan import Plan, plan_text
+from outlive_harness.disk.profiles import PROFILES, strongest_first
+from outlive_harness.plan import plan_text, size
 
 from .golden import Record
 from .results import Coverage, Finding, ScenarioResult, Trial, Violation
@@ -15,7 +16,7 @@ _MOST_UNMET = 0.2
 
 def violations_of(name: str, record: Record) -> list[Violation]:
     """Return what the golden runs alone violate."""
-    return [_violation(name, "", (), finding, "", 1) for finding in record.findings]
+    return [violation_of(name, "", Trial(()), finding, 1) for finding in record.findings]
 
 
 def merge(
@@ -49,7 +50,8 @@ def merge(
     groups: dict[tuple[str, str], list[tuple[Trial, Finding, int]]] = defaultdict(list)
     litter: dict[str, int] = defaultdict(int)
     for state, trial in judged.items():
-        smallest = min(by_state[state], key=lambda one: _size(one.plan))
+        smallest = min(by_state[state], key=lambda one: size(one.plan))
+        smallest.profile = trial.profile
         # Several files of one folded name are one finding of a state.
         found = {(finding.kind, record.fold(finding.path)): finding for finding in reversed(trial.findings)}
         for key, finding in found.items():
@@ -57,17 +59,19 @@ def merge(
         for path in {warning.path for warning in trial.warnings}:
             litter[path] += len(by_state[state])
     for several in groups.values():
-        trial, finding, _ = min(several, key=lambda one: _size(one[0].plan))
+        # The disk that promises most and still shows it is the one to know of.
+        trial, finding, _ = min(several, key=lambda one: (weakness(one[0].profile), size(one[0].plan)))
         points = sum(count for _, _, count in several)
-        result.violations.append(_violation(result.name, fault, trial.plan, finding, trial.op, points))
+        result.violations.append(violation_of(result.name, fault, trial, finding, points))
     result.violations.sort(key=lambda one: (one.fault != "", len(one.point.split("+"))))
     result.warnings += [
         f"litter: {path} is left behind after {n} crash points" for path, n in sorted(litter.items())
     ]
 
 
-def _size(plan: Plan) -> tuple[int, Plan]:
-    return len(plan), plan
+def weakness(profile: str) -> int:
+    """Return how little a disk promises: 0 for the one that promises most, and where none is named."""
+    return strongest_first().index(PROFILES[profile]) if profile else 0
 
 
 def _set_aside(fault: str, coverage: Coverage, trials: list[Trial]) -> list[str]:
@@ -102,16 +106,19 @@ def _explain_gaps(coverage: Coverage, record: Record, trials: list[Trial]) -> No
         coverage.label = f"{tested}: {missed} were not reached in 3 attempts ({why})"
 
 
-def _violation(name: str, fault: str, plan: Plan, finding: Finding, op: str, points: int) -> Violation:
-    point = plan_text(plan)
+def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: int) -> Violation:
+    """Return a finding of a trial in its place; *points* lead to it."""
+    point = plan_text(trial.plan)
     return Violation(
         kind=finding.kind,
         fault=fault,
         point=point,
-        op=op,
+        op=trial.op,
         path=finding.path,
         message=finding.message,
         detail=finding.detail,
         replay=f"{name}:{point}" if point else "",
+        profile=trial.profile,
+        lost=tuple(trial.lost),
         points=points,
     )

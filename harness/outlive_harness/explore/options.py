@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.faults import table
 from outlive_harness.scenario import Scenario, ScenarioError
 
+from .tapes import MEMORY
+
 DEFAULT_FAULTS = ("kill",)
+DEFAULT_PROFILE = "posix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,10 @@ class Options:
         budget: seconds after which no further trial is begun; None for no limit.
         seed: decides every sample.
         store: where failures are kept.
+        profile: what the disk promises where the power is cut; None leaves it to each scenario, else
+            ``posix``.
+        memory: bytes of a recorded run's data that are kept in memory.
+        signal: number of the signal that ``term`` sends.
     """
 
     faults: tuple[str, ...] | None = None
@@ -30,6 +39,20 @@ class Options:
     budget: float | None = None
     seed: int = 0
     store: Path = Path(".outlive")
+    profile: str | None = None
+    memory: int = MEMORY
+    signal: int = signal.SIGTERM
+
+    def profile_of(self, scenario: Scenario) -> str:
+        """Return what a scenario's disk promises.
+
+        Raises:
+            ScenarioError: there is no profile of such a name.
+        """
+        name = self.profile or scenario.profile or DEFAULT_PROFILE
+        if name not in PROFILES:
+            raise ScenarioError(f"unknown profile {name!r}; there are: {', '.join(PROFILES)}")
+        return name
 
     def faults_of(self, scenario: Scenario) -> tuple[str, ...]:
         """Return the faults that a scenario is put through: those asked for that make sense for it.

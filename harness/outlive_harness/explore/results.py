@@ -76,6 +76,8 @@ class Trial:
         recovery: ops that the recovery made, where deeper plans ask for them.
         op: what the pipeline was about to do when it was struck.
         path: the file that this op is about.
+        lost: what a power cut lost: each op, or part of one, in words.
+        profile: the disk that promises most and on which it can still happen, where it was violated.
         trouble: why the trial could not be carried out, if so.
     """
 
@@ -90,6 +92,8 @@ class Trial:
     recovery: list[Op] = field(default_factory=list)
     op: str = ""
     path: str = ""
+    lost: list[str] = field(default_factory=list)
+    profile: str = ""
     trouble: str = ""
     kept: str = ""
     story: list[str] = field(default_factory=list)
@@ -108,6 +112,8 @@ class Violation:
     detail: str
     replay: str
     profile: str = ""
+    #: what a power cut lost, in words
+    lost: tuple[str, ...] = ()
     #: how many crash points lead to the same finding
     points: int = 1
     kept: str = ""
@@ -124,6 +130,8 @@ class Coverage:
         states: distinct crash states among these.
         label: what else must be known of it.
         chosen: how many were to be carried out: all, or a sample that was asked for.
+        profile: the disk's, where it matters.
+        reason: why the fault could not be explored, or not all of it; "" if it could.
     """
 
     points: int = 0
@@ -131,6 +139,8 @@ class Coverage:
     states: int = 0
     label: str = ""
     chosen: int = 0
+    profile: str = ""
+    reason: str = ""
 
 
 @dataclass(slots=True)

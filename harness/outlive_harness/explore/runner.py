@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from outlive_harness.disk.tree import Tree, copy_tree, remove_tree, scan
+from outlive_harness.disk.power import State
+from outlive_harness.disk.tree import WHOLE, Tree, copy_tree, readable, remove_tree, scan
+from outlive_harness.intercept.decode import Keeper
 from outlive_harness.intercept.supervisor import Answer
 from outlive_harness.launch.run import Ran, run
 from outlive_harness.trace import INSTALLS, Op
@@ -58,7 +62,9 @@ class Runner:
         self.box = place / "box"
         self._place = place
         self._control = control
-        self._box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
+        self.box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
+        #: the same box of any worker of this session
+        self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.box_bytes)))
         place.mkdir(parents=True, exist_ok=True)
 
     def fill(self, source: Path | None) -> None:
@@ -72,8 +78,52 @@ class Runner:
             self.box.mkdir()
             if source is not None:
                 copy_tree(source, self.box)
+            self._rehome()
         except OSError as error:
             raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
+
+    def lay_out(self, state: State) -> None:
+        """Make the box anew, with what a power cut leaves.
+
+        Raises:
+            BoxError: the disk is full, what was recorded cannot be read, ...
+        """
+        self.fill(None)
+        try:
+            state.write_to(self.box)
+            self._rehome()
+        except OSError as error:
+            raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
+
+    def _rehome(self) -> None:
+        """Let files that name another worker's box name this one: both are one to the pipeline."""
+        for directory, _, names in os.walk(self.box):
+            for name in names:
+                path = os.path.join(directory, name)
+                if os.path.islink(path):
+                    self._relink(path)
+                elif os.path.isfile(path) and os.stat(path).st_size < WHOLE:
+                    self._rewrite(path)
+
+    def _relink(self, path: str) -> None:
+        target = os.fsencode(os.readlink(path))
+        own = self._boxes.sub(lambda _: self.box_bytes, target)
+        if own != target:
+            os.unlink(path)
+            os.symlink(own, os.fsencode(path))
+
+    def _rewrite(self, path: str) -> None:
+        with readable(path):
+            content = Path(path).read_bytes()
+        own = self._boxes.sub(lambda _: self.box_bytes, content)
+        if own == content:
+            return
+        info = os.stat(path)
+        os.chmod(path, 0o600)
+        with open(path, "r+b", buffering=0) as file:
+            file.write(own)
+        os.chmod(path, stat.S_IMODE(info.st_mode))
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
     def prepare(self, subject: Subject, template: Path) -> None:
         """Make the template that every box of a subject starts from: directories, input, setup.
@@ -116,6 +166,7 @@ class Runner:
         tear: int | None = None,
         grace: float = 5.0,
         kill_after: float | None = None,
+        data: Keeper | bool = False,
     ) -> Ran:
         """Run the subject's program on the box as it is. See launch.run for what is raised."""
         argv, cwd = subject.command(subject.argv, self.box)
@@ -129,6 +180,7 @@ class Runner:
             tear=tear,
             grace=grace,
             kill_after=kill_after,
+            data=data,
             acks=subject.acks,
             control=self._control,
         )
@@ -157,7 +209,7 @@ class Runner:
             BoxError: something in it cannot be read.
         """
         try:
-            return scan(self.box, box=self._box_bytes, skip=subject.is_ignored if subject.ignore else None)
+            return scan(self.box, box=self.box_bytes, skip=subject.is_ignored if subject.ignore else None)
         except OSError as error:
             raise BoxError(f"the box could not be read: {error}") from error
 

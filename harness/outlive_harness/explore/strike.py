@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from outlive_harness import judge
+from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import Tree
 from outlive_harness.explore.golden import Record
 from outlive_harness.explore.results import Finding
 from outlive_harness.explore.runner import BoxError, Runner, Touched
-from outlive_harness.faults import Strike, table
+from outlive_harness.faults import Strike, strikers
+from outlive_harness.intercept.decode import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.launch.run import Ran
 from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.trace import Content, Op
 
 
 @dataclass(slots=True)
@@ -27,29 +29,48 @@ class Crash:
         op: what the last of them was about to do when it was struck.
         touched: the paths that all of them made.
         found: what the last of them found, if it was itself a recovery.
-        versions: whole contents of the last one, where the golden runs' own may differ.
+        versions: whole contents that the last one made, by output path, where the golden runs' own may
+            differ.
         acks: what all of them acknowledged.
         torn: what was visible half-written while a run went on after the strike, by path.
+        state: what a power cut left, if it was one.
     """
 
     op: Op | None = None
     touched: Touched = field(default_factory=Touched)
     found: Tree | None = None
-    versions: Versions | None = None
+    versions: dict[str, set[str]] | None = None
     torn: dict[str, Finding] = field(default_factory=dict)
     acks: list[str] = field(default_factory=list)
+    state: State | None = None
 
 
-def run_struck(runner: Runner, record: Record, point: Point, crash: Crash) -> tuple[Ran, bool]:
-    """Run until the fault strikes, or on from there; return the run and whether it was struck."""
-    strike = table()[point.fault].strike(point, runner.box)
+def run_struck(
+    runner: Runner,
+    record: Record,
+    point: Point,
+    crash: Crash,
+    *,
+    tape: list[Op] | None = None,
+    keeper: Keeper | None = None,
+) -> tuple[Ran, bool]:
+    """Run until the fault strikes, or on from there; return the run and whether it was struck.
+
+    With a tape, what the run did is put on it, and the data with the keeper.
+    """
+    strike = strikers()[point.fault].strike(point, runner.box)
     if strike.answer is None:
         ran = runner.run(record.subject, timeout=record.limit, kill_after=strike.after_seconds)
         crash.acks += ran.acks
         return ran, ran.ended == "crashed"
-    watcher = _Watcher(runner, record, strike, crash)
+    watcher = _Watcher(runner, record, strike, crash, tape)
     ran = runner.run(
-        record.subject, timeout=record.limit, visit=watcher.visit, tear=strike.tear, grace=strike.grace
+        record.subject,
+        timeout=record.limit,
+        visit=watcher.visit,
+        tear=strike.tear,
+        grace=strike.grace,
+        data=keeper or False,
     )
     crash.acks += ran.acks
     return ran, watcher.is_struck
@@ -58,16 +79,22 @@ def run_struck(runner: Runner, record: Record, point: Point, crash: Crash) -> tu
 class _Watcher:
     """Answers the ops of one run as its strike says, and looks at what they are about."""
 
-    def __init__(self, runner: Runner, record: Record, strike: Strike, crash: Crash) -> None:
+    def __init__(
+        self, runner: Runner, record: Record, strike: Strike, crash: Crash, tape: list[Op] | None
+    ) -> None:
         assert strike.answer is not None
         self._answer = strike.answer
         self._goes_on = strike.goes_on
+        self._tear = strike.tear
+        self._tape = tape
+        self._versions: Versions | None = None
         self._runner, self._record, self._crash = runner, record, crash
         self._to_look = False
         self.is_struck = False
         if record.varying or crash.found is not None:
             box = Path(os.path.realpath(runner.box))
-            crash.versions = Versions(box, record.subject.is_output, any_install=True)
+            self._versions = Versions(box, record.subject.is_output, any_install=True)
+            crash.versions = self._versions.known
 
     def visit(self, op: Op, number: int) -> Answer:
         """Answer one op."""
@@ -78,11 +105,15 @@ class _Watcher:
         if answer != GO and not self.is_struck:
             self.is_struck = True
             crash.op = op
+        if answer.crash and self._tape is not None and self._tear:
+            self._tape.append(_torn_op(op, self._tear))
         if answer.crash or answer.errno:
             return answer
+        if self._tape is not None:
+            self._tape.append(op)
         crash.touched.note(op)
-        if crash.versions is not None:
-            crash.versions.before(op)
+        if self._versions is not None:
+            self._versions.before(op)
         if self.is_struck and self._goes_on:
             is_output = self._record.subject.is_output
             self._to_look = is_output(op.path) or is_output(op.target) or op.kind == "rename"
@@ -99,15 +130,25 @@ class _Watcher:
             self._crash.torn.setdefault(finding.path, finding)
 
 
+def _torn_op(op: Op, length: int) -> Op:
+    """Return what of a write still reaches its file."""
+    data = op.content
+    return replace(op, length=length, data=None if data is None else _bytes(data, length))
+
+
+def _bytes(data: Content | bytes, length: int) -> bytes:
+    return data[:length] if isinstance(data, bytes) else data.read(0, length)
+
+
 def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Finding]:
     """Truth 1, on what stands in the box now."""
     known = record.versions
     if crash.versions is not None:
         # Where whole contents depend on who came first, or on what a recovery found, what this very
         # run made whole counts too. What it found was judged after the crash before.
-        own = {path: crash.versions.known.get(path, set()) for path in record.varying}
+        own = {path: crash.versions.get(path, set()) for path in record.varying}
         if crash.found is not None:
-            own = {path: crash.versions.known.get(path, set()) for path in known}
+            own = {path: crash.versions.get(path, set()) for path in known}
             for path in known.keys() & crash.found.keys():
                 own[path] = own[path] | {crash.found[path].digest}
         known = {**known, **{path: known.get(path, set()) | own[path] for path in own}}

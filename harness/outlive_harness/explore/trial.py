@@ -19,6 +19,7 @@ from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
 from .strike import Crash, run_struck, torn
 from .subject import HOME, TMP
+from .tapes import MEMORY, TapeError, Tapes
 
 #: How often a point is tried that a run did not reach: threads may take another way the next time.
 _ATTEMPTS = 3
@@ -46,31 +47,35 @@ class Order:
     keep_states: bool = False
     keep: Path | None = None
     acks: tuple[str, ...] = ()
+    memory: int = MEMORY
 
 
-def carry_out(runner: Runner, record: Record, order: Order) -> Trial:
+def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
     """Carry out one order; trouble with the machine is told in the trial, not raised."""
     trial = Trial(order.plan)
+    runner = tapes.runner
     try:
         for _ in range(_ATTEMPTS):
-            crash, ran = _strike_all(runner, record, order, trial)
+            crash, ran = _strike_all(tapes, record, order, trial)
             if crash is not None:
                 trial.unmet = False
                 _examine(runner, record, order, trial, crash)
+                if crash.state is not None and trial.findings:
+                    trial.profile = tapes.strongest(record, order.plan, crash.state)
                 break
             # A run that did all its work in fewer ops shows that the point is not in every run.
             after = runner.look(record.subject)
             whole = judge.first_difference(record.final, after, record.subject.is_output) is None
-            trial.unmet = whole and not ran.failure()
-    except (BoxError, OSError) as error:
+            trial.unmet = whole and ran is not None and not ran.failure()
+    except (BoxError, TapeError, OSError) as error:
         trial.trouble = str(error)
         runner.empty()
     return trial
 
 
-def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran]:
+def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran | None]:
     """Fill a box and run through the plan's crashes; no crash if one was not reached."""
-    crash = Crash()
+    crash, runner = Crash(), tapes.runner
     if order.start is None:
         runner.fill(record.place / "template")
         points = order.plan
@@ -78,7 +83,11 @@ def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> t
         runner.fill(order.start)
         crash.acks += order.acks
         points = order.plan[-1:]
+    ran: Ran | None = None
     for number, point in enumerate(points, start=len(order.plan) - len(points)):
+        if point.fault == "power":
+            crash = _cut(tapes, record, order.plan[: number + 1], order.memory, trial)
+            continue
         crash.found = runner.look(record.subject) if number else None
         trial.story.append(f"run until {point}")
         ran, is_struck = run_struck(runner, record, point, crash)
@@ -91,6 +100,25 @@ def _strike_all(runner: Runner, record: Record, order: Order, trial: Trial) -> t
     if crash.op is not None:
         trial.op, trial.path = crash.op.describe(), crash.op.path
     return crash, ran
+
+
+def _cut(tapes: Tapes, record: Record, plan: Plan, memory: int, trial: Trial) -> Crash:
+    """Put what a power cut leaves into the box."""
+    trial.story.append(f"power cut at {plan[-1]}")
+    tape, state = tapes.cut(record, plan, memory=memory)
+    tapes.runner.lay_out(state)
+    done = tape.ops[: state.at]
+    crash = Crash(
+        done[-1],
+        found=tape.found,
+        versions=tape.versions,
+        acks=tape.acks[: tape.said[plan[-1].at]],
+        state=state,
+    )
+    for op in done:
+        crash.touched.note(op)
+    trial.lost = [tape.name(name) for name in state.lost]
+    return crash
 
 
 def _aftermath(ran: Ran) -> str:

@@ -7,20 +7,27 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from outlive_harness.faults import Fault
-from outlive_harness.plan import Plan
+from outlive_harness.faults import Fault, strikers
+from outlive_harness.faults.power import Power
+from outlive_harness.plan import Plan, size
 from outlive_harness.scenario import Scenario
+from outlive_harness.trace import Op
 
 from . import board
 from .golden import Record
 from .options import Options
 from .results import Broken, Coverage, Trial
 from .session import Session
+from .survey import LEAST, LIMIT, Survey, Surveyed
 from .trial import Order
 
 #: A plan, the kept crash state that it starts from, if any, and what was acknowledged before.
 Planned = tuple[Plan, Path | None, tuple[str, ...]]
+
+
+T = TypeVar("T")
 
 
 class HarnessError(RuntimeError):
@@ -78,10 +85,32 @@ class Campaign:
         """How many crashes in a row there are to be."""
         return max(self.options.depth, self.scenario.depth)
 
+    @property
+    def profile(self) -> str:
+        """What the disk promises."""
+        return self.options.profile_of(self.scenario)
+
     def random(self, level: int) -> random.Random:
         """Return the source of all choices of one level."""
         text = f"{self.options.seed}:{self.scenario.name}:{self.fault.name}:{level}"
         return random.Random(text.encode(errors="surrogateescape"))  # a name may be no UTF-8
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """A run that can be struck: the first, or the recovery of a distinct state.
+
+    Attributes:
+        plan: the crashes before it.
+        ops: what it does.
+        start: the kept crash state that it starts from, if any.
+        acks: what was acknowledged before.
+    """
+
+    plan: Plan
+    ops: Sequence[Op]
+    start: Path | None = None
+    acks: tuple[str, ...] = ()
 
 
 def waves(
@@ -95,11 +124,15 @@ def waves(
     states.mkdir()
     for level in range(1, depth + 1):
         choose = campaign.random(level)
+        faults: Sequence[Fault] = campaign.faults
+        bases = [_Base((), record.ops)]
         if level == 1:
-            points = fault.points(record.ops, seconds=record.seconds, count=options.points, random=choose)
-            every: list[Planned] = [((point,), None, ()) for point in points]
+            faults = [fault]
         else:
-            every = _deeper(record, campaign, trials, states, level)
+            bases = _recoveries(trials, states, level)
+        every = _planned(record, campaign, faults, bases, choose, first=level == 1)
+        if any(isinstance(one, Power) for one in faults):
+            every += yield from _surveyed(session, record, campaign, coverage, bases, f"s-{stamp}-{level}")
         plans = _sample(every, options.points, choose)
         if not plans:
             break
@@ -110,7 +143,7 @@ def waves(
         if campaign.until is not None:  # what is cut off must not always be the same end
             choose.shuffle(plans)
         orders = [
-            Order(record.place, plan, states, start, keep_states=level < depth, acks=acks)
+            Order(record.place, plan, states, start, level < depth, acks=acks, memory=options.memory)
             for plan, start, acks in plans
         ]
         job = board.post(session.root, f"t-{stamp}-{level}", "trial", orders, until=campaign.until)
@@ -118,22 +151,69 @@ def waves(
         try:
             yield waiting
         finally:
-            trials += collect(job, waiting)
+            trials += collect(job, waiting, Trial)
 
 
-def _deeper(
-    record: Record, campaign: Campaign, trials: list[Trial], states: Path, level: int
-) -> list[Planned]:
-    """Plan one crash more: in the recovery of each distinct state that the level before reached."""
-    choose = campaign.random(level)
-    plans: list[Planned] = []
+def _recoveries(trials: list[Trial], states: Path, level: int) -> list[_Base]:
+    """Return the recoveries of the distinct states that the level before reached.
+
+    Of the plans that reach a state the smallest stands for all: the one that came there first had the
+    least of it on the disk.
+    """
+    plans: dict[str, Plan] = {}
     for trial in trials:
-        if len(trial.plan) == level - 1 and trial.judged:
-            start = states / f"{trial.state}.tree"
-            for fault in campaign.faults:
-                points = fault.points(trial.recovery, seconds=record.seconds, count=None, random=choose)
-                plans += [((*trial.plan, point), start, tuple(trial.acks)) for point in points]
-    return plans
+        if len(trial.plan) == level - 1 and trial.reached and not trial.trouble:
+            plans[trial.state] = min(plans.get(trial.state, trial.plan), trial.plan, key=size)
+    return [
+        _Base(plans[trial.state], trial.recovery, states / f"{trial.state}.tree", tuple(trial.acks))
+        for trial in trials
+        if len(trial.plan) == level - 1 and trial.judged
+    ]
+
+
+def _planned(
+    record: Record,
+    campaign: Campaign,
+    faults: Sequence[Fault],
+    bases: list[_Base],
+    choose: random.Random,
+    *,
+    first: bool,
+) -> list[Planned]:
+    """Plan one crash more in each run, by the faults that strike it while it is under way."""
+    count = campaign.options.points if first else None
+    known = strikers(number=campaign.options.signal)
+    return [
+        ((*base.plan, point), base.start, base.acks)
+        for base in bases
+        for fault in faults
+        if fault.name in known
+        for point in known[fault.name].points(base.ops, seconds=record.seconds, count=count, random=choose)
+    ]
+
+
+def _surveyed(
+    session: Session, record: Record, campaign: Campaign, coverage: Coverage, bases: list[_Base], name: str
+) -> Generator[Waiting, None, list[Planned]]:
+    """Plan one power cut more in each run; the coverage learns why not, or that there are more."""
+    options = campaign.options
+    limit = max(LEAST, LIMIT // max(1, len(bases)))
+    units = [
+        Survey(record.place, base.plan, campaign.profile, options.seed, limit, options.memory)
+        for base in bases
+    ]
+    job = board.post(session.root, name, board.SURVEY, units, until=campaign.until)
+    waiting = Waiting(job, len(units), until=campaign.until)
+    yield waiting
+    found = collect(job, waiting, Surveyed)
+    starts = {base.plan: base for base in bases}
+    reasons = [one.reason for one in found if one.reason]
+    if len(found) < len(units):
+        reasons.append("the budget ended before all runs were recorded")
+    coverage.reason = coverage.reason or next(iter(reasons), "")
+    if any(one.has_more for one in found):
+        coverage.label = f"a choice of {sum(len(one.points) for one in found)} states, seed {options.seed}"
+    return [((*one.plan, point), None, starts[one.plan].acks) for one in found for point in one.points]
 
 
 def _sample(plans: list[Planned], count: int | None, choose: random.Random) -> list[Planned]:
@@ -143,18 +223,18 @@ def _sample(plans: list[Planned], count: int | None, choose: random.Random) -> l
     return [plans[i] for i in sorted(choose.sample(range(len(plans)), count))]
 
 
-def collect(job: Path, waiting: Waiting) -> list[Trial]:
-    """Take a job from the board and return what was done of it.
+def collect(job: Path, waiting: Waiting, kind: type[T]) -> list[T]:  # noqa: ARG001 - for the type checker
+    """Take a job from the board and return what was done of it: results of one kind.
 
     Raises:
         HarnessError: a fault of ours in one of its units.
     """
     board.close(job)
-    trials = []
+    results: list[T] = []
     for number in sorted(board.done(job)):
         result = board.load(job / "results" / str(number))
         if isinstance(result, Broken):
             raise HarnessError(result.traceback)
-        trials.append(result)
-    waiting.seen = len(trials)
-    return trials
+        results.append(result)
+    waiting.seen = len(results)
+    return results

@@ -18,12 +18,14 @@ from pathlib import Path
 from outlive_harness.intercept.supervisor import AbandonedError
 from outlive_harness.launch.reap import adopt_orphans
 
-from .board import RECORD, Claimer, Unit, load, save
+from .board import RECORD, SURVEY, Claimer, Unit, load, save
 from .golden import Record, record
 from .results import Broken
 from .runner import Runner
 from .subject import Subject
-from .trial import Order, carry_out
+from .survey import survey
+from .tapes import Tapes
+from .trial import carry_out
 
 _IDLE = 0.02
 
@@ -33,6 +35,7 @@ class Worker:
 
     def __init__(self, root: Path, number: int, control: int) -> None:
         self.runner = Runner(root / f"w{number:03d}", control=control)
+        self._tapes = Tapes(self.runner)
         self._record: Record | None = None
 
     def carry_out(self, unit: Unit) -> object:
@@ -41,7 +44,10 @@ class Worker:
             if unit.kind == RECORD:
                 subject, place = unit.payload
                 return self._recorded(subject, place)
-            return carry_out(self.runner, self._load(unit.payload), unit.payload)
+            record = self._load(unit.payload.place)
+            if unit.kind == SURVEY:
+                return survey(self._tapes, record, unit.payload)
+            return carry_out(self._tapes, record, unit.payload)
         except AbandonedError:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, the owner must hear of it
@@ -53,9 +59,9 @@ class Worker:
         save(place / "record", made)
         return made
 
-    def _load(self, order: Order) -> Record:
-        if self._record is None or self._record.place != order.place:
-            self._record = load(order.place / "record")
+    def _load(self, place: Path) -> Record:
+        if self._record is None or self._record.place != place:
+            self._record = load(place / "record")
         assert self._record is not None
         return self._record
 

@@ -5,6 +5,7 @@ A fault says at which points of a run it can strike, and what the supervisor ans
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,10 @@ class Fault(Protocol):
     #: whether ops must be intercepted to strike with it
     intercepts: bool
 
+
+class Striker(Fault, Protocol):
+    """A fault that strikes a run while it is under way."""
+
     def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:
         """Return the crash points of a run, in order.
 
@@ -61,7 +66,22 @@ class Fault(Protocol):
 def table() -> dict[str, Fault]:
     """Return all faults by name."""
     # Asked for late, so that each fault may import from this module.
+    from outlive_harness.faults.power import Power  # noqa: PLC0415
+
+    several: list[Fault] = [*_strikers(), Power()]
+    return {fault.name: fault for fault in several}
+
+
+def strikers(*, number: int = signal.SIGTERM) -> dict[str, Striker]:
+    """Return the faults that strike a run while it is under way, by name.
+
+    Args:
+        number: of the signal that ``term`` sends.
+    """
+    return {fault.name: fault for fault in _strikers(number)}
+
+
+def _strikers(number: int = signal.SIGTERM) -> list[Striker]:
     from outlive_harness.faults import eio, full, kill, term, timer, torn  # noqa: PLC0415
 
-    several: list[Fault] = [kill.Kill(), torn.Torn(), full.Full(), eio.Eio(), term.Term(), timer.Timer()]
-    return {fault.name: fault for fault in several}
+    return [kill.Kill(), torn.Torn(), full.Full(), eio.Eio(), term.Term(number), timer.Timer()]

@@ -1,4 +1,7 @@
-"""``term``: SIGTERM at op k, a grace period, then SIGKILL: what a scheduler does when it preempts."""
+"""``term``: SIGTERM at op k, a grace period, then SIGKILL: what a scheduler does when it preempts.
+
+A point with a part, ``term@12.2``, sends the signal of that number instead.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,23 @@ GRACE = 3.0
 
 
 class Term:
-    """Strikes at each op with a signal to the first process; the op itself then runs."""
+    """Strikes at each op with a signal to the first process; the op itself then runs.
+
+    Args:
+        number: of the signal.
+    """
 
     name = "term"
     intercepts = True
 
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        self._part = 0 if number == signal.SIGTERM else int(number)
+
     def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
         """Return a point for each op."""
-        return [Point(self.name, number) for number in range(1, len(ops) + 1)]
+        return [Point(self.name, number, self._part) for number in range(1, len(ops) + 1)]
 
     def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
         """Send the signal while the run stands before the op that the point names."""
-        ask = Answer(signal=signal.SIGTERM)
+        ask = Answer(signal=point.part or signal.SIGTERM)
         return Strike(lambda _op, n: ask if n == point.at else GO, grace=GRACE, goes_on=True)

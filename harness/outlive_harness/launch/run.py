@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from outlive_harness.intercept.decode import Decoder
+from outlive_harness.intercept.decode import Decoder, Keeper
 from outlive_harness.intercept.supervisor import AbandonedError, Answer, Tail, Watched, watch
 from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.trace import Op
@@ -34,6 +34,7 @@ class Ran:
         seconds: wall time.
         lingering: processes that it left running, and that were killed.
         acks: what lines of its standard output acknowledged.
+        said: how many of them were there before each op, where data was recorded.
     """
 
     ended: str
@@ -44,6 +45,7 @@ class Ran:
     stderr: str
     lingering: bool = False
     acks: list[str] = field(default_factory=list)
+    said: list[int] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     blind: list[tuple[str, str]] = field(default_factory=list)
 
@@ -67,7 +69,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     box: Path,
     timeout: float,
     visit: Callable[[Op, int], Answer] | None = None,
-    data: bool = False,
+    data: bool | Keeper = False,
     tear: int | None = None,
     grace: float = 5.0,
     kill_after: float | None = None,
@@ -84,7 +86,8 @@ def run(  # noqa: PLR0913 - one call says all of one run
         timeout: seconds until it is killed as hung.
         visit: sees each op before it runs, and says what becomes of it; without it the run is not
             intercepted.
-        data: whether ops carry the bytes written.
+        data: whether ops carry the bytes written, and all else that the model of the disk needs;
+            where the bytes are to be kept, if not in the ops themselves.
         tear: where the run is crashed in front of a write, write so many bytes of it first.
         grace: seconds that the run has left once a signal was sent to it.
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
@@ -102,6 +105,9 @@ def run(  # noqa: PLR0913 - one call says all of one run
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}
     out, err = streams.values()
     decoder = Decoder(os.fsencode(os.path.realpath(box)), data=data) if visit else None
+    said: list[int] = []
+    if visit is not None and data is not False:
+        visit = _listening(visit, out, child.stdout, said)
     seen = Watched()
     status = None
     try:
@@ -136,9 +142,23 @@ def run(  # noqa: PLR0913 - one call says all of one run
         err.text(),
         lingering=seen.ended == "lingering",
         acks=out.matches,
+        said=said,
         outside=list(decoder.outside) if decoder else [],
         blind=list(decoder.blind) if decoder else [],
     )
+
+
+def _listening(
+    visit: Callable[[Op, int], Answer], out: Tail, stream: int, said: list[int]
+) -> Callable[[Op, int], Answer]:
+    """Note what was acknowledged before each op."""
+
+    def visiting(op: Op, number: int) -> Answer:
+        out.drain(stream)
+        said.append(len(out.matches))
+        return visit(op, number)
+
+    return visiting
 
 
 def _wait(  # noqa: C901 - one loop over three kinds of events

@@ -66,6 +66,7 @@ class Driver:
         self.store: Path = config.rootpath / ".outlive"
         self._depth: int = config.getoption("outlive_depth")
         self._points: int | None = config.getoption("outlive_points")
+        self._profile: str | None = config.getoption("outlive_profile")
         self._seconds: float | None = config.getoption("outlive_budget")
         given: dict[str, str] | None = getattr(config, "workerinput", None)
         self._processes = int(given["workercount"]) if given else 1
@@ -103,7 +104,9 @@ class Driver:
                     self.start().root, self._seconds, items=items, processes=self._processes
                 )
                 share = stack.enter_context(self._budget.share())
-            yield Options(faults, self._depth, self._points, share, self.seed, self.store)
+            yield Options(
+                faults, self._depth, self._points, share, self.seed, self.store, profile=self._profile
+            )
 
     def run(self, scenario: Scenario, options: Options) -> ScenarioResult:
         """Explore one scenario; an interrupt is pytest's to handle."""

@@ -44,6 +44,7 @@ class Outlive:
         points: int | None = None,
         seed: int | None = None,
         budget: float | None = None,
+        profile: str | None = None,
     ) -> ScenarioResult:
         """Explore a scenario and return its result: verdict, reason, violations, coverage.
 
@@ -54,6 +55,7 @@ class Outlive:
             points: how many crash points of each fault to sample; None for all.
             seed: decides the samples; None for that of --outlive-seed.
             budget: seconds after which no further trial is begun; None for no limit.
+            profile: what the disk promises where the power is cut; None leaves it to the scenario.
 
         Raises:
             ScenarioError: an argument is not of the form it should be; the message begins with it.
@@ -68,10 +70,10 @@ class Outlive:
             raise ScenarioError(f"seed={seed!r} must be a whole number")
         if budget is not None and not budget >= 0:
             raise ScenarioError(f"budget={budget!r} must be a number of seconds, 0 or more")
-        options = Options(_names(faults), depth, points, budget, seed, self._driver.store)
+        options = Options(_names(faults), depth, points, budget, seed, self._driver.store, profile=profile)
         return self._driver.run(scenario, options)
 
-    def check(
+    def check(  # noqa: PLR0913 - as many as run() takes, and its own
         self,
         command: Sequence[str | os.PathLike[str]],
         *,
@@ -82,6 +84,7 @@ class Outlive:
         points: int | None = None,
         seed: int | None = None,
         budget: float | None = None,
+        profile: str | None = None,
         **more: Any,  # noqa: ANN401 - scenario() knows what each must be
     ) -> ScenarioResult:
         """Explore a command, as ``outlive check`` does.
@@ -95,6 +98,7 @@ class Outlive:
             points: see there.
             seed: see there.
             budget: see there.
+            profile: see there.
             **more: other keywords of scenario(): input, restarts, timeout, append_only, ignore, litter.
 
         Raises:
@@ -105,7 +109,9 @@ class Outlive:
         plain = [os.fspath(part) for part in command]
         made = scenario(command=plain, name=name, outputs=outputs, **more)
         made.file = os.path.join(os.getcwd(), "-")  # relative paths are the test's
-        return self.run(made, faults=faults, depth=depth, points=points, seed=seed, budget=budget)
+        return self.run(
+            made, faults=faults, depth=depth, points=points, seed=seed, budget=budget, profile=profile
+        )
 
     def trial(self, scenario: Scenario, plan: Plan | Iterable[Point] | str) -> Trial:
         """Carry out one plan: crash the run, crash the recoveries, recover at last, and judge.

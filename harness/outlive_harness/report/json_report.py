@@ -85,4 +85,7 @@ _FIELDS = ("kind", "fault", "profile", "point", "op", "path", "message", "replay
 
 
 def _violation(violation: Violation) -> dict[str, Any]:
-    return {field: getattr(violation, field) for field in _FIELDS}
+    data = {field: getattr(violation, field) for field in _FIELDS}
+    if violation.lost:
+        data["message"] += f"; lost: {'; '.join(violation.lost)}"
+    return data

@@ -83,7 +83,14 @@ def _ops(say: _Say, record: Record, plan: Plan) -> None:
 
 def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
     where = "" if len(plan) == 1 else f", crash {len(plan)} of {len(plan)}"
-    part = f"; {_bytes(plan[-1].part)} of it still reach the file" if plan[-1].part else ""
+    if plan[-1].fault == "power":
+        say(f"power cut{where}, after: {trial.op}")
+        say(f"lost: {len(trial.lost)} ops or parts of them" if trial.lost else "lost: nothing")
+        say.lines("\n".join(trial.lost))
+        if trial.profile:
+            say(f"even on a disk as: {trial.profile}")
+        return
+    part = f"; {_bytes(plan[-1].part)} of it still reach the file" if plan[-1].fault == "torn" else ""
     say(f"struck by {plan[-1].fault}{where}, before: {trial.op}{part}" if trial.op else f"struck{where}")
 
 

@@ -14,6 +14,8 @@ _TOLD = 3
 #: Further ones that get a line each.
 _LISTED = 7
 _NOTE = 60
+#: Lost ops of one power cut that are named.
+_LOST = 6
 
 
 def visible(text: str) -> str:
@@ -47,10 +49,10 @@ def explain(violation: Violation) -> list[str]:
     """Say in a few lines what was violated, where, how it differs, and how to see it again."""
     lines = [f"{violation.kind}: {visible(violation.message)}"]
     if violation.point:
-        op = f", before: {visible(violation.op)}" if violation.op else ""
-        lines.append(f"  struck at {violation.point}{op}{_likewise(violation)}")
+        lines.append(f"  {_struck(violation)}{_likewise(violation)}")
     if violation.profile:
-        lines.append(f"  can happen on a disk that promises no more than: {visible(violation.profile)}")
+        lost = _listed(violation.lost) or "nothing: all of it had reached the disk"
+        lines += [f"  lost: {lost}", f"  even on a disk as: {visible(violation.profile)}"]
     lines += [f"  {line}" for line in _last(visible_lines(violation.detail)) if line]
     if violation.confirmed is False:
         lines.append(
@@ -63,9 +65,25 @@ def explain(violation: Violation) -> list[str]:
     return lines
 
 
+def _struck(violation: Violation) -> str:
+    if violation.profile:  # what was lost is told in words
+        crashes = violation.point.split("+")
+        crashes[-1] = crashes[-1].partition("-")[0]
+        op = f", after: {visible(violation.op)}" if violation.op else ""
+        return f"power cut at {'+'.join(crashes)}{op}"
+    op = f", before: {visible(violation.op)}" if violation.op else ""
+    return f"struck at {violation.point}{op}"
+
+
+def _listed(lost: tuple[str, ...]) -> str:
+    more = len(lost) - _LOST
+    return "; ".join(map(visible, lost[:_LOST])) + (f"; and {more} more" if more > 0 else "")
+
+
 def brief(violation: Violation) -> str:
     """Say in one line what was violated, and where."""
-    where = f" at {violation.point}{_likewise(violation)}" if violation.point else " with no crash"
+    point = violation.point if len(violation.point) <= _NOTE else violation.point[: _NOTE - 3] + "..."
+    where = f" at {point}{_likewise(violation)}" if violation.point else " with no crash"
     path = f" of {visible(violation.path)}" if violation.path else ""
     return f"{violation.kind}{path}{where}"
 

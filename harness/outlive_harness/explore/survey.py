@@ -1,0 +1,71 @@
+"""Which power cuts there are in a run: found out by the worker that records it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from outlive_harness.faults.power import Power
+from outlive_harness.plan import Plan, Point
+
+from .golden import Record
+from .runner import BoxError
+from .tapes import MEMORY, Tapes
+
+#: Crash states of one fault and level that are explored: the most often fatal kinds come first.
+LIMIT = 2048
+#: But of each run so many at least.
+LEAST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a worker is asked to find out.
+
+    Attributes:
+        place: directory of the record.
+        plan: the crashes before the run that is asked about.
+        profile: what the disk promises.
+        seed: decides what is tried after the states of a set kind.
+        limit: crash points, at most.
+        memory: bytes of recorded data that are kept in memory.
+    """
+
+    place: Path
+    plan: Plan
+    profile: str
+    seed: int
+    limit: int = LIMIT
+    memory: int = MEMORY
+
+
+@dataclass(slots=True)
+class Surveyed:
+    """What was found out.
+
+    Attributes:
+        plan: the crashes before the run.
+        points: the power cuts in it.
+        has_more: whether there are more than the limit.
+        reason: why there are none; "" if it could be found out.
+    """
+
+    plan: Plan
+    points: list[Point] = field(default_factory=list)
+    has_more: bool = False
+    reason: str = ""
+
+
+def survey(tapes: Tapes, record: Record, wanted: Survey) -> Surveyed:
+    """Record a run and return its power cuts; trouble with the machine is told, not raised."""
+    found = Surveyed(wanted.plan)
+    try:
+        tape, model = tapes.of(record, wanted.plan, memory=wanted.memory)
+        found.reason = tape.reason
+        if model is not None:
+            found.points, found.has_more = Power().points(
+                model.under(wanted.profile), tape.last, tape.said, seed=wanted.seed, limit=wanted.limit
+            )
+    except (BoxError, OSError) as error:
+        found.reason = str(error)
+    return found

@@ -1,0 +1,267 @@
+"""Recordings of a run with all that it wrote: what the crash states of a power cut come from.
+
+A power cut may lose what an earlier run wrote that a SIGKILL ended, as much as what its recovery did.
+So a tape begins where everything was durable: at the box's first filling, or at the power cut before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from outlive_harness.disk.blobs import Blobs, BlobsError
+from outlive_harness.disk.model import Disk, UnmodelledError
+from outlive_harness.disk.power import LostError, PowerModel, State
+from outlive_harness.disk.profiles import PROFILES
+from outlive_harness.disk.tree import Tree, remove_tree
+from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.versions import Versions
+from outlive_harness.judge import describe_difference
+from outlive_harness.plan import Plan, Point, digest
+from outlive_harness.trace import Op
+
+from .board import load, save
+from .golden import Record
+from .runner import Runner
+from .strike import Crash, run_struck
+
+#: Models that a worker keeps at hand.
+_AT_HAND = 2
+#: Bytes of recorded data that are kept in memory; more than that goes to a file.
+MEMORY = 64 << 20
+
+
+@dataclass(slots=True)
+class Tape:
+    """What was recorded.
+
+    Attributes:
+        box: where the box was.
+        initial: the files before all of it; they stay as they are.
+        ops: what all runs since then did, with data.
+        starts: where in the ops each run begins.
+        acks: what was acknowledged, in all runs of the plan.
+        said: how many of these before each op of the last run, and at its end.
+        found: what the last run found, if it was itself a recovery.
+        versions: whole contents that it made, by output path.
+        reason: why no power cut can be told from it; "" if it can.
+    """
+
+    box: bytes
+    initial: Path
+    ops: list[Op] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    acks: list[str] = field(default_factory=list)
+    said: list[int] = field(default_factory=list)
+    found: Tree | None = None
+    versions: dict[str, set[str]] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def last(self) -> int:
+        """How many ops belong to runs before the last."""
+        return self.starts[-1]
+
+    def name(self, lost: str) -> str:
+        """Say what a lost op, or a part of one, was to do."""
+        run, slash, number = lost.rpartition("/")
+        start = self.starts[int(run) - 1] if slash else self.last
+        op = self.ops[start + int(number.partition(".")[0]) - 1]
+        return f"{lost} {op.describe()}"
+
+
+class Recorded(NamedTuple):
+    """A tape, and the model of what a power cut may leave of it; None where the tape has a reason."""
+
+    tape: Tape
+    model: PowerModel | None
+
+
+class Tapes:
+    """One worker's recordings; they are kept where all workers find them.
+
+    Args:
+        runner: where runs are recorded.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self._at_hand: OrderedDict[Path, Recorded] = OrderedDict()
+
+    def of(self, record: Record, plan: Plan, *, memory: int = MEMORY) -> Recorded:
+        """Return the recording of the run that comes after the crashes of a plan, and all before it.
+
+        Args:
+            record: the golden run.
+            plan: the crashes; none for the first run.
+            memory: bytes of data that are kept in memory.
+
+        Raises:
+            BoxError: the box could not be filled, ...
+        """
+        place = record.place / "tapes" / digest(plan)
+        known = self._at_hand.get(place)
+        if known is None:
+            known = self._at_hand[place] = self._load(record, plan, place, memory)
+            while len(self._at_hand) > _AT_HAND:
+                self._at_hand.popitem(last=False)
+        self._at_hand.move_to_end(place)
+        return known
+
+    def _load(self, record: Record, plan: Plan, place: Path, memory: int) -> Recorded:
+        try:
+            tape: Tape = load(place / "tape")
+        except FileNotFoundError:
+            place.mkdir(parents=True, exist_ok=True)
+            tape = self._make(record, plan, place, memory)
+            save(place / "tape", tape)
+        if tape.reason:
+            return Recorded(tape, None)
+        try:
+            model = PowerModel(tape.initial, tape.ops, starts=tape.starts)
+        except UnmodelledError as error:
+            tape.reason = f"what a power cut leaves cannot be told: {error}"
+            save(place / "tape", tape)
+            return Recorded(tape, None)
+        return Recorded(tape, model)
+
+    # -- recording -----------------------------------------------------------------------------------
+
+    def _make(self, record: Record, plan: Plan, place: Path, memory: int) -> Tape:
+        """Run through a plan's crashes and on, from where all was durable, and record it."""
+        tape = Tape(self.runner.box_bytes, record.place / "template")
+        cuts = [number for number, point in enumerate(plan, start=1) if point.fault == "power"]
+        if cuts:
+            self._after_cut(record, plan[: cuts[-1]], tape, place)
+        self.runner.fill(tape.initial)
+        blobs = Blobs(memory, place)
+        try:
+            self._run(record, plan[cuts[-1] if cuts else 0 :], tape, blobs)
+        except BlobsError as error:
+            tape.reason = str(error)
+        finally:
+            blobs.leave()
+        return tape
+
+    def _after_cut(self, record: Record, plan: Plan, tape: Tape, place: Path) -> None:
+        """Begin with what an earlier power cut of the plan left."""
+        earlier, state = self.cut(record, plan)
+        tape.initial = place / "initial"
+        remove_tree(tape.initial)
+        tape.initial.mkdir()
+        state.write_to(tape.initial)
+        tape.acks += earlier.acks[: earlier.said[plan[-1].at]]
+
+    def _run(self, record: Record, plan: Plan, tape: Tape, blobs: Blobs) -> None:
+        runner, subject = self.runner, record.subject
+        crash = Crash()
+        for point in plan:
+            tape.starts.append(len(tape.ops))
+            crash.found = tape.found
+            ran, is_struck = run_struck(runner, record, point, crash, tape=tape.ops, keeper=blobs)
+            if not is_struck:
+                tape.reason = f"{point} was not reached when recorded: the run {ran.failure() or 'ended'}"
+                return
+            tape.found = runner.look(subject)
+            tape.reason = self._settle(record, tape)
+            if tape.reason:
+                return
+        tape.acks += crash.acks
+        tape.starts.append(len(tape.ops))
+        versions = Versions(Path(os.path.realpath(runner.box)), subject.is_output, any_install=bool(plan))
+
+        def visit(op: Op, _number: int) -> Answer:
+            tape.ops.append(op)
+            versions.before(op)
+            return GO
+
+        before = len(tape.acks)
+        ran = runner.run(subject, timeout=record.limit, visit=visit, data=blobs)
+        tape.versions = versions.known
+        tape.acks += ran.acks
+        tape.said = [before + count for count in (*ran.said, len(ran.acks))]
+        tape.reason = self._objection(record, tape, ran.failure(), ran.blind)
+
+    def _objection(self, record: Record, tape: Tape, failure: str, blind: Sequence[tuple[str, str]]) -> str:
+        """Say why a recorded run is nothing to go by; "" if it is."""
+        if failure:
+            return f"the run that was recorded {failure}"
+        for path, reason in blind:
+            if not path or not record.subject.is_ignored(path):
+                return f"what a power cut leaves cannot be told: {reason}"
+        return self._difference(record, tape)
+
+    def _settle(self, record: Record, tape: Tape) -> str:
+        """Compare what a struck run did with what it left; the op that it was ended in may not have run."""
+        reason = self._difference(record, tape)
+        if reason and tape.ops:
+            last = tape.ops.pop()
+            if self._difference(record, tape):
+                tape.ops.append(last)
+            else:
+                reason = ""
+        return reason
+
+    def _difference(self, record: Record, tape: Tape) -> str:
+        """Compare the model's files with the real ones; what it mistakes it cannot lose."""
+        runner, subject = self.runner, record.subject
+        disk = Disk.load(tape.initial)
+        try:
+            for op in tape.ops:
+                disk.apply(op)
+        except UnmodelledError as error:
+            return f"what a power cut leaves cannot be told: {error}"
+        expected = {
+            path: entry for path, entry in disk.tree(tape.box).items() if not subject.is_ignored(path)
+        }
+        real = runner.look(subject)
+        paths = sorted(path for path in expected.keys() | real.keys() if expected.get(path) != real.get(path))
+        if not paths:
+            return ""
+        detail = describe_difference(paths[0], expected, real, Path(os.devnull), runner.box)
+        return (
+            f"the model of the disk mistakes {paths[0]}: what the run did to it was not all seen\n"
+            + detail.replace("golden:", "model: ")
+        )
+
+    # -- crash states --------------------------------------------------------------------------------
+
+    def cut(self, record: Record, plan: Plan, *, memory: int = MEMORY) -> tuple[Tape, State]:
+        """Return what the power cut that a plan ends with leaves, and the tape that it is on.
+
+        Raises:
+            TapeError: there is no such state, or no recording to tell it from.
+            BoxError: the box could not be filled, ...
+        """
+        point = plan[-1]
+        tape, model = self.of(record, plan[:-1], memory=memory)
+        if model is None:
+            raise TapeError(tape.reason)
+        if point.at > len(tape.ops) - tape.last:
+            raise TapeError(f"{point}: the run makes only {len(tape.ops) - tape.last} ops")
+        return tape, _state(model, tape.last + point.at, point)
+
+    def strongest(self, record: Record, plan: Plan, state: State) -> str:
+        """Return the name of the profile that promises most and still admits a state."""
+        model = self.of(record, plan[:-1]).model
+        assert model is not None
+        return model.strongest(state)
+
+
+class TapeError(RuntimeError):
+    """A power cut that cannot be carried out; the message says why."""
+
+
+def _state(model: PowerModel, at: int, point: Point) -> State:
+    """Find the state that a point names, on whatever disk it can be."""
+    error: LostError | None = None
+    for profile in PROFILES:
+        try:
+            return model.under(profile).state(at, point.lost)
+        except LostError as found:
+            error = error or found
+    raise TapeError(f"{point}: {error}")

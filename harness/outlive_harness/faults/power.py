@@ -1,0 +1,45 @@
+"""``power``: the machine loses power, and what was not synced may be lost, all or any part of it.
+
+The run is recorded once with all that it wrote; its crash states come from the model of the disk
+(see disk/power.py), and no process is struck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from outlive_harness.disk.power import PowerModel
+from outlive_harness.plan import Point
+
+
+class Power:
+    """Cuts the power after each op: in each crash state that the disk's profile admits."""
+
+    name = "power"
+    intercepts = True
+
+    def points(
+        self, model: PowerModel, first: int, said: Sequence[int], *, seed: int, limit: int
+    ) -> tuple[list[Point], bool]:
+        """Return the crash points of a recorded run, no two with equal files, and whether there are more.
+
+        Args:
+            model: the model of all that was written since everything was durable.
+            first: how many of its ops belong to earlier runs.
+            said: what was acknowledged before each op of this run, and at its end: files that are a
+                crash state already are another one where more was promised.
+            seed: decides what is tried after the states of a set kind.
+            limit: points, at most: each op has a share of them, and what one leaves the later ones have.
+        """
+        points: list[Point] = []
+        seen: dict[int, set[str]] = {}
+        has_more = False
+        count = len(model.history.ops) - first
+        for number in range(1, count + 1):
+            share = max(1, (limit - len(points)) // (count - number + 1))
+            known = seen.setdefault(said[number], set())
+            states = model.states(first + number, seed=seed, budget=share, seen=known)
+            found = [Point(self.name, number, lost=state.lost) for state in states]
+            has_more = has_more or len(found) == share
+            points += found
+        return points, has_more
