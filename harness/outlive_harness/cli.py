@@ -208,6 +208,11 @@ def _shared(function: F) -> F:
         click.option("--budget", type=_duration, metavar="SECONDS", help="Begin no trial after so long."),
         click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
         click.option(
+            "--zygote/--no-zygote",
+            default=True,
+            help="Fork trials of Python programs from a warm interpreter (by default), or exec each.",
+        ),
+        click.option(
             "--memory",
             type=click.IntRange(0),
             metavar="MIB",
@@ -398,6 +403,7 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
         store=_STORE.absolute(),
         profile=wish["profile"],
         signal=wish["signal"],
+        zygote=wish["zygote"],
         memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
     )
     for one in scenarios:

@@ -38,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="what the disk promises where the power is cut; by default each scenario's own, else posix",
     )
+    group.addoption(
+        "--outlive-no-zygote", action="store_true", help="exec each trial, also where a fork would do"
+    )
     group.addoption("--outlive-depth", type=_whole, default=1, metavar="N", help="crashes in a row")
     group.addoption(
         "--outlive-points", type=_whole, metavar="N", help="sample so many crash points of each fault"

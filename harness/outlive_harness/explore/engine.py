@@ -19,7 +19,7 @@ from . import board
 from .golden import Record
 from .merge import merge, violations_of
 from .options import Options
-from .results import Broken, Coverage, RunResult, ScenarioResult, Trial, Verdict
+from .results import Broken, Coverage, RunResult, ScenarioResult, Trial, Verdict, Violation
 from .session import Session
 from .shrink import shrunk
 from .subject import Subject, from_scenario
@@ -191,23 +191,43 @@ def _explore(
     if record.reason:
         result.reason = record.reason
     else:
-        result.violations += violations_of(scenario.name, record)
-        faults = [_usable(name, record)[0] for name in options.faults_of(scenario)]
-        for name in options.faults_of(scenario):
-            trials: list[Trial] = []
-            fault, label = _usable(name, record)
-            profile = options.profile_of(scenario) if name == "power" else ""
-            result.faults[name] = coverage = Coverage(label=label, profile=profile)
-            plan = Campaign(scenario, fault, faults, options, budget.until(scenario.name))
-            try:
-                yield from waves(session, record, coverage, trials, plan)
-            finally:
-                merge(result, record, name, coverage, trials, exhaustive=fault.intercepts)
-        if not scenario.expect:
-            yield from _keep(session, scenario, record, result, options)
+        by_exec = not options.zygote or record.preload is None
+        yield from _struck(session, scenario, record, result, options, budget, by_exec=by_exec)
+        if not by_exec and any(one.confirmed is False for one in result.violations):
+            # What a warm interpreter shows and a fresh one does not is ours, not the pipeline's.
+            result.violations, result.faults = [], {}
+            result.warnings = [*record.warnings, "no zygote: a violation that was seen in it was not by exec"]
+            yield from _struck(session, scenario, record, result, options, budget, by_exec=True)
     _conclude(result, record, scenario)
     result.seconds = time.monotonic() - begun
     return result
+
+
+def _struck(
+    session: Session,
+    scenario: Scenario,
+    record: Record,
+    result: ScenarioResult,
+    options: Options,
+    budget: _Budget,
+    *,
+    by_exec: bool,
+) -> Generator[Waiting, None, None]:
+    """Strike with each fault; then carry out each violation once more, in a fresh process."""
+    result.zygote = not by_exec
+    result.violations += violations_of(scenario.name, record)
+    faults = [_usable(name, record)[0] for name in options.faults_of(scenario)]
+    for name in options.faults_of(scenario):
+        trials: list[Trial] = []
+        fault, label = _usable(name, record)
+        profile = options.profile_of(scenario) if name == "power" else ""
+        result.faults[name] = coverage = Coverage(label=label, profile=profile)
+        plan = Campaign(scenario, fault, faults, options, budget.until(scenario.name), by_exec)
+        try:
+            yield from waves(session, record, coverage, trials, plan)
+        finally:
+            merge(result, record, name, coverage, trials, exhaustive=fault.intercepts)
+    yield from _confirm(session, scenario, record, result, options)
 
 
 def _recorded(session: Session, subject: Subject) -> Generator[Waiting, None, Record]:
@@ -231,30 +251,38 @@ def _usable(name: str, record: Record) -> tuple[Fault, str]:
     return fault, "" if fault.intercepts else "random moments, never exhaustive"
 
 
-def _keep(
+def _confirm(
     session: Session, scenario: Scenario, record: Record, result: ScenarioResult, options: Options
 ) -> Generator[Waiting, None, None]:
-    """Carry out each violation's plan once more, to confirm it and to keep its boxes for a person."""
+    """Carry out each violation's plan once more, by exec; keep the boxes of the first for a person."""
     store = Store(options.store.absolute())
-    for number, found in enumerate(result.violations[:_KEPT]):
+    for number, found in enumerate(result.violations):
         if not found.point:
             continue
-        violation = result.violations[number] = yield from shrunk(session, record, found, options)
-        facts = {"version": __version__, "kind": violation.kind, "message": violation.message}
-        try:
-            place = store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
-        except OSError as error:
-            result.warnings.append(f"failures cannot be kept in {store.root}: {error.strerror or error}")
-            return
+        violation, place = found, None
+        if number < _KEPT and not scenario.expect:
+            violation = result.violations[number] = yield from shrunk(session, record, found, options)
+            place = _place(store, scenario, violation, result)
         trial = yield from _once(session, record, parse_plan(violation.point), place, options.memory)
         violation.confirmed = any(one.kind == violation.kind for one in trial.findings)
-        violation.kept = str(place)
+        violation.kept = str(place) if place is not None else ""
+
+
+def _place(store: Store, scenario: Scenario, violation: Violation, result: ScenarioResult) -> Path | None:
+    """Return where a violation's boxes are kept; None, and a warning, if they cannot be."""
+    facts = {"version": __version__, "kind": violation.kind, "message": violation.message}
+    try:
+        return store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
+    except OSError as error:
+        warning = f"failures cannot be kept in {store.root}: {error.strerror or error}"
+        result.warnings += [warning] if warning not in result.warnings else []
+        return None
 
 
 def _once(
     session: Session, record: Record, plan: Sequence[Point], keep: Path | None, memory: int = MEMORY
 ) -> Generator[Waiting, None, Trial]:
-    order = Order(record.place, tuple(plan), keep=keep, memory=memory)
+    order = Order(record.place, tuple(plan), keep=keep, memory=memory, by_exec=True)
     name = f"u-{record.place.name}-{digest(order.plan)}-{time.time_ns()}"
     job = board.post(session.root, name, "trial", [order])
     waiting = Waiting(job, 1)

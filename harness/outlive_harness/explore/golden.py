@@ -45,6 +45,7 @@ class Record:
         value: what the check printed after it.
         acks: what it acknowledged.
         findings: violations that need no crash: ``not-idempotent``.
+        preload: what a zygote imports beforehand; None where each trial is an exec.
         refused: why calls could not be intercepted; "" if they were.
         seconds: wall time of the longer golden run.
         limit: seconds that any later run may take.
@@ -66,6 +67,7 @@ class Record:
     acks: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    preload: tuple[str, ...] | None = None
     refused: str = ""
     seconds: float = 0.0
     limit: float = _SHORTEST_LIMIT
@@ -138,6 +140,11 @@ def _record(runner: Runner, made: Record) -> None:
     _learn_names(made, ops)
     _learn_versions(made, versions, more_versions)
     _warn(made, first)
+    if not made.reason:
+        # Asked for late: it needs the record's own type.
+        from .warm import repeated, warm_up  # noqa: PLC0415
+
+        warm_up(runner, made, first, repeats=repeated(made, ops))
 
 
 def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:

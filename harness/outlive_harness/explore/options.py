@@ -31,6 +31,7 @@ class Options:
             ``posix``.
         memory: bytes of a recorded run's data that are kept in memory.
         signal: number of the signal that ``term`` sends.
+        zygote: whether trials of Python programs may be forked from a warm interpreter.
     """
 
     faults: tuple[str, ...] | None = None
@@ -42,6 +43,7 @@ class Options:
     profile: str | None = None
     memory: int = MEMORY
     signal: int = signal.SIGTERM
+    zygote: bool = True
 
     def profile_of(self, scenario: Scenario) -> str:
         """Return what a scenario's disk promises.

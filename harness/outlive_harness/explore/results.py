@@ -156,6 +156,8 @@ class ScenarioResult:
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     ops: int = 0
+    #: whether trials were forked from a zygote
+    zygote: bool = False
     #: the violations that a known-bad scenario was expected to show
     expected: tuple[str, ...] = ()
 

@@ -15,6 +15,7 @@ from outlive_harness.disk.tree import WHOLE, Tree, copy_tree, readable, remove_t
 from outlive_harness.intercept.decode import Keeper
 from outlive_harness.intercept.supervisor import Answer
 from outlive_harness.launch.run import Ran, run
+from outlive_harness.launch.zygote import Zygote, ZygoteError
 from outlive_harness.trace import INSTALLS, Op
 
 from .subject import HOME, TMP, Subject
@@ -62,6 +63,8 @@ class Runner:
         self.box = place / "box"
         self._place = place
         self._control = control
+        self._zygote: Zygote | None = None
+        self._warm: tuple[str, tuple[str, ...]] | None = None
         self.box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
         #: the same box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.box_bytes)))
@@ -168,22 +171,68 @@ class Runner:
         kill_after: float | None = None,
         data: Keeper | bool = False,
     ) -> Ran:
-        """Run the subject's program on the box as it is. See launch.run for what is raised."""
+        """Run the subject's program on the box as it is. See launch.run for what is raised.
+
+        Where a zygote was warmed for the subject it is forked from that, unless its data is recorded.
+        """
         argv, cwd = subject.command(subject.argv, self.box)
-        return run(
-            argv,
-            cwd=cwd,
-            env=subject.environment(self.box),
-            box=self.box,
-            timeout=timeout,
-            visit=visit,
-            tear=tear,
-            grace=grace,
-            kill_after=kill_after,
-            data=data,
-            acks=subject.acks,
-            control=self._control,
-        )
+        is_warm = self._warm is not None and self._warm[0] == subject.key()
+        while True:
+            zygote = self._zygote if is_warm and not data and visit is not None else None
+            try:
+                return run(
+                    argv,
+                    cwd=cwd,
+                    env=subject.environment(self.box),
+                    box=self.box,
+                    timeout=timeout,
+                    visit=visit,
+                    tear=tear,
+                    grace=grace,
+                    kill_after=kill_after,
+                    data=data,
+                    acks=subject.acks,
+                    control=self._control,
+                    zygote=zygote,
+                    spared=self._spared,
+                )
+            except ZygoteError:
+                self.cool()
+
+    @property
+    def _spared(self) -> int:
+        return self._zygote.pid if self._zygote is not None else 0
+
+    def warm(self, subject: Subject, modules: Sequence[str]) -> tuple[str, ...]:
+        """Have a zygote for a subject from here on; return the modules that it cannot have imported.
+
+        Raises:
+            ZygoteError: there can be none.
+        """
+        wanted = subject.key(), tuple(modules)
+        if self._warm == wanted and self._zygote is not None:
+            return self._zygote.bad
+        self.cool()
+        argv, cwd = subject.command(subject.argv, self.box)
+        self._zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), modules=modules)
+        self._warm = wanted
+        return self._zygote.bad
+
+    def imports(self, subject: Subject, *, timeout: float) -> list[str]:
+        """Run a subject in its zygote, on the box as it is; return what it imported that can be shared.
+
+        Raises:
+            ZygoteError: there is none.
+        """
+        if self._zygote is None:
+            raise ZygoteError("there is none")
+        return self._zygote.imports(cwd=subject.command(subject.argv, self.box)[1], timeout=timeout)
+
+    def cool(self) -> None:
+        """Have no zygote."""
+        zygote, self._zygote, self._warm = self._zygote, None, None
+        if zygote is not None:
+            zygote.close()
 
     def check(self, subject: Subject, acks: Sequence[str] = ()) -> tuple[str, str]:
         """Run the subject's check on the box: (what it printed last, how it failed or "")."""
@@ -200,7 +249,15 @@ class Runner:
     def _helper(self, subject: Subject, argv: tuple[str, ...]) -> Ran:
         command, cwd = subject.command(argv, self.box)
         env = subject.environment(self.box)
-        return run(command, cwd=cwd, env=env, box=self.box, timeout=_HELPER_LIMIT, control=self._control)
+        return run(
+            command,
+            cwd=cwd,
+            env=env,
+            box=self.box,
+            timeout=_HELPER_LIMIT,
+            control=self._control,
+            spared=self._spared,
+        )
 
     def look(self, subject: Subject) -> Tree:
         """Read the files of the box, but for what the subject ignores.
@@ -218,5 +275,6 @@ class Runner:
         remove_tree(self.box)
 
     def clear(self) -> None:
-        """Remove this worker's directory and all in it."""
+        """End the zygote; remove this worker's directory and all in it."""
+        self.cool()
         remove_tree(self._place)

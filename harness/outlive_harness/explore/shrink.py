@@ -34,7 +34,9 @@ def shrunk(
         if not plans:
             break
         name = f"v-{record.place.name}-{digest(plan)}-{time.time_ns()}"
-        orders = [Order(record.place, one, memory=options.memory) for one in plans]
+        orders = [
+            Order(record.place, one, memory=options.memory, by_exec=not options.zygote) for one in plans
+        ]
         waiting = Waiting(board.post(session.root, name, "trial", orders), len(orders))
         yield waiting
         showing = [

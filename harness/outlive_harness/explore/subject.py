@@ -142,9 +142,9 @@ def absolute(command: Sequence[str], home: Path) -> tuple[str, ...]:
 
     def fix(part: str) -> str:
         option, equals, value = part.partition("=")
-        if part and not os.path.isabs(part) and (home / part).is_file():
+        if part and not os.path.isabs(part) and os.path.isfile(home / part):
             return str((home / part).absolute())
-        if equals and option.startswith("-") and value and (home / value).is_file():
+        if equals and option.startswith("-") and value and os.path.isfile(home / value):
             return f"{option}={(home / value).absolute()}"
         return part
 

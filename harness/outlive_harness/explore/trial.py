@@ -9,6 +9,7 @@ from outlive_harness import judge
 from outlive_harness.disk.tree import Tree, tree_digest
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.launch.run import Ran
+from outlive_harness.launch.zygote import ZygoteError
 from outlive_harness.plan import Plan, plan_text
 from outlive_harness.trace import Op
 
@@ -38,6 +39,8 @@ class Order:
         acks: what the runs before that one acknowledged.
         keep_states: whether the crash state is to be kept for deeper plans.
         keep: where the box and the crash state are to be kept for a person.
+        memory: bytes of recorded data that are kept in memory.
+        by_exec: whether each run is to be an exec, though a zygote would do.
     """
 
     place: Path
@@ -48,6 +51,7 @@ class Order:
     keep: Path | None = None
     acks: tuple[str, ...] = ()
     memory: int = MEMORY
+    by_exec: bool = False
 
 
 def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
@@ -55,6 +59,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
     trial = Trial(order.plan)
     runner = tapes.runner
     try:
+        _choose_start(runner, record, order)
         for _ in range(_ATTEMPTS):
             crash, ran = _strike_all(tapes, record, order, trial)
             if crash is not None:
@@ -71,6 +76,18 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
         trial.trouble = str(error)
         runner.empty()
     return trial
+
+
+def _choose_start(runner: Runner, record: Record, order: Order) -> None:
+    """Have a zygote where it stands in for exec."""
+    if order.by_exec or record.preload is None:
+        runner.cool()
+        return
+    try:
+        runner.box.mkdir(exist_ok=True)
+        runner.warm(record.subject, record.preload)
+    except ZygoteError:  # the trial is by exec, then
+        runner.cool()
 
 
 def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran | None]:

@@ -72,6 +72,7 @@ class Campaign:
         faults: what may strike the recoveries.
         options: the user's.
         until: moment of the wall clock after which no trial is begun; None for no limit.
+        by_exec: whether each run is to be an exec.
     """
 
     scenario: Scenario
@@ -79,6 +80,7 @@ class Campaign:
     faults: Sequence[Fault]
     options: Options
     until: float | None
+    by_exec: bool = False
 
     @property
     def depth(self) -> int:
@@ -143,7 +145,16 @@ def waves(
         if campaign.until is not None:  # what is cut off must not always be the same end
             choose.shuffle(plans)
         orders = [
-            Order(record.place, plan, states, start, level < depth, acks=acks, memory=options.memory)
+            Order(
+                record.place,
+                plan,
+                states,
+                start,
+                keep_states=level < depth,
+                acks=acks,
+                memory=options.memory,
+                by_exec=campaign.by_exec,
+            )
             for plan, start, acks in plans
         ]
         job = board.post(session.root, f"t-{stamp}-{level}", "trial", orders, until=campaign.until)

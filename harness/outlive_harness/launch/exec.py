@@ -70,20 +70,26 @@ def start(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], intercept: 
     if text:
         os.waitpid(pid, 0)
         Child(pid, listener, out_read, err_read).close()
-        raise _refusal(text.decode(errors="replace"), argv[0], cwd)
+        raise refusal(text.decode(errors="replace"), argv[0], cwd)
     for fd in (out_read, err_read):
         os.set_blocking(fd, False)
     return Child(pid, listener, out_read, err_read)
 
 
-def _refusal(text: str, command: str, cwd: Path) -> OSError:
-    """Make the error that the child reported before it gave up."""
+def refusal(text: str, command: str, cwd: Path) -> OSError:
+    """Make the error that a child reported before it gave up."""
     number, step, message = text.split(" ", 2)
     if step == "intercept":
         return InterceptionRefusedError(int(number), message)
     if step == "exec":
         return OSError(int(number), message, command)
     return OSError(int(number), f"cannot start a process in {cwd}: {message}")
+
+
+def reset_signals() -> None:
+    """Let signals that we handle or ignore do what they do to a program from a shell."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _until_closed(channel: socket.socket) -> bytes:
@@ -109,8 +115,7 @@ def _become(
         os.setsid()
         if sys.platform == "linux":
             prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO):
-            signal.signal(number, signal.SIG_DFL)
+        reset_signals()
         os.chdir(cwd)
         null = os.open(os.devnull, os.O_RDONLY)
         for fd, place in ((null, 0), (outputs[0], 1), (outputs[1], 2)):

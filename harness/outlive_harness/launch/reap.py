@@ -32,12 +32,13 @@ def adopt_orphans() -> None:
         prctl(abi.PR_SET_CHILD_SUBREAPER, 1)
 
 
-def kill_tree(pid: int, known: set[int] | None = None) -> int | None:
+def kill_tree(pid: int, known: set[int] | None = None, *, spared: int = 0) -> int | None:
     """SIGKILL the run that *pid* leads and everything under it; return the leader's wait status.
 
     Args:
         pid: the leader, which is its own session and process group.
         known: process ids that were seen in the tree; psutil confirms that none of them is left.
+        spared: a child of ours that is no part of the tree: the zygote.
 
     Returns:
         The leader's status as waitpid(2) gives it, or None if it had been reaped before.
@@ -57,9 +58,12 @@ def kill_tree(pid: int, known: set[int] | None = None) -> int | None:
         if gone == pid:
             status = code
         if gone == 0:
+            # With no zombie left to wait for, none can have hidden another from the listing.
+            if spared and _children(os.getpid()) == [spared]:
+                break
             if time.monotonic() > deadline:
                 raise SurvivorError(f"processes survive SIGKILL for {_LIMIT:.0f} s: {descendants()}")
-            _kill_descendants()
+            _kill_descendants(spared)
             time.sleep(0.0002)
     if known:
         confirm_gone(known)
@@ -85,8 +89,10 @@ def descendants() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
 
-def _kill_descendants() -> None:
+def _kill_descendants(spared: int) -> None:
     for pid in _children(os.getpid()):
+        if pid == spared:
+            continue
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -18,6 +18,7 @@ from outlive_harness.trace import Op
 
 from .exec import Child, start
 from .reap import kill_tree
+from .zygote import Zygote
 
 #: Seconds that background processes have to end after the program itself has.
 LINGER = 1.0
@@ -75,6 +76,8 @@ def run(  # noqa: PLR0913 - one call says all of one run
     kill_after: float | None = None,
     acks: str = "",
     control: int | None = None,
+    zygote: Zygote | None = None,
+    spared: int = 0,
 ) -> Ran:
     """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
 
@@ -93,15 +96,21 @@ def run(  # noqa: PLR0913 - one call says all of one run
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
         acks: pattern of the lines of standard output that acknowledge something.
         control: a descriptor whose hang-up abandons the run.
+        zygote: forks the program, where it is not to be executed.
+        spared: process id of a child of this process that is no part of the run, if there is one.
 
     Raises:
         InterceptionRefusedError: the filter could not be installed.
         OSError: the program could not be executed.
         AbandonedError: *control* hung up; the run was killed.
+        ZygoteError: the zygote is gone.
         SurvivorError: a process outlived SIGKILL.
     """
     begun = time.monotonic()
-    child = start(argv, cwd=cwd, env=env, intercept=visit is not None)
+    if zygote is not None:
+        child = zygote.start(cwd=cwd, intercept=visit is not None)
+    else:
+        child = start(argv, cwd=cwd, env=env, intercept=visit is not None)
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}
     out, err = streams.values()
     decoder = Decoder(os.fsencode(os.path.realpath(box)), data=data) if visit else None
@@ -128,7 +137,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         else:
             seen = _wait(child, streams, timeout=timeout, kill_after=kill_after, control=control)
     finally:
-        status = kill_tree(child.pid, seen.pids)
+        status = kill_tree(child.pid, seen.pids, spared=spared)
         for fd, tail in streams.items():
             tail.drain(fd)
         child.close()

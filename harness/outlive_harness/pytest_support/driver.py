@@ -66,6 +66,7 @@ class Driver:
         self.store: Path = config.rootpath / ".outlive"
         self._depth: int = config.getoption("outlive_depth")
         self._points: int | None = config.getoption("outlive_points")
+        self._zygote: bool = not config.getoption("outlive_no_zygote")
         self._profile: str | None = config.getoption("outlive_profile")
         self._seconds: float | None = config.getoption("outlive_budget")
         given: dict[str, str] | None = getattr(config, "workerinput", None)
@@ -105,7 +106,14 @@ class Driver:
                 )
                 share = stack.enter_context(self._budget.share())
             yield Options(
-                faults, self._depth, self._points, share, self.seed, self.store, profile=self._profile
+                faults,
+                self._depth,
+                self._points,
+                share,
+                self.seed,
+                self.store,
+                profile=self._profile,
+                zygote=self._zygote,
             )
 
     def run(self, scenario: Scenario, options: Options) -> ScenarioResult:

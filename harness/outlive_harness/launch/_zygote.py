@@ -1,0 +1,248 @@
+"""The zygote: an interpreter that has imported what a pipeline imports, and forks a process a trial.
+
+It runs under the pipeline's own interpreter, by path, with the pipeline's environment, and so imports
+next to nothing that the pipeline would not. Requests come over the socket whose number is its argument:
+texts that eval() reads, with descriptors beside them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# This file's directory is no place that the pipeline imports from.
+if not sys.flags.safe_path:
+    del sys.path[0]
+
+import _socket
+import ctypes
+import os
+from importlib import import_module
+from importlib.machinery import SourceFileLoader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    Request = dict[str, Any]
+    Socket = _socket.socket
+
+_MOST = 1 << 20
+_WORD = 4
+#: prctl(2)
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_EINVAL, _SIGKILL, _SIGINT = 22, 9, 2
+#: seccomp(2)
+_SET_MODE_FILTER = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def _receive(channel: Socket) -> tuple[Any, list[int]]:
+    """Return the next request, None at the end, and its descriptors."""
+    text, extra, _, _ = channel.recvmsg(_MOST, _socket.CMSG_SPACE(8 * _WORD))
+    fds = [
+        int.from_bytes(data[at : at + _WORD], sys.byteorder)
+        for level, kind, data in extra
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        for at in range(0, len(data), _WORD)
+    ]
+    # Only our own worker is at the other end.
+    return (eval(text, {"__builtins__": {}}) if text else None), fds  # noqa: S307
+
+
+def _send(channel: Socket, value: object, fds: Sequence[int] = ()) -> None:
+    words = b"".join(fd.to_bytes(_WORD, sys.byteorder) for fd in fds)
+    extra = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, words)] if fds else []
+    channel.sendmsg([repr(value).encode(errors="surrogatepass")], extra)
+
+
+# -- preloading --------------------------------------------------------------------------------------
+
+
+def _state() -> tuple[int, int, str]:
+    """Return what an import should leave alone: threads, descriptors, the working directory."""
+    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), os.getcwd()
+
+
+def _preload(names: Sequence[str]) -> list[str]:
+    """Import modules; return those that failed, or that started threads or opened files."""
+    bad = []
+    for name in names:
+        if name in sys.modules:
+            continue
+        before = _state()
+        try:
+            import_module(name)
+        except BaseException:  # noqa: BLE001 - the pipeline may know why it imports it all the same
+            bad.append(name)
+        if _state() != before:
+            bad.append(name)
+            break  # it cannot be undone: the next zygote leaves it out
+    return bad
+
+
+def _loaded() -> list[tuple[str, str, str]]:
+    """Return where the standard library is; then what is imported, in order, and where it comes from."""
+    found = [("", "", os.path.dirname(os.__file__))]
+    for name, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        if spec is not None and name != "__main__":
+            found.append((name, spec.name, str(spec.origin or "")))
+    return found
+
+
+# -- one trial ---------------------------------------------------------------------------------------
+
+
+def _become(request: Request, fds: list[int], parent: int) -> Socket:
+    """Turn the forked child into a process as exec would have made it, and stop its calls."""
+    out, err, channel_fd = fds
+    channel = _socket.socket(fileno=channel_fd)
+    step = "start"
+    try:
+        while os.getppid() != parent:  # until the process between is gone, and we are the worker's
+            os.sched_yield()
+        os.setsid()
+        _call(_libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+        os.chdir(request["cwd"])
+        null = os.open(os.devnull, os.O_RDONLY)
+        for fd, place in ((null, 0), (out, 1), (err, 2)):
+            os.dup2(fd, place)
+            os.close(fd)
+        listener: tuple[int, ...] = ()
+        if request["filter"]:
+            step = "intercept"
+            _call(_libc.prctl, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            listener = (_install(request),)
+    except OSError as error:
+        _send(channel, f"{error.errno or 0} {step} {error.strerror or error}")
+        os._exit(127)
+    _send(channel, os.getpid(), listener)
+    for fd in listener:
+        os.close(fd)
+    return channel
+
+
+def _call(function: Callable[..., int], *values: Any) -> int:  # noqa: ANN401 - numbers and references
+    result = function(*(ctypes.c_ulong(value) if isinstance(value, int) else value for value in values))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _install(request: Request) -> int:
+    """Put this process under the filter; return the listener."""
+    code, number = request["filter"], request["seccomp"]
+    program = _Program(len(code) // 8, code)
+    *newer, oldest = request["flags"]
+    for flags in newer:
+        try:
+            return _call(_libc.syscall, number, _SET_MODE_FILTER, flags, ctypes.byref(program))
+        except OSError as error:
+            if error.errno != _EINVAL:
+                raise
+    return _call(_libc.syscall, number, _SET_MODE_FILTER, oldest, ctypes.byref(program))
+
+
+def _program(request: Request) -> Callable[[], object]:
+    """Return what runs the pipeline as python itself would."""
+    kind, target = request["kind"], request["target"]
+    main = type(sys)("__main__")
+    main.__dict__.update(__builtins__=__builtins__, __loader__=None, __annotations__={})
+    sys.modules["__main__"] = main
+    sys.argv[:] = request["argv"]
+    sys.orig_argv[:] = request["orig_argv"]
+    if kind == "module":
+        import runpy  # noqa: PLC0415 - only where python itself would
+
+        if not sys.flags.safe_path:
+            sys.path.insert(0, os.getcwd())
+        run_module: Callable[[str], object] = vars(runpy)["_run_module_as_main"]  # what python -m calls
+        return lambda: run_module(target)
+    if kind == "code":
+        if not sys.flags.safe_path:
+            sys.path.insert(0, "")
+        code = compile(target, "<string>", "exec", dont_inherit=True)
+        return lambda: exec(code, main.__dict__)  # noqa: S102 - python -c
+    if not sys.flags.safe_path:
+        sys.path.insert(0, os.path.dirname(os.path.realpath(target)))
+    main.__dict__.update(__file__=target, __cached__=None, __loader__=SourceFileLoader("__main__", target))
+
+    def run() -> None:
+        with open(target, "rb") as file:
+            source = file.read()
+        exec(compile(source, target, "exec", dont_inherit=True), main.__dict__)  # noqa: S102 - python FILE
+
+    return run
+
+
+def _run(request: Request) -> None:
+    """Run the pipeline to the end of its main thread; return its status."""
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:  # random and tempfile see to themselves
+        numpy.seed()
+    try:
+        _program(request)()
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - told as python tells it
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        error.__traceback__ = trace
+        sys.excepthook(type(error), error, trace)
+        if isinstance(error, KeyboardInterrupt):
+            import signal  # noqa: PLC0415 - not before the pipeline has
+
+            signal.signal(_SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), _SIGINT)
+        raise SystemExit(1) from None
+
+
+def _trial(request: Request, fds: list[int], control: Socket) -> None:
+    """Fork twice: the trial becomes the child of whoever started us, which reaps and kills."""
+    parent = os.getppid()
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        for fd in fds:
+            os.close(fd)
+        return
+    if os.fork():
+        os._exit(0)
+    control.close()
+    channel = _become(request, fds, parent)
+    if not request["list"]:
+        channel.close()
+        _run(request)
+        raise SystemExit(0)
+    status: object = 0
+    try:
+        _run(request)
+    except SystemExit as end:
+        status = end.code
+    _send(channel, _loaded())
+    raise SystemExit(status)
+
+
+def main() -> None:
+    """Answer requests until the other end is closed."""
+    control = _socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(control.fileno(), False)  # noqa: FBT003 - positional only
+    while True:
+        request, fds = _receive(control)
+        if request is None:
+            os._exit(0)
+        if "preload" in request:
+            _send(control, _preload(request["preload"]))
+        else:
+            _trial(request, fds, control)
+
+
+main()

@@ -1,0 +1,231 @@
+"""A run that is forked from an interpreter that is warm: see _zygote.py for its other half.
+
+The zygote has imported what the pipeline imports from the standard library and from installed
+packages, never what is the project's own. A trial is a fresh process all the same: its own memory,
+descriptors, working directory and filter; the pipeline's own code is read and run anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from outlive_harness.intercept import abi
+from outlive_harness.intercept.filter import program
+
+from .exec import Child, refusal, reset_signals
+from .reap import kill_tree
+
+_HERE = Path(__file__).with_name("_zygote.py")
+_HARNESS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_MOST = 1 << 20
+#: Seconds that imports may take.
+_PATIENCE = 60.0
+#: Options of the interpreter that change nothing but what a zygote started with them does as well.
+_PLAIN = frozenset("bBdEIOPqsSuvx") - {"v", "x", "d"}
+_VALUED = ("-W", "-X")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Python command line taken apart.
+
+    Attributes:
+        start: the interpreter and its options.
+        kind: ``file``, ``module`` or ``code``.
+        target: which.
+        argv: what sys.argv is.
+    """
+
+    start: tuple[str, ...]
+    kind: str
+    target: str
+    argv: tuple[str, ...]
+
+
+def parse(argv: Sequence[str]) -> Script | None:
+    """Take a Python command line apart; None if it is none, or one that no zygote can stand in for."""
+    name = os.path.basename(argv[0])
+    if not name.startswith("python") or shutil.which(argv[0]) is None:
+        return None
+    at = 1
+    while at < len(argv):
+        word = argv[at]
+        if word in ("-m", "-c") and at + 1 < len(argv):
+            kind = "module" if word == "-m" else "code"
+            shown = "-m" if word == "-m" else "-c"
+            return Script(tuple(argv[:at]), kind, argv[at + 1], (shown, *argv[at + 2 :]))
+        if word in _VALUED:
+            at += 2
+        elif word.startswith("-") and len(word) > 1 and set(word[1:]) <= _PLAIN:
+            at += 1
+        elif word.startswith("-") or os.path.isdir(word) or not word.endswith(".py"):
+            return None
+        else:
+            return Script(tuple(argv[:at]), "file", word, tuple(argv[at:]))
+    return None
+
+
+class ZygoteError(RuntimeError):
+    """A zygote that cannot serve; the message says why."""
+
+
+class Zygote:
+    """A warm interpreter for one pipeline.
+
+    Args:
+        argv: the pipeline's command line.
+        cwd: where it starts.
+        env: its whole environment.
+        modules: what to import beforehand.
+
+    Raises:
+        ZygoteError: it is no Python command, or cannot be started.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], modules: Sequence[str] = ()
+    ) -> None:
+        script = parse(argv)
+        table = abi.native()
+        if script is None or table is None:
+            raise ZygoteError("no Python script")
+        self._script, self._argv, self._table = script, list(argv), table
+        self._filter = program(table)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        ours.settimeout(_PATIENCE)
+        with theirs:
+            fd = theirs.fileno()
+            self._process = subprocess.Popen(
+                [*script.start, str(_HERE), str(fd)],
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,  # as a trial's are: how a stream is buffered depends on it
+                stderr=subprocess.PIPE,
+                pass_fds=[fd],
+                start_new_session=True,
+                preexec_fn=reset_signals,  # noqa: PLW1509 - a worker has one thread
+            )
+        try:
+            self.bad = tuple(self._ask({"preload": list(modules)}))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def _ask(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - what the request asks for
+        self._control.send(repr(request).encode(errors="surrogatepass"))
+        try:
+            text = self._control.recv(_MOST)
+        except OSError as error:
+            raise ZygoteError(f"it does not answer: {error.strerror or error}") from error
+        if not text:
+            raise ZygoteError("it ended while it imported what the pipeline does")
+        return _read(text)
+
+    def start(self, *, cwd: Path, intercept: bool = True) -> Child:
+        """Start a trial, as exec.start() does; see there for what is raised."""
+        child, channel = self._start(cwd, intercept=intercept, listing=False)
+        channel.close()
+        return child
+
+    def imports(self, *, cwd: Path, timeout: float) -> list[str]:
+        """Run to the end, and return what can be imported beforehand of what it had imported."""
+        child, channel = self._start(cwd, intercept=False, listing=True)
+        with channel:
+            channel.settimeout(timeout)
+            try:
+                text = channel.recv(_MOST)
+            except OSError:
+                text = b""
+            kill_tree(child.pid, spared=self.pid)
+            child.close()
+        if not text:
+            raise ZygoteError("a run in it did not say what it had imported")
+        (_, _, standard), *several = _read(text)
+        return [name for name, own, origin in several if name == own and _is_installed(origin, standard)]
+
+    def _start(self, cwd: Path, *, intercept: bool, listing: bool) -> tuple[Child, socket.socket]:
+        out_read, out_write = _silent_pipe() if listing else os.pipe()
+        err_read, err_write = _silent_pipe() if listing else os.pipe()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = {
+            "cwd": str(cwd),
+            "kind": self._script.kind,
+            "target": self._script.target,
+            "argv": self._script.argv,
+            "orig_argv": self._argv,
+            "filter": self._filter if intercept else b"",
+            "flags": (
+                abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+                abi.SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            ),
+            "seccomp": self._table.numbers["seccomp"],
+            "list": listing,
+        }
+        listener: int | None = None
+        try:
+            fds = [out_write, err_write, theirs.fileno()]
+            try:
+                socket.send_fds(self._control, [repr(request).encode(errors="surrogatepass")], fds)
+            except OSError as error:
+                raise ZygoteError(f"it is gone: {error.strerror or error}") from error
+            for fd in (out_write, err_write):
+                os.close(fd)
+            theirs.close()
+            text, received, _, _ = socket.recv_fds(ours, 4096, 1)
+            listener = received[0] if received else None
+            pid = self._pid(text, cwd)
+        except BaseException:
+            Child(0, listener, out_read, err_read).close()
+            ours.close()
+            raise
+        for fd in (out_read, err_read):
+            os.set_blocking(fd, False)
+        return Child(pid, listener, out_read, err_read), ours
+
+    def _pid(self, text: bytes, cwd: Path) -> int:
+        """Read what a trial says of itself before it begins."""
+        if not text:
+            raise ZygoteError("it is gone")
+        said = _read(text)
+        if isinstance(said, str):
+            raise refusal(said, self._argv[0], cwd)
+        return int(said)
+
+    def close(self) -> None:
+        """End it."""
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _read(text: bytes) -> Any:  # noqa: ANN401 - what the other half wrote
+    return eval(text, {"__builtins__": {}})  # noqa: S307 - only our own zygote writes there
+
+
+def _silent_pipe() -> tuple[int, int]:
+    """Return two ends between which nothing passes: nobody reads what that run prints."""
+    return os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)
+
+
+def _is_installed(origin: str, standard: str) -> bool:
+    """Tell the standard library and installed packages from what is the project's own."""
+    if origin in ("built-in", "frozen") or "/site-packages/" in origin or "/dist-packages/" in origin:
+        return True
+    return origin.startswith((standard + os.sep, _HARNESS + os.sep))

@@ -1,0 +1,303 @@
+"""The zygote: a trial that is forked is as one by exec, or it is not forked."""
+
+import os
+import sys
+import textwrap
+
+import pytest
+
+from outlive_harness.explore.results import Verdict
+from outlive_harness.explore.session import Session
+from outlive_harness.launch.zygote import parse
+
+#: Writes down all that a program can see of how it was started.
+FACTS = """
+import atexit, json, os, signal, sys, tempfile, threading, random
+from pathlib import Path
+
+def facts():
+    return {
+        "argv": sys.argv, "path": sys.path, "flags": list(sys.flags), "name": __name__,
+        "file": globals().get("__file__"), "spec": str(globals().get("__spec__")).partition(" object at")[0],
+        "cached": str(globals().get("__cached__")), "doc": __doc__, "orig": sys.orig_argv[1:],
+        "globals": sorted(globals()), "is_main": sys.modules["__main__"].__dict__ is globals(),
+        "cwd": os.getcwd(), "environ": dict(os.environ), "umask": os.umask(0o022),
+        "fds": sorted(os.listdir("/proc/self/fd"))[:3], "open": len(os.listdir("/proc/self/fd")),
+        "signals": [str(signal.getsignal(n)) for n in (2, 13, 15, 25, 29)],
+        "mask": str(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "thread": threading.current_thread().name,
+        "threads": len(os.listdir("/proc/self/task")), "main": threading.main_thread().name,
+        "stdin": sys.stdin.read(), "tty": [os.isatty(n) for n in range(3)],
+        "buffering": [sys.stdout.line_buffering, sys.stderr.line_buffering], "encoding": sys.stdout.encoding,
+        "session": os.getsid(0) == os.getpid(), "group": os.getpgrp() == os.getpid(), "nice": os.nice(0),
+        "priority": sys.getswitchinterval(), "limit": sys.getrecursionlimit(), "trace": str(sys.gettrace()),
+        "hook": str(sys.excepthook), "frames": len(__import__("inspect").stack()) > 0,
+    }
+
+def put(path, text):
+    Path(path + ".t").write_text(text)
+    os.replace(path + ".t", path)
+
+os.makedirs("out", exist_ok=True)
+put("out/facts", json.dumps(facts(), indent=1, sort_keys=True))
+put("out/a", "a")
+put("out/b", "b")
+atexit.register(put, "out/exit", "atexit ran")
+late = threading.Thread(target=lambda: (__import__("time").sleep(0.02), put("out/thread", "waited for")))
+late.start()
+print("printed and flushed at the end")
+"""
+
+
+def command(argv, **more):
+    keywords = "".join(f", {key}={value!r}" for key, value in more.items())
+    return f"made = scenario(command={argv!r}, outputs='out/*'{keywords})\n"
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """A directory of installed packages, and workers that know of it."""
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place), str(tmp_path)]))
+    with Session(jobs=1) as session:
+        yield place, session
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """Where programs are written that are no scenario files."""
+    place = tmp_path / "programs"
+    place.mkdir()
+    return place
+
+
+def zygote_warnings(result):
+    return [warning for warning in result.warnings if "zygote" in warning]
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["-P"], ["-u", "-B"], ["-X", "utf8", "-W", "ignore"], ["-I"], ["-OO"]]
+)
+def test_a_script_sees_nothing_that_exec_would_not_show(one, programs, options):
+    """Arguments, path, globals, descriptors, signals, threads, the interpreter's end: all is the same."""
+    (programs / "facts.py").write_text(FACTS)
+    result = one(command([sys.executable, *options, str(programs / "facts.py"), "x", "--y"]))
+    assert not zygote_warnings(result)
+    assert result.zygote
+    assert result.verdict is Verdict.HELD, result
+
+
+def test_a_module_and_a_text_are_run_as_python_runs_them(one, packages):
+    """Both python -m and python -c have their own argv, path and globals."""
+    place, session = packages
+    (place / "facts_module.py").write_text(FACTS)
+    for argv in ([sys.executable, "-m", "facts_module", "x"], [sys.executable, "-c", FACTS, "x"]):
+        result = one(command(argv, name=argv[1]), within=session)
+        assert not zygote_warnings(result)
+        assert result.zygote
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("sys.exit('the last word')", "exited with 1: the last word"),
+        ("raise ValueError('the last word')", "exited with 1: ValueError: the last word"),
+        ("sys.exit(7)", "exited with 7"),
+        ("os.kill(os.getpid(), 9)", "was ended by signal 9"),
+        ("raise KeyboardInterrupt", "was ended by signal 2"),
+        ("os._exit(3)", "exited with 3"),
+    ],
+)
+def test_a_run_ends_as_it_would(one, end, why):
+    """A recovery that fails is told with its own status and last words."""
+    result = one(
+        f"""
+@scenario(outputs="o")
+def fails():
+    found = Path("t").exists()
+    Path("t").write_text("x")
+    if found and not Path("o").exists():
+        {end}
+    for i in range(3):
+        put("u", str(i))
+    put("o", "x")
+"""
+    )
+    assert result.zygote
+    (violation,) = [found for found in result.violations if found.kind == "recovery-failed"]
+    assert why in violation.message
+    assert violation.confirmed
+
+
+def test_a_traceback_begins_in_the_users_file(one, programs):
+    """None of our frames stand before the user's."""
+    (programs / "fails.py").write_text(
+        textwrap.dedent(
+            """
+            import os, sys
+            from pathlib import Path
+            def deeper(): raise ValueError("here")
+            if Path("t").exists() and not Path("o").exists(): deeper()
+            Path("t").write_text("x")
+            for i in range(6): Path(f"u{i}").write_text("")
+            Path("o").write_text("x")
+            """
+        )
+    )
+    result = one(command([sys.executable, str(programs / "fails.py")]).replace("out/*", "o"))
+    assert result.zygote
+    detail = next(found.detail for found in result.violations if found.kind == "recovery-failed")
+    lines = detail.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].strip().startswith(f'File "{programs}/fails.py", line 5')
+    assert "_zygote" not in detail
+
+
+def test_random_numbers_are_of_each_process_own(one):
+    """Two trials draw different numbers: what is nondeterministic by exec is so here."""
+    result = one(
+        """
+@scenario(outputs="out/?", ignore="numbers")
+def draws():
+    import random, uuid
+    with open("numbers", "a") as f:
+        f.write(f"{random.random()} {uuid.uuid4()} {next(tempfile._get_candidate_names())}\\n")
+    words = Path("numbers").read_text().split()
+    assert len(set(words)) == len(words), words
+    for name in "abc":
+        put(f"out/{name}", name)
+"""
+    )
+    assert result.zygote
+    assert result.verdict is Verdict.HELD, result
+
+
+def test_the_projects_own_code_is_read_anew(one, programs):
+    """A module beside the script is imported in each trial, not once."""
+    (programs / "helper.py").write_text(
+        "from pathlib import Path\n"
+        "count = len(list(Path('.').glob('import*')))\n"
+        "Path(f'import{count}').write_text('')\n"
+    )
+    (programs / "script.py").write_text(
+        "import helper, os\nfrom pathlib import Path\nos.makedirs('out', exist_ok=True)\n"
+        "for i in range(4): Path(f'out/t').write_text(str(i)); os.replace('out/t', f'out/{i}')\n"
+    )
+    result = one(command([sys.executable, str(programs / "script.py")], ignore="import*"))
+    assert result.zygote
+    assert result.ops > 8
+    assert result.verdict is Verdict.HELD, result
+
+
+@pytest.mark.parametrize(
+    "spoils", ["import threading, time; threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+               "kept = open('/dev/null')"],
+)  # fmt: skip
+def test_a_module_that_starts_threads_or_opens_files_is_left_out(one, programs, packages, spoils):
+    """An installed package that does so on import is imported by each trial itself."""
+    place, session = packages
+    (place / "spoils.py").write_text(spoils + "\n")
+    (place / "innocent.py").write_text("")
+    (programs / "script.py").write_text(
+        "import innocent, spoils, os\nfrom pathlib import Path\nos.makedirs('out', exist_ok=True)\n"
+        "for i in range(4): Path(f'out/t').write_text(str(i)); os.replace('out/t', f'out/{i}')\n"
+    )
+    result = one(command([sys.executable, str(programs / "script.py")]), within=session)
+    assert not zygote_warnings(result)
+    assert result.zygote
+    assert result.verdict is Verdict.HELD, result
+
+
+def test_a_package_that_writes_on_import_switches_the_zygote_off(one, programs, packages):
+    """Its ops are the pipeline's: imported beforehand they would be missing. It is said, and exec is used."""
+    place, session = packages
+    (place / "caches.py").write_text(
+        "import os, pathlib\npathlib.Path(os.environ['HOME'], 'cache').write_text('x')\n"
+    )
+    (programs / "script.py").write_text(
+        "import caches, os\nfrom pathlib import Path\nos.makedirs('out', exist_ok=True)\n"
+        "for i in range(4): Path(f'out/t').write_text(str(i)); os.replace('out/t', f'out/{i}')\n"
+    )
+    result = one(command([sys.executable, str(programs / "script.py")]), within=session)
+    assert not result.zygote
+    assert len(zygote_warnings(result)) == 1
+    assert result.verdict is Verdict.HELD, result
+
+
+def test_what_only_the_zygote_shows_is_not_reported(one):
+    """Each violation is confirmed by exec; where one is not, all is done again by exec, and that is said."""
+    result = one(
+        """
+@scenario(outputs="out/*")
+def moody():
+    found = Path("t").exists()
+    Path("t").write_text("x")
+    for name in "abcd":
+        put(f"out/{name}", name)
+    if found and b"_zygote.py" in Path("/proc/self/cmdline").read_bytes():
+        put("out/a", "wrong")
+"""
+    )
+    assert result.verdict is Verdict.HELD, result
+    assert not result.zygote
+    assert len(zygote_warnings(result)) == 1
+
+
+def test_a_doubter_gets_exec(one):
+    """--no-zygote: each trial is an exec, and the verdict is the same."""
+    source = """
+@scenario(outputs="out/*")
+def writes():
+    assert b"_zygote.py" not in Path("/proc/self/cmdline").read_bytes()
+    for name in "abcd":
+        put(f"out/{name}", name)
+"""
+    result = one(source, zygote=False)
+    assert (result.verdict, result.zygote) == (Verdict.HELD, False)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_processes_that_a_pipeline_starts_find_its_main_module(one, programs, method):
+    """A child of multiprocessing starts from __main__ whichever way it was started."""
+    (programs / "script.py").write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing, os
+            from pathlib import Path
+            def work(i):
+                Path(f"out/.{{i}}").write_text(str(i)); os.replace(f"out/.{{i}}", f"out/{{i}}")
+            if __name__ == "__main__":
+                os.makedirs("out", exist_ok=True)
+                context = multiprocessing.get_context("{method}")
+                for i in range(2):
+                    one = context.Process(target=work, args=(i,))
+                    one.start(); one.join()
+                    assert one.exitcode == 0
+            """
+        )
+    )
+    result = one(command([sys.executable, str(programs / "script.py")]), points=4)
+    assert not zygote_warnings(result)
+    assert result.verdict is Verdict.HELD, result
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["python3", "x.py", "-c"], ("file", "x.py", ("x.py", "-c"))),
+        (["python3", "-Pu", "-W", "error", "x.py"], ("file", "x.py", ("x.py",))),
+        (["python3", "-m", "tool", "a"], ("module", "tool", ("-m", "a"))),
+        (["python3", "-c", "pass", "a"], ("code", "pass", ("-c", "a"))),
+        (["python3", "-i", "x.py"], None),
+        (["python3", "-x", "x.py"], None),
+        (["python3", "-"], None),
+        (["python3"], None),
+        (["python3", "--help"], None),
+        (["python3", "archive.zip"], None),
+        (["sh", "x.py"], None),
+    ],
+)
+def test_a_command_line_is_taken_apart_or_left_alone(argv, expected):
+    """What is not understood is run by exec."""
+    script = parse(argv)
+    assert (script and (script.kind, script.target, script.argv)) == expected
