@@ -80,7 +80,7 @@ class Detail:
     unknown: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes each one three times as dear
 class Op:
     """One system call that can change the files of the box, as it was just before it ran.
 

@@ -170,6 +170,7 @@ class Runner:
         grace: float = 5.0,
         kill_after: float | None = None,
         data: Keeper | bool = False,
+        places: bool = True,
     ) -> Ran:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
 
@@ -191,6 +192,7 @@ class Runner:
                     grace=grace,
                     kill_after=kill_after,
                     data=data,
+                    places=places,
                     acks=subject.acks,
                     control=self._control,
                     zygote=zygote,

@@ -71,6 +71,7 @@ def run_struck(
         tear=strike.tear,
         grace=strike.grace,
         data=keeper or False,
+        places=keeper is not None,
     )
     crash.acks += ran.acks
     return ran, watcher.is_struck

@@ -180,7 +180,12 @@ def _recover(
     for attempt in range(1, record.subject.restarts + 1):
         trial.story.append("run again with no fault" if attempt == 1 else f"run again, restart {attempt}")
         trial.recovery.clear()
-        ran = runner.run(record.subject, timeout=record.limit, visit=None if record.refused else visit)
+        ran = runner.run(
+            record.subject,
+            timeout=record.limit,
+            visit=None if record.refused else visit,
+            places=keep_ops,
+        )
         if not ran.failure():
             break
     if ran.failure():

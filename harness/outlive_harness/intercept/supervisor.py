@@ -27,6 +27,7 @@ from .decode import Decoder
 
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
+_IDENT = struct.Struct("=Q")
 _KEEP = 64 * 1024
 
 
@@ -213,7 +214,7 @@ def _decode(
 
 def _still_valid(listener: int, ident: int) -> bool:
     try:
-        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_ID_VALID, struct.pack("=Q", ident))
+        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_ID_VALID, _IDENT.pack(ident))
     except OSError:
         return False
     return True

@@ -187,9 +187,12 @@ def descriptor_path(tid: int, fd: int) -> bytes:
 
 def descriptor_info(tid: int, fd: int) -> tuple[int, int]:
     """Return (offset in bytes, open flags) of a task's descriptor."""
-    with open(f"/proc/{tid}/fdinfo/{fd}", "rb") as info:
-        fields = dict(line.split(b":", 1) for line in info.read(256).splitlines()[:2])
-    return int(fields[b"pos"]), int(fields[b"flags"], 8)
+    info = os.open(b"/proc/%d/fdinfo/%d" % (tid, fd), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        words = os.read(info, 64).split(None, 4)  # pos: 0 flags: 0100001
+    finally:
+        os.close(info)
+    return int(words[1]), int(words[3], 8)
 
 
 def _signed(fd: int) -> int:

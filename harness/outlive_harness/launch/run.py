@@ -71,6 +71,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     timeout: float,
     visit: Callable[[Op, int], Answer] | None = None,
     data: bool | Keeper = False,
+    places: bool = True,
     tear: int | None = None,
     grace: float = 5.0,
     kill_after: float | None = None,
@@ -91,6 +92,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
             intercepted.
         data: whether ops carry the bytes written, and all else that the model of the disk needs;
             where the bytes are to be kept, if not in the ops themselves.
+        places: whether writes carry where in the file they go.
         tear: where the run is crashed in front of a write, write so many bytes of it first.
         grace: seconds that the run has left once a signal was sent to it.
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
@@ -113,7 +115,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         child = start(argv, cwd=cwd, env=env, intercept=visit is not None)
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}
     out, err = streams.values()
-    decoder = Decoder(os.fsencode(os.path.realpath(box)), data=data) if visit else None
+    decoder = Decoder(os.fsencode(os.path.realpath(box)), data=data, places=places) if visit else None
     said: list[int] = []
     if visit is not None and data is not False:
         visit = _listening(visit, out, child.stdout, said)
