@@ -23,6 +23,7 @@ from outlive_harness.disk.tree import copy_tree, remove_tree
 from outlive_harness.explore.engine import explore, replay
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
+from outlive_harness.explore.select import MANY, SELECTIONS
 from outlive_harness.explore.session import Session, WorkerDiedError
 from outlive_harness.explore.tapes import MEMORY
 from outlive_harness.explore.waves import HarnessError
@@ -204,6 +205,13 @@ def _shared(function: F) -> F:
         ),
         click.option(
             "--points", type=click.IntRange(1), metavar="N", help="Sample so many crash points of each fault."
+        ),
+        click.option(
+            "--select",
+            type=click.Choice(SELECTIONS),
+            default="auto",
+            help="Crash points: all; distinct, which stand for all that are like them; auto, by default, is "
+            f"all unless a fault has more than {MANY}.",
         ),
         click.option("--budget", type=_duration, metavar="SECONDS", help="Begin no trial after so long."),
         click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
@@ -404,6 +412,7 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
         profile=wish["profile"],
         signal=wish["signal"],
         zygote=wish["zygote"],
+        select=wish["select"],
         memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
     )
     for one in scenarios:

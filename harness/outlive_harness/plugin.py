@@ -45,6 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--outlive-points", type=_whole, metavar="N", help="sample so many crash points of each fault"
     )
+    group.addoption(
+        "--outlive-select",
+        choices=("auto", "all", "distinct"),
+        default="auto",
+        help="crash points: all; distinct, which stand for those like them; auto: all unless very many",
+    )
     parser.addini("outlive_scenarios", "directories of scenario files", type="args", default=["scenarios"])
 
 

@@ -31,6 +31,8 @@ class Options:
             ``posix``.
         memory: bytes of a recorded run's data that are kept in memory.
         signal: number of the signal that ``term`` sends.
+        select: which crash points are carried out: ``all``, ``distinct``, those that stand for all that
+            are like them, or ``auto``, all unless there are very many.
         zygote: whether trials of Python programs may be forked from a warm interpreter.
     """
 
@@ -44,6 +46,7 @@ class Options:
     memory: int = MEMORY
     signal: int = signal.SIGTERM
     zygote: bool = True
+    select: str = "auto"
 
     def profile_of(self, scenario: Scenario) -> str:
         """Return what a scenario's disk promises.

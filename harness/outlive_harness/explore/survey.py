@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from outlive_harness.faults.power import Power
 from outlive_harness.plan import Plan, Point
 
 from .golden import Record
 from .runner import BoxError
+from .select import distinct, groups
 from .tapes import MEMORY, Tapes
 
 #: Crash states of one fault and level that are explored: the most often fatal kinds come first.
@@ -29,6 +32,7 @@ class Survey:
         seed: decides what is tried after the states of a set kind.
         limit: crash points, at most.
         memory: bytes of recorded data that are kept in memory.
+        is_whole: whether the power is cut after each op, or after those that stand for the others.
     """
 
     place: Path
@@ -37,6 +41,7 @@ class Survey:
     seed: int
     limit: int = LIMIT
     memory: int = MEMORY
+    is_whole: bool = True
 
 
 @dataclass(slots=True)
@@ -63,8 +68,17 @@ def survey(tapes: Tapes, record: Record, wanted: Survey) -> Surveyed:
         tape, model = tapes.of(record, wanted.plan, memory=wanted.memory)
         found.reason = tape.reason
         if model is not None:
+            numbers: Sequence[int] = range(1, len(tape.ops) - tape.last + 1)
+            if not wanted.is_whole:
+                alike = groups(tape.ops[tape.last :], record.fold)
+                numbers = distinct(numbers, lambda number: alike[number - 1], Random(wanted.seed))
             found.points, found.has_more = Power().points(
-                model.under(wanted.profile), tape.last, tape.said, seed=wanted.seed, limit=wanted.limit
+                model.under(wanted.profile),
+                tape.last,
+                tape.said,
+                numbers=numbers,
+                seed=wanted.seed,
+                limit=wanted.limit,
             )
     except (BoxError, OSError) as error:
         found.reason = str(error)

@@ -19,6 +19,7 @@ from . import board
 from .golden import Record
 from .options import Options
 from .results import Broken, Coverage, Trial
+from .select import MANY, distinct, groups
 from .session import Session
 from .survey import LEAST, LIMIT, Survey, Surveyed
 from .trial import Order
@@ -92,6 +93,11 @@ class Campaign:
         """What the disk promises."""
         return self.options.profile_of(self.scenario)
 
+    def selects(self, count: int) -> bool:
+        """Tell whether not all of so many points are to be carried out."""
+        select = self.options.select
+        return select == "distinct" or (select == "auto" and count > MANY)
+
     def random(self, level: int) -> random.Random:
         """Return the source of all choices of one level."""
         text = f"{self.options.seed}:{self.scenario.name}:{self.fault.name}:{level}"
@@ -133,14 +139,20 @@ def waves(
         else:
             bases = _recoveries(trials, states, level)
         every = _planned(record, campaign, faults, bases, choose, first=level == 1)
+        count = len(every)
+        if campaign.selects(count):
+            every = _distinct(record, every, bases, choose)
         if any(isinstance(one, Power) for one in faults):
-            every += yield from _surveyed(session, record, campaign, coverage, bases, f"s-{stamp}-{level}")
+            cuts = yield from _surveyed(session, record, campaign, coverage, bases, f"s-{stamp}-{level}")
+            count, every = count + len(cuts), every + cuts
         plans = _sample(every, options.points, choose)
         if not plans:
             break
         if len(plans) < len(every):
-            coverage.label = f"sampled {len(plans)} of {len(every)} points, seed {options.seed}"
-        coverage.points += len(every)
+            coverage.label = f"sampled {len(plans)} of {count} points, seed {options.seed}"
+        elif len(every) < count:
+            coverage.label = f"{len(every)} points stand for {count}, seed {options.seed}"
+        coverage.points += count
         coverage.chosen += len(plans)
         if campaign.until is not None:  # what is cut off must not always be the same end
             choose.shuffle(plans)
@@ -203,6 +215,29 @@ def _planned(
     ]
 
 
+def _distinct(
+    record: Record, every: list[Planned], bases: list[_Base], choose: random.Random
+) -> list[Planned]:
+    """Take of like points, after like first crashes, those that stand for the others."""
+    first = groups(record.ops, record.fold)
+    alike = {base.plan: groups(base.ops, record.fold) for base in bases}
+    parts: dict[tuple[Plan, int], int] = {}
+
+    def group(planned: Planned) -> tuple[object, ...]:
+        *before, last = planned[0]
+        plan = tuple(before)
+        # The how-manieth part of its write a torn point is, not at which byte.
+        part = parts[plan, last.at] = parts.get((plan, last.at), -1) + 1
+        begun = (plan[0].fault, _at(first, plan[0].at)) if plan else ()
+        return last.fault, _at(alike[plan], last.at), part, begun
+
+    return distinct(every, group, choose)
+
+
+def _at(several: list[int], number: int) -> int:
+    return several[min(number, len(several)) - 1] if several else 0
+
+
 def _surveyed(
     session: Session, record: Record, campaign: Campaign, coverage: Coverage, bases: list[_Base], name: str
 ) -> Generator[Waiting, None, list[Planned]]:
@@ -210,7 +245,15 @@ def _surveyed(
     options = campaign.options
     limit = max(LEAST, LIMIT // max(1, len(bases)))
     units = [
-        Survey(record.place, base.plan, campaign.profile, options.seed, limit, options.memory)
+        Survey(
+            record.place,
+            base.plan,
+            campaign.profile,
+            options.seed,
+            limit,
+            options.memory,
+            is_whole=not campaign.selects(len(base.ops)),
+        )
         for base in bases
     ]
     job = board.post(session.root, name, board.SURVEY, units, until=campaign.until)

@@ -19,7 +19,14 @@ class Power:
     intercepts = True
 
     def points(
-        self, model: PowerModel, first: int, said: Sequence[int], *, seed: int, limit: int
+        self,
+        model: PowerModel,
+        first: int,
+        said: Sequence[int],
+        *,
+        numbers: Sequence[int],
+        seed: int,
+        limit: int,
     ) -> tuple[list[Point], bool]:
         """Return the crash points of a recorded run, no two with equal files, and whether there are more.
 
@@ -28,15 +35,15 @@ class Power:
             first: how many of its ops belong to earlier runs.
             said: what was acknowledged before each op of this run, and at its end: files that are a
                 crash state already are another one where more was promised.
+            numbers: of the ops after which the power is cut, in order.
             seed: decides what is tried after the states of a set kind.
             limit: points, at most: each op has a share of them, and what one leaves the later ones have.
         """
         points: list[Point] = []
         seen: dict[int, set[str]] = {}
         has_more = False
-        count = len(model.history.ops) - first
-        for number in range(1, count + 1):
-            share = max(1, (limit - len(points)) // (count - number + 1))
+        for left, number in zip(range(len(numbers), 0, -1), numbers, strict=True):
+            share = max(1, (limit - len(points)) // left)
             known = seen.setdefault(said[number], set())
             states = model.states(first + number, seed=seed, budget=share, seen=known)
             found = [Point(self.name, number, lost=state.lost) for state in states]

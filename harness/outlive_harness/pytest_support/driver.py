@@ -66,6 +66,7 @@ class Driver:
         self.store: Path = config.rootpath / ".outlive"
         self._depth: int = config.getoption("outlive_depth")
         self._points: int | None = config.getoption("outlive_points")
+        self._select: str = config.getoption("outlive_select")
         self._zygote: bool = not config.getoption("outlive_no_zygote")
         self._profile: str | None = config.getoption("outlive_profile")
         self._seconds: float | None = config.getoption("outlive_budget")
@@ -114,6 +115,7 @@ class Driver:
                 self.store,
                 profile=self._profile,
                 zygote=self._zygote,
+                select=self._select,
             )
 
     def run(self, scenario: Scenario, options: Options) -> ScenarioResult:
