@@ -1,3 +1,25 @@
-"""For all tests: pytest runs of pytest."""
+"""For all tests: pytest runs of pytest, and the mutation score at the end."""
+
+import pytest
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what became of each mutant of the library, from whatever worker it was explored in."""
+    mutants = {
+        name: faults
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for key, several in getattr(report, "user_properties", ())
+        if key == "mutants" and getattr(report, "when", "") == "call"
+        for name, faults in several.items()
+    }
+    if mutants:
+        terminalreporter.section("mutants of outlive")
+        for name, faults in mutants.items():
+            terminalreporter.write_line(f"{faults or 'SURVIVES':24} {name}")
+        caught = sum(map(bool, mutants.values()))
+        terminalreporter.write_line(
+            f"mutation score: {caught} of {len(mutants)} caught, {len(mutants) - caught} known to be harmless"
+        )
