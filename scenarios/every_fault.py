@@ -1,4 +1,4 @@
-"""Steps with atomic outputs and markers hold under every fault: kills, torn writes, errors, full disks."""
+"""Steps with atomic outputs and markers hold under every fault: kills, errors, full disks, power cuts."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def total() -> None:
     atomic_write("out/total.txt", f"{sum(map(int, lines))}\n")
 
 
-@scenario(outputs="out/*", faults=("kill", "torn", "full", "eio", "term"))
+@scenario(outputs="out/*", faults=("kill", "torn", "full", "eio", "term", "power"))
 def every_fault() -> None:
     Path("out").mkdir(exist_ok=True)
     run_steps([numbers, total])

@@ -1,5 +1,6 @@
 """A new version is made beside the old one, and a symlink renamed over `current` switches to it at once."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ def first_version() -> None:
     Path("current").symlink_to("versions/1")
 
 
-@scenario(outputs=("current", "versions/**"), setup=first_version)
+@scenario(outputs=("current", "versions/**"), setup=first_version, faults=("kill", "torn", "power"))
 def symlink_flip() -> None:
     version = Path("versions/2")
     if Path("current").readlink() == version:
@@ -22,6 +23,9 @@ def symlink_flip() -> None:
     version.mkdir()
     atomic_write(version / "index.html", "new")
     atomic_write(version / "style.css", "body { color: black }")
+    versions = os.open("versions", os.O_RDONLY)
+    os.fsync(versions)  # its name, too, must be on the disk before the link to it
+    os.close(versions)
     Path("current.new").unlink(missing_ok=True)
     Path("current.new").symlink_to(version)
     Path("current.new").replace("current")
