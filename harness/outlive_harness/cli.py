@@ -29,6 +29,7 @@ from outlive_harness.explore.tapes import MEMORY
 from outlive_harness.explore.waves import HarnessError
 from outlive_harness.faults import table
 from outlive_harness.plan import PlanError, parse_plan
+from outlive_harness.realfs import KINDS, missing
 from outlive_harness.report import json_report
 from outlive_harness.report.replay import tell
 from outlive_harness.report.terminal import Live, console, summary
@@ -153,6 +154,14 @@ def _signal(text: str) -> int:
     return number
 
 
+def _real_fs(name: str | None) -> str:
+    """Refuse a file system that cannot be had here."""
+    why = missing(name) if name else ""
+    if why:
+        raise ScenarioError(f"--real-fs={name!r} cannot be had here: {why}")
+    return name or ""
+
+
 def _faults(text: str) -> tuple[str, ...]:
     """Read a list of faults; whether there are such is for the exploration to say."""
     names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
@@ -181,6 +190,12 @@ def _shared(function: F) -> F:
             type=click.Choice(list(PROFILES)),
             metavar="NAME",
             help=f"What the disk promises where the power is cut: {', '.join(PROFILES)}; by default posix.",
+        ),
+        click.option(
+            "--real-fs",
+            type=click.Choice(list(KINDS)),
+            metavar="NAME",
+            help=f"Cut the power on a real file system as well: {', '.join(KINDS)}. Needs root.",
         ),
         click.option(
             "--signal",
@@ -413,6 +428,7 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
         signal=wish["signal"],
         zygote=wish["zygote"],
         select=wish["select"],
+        real_fs=_real_fs(wish["real_fs"]),
         memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
     )
     for one in scenarios:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from outlive_harness.explore.session import default_box_dir, processors
 from outlive_harness.intercept import abi
 from outlive_harness.intercept.versions import has_writer
+from outlive_harness.realfs import KINDS, missing
 
 #: What the extra ``harness`` installs.
 _PARTS = ("click", "hypothesis", "jinja2", "psutil", "pytest", "pytest-xdist", "rich")
@@ -48,6 +49,10 @@ def examine(box_dir: Path | None = None) -> Iterator[Fact]:
     where = box_dir or default_box_dir()
     yield _boxes(where)
     yield _leases(where)
+    for name in KINDS:
+        why = missing(name)
+        text = why or f"power cuts on a real {name} can be tried (--real-fs {name})"
+        yield Fact(f"real {name}", State.LESS if why else State.GOOD, text)
     yield Fact("processors", State.GOOD, f"{processors()}: as many workers by default")
     for name in _PARTS:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from outlive_harness import cli, doctor
+from outlive_harness.realfs import KINDS, missing
 
 HERE = Path(__file__).parent
 
@@ -39,6 +40,14 @@ def test_the_room_for_boxes_is_told(facts, tmp_path):
     nowhere = {fact.name: fact for fact in doctor.examine(tmp_path / "nowhere")}["boxes"]
     assert nowhere.state is doctor.State.MISSING
     assert nowhere.text.endswith("No such file or directory; choose a directory with --box-dir")
+
+
+def test_real_file_systems_are_looked_for(facts):
+    """Each can be had, or it is said what is missing."""
+    for name in KINDS:
+        fact = facts[f"real {name}"]
+        assert (fact.state is doctor.State.GOOD) == (not missing(name))
+        assert name in fact.text or "root" in fact.text or "loop" in fact.text
 
 
 def test_facts_are_printed_for_people_and_for_machines(monkeypatch, capsys, tmp_path):

@@ -24,7 +24,7 @@ from . import admit, content, order
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Node, tree_of, write_nodes
 from .micro import History, Key
 from .model import Disk
-from .profiles import Profile, durable, exempt, is_metadata, needs, profile_named, strongest_first
+from .profiles import Profile, durable, is_metadata, keeps_a_log, needs, profile_named, strongest_first
 from .tree import Tree
 from .view import View, bits
 
@@ -147,15 +147,15 @@ class PowerModel:
                 self._ordered |= (is_metadata(micro) or micro.what == "grow") << micro.number
         self._durable = [0]
         self._exempt = [0]
+        logged = False
         for op in range(1, len(history.ops) + 1):
             sync = history.syncs.get(op)
-            held, free = self._durable[-1], self._exempt[-1]
+            held = self._durable[-1]
             if sync is not None:
                 held = self._with_needs(held, durable(history, profile, sync))
-                for number in exempt(history, profile, sync):
-                    free |= 1 << number
+                logged = logged or keeps_a_log(profile, sync)
             self._durable.append(held)
-            self._exempt.append(free | held)
+            self._exempt.append((1 << history.end[op]) - 1 if logged else held)
 
     def under(self, profile: str | Profile) -> PowerModel:
         """Return the model of the same run on a disk with another profile."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from outlive_harness import __version__
-from outlive_harness.faults import Fault, table
+from outlive_harness.faults import Fault, every, table
 from outlive_harness.plan import Plan, Point, digest, parse_plan
 from outlive_harness.scenario import Scenario, ScenarioError
 from outlive_harness.store import Store, write_down
@@ -245,7 +245,7 @@ def _recorded(session: Session, subject: Subject) -> Generator[Waiting, None, Re
 
 def _usable(name: str, record: Record) -> tuple[Fault, str]:
     """Return the fault that stands in for *name* on this machine, and how its coverage is labelled."""
-    fault = table()[name]
+    fault = every()[name]
     if fault.intercepts and record.refused:
         return table()["timer"], f"timer instead of {name}: {record.refused}"
     return fault, "" if fault.intercepts else "random moments, never exhaustive"
@@ -325,7 +325,7 @@ def _gaps(result: ScenarioResult, record: Record) -> str:
     if first:
         return first
     tested = sum(coverage.tested for coverage in result.faults.values())
-    if record.refused and any(table()[name].intercepts for name in result.faults):
+    if record.refused and any(every()[name].intercepts for name in result.faults):
         return f"{record.refused}; only {tested} random moments were tried instead, and none violated"
     return "" if tested else "none of the faults asked for came to a point of this run: nothing was tested"
 

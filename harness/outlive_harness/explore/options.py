@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlive_harness.disk.profiles import PROFILES
-from outlive_harness.faults import table
+from outlive_harness.faults import every, table
 from outlive_harness.scenario import Scenario, ScenarioError
 
 from .tapes import MEMORY
@@ -33,6 +33,7 @@ class Options:
         signal: number of the signal that ``term`` sends.
         select: which crash points are carried out: ``all``, ``distinct``, those that stand for all that
             are like them, or ``auto``, all unless there are very many.
+        real_fs: a real file system to cut the power on as well.
         zygote: whether trials of Python programs may be forked from a warm interpreter.
     """
 
@@ -47,6 +48,7 @@ class Options:
     signal: int = signal.SIGTERM
     zygote: bool = True
     select: str = "auto"
+    real_fs: str = ""
 
     def profile_of(self, scenario: Scenario) -> str:
         """Return what a scenario's disk promises.
@@ -65,10 +67,12 @@ class Options:
         Raises:
             ScenarioError: there is no fault of such a name.
         """
-        known = table()
+        known = every()
         for name in (*(self.faults or ()), *(scenario.faults or ())):
             if name not in known:
-                raise ScenarioError(f"unknown fault {name!r}; there are: {', '.join(known)}")
+                raise ScenarioError(f"unknown fault {name!r}; there are: {', '.join(table())}")
+        real = (self.real_fs,) if self.real_fs else ()
         if self.faults is None:
-            return scenario.faults or DEFAULT_FAULTS
-        return tuple(name for name in self.faults if scenario.faults is None or name in scenario.faults)
+            return (*(scenario.faults or DEFAULT_FAULTS), *real)
+        named = (name for name in self.faults if scenario.faults is None or name in scenario.faults)
+        return tuple(dict.fromkeys((*named, *real)))

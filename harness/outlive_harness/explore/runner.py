@@ -79,8 +79,19 @@ class Runner:
         try:
             remove_tree(self.box)
             self.box.mkdir()
-            if source is not None:
-                copy_tree(source, self.box)
+        except OSError as error:
+            raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
+        if source is not None:
+            self.pour(source)
+
+    def pour(self, source: Path) -> None:
+        """Copy *source* into the box, which is there and empty.
+
+        Raises:
+            BoxError: the disk is full, the source cannot be read, ...
+        """
+        try:
+            copy_tree(source, self.box)
             self._rehome()
         except OSError as error:
             raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
@@ -160,7 +171,7 @@ class Runner:
             remove_tree(where)
             raise BoxError(f"the box could not be copied to {where}: {error}") from error
 
-    def run(
+    def run(  # noqa: PLR0913 - one call says all of one run
         self,
         subject: Subject,
         *,
@@ -171,6 +182,7 @@ class Runner:
         kill_after: float | None = None,
         data: Keeper | bool = False,
         places: bool = True,
+        promises: bool = False,
     ) -> Ran:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
 
@@ -179,7 +191,7 @@ class Runner:
         argv, cwd = subject.command(subject.argv, self.box)
         is_warm = self._warm is not None and self._warm[0] == subject.key()
         while True:
-            zygote = self._zygote if is_warm and not data and visit is not None else None
+            zygote = self._zygote if is_warm and not data and not promises and visit is not None else None
             try:
                 return run(
                     argv,
@@ -193,6 +205,7 @@ class Runner:
                     kill_after=kill_after,
                     data=data,
                     places=places,
+                    promises=promises or bool(data),
                     acks=subject.acks,
                     control=self._control,
                     zygote=zygote,

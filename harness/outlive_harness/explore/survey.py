@@ -11,6 +11,7 @@ from outlive_harness.faults.power import Power
 from outlive_harness.plan import Plan, Point
 
 from .golden import Record
+from .real import real_cuts
 from .runner import BoxError
 from .select import distinct, groups
 from .tapes import MEMORY, Tapes
@@ -32,6 +33,7 @@ class Survey:
         seed: decides what is tried after the states of a set kind.
         limit: crash points, at most.
         memory: bytes of recorded data that are kept in memory.
+        real: the file system that the power is cut on; "" for the model of the disk.
         is_whole: whether the power is cut after each op, or after those that stand for the others.
     """
 
@@ -41,6 +43,7 @@ class Survey:
     seed: int
     limit: int = LIMIT
     memory: int = MEMORY
+    real: str = ""
     is_whole: bool = True
 
 
@@ -65,6 +68,10 @@ def survey(tapes: Tapes, record: Record, wanted: Survey) -> Surveyed:
     """Record a run and return its power cuts; trouble with the machine is told, not raised."""
     found = Surveyed(wanted.plan)
     try:
+        if wanted.real:
+            cuts = real_cuts(tapes.runner, record, wanted.real, wanted.seed)
+            found.points, found.reason = cuts.points(wanted.real), cuts.reason
+            return found
         tape, model = tapes.of(record, wanted.plan, memory=wanted.memory)
         found.reason = tape.reason
         if model is not None:

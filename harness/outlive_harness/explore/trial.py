@@ -10,12 +10,14 @@ from outlive_harness.disk.tree import Tree, tree_digest
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.launch.run import Ran
 from outlive_harness.launch.zygote import ZygoteError
-from outlive_harness.plan import Plan, plan_text
+from outlive_harness.plan import Plan, Point, plan_text
+from outlive_harness.realfs import KINDS
 from outlive_harness.trace import Op
 
 from .acks import digest_acks, lost_acks
 from .board import first_to
 from .golden import Record
+from .real import real_cuts
 from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
 from .strike import Crash, run_struck, torn
@@ -105,6 +107,9 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
         if point.fault == "power":
             crash = _cut(tapes, record, order.plan[: number + 1], order.memory, trial)
             continue
+        if point.fault in KINDS:
+            crash = _real_cut(runner, record, point, trial)
+            continue
         crash.found = runner.look(record.subject) if number else None
         trial.story.append(f"run until {point}")
         ran, is_struck = run_struck(runner, record, point, crash)
@@ -135,6 +140,21 @@ def _cut(tapes: Tapes, record: Record, plan: Plan, memory: int, trial: Trial) ->
     for op in done:
         crash.touched.note(op)
     trial.lost = [tape.name(name) for name in state.lost]
+    return crash
+
+
+def _real_cut(runner: Runner, record: Record, point: Point, trial: Trial) -> Crash:
+    """Put what a power cut left on a real file system into the box."""
+    journal = ", its journal just written" if point.part else ""
+    trial.story.append(f"power cut on a real {point.fault} after op {point.at}{journal}")
+    cuts = real_cuts(runner, record, point.fault, seed=0)
+    tree = cuts.tree(point)
+    if tree is None or cuts.reason:
+        raise TapeError(f"{point}: {cuts.reason or f'the run makes {len(cuts.ops)} ops'}")
+    runner.fill(tree)
+    crash = Crash(cuts.ops[point.at - 1], acks=cuts.acks[: cuts.said[point.at]])
+    for op in cuts.ops[: point.at]:
+        crash.touched.note(op)
     return crash
 
 

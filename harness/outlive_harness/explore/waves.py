@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from outlive_harness.faults import Fault, strikers
 from outlive_harness.faults.power import Power
+from outlive_harness.faults.real import RealDisk
 from outlive_harness.plan import Plan, size
+from outlive_harness.realfs import KINDS
 from outlive_harness.scenario import Scenario
 from outlive_harness.trace import Op
 
@@ -142,9 +144,11 @@ def waves(
         count = len(every)
         if campaign.selects(count):
             every = _distinct(record, every, bases, choose)
-        if any(isinstance(one, Power) for one in faults):
-            cuts = yield from _surveyed(session, record, campaign, coverage, bases, f"s-{stamp}-{level}")
-            count, every = count + len(cuts), every + cuts
+        for one in faults:
+            if isinstance(one, Power) or (isinstance(one, RealDisk) and level == 1):
+                name = f"s-{stamp}-{level}-{one.name}"
+                cuts = yield from _surveyed(session, record, campaign, coverage, bases, one, name)
+                count, every = count + len(cuts), every + cuts
         plans = _sample(every, options.points, choose)
         if not plans:
             break
@@ -239,10 +243,18 @@ def _at(several: list[int], number: int) -> int:
 
 
 def _surveyed(
-    session: Session, record: Record, campaign: Campaign, coverage: Coverage, bases: list[_Base], name: str
+    session: Session,
+    record: Record,
+    campaign: Campaign,
+    coverage: Coverage,
+    bases: list[_Base],
+    fault: Fault,
+    name: str,
 ) -> Generator[Waiting, None, list[Planned]]:
     """Plan one power cut more in each run; the coverage learns why not, or that there are more."""
     options = campaign.options
+    # What a real disk lost is known, and not what its recovery then has still to write.
+    bases = [base for base in bases if all(point.fault not in KINDS for point in base.plan)]
     limit = max(LEAST, LIMIT // max(1, len(bases)))
     units = [
         Survey(
@@ -252,6 +264,7 @@ def _surveyed(
             options.seed,
             limit,
             options.memory,
+            real=fault.name if isinstance(fault, RealDisk) else "",
             is_whole=not campaign.selects(len(base.ops)),
         )
         for base in bases

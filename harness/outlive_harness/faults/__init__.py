@@ -63,8 +63,17 @@ class Striker(Fault, Protocol):
         """Return what to do to a run in *box* at one of the points."""
 
 
+def every() -> dict[str, Fault]:
+    """Return all faults by name, with those that only a real file system shows."""
+    from outlive_harness.faults.real import RealDisk  # noqa: PLC0415 - see table()
+    from outlive_harness.realfs import KINDS  # noqa: PLC0415
+
+    several: list[Fault] = [RealDisk(name) for name in KINDS]
+    return table() | {fault.name: fault for fault in several}
+
+
 def table() -> dict[str, Fault]:
-    """Return all faults by name."""
+    """Return the faults that can be asked for anywhere, by name."""
     # Asked for late, so that each fault may import from this module.
     from outlive_harness.faults.power import Power  # noqa: PLC0415
 

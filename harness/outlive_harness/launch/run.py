@@ -35,7 +35,7 @@ class Ran:
         seconds: wall time.
         lingering: processes that it left running, and that were killed.
         acks: what lines of its standard output acknowledged.
-        said: how many of them were there before each op, where data was recorded.
+        said: how many of them were there before each op, where that was asked for.
     """
 
     ended: str
@@ -76,6 +76,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     grace: float = 5.0,
     kill_after: float | None = None,
     acks: str = "",
+    promises: bool = False,
     control: int | None = None,
     zygote: Zygote | None = None,
     spared: int = 0,
@@ -97,6 +98,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         grace: seconds that the run has left once a signal was sent to it.
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
         acks: pattern of the lines of standard output that acknowledge something.
+        promises: whether to tell how many of them came before each op.
         control: a descriptor whose hang-up abandons the run.
         zygote: forks the program, where it is not to be executed.
         spared: process id of a child of this process that is no part of the run, if there is one.
@@ -117,7 +119,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     out, err = streams.values()
     decoder = Decoder(os.fsencode(os.path.realpath(box)), data=data, places=places) if visit else None
     said: list[int] = []
-    if visit is not None and data is not False:
+    if visit is not None and promises:
         visit = _listening(visit, out, child.stdout, said)
     seen = Watched()
     status = None

@@ -6,6 +6,7 @@ import os
 import shlex
 
 from outlive_harness.explore.results import ScenarioResult, Verdict, Violation
+from outlive_harness.realfs import KINDS
 
 #: Lines of a violation's detail that are shown; a traceback's last lines are the ones that matter.
 _DETAIL = 20
@@ -71,6 +72,10 @@ def _struck(violation: Violation) -> str:
         crashes[-1] = crashes[-1].partition("-")[0]
         op = f", after: {visible(violation.op)}" if violation.op else ""
         return f"power cut at {'+'.join(crashes)}{op}"
+    if violation.fault in KINDS:
+        journal = ", its journal just written" if "." in violation.point.partition("+")[0] else ""
+        on = f"on a real {violation.fault}{journal}"
+        return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
     op = f", before: {visible(violation.op)}" if violation.op else ""
     return f"struck at {violation.point}{op}"
 

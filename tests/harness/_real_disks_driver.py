@@ -1,0 +1,91 @@
+"""Runs scenarios on a real file system and asks the model whether it admits what is left at each op.
+
+``python _realfs_driver.py KIND PLACE FILE...`` prints a JSON object for each scenario. It is a process of
+its own, for it mounts, and reaps all its children.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from outlive_harness.disk.admit import UndecidedError
+from outlive_harness.disk.power import PowerModel
+from outlive_harness.disk.tree import remove_tree
+from outlive_harness.explore.runner import Runner
+from outlive_harness.explore.subject import from_scenario
+from outlive_harness.intercept.supervisor import GO
+from outlive_harness.launch.reap import adopt_orphans
+from outlive_harness.realfs import RealFs, mounted
+from outlive_harness.scenario import load_file
+
+
+def main():
+    adopt_orphans()
+    kind, place = sys.argv[1], Path(sys.argv[2])
+    runner = Runner(place / "w000")
+    for file in sys.argv[3:]:
+        (scenario,) = load_file(file)
+        subject = from_scenario(scenario)
+        runner.prepare(subject, place / "template")
+        for commits in (False, True):
+            found = examine(runner, subject, kind, place, commits=commits)
+            sys.stdout.write(json.dumps({"name": scenario.name, "commits": commits, **found}) + "\n")
+    runner.clear()
+
+
+def examine(runner, subject, kind, place, *, commits):
+    """Copy the disk before each op and at the end; mount the copies, and ask."""
+    images = place / "images"
+    remove_tree(images)
+    images.mkdir()
+    remove_tree(runner.box)
+    ops = []
+    with RealFs(kind, place / "image", runner.box) as disk:
+        runner.pour(place / "template")
+        disk.sync()
+
+        def copy():
+            if commits:
+                disk.commit()
+            disk.snapshot(images / str(len(ops)))
+
+        def visit(op, _number):
+            copy()
+            ops.append(op)
+            return GO
+
+        ran = runner.run(subject, timeout=60, visit=visit, data=True)
+        copy()
+        end = runner.look(subject)
+    model = PowerModel(place / "template", ops)
+    differs = model.state(len(ops), ()).tree(runner.box_bytes) != end
+    denied, trees = [], set()
+    for at in range(len(ops) + 1):
+        with mounted(kind, images / str(at), runner.box):
+            trees.add(repr(sorted(runner.look(subject).items())))
+            denied += [
+                [profile, at, why]
+                for profile in ("posix", kind)
+                if (why := objects(model, profile, runner, at))
+            ]
+    return {
+        "ops": len(ops),
+        "states": len(trees),
+        "failure": ran.failure(),
+        "differs": differs,
+        "denied": denied,
+    }
+
+
+def objects(model, profile, runner, at):
+    """Say how the model is at odds with the real thing; "" if it admits it."""
+    try:
+        if model.under(profile).admits(runner.box, at):
+            return ""
+    except UndecidedError as error:
+        return str(error)
+    left = {str(path.relative_to(runner.box)): path.lstat().st_size for path in sorted(runner.box.rglob("*"))}
+    return json.dumps(left)
+
+
+main()

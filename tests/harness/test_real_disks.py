@@ -1,0 +1,189 @@
+"""Real file systems: the ground truth of the model, and crash points of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from outlive_harness.disk.tree import remove_tree
+from outlive_harness.explore.results import Verdict
+from outlive_harness.realfs import KINDS, missing
+from outlive_harness.scenario import find_files, load_file
+
+SCENARIOS = find_files([Path(__file__).parents[2] / "scenarios"])
+DRIVER = Path(__file__).with_name("_real_disks_driver.py")
+SKIPPED = {name: pytest.mark.skipif(bool(missing(name)), reason=missing(name)) for name in KINDS}
+every_kind = pytest.mark.parametrize("kind", [pytest.param(name, marks=SKIPPED[name]) for name in KINDS])
+
+STEPS = """
+def sync(path):
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+
+@scenario(outputs="out/*")
+def steps():
+    for name in ("a", "b"):
+        if not Path(f"{name}.done").exists():
+            Path("out").mkdir(exist_ok=True)
+            Path(f"out/.{name}").write_text(name * 5000)
+            if SYNCED: sync(f"out/.{name}"); sync(".")
+            os.replace(f"out/.{name}", f"out/{name}")
+            if SYNCED: sync("out")
+            Path(f"{name}.done").touch()
+            if SYNCED: sync(".")
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory in memory, where images are quick to copy."""
+    shared = Path("/dev/shm")
+    directory = shared / f"outlive-test-{os.getpid()}-{time.time_ns()}" if shared.is_dir() else tmp_path / "p"
+    directory.mkdir()
+    yield directory
+    remove_tree(directory)
+
+
+def left_behind(place):
+    mounts = Path("/proc/mounts").read_text()
+    loops = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
+    return [text for text in [*mounts.splitlines(), *loops] if str(place) in text]
+
+
+def run(code, *arguments):
+    subprocess.run([sys.executable, "-P", "-c", code, *arguments], check=True, timeout=60)
+
+
+@every_kind
+def test_the_model_admits_all_that_a_real_file_system_leaves(kind, place):
+    """For the lesson and each known-bad scenario, at each op, with the journal just written and without."""
+    files = [path for path in SCENARIOS if path.stem == "lesson" or load_file(path)[0].expect]
+    done = subprocess.run(
+        [sys.executable, "-P", str(DRIVER), kind, str(place), *map(str, files)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) == 2 * len(files) > 40
+    for found in results:
+        assert not found["denied"], found
+        assert not found["differs"], found
+        assert not found["failure"], found
+    assert sum(found["states"] for found in results) > 150
+    assert left_behind(place) == []
+
+
+@every_kind
+def test_what_is_synced_holds_on_a_real_file_system(one, kind):
+    """No power cut that a real disk shows harms a pipeline with all its fsyncs."""
+    result = one("SYNCED = True\n" + STEPS, faults=("kill",), real_fs=kind)
+    assert result.verdict is Verdict.HELD, result
+    coverage = result.faults[kind]
+    assert coverage.tested == coverage.points >= 6
+
+
+@SKIPPED["ext4"]
+def test_an_empty_output_beside_its_marker_is_seen_on_a_real_ext4(one, tmp_path):
+    """Without fsync the journal keeps the names, and delayed allocation loses what is in the file."""
+    result = one("SYNCED = False\n" + STEPS, faults=("kill",), real_fs="ext4")
+    assert {(found.fault, found.kind) for found in result.violations} == {
+        ("ext4", "torn-output"),
+        ("ext4", "diverged"),
+    }
+    assert all(found.confirmed for found in result.violations)
+    crashed = [path for path in tmp_path.glob(".outlive/failures/*/crashed") if (path / "a.done").exists()]
+    assert crashed
+    assert [(path / "out/a").stat().st_size for path in crashed] == [0] * len(crashed)
+
+
+@every_kind
+def test_a_copy_has_what_was_synced_and_nothing_stays_mounted(kind, place):
+    """What syncfs(2) made durable is in each later copy; the original goes on."""
+    run(
+        """
+import sys
+from pathlib import Path
+from outlive_harness.realfs import RealFs, mounted
+kind, place = sys.argv[1], Path(sys.argv[2])
+with RealFs(kind, place / "image", place / "disk") as disk:
+    (place / "disk/kept").write_text("x" * 5000)
+    disk.sync()
+    (place / "disk/lost").write_text("y" * 5000)
+    disk.snapshot(place / "copy")
+    assert (place / "disk/lost").stat().st_size == 5000
+with mounted(kind, place / "copy", place / "disk") as found:
+    assert (found / "kept").read_text() == "x" * 5000
+    assert not (found / "lost").exists() or not (found / "lost").read_text()
+try:
+    with RealFs(kind, place / "image", place / "disk"):
+        raise KeyError
+except KeyError:
+    pass
+""",
+        kind,
+        str(place),
+    )
+    assert left_behind(place) == []
+
+
+@every_kind
+def test_nothing_is_left_of_a_process_that_is_killed(kind, place):
+    """Mounts are the process's own, and go with it; so do the loop devices."""
+    code = """
+import sys, time
+from pathlib import Path
+from outlive_harness.realfs import RealFs
+with RealFs(sys.argv[1], Path(sys.argv[2]) / "image", Path(sys.argv[2]) / "disk"):
+    print("mounted", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-P", "-c", code, kind, place], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"mounted\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    process.stdout.close()
+    deadline = time.monotonic() + 30
+    while left_behind(place) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left_behind(place) == []
+
+
+def test_what_is_missing_is_said(monkeypatch):
+    """Who is not root, or has no mkfs, is told what is missing, and in which package it is."""
+    missing.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: 1000)
+        assert missing("ext4") == "only root may mount file systems"
+    missing.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: 0)
+        patched.setenv("PATH", "/nonexistent")
+        assert missing("btrfs") == "mkfs.btrfs is not there: Debian has it in the package btrfs-progs"
+    missing.cache_clear()
+
+
+def test_a_file_system_that_cannot_be_had_is_refused(tmp_path):
+    """The command line says so before any work; exit status 2."""
+    code = (
+        "import os, sys; os.geteuid = lambda: 1000; from outlive_harness.cli import run; "
+        "sys.exit(run(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, "check", "--real-fs", "xfs", "--", "true"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "only root may mount" in done.stderr
