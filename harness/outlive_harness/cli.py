@@ -24,7 +24,7 @@ from outlive_harness.explore.engine import explore, replay
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
 from outlive_harness.explore.select import MANY, SELECTIONS
-from outlive_harness.explore.session import Session, WorkerDiedError
+from outlive_harness.explore.session import NoRoomError, Session, WorkerDiedError
 from outlive_harness.explore.tapes import MEMORY
 from outlive_harness.explore.waves import HarnessError
 from outlive_harness.faults import table
@@ -66,6 +66,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at its end
         return _READER_GONE
+    except NoRoomError as error:
+        _complain(f"unknown: {error}")
+        return Exit.UNKNOWN
     except (HarnessError, WorkerDiedError) as error:
         return _fault_of_ours(str(error))  # the traceback in it is the one that says what broke
     except Exception:  # noqa: BLE001 - the last line of defence, with its own status

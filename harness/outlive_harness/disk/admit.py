@@ -62,21 +62,30 @@ Demands = dict[Key, list[bool]]
 
 
 class _Name(NamedTuple):
-    """A name of a directory: its path, the values it had in turn, and those that fit what was found."""
+    """A name of a directory.
+
+    Attributes:
+        path: of it.
+        key: what changes.
+        values: those that it had in turn.
+        candidates: those of them that fit what was found.
+        above: the directories that it is in; a circle is not followed, so one of them shows no name.
+    """
 
     path: str
     key: Key
     values: list[int | None]
     candidates: list[int | None]
+    above: frozenset[int]
 
 
 @dataclass(slots=True)
 class _Way:
     """A choice of files for names, as far as it was made."""
 
-    directories: list[tuple[str, int]]
+    directories: list[tuple[str, int, frozenset[int]]]
     names: list[_Name]
-    files: dict[int, Entry | None]
+    files: dict[int, str]
     demands: Demands
 
     def copy(self) -> _Way:
@@ -132,7 +141,7 @@ class _Case:
 
     def ways(self) -> Iterator[Demands]:
         """Yield what must be so, for each way to tell which file stands behind each found name."""
-        waiting = [_Way([("", ROOT)], [], {ROOT: None}, {})]
+        waiting = [_Way([("", ROOT, frozenset())], [], {ROOT: ""}, {})]
         while waiting:
             way = waiting.pop()
             while way.directories or way.names:
@@ -151,44 +160,54 @@ class _Case:
             else:
                 yield way.demands
 
-    def _names(self, path: str, number: int) -> list[_Name] | None:
+    def _names(self, path: str, number: int, above: frozenset[int]) -> list[_Name] | None:
         """Return the names of a directory, and what each may stand for; None if one cannot be."""
         node = self.node(number)
         found = self.below[path]
+        above |= {number}
         names = []
         for name in sorted({*node.entries, *found, *self.model.history.names.get(number, ())}):
             key = (ENTRY, number, name)
             wanted = f"{path}/{name}" if path else name
             values = self.values(key, node.entries.get(name))
-            candidates: list[int | None] = [None] if None in values else []
+            candidates: list[int | None] = [value for value in {*values} if value is None or value in above]
             if name in found:
                 candidates = [
                     value
                     for value in dict.fromkeys(reversed(values))
-                    if value is not None and self.match(value, wanted)
+                    if value is not None and value not in above and self.match(value, wanted)
                 ]
             if not candidates:
                 return None
-            names.append(_Name(wanted, key, values, candidates))
+            names.append(_Name(wanted, key, values, candidates, above))
         return names
 
-    def _options(self, name: _Name, files: dict[int, Entry | None]) -> Iterator[tuple[int | None, Demands]]:
+    def _options(self, name: _Name, files: dict[int, str]) -> Iterator[tuple[int | None, Demands]]:
         for candidate in name.candidates:
-            if candidate is None:
-                yield None, {}
+            if candidate is None or candidate in name.above:
+                yield candidate, {}
             elif candidate not in files:
                 yield from ((candidate, demands) for demands in self.match(candidate, name.path))
-            elif files[candidate] == self.found[name.path] and self.found[name.path].kind != "dir":
+            elif self._is_same(files[candidate], name.path):
                 yield candidate, {}  # a second name of the same file
+
+    def _is_same(self, first: str, second: str) -> bool:
+        """Tell whether two paths show the same, and so can be names of one file or directory."""
+        if self.found[first] != self.found[second]:
+            return False
+        below = self.below.get(first, {}), self.below.get(second, {})
+        return below[0] == below[1] and all(
+            self._is_same(f"{first}/{name}", f"{second}/{name}") for name in below[0]
+        )
 
     def _with(self, way: _Way, name: _Name, option: tuple[int | None, Demands]) -> _Way:
         candidate, demands = option
         way.demands |= demands
         way.demands[name.key] = [value == candidate for value in name.values]
-        if candidate is not None:
+        if candidate is not None and candidate not in name.above and candidate not in way.files:
             if self.found[name.path].kind == "dir":
-                way.directories.append((name.path, candidate))
-            way.files[candidate] = self.found[name.path]
+                way.directories.append((name.path, candidate, name.above))
+            way.files[candidate] = name.path
         return way
 
     # -- whether a file can be what was found --------------------------------------------------------

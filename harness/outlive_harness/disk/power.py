@@ -247,18 +247,23 @@ class PowerModel:
 
     def _named(self, at: int, name: str) -> int:
         run, slash, rest = name.rpartition("/")
-        starts = [*self.run.starts, at]
-        op, _, part = rest.partition(".")
-        if slash and not (run.isascii() and run.isdigit() and 1 <= int(run) <= len(starts) - 2):
-            raise LostError(f"{name!r} is not of an earlier run; there are {len(starts) - 2}")
-        start, end = (starts[int(run) - 1], starts[int(run)]) if slash else (starts[-2], at)
-        if not (op.isascii() and op.isdigit() and 1 <= int(op) <= end - start):
-            raise LostError(f"{name!r} is not the number of an op up to {end - start}")
-        numbers = self.history.parts(start + int(op))
-        if part:
-            if not (part.isascii() and part.isdigit() and 1 <= int(part) <= len(numbers)):
-                raise LostError(f"op {op} has no part {part!r}; it has {len(numbers)}")
-            numbers = numbers[int(part) - 1 : int(part)]
+        starts = [*self.run.starts, len(self.history.ops)]
+        earlier = len(starts) - 2
+        which = _place(run, earlier) if slash else earlier + 1
+        if not which:
+            raise LostError(f"{name[:99]!r} is not of an earlier run; there are {earlier}")
+        op, dot, part = rest.partition(".")
+        start = starts[which - 1]
+        most = max(min(at, starts[which]) - start, 0)
+        place = _place(op, most)
+        if not place:
+            raise LostError(f"{name[:99]!r} is not the number of an op up to {most}")
+        numbers = self.history.parts(start + place)
+        if dot:
+            which = _place(part, len(numbers))
+            if not which:
+                raise LostError(f"op {op} has no part {part[:99]!r}; it has {len(numbers)}")
+            numbers = numbers[which - 1 : which]
         return sum(1 << number for number in numbers)
 
     def _name(self, number: int) -> str:
@@ -479,3 +484,9 @@ class PowerModel:
                 known.add(state.digest)
                 yielded += 1
                 yield state
+
+
+def _place(text: str, most: int) -> int:
+    """Return a number from 1 to *most*; 0 if the text is none."""
+    valid = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    return int(text) if valid and int(text) <= most else 0

@@ -252,18 +252,13 @@ def _covered(history: History, sync: Sync, past: int) -> Iterator[int]:
 
 
 def _size_for(history: History, sync: Sync) -> int:
-    """Return the number of the micro-op since which the file is long enough for a write's data."""
+    """Return the micro-op since which the file is long enough for a write's data; -1 if it always was."""
     assert sync.node is not None
     stop = max((micro.stop for micro in map(history.micros.__getitem__, history.parts(sync.op))), default=0)
-    enough = -1
-    for number in reversed(history.chains.get((SIZE, sync.node, 0), [])):
-        if number < history.end[sync.op]:
-            if any(
-                change.aspect == SIZE and change.after < stop for change in history.micros[number].changes
-            ):
-                break
-            enough = number
-    return enough
+    for number in reversed(list(_below(history.chains.get((SIZE, sync.node, 0), []), history.end[sync.op]))):
+        if any(change.aspect == SIZE and change.before < stop for change in history.micros[number].changes):
+            return number
+    return -1
 
 
 def _below(numbers: list[int], past: int) -> Iterator[int]:

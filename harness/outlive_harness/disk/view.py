@@ -116,7 +116,7 @@ class View:
         shown = sorted(
             (str(name), value)
             for name, value in attributes.items()
-            if name == "mode" or str(name).startswith(XATTR)
+            if (name == "mode" and node.kind != "link") or str(name).startswith(XATTR)
         )
         return _number(node.kind, node.target, size, blocks & _BITS, names & _BITS, shown)
 
@@ -139,8 +139,6 @@ class View:
     ) -> int:
         if number not in touched:
             return self.digest(number)
-        if number in above:
-            return 0
         node, values = self.nodes[number], overlay.get(number, {})
         blocks = names = 0
         if node.kind == "dir":
@@ -170,7 +168,7 @@ class View:
         for name in touched[number]:
             total -= names.get(name, 0)
             below = values.get((ENTRY, name), node.entries.get(name))
-            if below is not None:
+            if below is not None and below not in above:  # a circle is cut, as walk_nodes() does
                 total += _number(name, self._digest_with(below, overlay, touched, above))
         above.discard(number)
         return total

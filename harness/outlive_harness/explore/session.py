@@ -25,8 +25,16 @@ _PATIENCE = 10.0
 _DEATHS = 8
 
 
+#: Bytes without which no worker can tell what it found.
+_ROOM = 1 << 18
+
+
 class WorkerDiedError(RuntimeError):
     """A worker process ended before its work was done."""
+
+
+class NoRoomError(WorkerDiedError):
+    """The disk that boxes are on is full; the message says which."""
 
 
 def default_box_dir() -> Path:
@@ -119,7 +127,7 @@ class Session:
         """
         streams = [worker.stdout for worker in self._workers if worker.poll() is None and worker.stdout]
         if not streams:
-            raise WorkerDiedError(f"all {len(self._workers)} worker processes ended:\n{self._last_words()}")
+            raise self._death(f"all {len(self._workers)} worker processes ended")
         ready, _, _ = select.select(streams, [], [], seconds)
         for stream in ready:
             os.read(stream.fileno(), 4096)
@@ -141,9 +149,15 @@ class Session:
             if worker.poll() is not None:
                 self._deaths += 1
                 if self._deaths > _DEATHS:
-                    raise WorkerDiedError(f"worker processes keep dying:\n{self._last_words()}")
+                    raise self._death("worker processes keep dying")
                 self._close(worker)
                 self._workers[place] = self._start()
+
+    def _death(self, what: str) -> WorkerDiedError:
+        """Tell why workers die; on a full disk they cannot even say it."""
+        if shutil.disk_usage(self.root).free < _ROOM:
+            return NoRoomError(f"{self.root} is full; choose a directory with more room by --box-dir")
+        return WorkerDiedError(f"{what}:\n{self._last_words()}")
 
     def _last_words(self) -> str:
         texts = [path.read_text(errors="replace") for path in sorted((self.root / "workers").iterdir())]

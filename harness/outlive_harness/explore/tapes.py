@@ -142,9 +142,10 @@ class Tapes:
         try:
             self._run(record, plan[cuts[-1] if cuts else 0 :], tape, blobs)
         except BlobsError as error:
-            tape.reason = str(error)
-        finally:
-            blobs.leave()
+            blobs.close()  # the disk is full: others need the room
+            self.runner.empty()
+            return Tape(tape.box, tape.initial, starts=[0], said=[0], reason=str(error))
+        blobs.leave()
         return tape
 
     def _after_cut(self, record: Record, plan: Plan, tape: Tape, place: Path) -> None:

@@ -53,6 +53,15 @@ class Worker:
         except Exception:  # noqa: BLE001 - whatever it is, the owner must hear of it
             return Broken(traceback.format_exc())
 
+    def finish(self, unit: Unit) -> None:
+        """Carry out a unit and publish what came of it."""
+        result = self.carry_out(unit)
+        try:
+            unit.finish(result)
+        except OSError:  # the disk is full, and the box takes most of it
+            self.runner.empty()
+            unit.finish(result)
+
     def _recorded(self, subject: Subject, place: Path) -> Record:
         place.mkdir(parents=True, exist_ok=True)
         made = record(self.runner, subject, place)
@@ -81,7 +90,7 @@ def main() -> None:
         while True:
             unit = claimer.claim()
             if unit is not None:
-                unit.finish(worker.carry_out(unit))
+                worker.finish(unit)
                 os.write(report, b".")
             elif _is_over(control):
                 break
