@@ -170,7 +170,9 @@ class _Case:
             key = (ENTRY, number, name)
             wanted = f"{path}/{name}" if path else name
             values = self.values(key, node.entries.get(name))
-            candidates: list[int | None] = [value for value in {*values} if value is None or value in above]
+            candidates: list[int | None] = [
+                value for value in dict.fromkeys(values) if value is None or value in above
+            ]
             if name in found:
                 candidates = [
                     value
@@ -287,33 +289,42 @@ class _Case:
     def solve(self, demands: Demands) -> bool:
         """Lose what must be lost; tell whether the rest is a state."""
         dropped = 0
+        waiting = [(self.chain(key), allowed) for key, allowed in demands.items()]
+        places = [len(chain) for chain, _ in waiting]
         changed = True
         while changed:
             changed = False
-            for key, allowed in demands.items():
-                more = self._lower(key, allowed, dropped)
-                if more is None:
+            for which, (chain, allowed) in enumerate(waiting):
+                place, more = _lower(chain, allowed, places[which], dropped)
+                if place < 0:
                     return False
+                places[which] = place
                 if more:
-                    dropped = self.model.close(self.at, dropped | more)
+                    dropped = self.model.close(self.at, more, dropped)
                     changed = True
                     if dropped & self.held:
                         return False
         return True
 
-    def _lower(self, key: Key, allowed: list[bool], dropped: int) -> int | None:
-        """Return what more must be lost for one chain to end where it may; None if it cannot."""
-        chain = self.chain(key)
-        more = 0
-        for place in range(len(chain), -1, -1):
-            # The last that persisted counts.
-            if place and dropped >> chain[place - 1] & 1:
-                continue
-            if allowed[place]:
-                return more
-            if place:
-                more |= 1 << chain[place - 1]
-        return None
+
+def _lower(chain: list[int], allowed: list[bool], place: int, dropped: int) -> tuple[int, int]:
+    """Return how much of a chain may have persisted, and what more is lost then; -1 if it cannot be.
+
+    Args:
+        chain: the micro-ops that change one thing.
+        allowed: which lengths of it will do.
+        place: the length so far.
+        dropped: what is lost. The last that persisted counts.
+    """
+    more = 0
+    while place >= 0:
+        gone = place and dropped >> chain[place - 1] & 1
+        if not gone and allowed[place]:
+            return place, more
+        if place and not gone:
+            more |= 1 << chain[place - 1]
+        place -= 1
+    return -1, more
 
 
 def _bytes(block: Block | None, length: int) -> bytes:

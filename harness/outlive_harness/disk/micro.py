@@ -146,7 +146,7 @@ class History:
                 needs |= set(self.micros[at - 1].needs)
             elif step.what == "size":
                 sizes = at
-            sized = step.what in ("size", "grow")
+            sized = step.what in ("size", "grow", "edge")
             before = () if sized else tuple(sorted(needs))
             micro = Micro(at, number, part, step.what, step.changes, step.start, step.stop, before)
             self.micros.append(micro)

@@ -394,6 +394,10 @@ class Disk:
 
     def _put(self, number: int, node: Node, start: int, data: Content | bytes) -> None:
         """Write bytes, a piece after the other: the file grows to hold a piece, then takes it in."""
+        edge = -(-node.size // BLOCK) * BLOCK
+        if self.cut and node.size < edge <= start:
+            # Write-back of the last block takes the size to its end, once the file is longer than that.
+            self._step("edge", Change(SIZE, number, 0, node.size, edge))
         stop = start + len(data)
         cuts = sorted(cut for cut in (self.cut(start, stop) if self.cut else ()) if start < cut < stop)
         for begin, end in zip([start, *cuts], [*cuts, stop], strict=True):

@@ -10,6 +10,7 @@ was recorded (threads that call fsync at the same time as others write are taken
 
 from __future__ import annotations
 
+import contextlib
 import time
 from bisect import bisect_left
 from collections import defaultdict
@@ -144,7 +145,7 @@ class PowerModel:
         if profile.ordered:
             for micro in history.micros:
                 self._metadata |= is_metadata(micro) << micro.number
-                self._ordered |= (is_metadata(micro) or micro.what == "grow") << micro.number
+                self._ordered |= (is_metadata(micro) or micro.what in ("grow", "edge")) << micro.number
         self._durable = [0]
         self._exempt = [0]
         logged = False
@@ -186,41 +187,42 @@ class PowerModel:
         if not 0 <= at <= len(self.history.ops):
             raise ValueError(f"there is no op {at}: the trace has {len(self.history.ops)}")
 
-    def close(self, at: int, dropped: int) -> int:
-        """Add to lost micro-ops all that cannot persist without them."""
-        below = (1 << self.history.end[at]) - 1
+    def close(self, at: int, dropped: int, closed: int = 0) -> int:
+        """Add to lost micro-ops all that cannot persist without them; *closed* are lost, and it was done."""
+        end = self.history.end[at]
+        below = (1 << end) - 1
         bound = self._ordered & below & ~self._exempt[at]
-        dropped &= below
-        waiting = dropped
-        while waiting:
+        more = dropped & below & ~closed
+        dropped = closed | more
+        while more:
+            waiting = list(bits(more))
+            while waiting:
+                for other in self._needed_by[waiting.pop()]:
+                    if other < end and not dropped >> other & 1:
+                        dropped |= 1 << other
+                        waiting.append(other)
             more = 0
-            for number in bits(waiting):
-                for other in self._needed_by[number]:
-                    more |= 1 << other
             first = dropped & self._metadata
             if first:
                 # The journal ends before the op of the first that is lost.
                 number = (first & -first).bit_length() - 1
-                more |= bound >> (start := self.history.parts(self.history.micros[number].op).start) << start
-            waiting = more & below & ~dropped
-            dropped |= waiting
+                start = self.history.parts(self.history.micros[number].op).start
+                more = bound >> start << start & ~dropped
+                dropped |= more
         return dropped
 
     def keep(self, at: int, kept: int) -> int:
         """Add to persistent micro-ops all that must have persisted before them."""
-        waiting = kept
         free = self._exempt[at]
-        while waiting:
+        more = kept
+        kept = 0
+        while more:
+            kept = self._with_needs(kept, bits(more))
             more = 0
-            for number in bits(waiting):
-                for other in self._needs[number]:
-                    more |= 1 << other
             last = (kept & self._ordered & ~free).bit_length()
             if last:
                 end = self.history.end[self.history.micros[last - 1].op]
-                more |= self._metadata & ((1 << end) - 1)
-            waiting = more & ~kept
-            kept |= waiting
+                more = self._metadata & ((1 << end) - 1) & ~kept
         return kept
 
     # -- states --------------------------------------------------------------------------------------
@@ -425,14 +427,18 @@ class PowerModel:
         return admit.admits(self, files, at, read=read, returned=returned)
 
     def strongest(self, state: State) -> str:
-        """Return the name of the profile that promises most and still admits a state's files."""
+        """Return the name of the profile that promises most and still admits a state's files.
+
+        One that cannot be told to admit them, in all the ways in which they may have come about, does not.
+        """
         tree = state.tree()
         for profile in strongest_first():
             model = self.under(profile)
             held = model.durable(state.at, returned=state.returned)
             legal = not state.dropped & held and model.close(state.at, state.dropped) == state.dropped
-            if legal or model.admits(tree, state.at, read=state.read, returned=state.returned):
-                return profile.name
+            with contextlib.suppress(admit.UndecidedError):
+                if legal or model.admits(tree, state.at, read=state.read, returned=state.returned):
+                    return profile.name
         return self.profile.name
 
     def weakest_to_strongest(self, at: int, lost: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from outlive_harness.trace import WRITES
 
+from .content import BLOCK
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE
 from .micro import History, Key, Micro, Sync, aspects
 
@@ -164,6 +165,8 @@ def needs(history: History, profile: Profile) -> list[set[int]]:
                 found[micro.number] |= _before_replacing(history, profile, micro, growths)
             elif micro.what == "size" and profile.shrink_frees:
                 found[micro.number] |= {other.number for other in parts if other.what == "free"}
+            elif micro.what == "edge" and profile.data_first:
+                found[micro.number] |= _before_edge(history, profile, micro)
             elif micro.what == "grow":
                 node = micro.changes[0].node
                 found[micro.number] |= _before_growing(history, profile, micro, growths[node])
@@ -203,6 +206,13 @@ def _before_growing(history: History, profile: Profile, micro: Micro, earlier: l
     if profile.growth_in_order and earlier and micro.changes[0].node not in history.scattered:
         before.add(earlier[-1])
     return before
+
+
+def _before_edge(history: History, profile: Profile, micro: Micro) -> set[int]:
+    """It is the write-back of the last block that takes the size to its end."""
+    change = micro.changes[0]
+    last = _last(history, (BLOCK_OF, change.node, change.after // BLOCK - 1), micro.number)
+    return {number for number in last if profile.data_first == "all" or _is_fresh(history.micros[number])}
 
 
 def _is_fresh(data: Micro) -> bool:
@@ -246,7 +256,7 @@ def _covered(history: History, sync: Sync, past: int) -> Iterator[int]:
         changed = aspects(micro) & wanted
         if sync.kind == "own" and micro.op != sync.op:
             # A write that persists itself takes no other data along, and no more of the size than it needs.
-            changed -= {BLOCK_OF} if number <= last_size else {BLOCK_OF, SIZE}
+            changed -= {BLOCK_OF} if number == last_size else {BLOCK_OF, SIZE}
         if changed:
             yield number
 
