@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import struct
+import sys
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
@@ -20,6 +21,7 @@ from .task import (
     descriptor_info,
     descriptor_path,
     file_system,
+    is_capable,
     locate,
     open_source,
     read_file,
@@ -35,6 +37,11 @@ Arguments = tuple[int, int, int, int, int, int]
 #: Places that hold no files which outlive a run, or only such as the kernel makes up.
 _NO_FILES = (b"/dev/", b"/proc/", b"/sys/")
 _DELETED = b" (deleted)"
+#: File systems of the kernel's own making, and such as begin empty: mounted elsewhere they hide no file.
+_HARMLESS = frozenset(
+    {b"proc", b"sysfs", b"tmpfs", b"ramfs", b"devpts", b"devtmpfs", b"mqueue", b"cgroup", b"cgroup2"}
+)
+_AF_UNIX = 1
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 #: Modes of fallocate(2) that file systems know; one that is not listed is taken to know all.
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE, _ZERO, _INSERT = 1, 2, 8, 16, 32
@@ -107,20 +114,29 @@ class Decoder:
 
     # -- where ---------------------------------------------------------------------------------------
 
-    def _relative(self, path: bytes) -> str | None:
+    def _relative(self, place: Place) -> str | None:
+        path = place.path
         if path.startswith(self._inside):
-            return os.fsdecode(path[len(self._inside) :].removesuffix(_DELETED))
+            # The kernel adds to the name of an open file that it is gone; another may just be called so.
+            if path.endswith(_DELETED) and place.where != path and not os.path.lexists(path):
+                path = path.removesuffix(_DELETED)
+            return os.fsdecode(path[len(self._inside) :])
         return "" if path == self.box else None
 
     def _by_fd(self, tid: int, fd: int) -> _Found:
         place = behind(tid, fd & 0xFFFFFFFF)
-        return _Found(self._relative(place.path), place)
+        return _Found(self._relative(place), place)
 
     def _by_name(
         self, tid: int, dirfd: int, address: int, *, follow: bool = False, empty: bool = False
     ) -> _Found:
-        place = locate(tid, dirfd, read_string(tid, address), follow=follow, empty=empty)
-        inside = self._relative(place.path)
+        return self._by_text(tid, dirfd, read_string(tid, address), follow=follow, empty=empty)
+
+    def _by_text(
+        self, tid: int, dirfd: int, raw: bytes, *, follow: bool = False, empty: bool = False
+    ) -> _Found:
+        place = locate(tid, dirfd, raw, follow=follow, empty=empty)
+        inside = self._relative(place)
         if inside is None and place.path and not place.path.startswith(_NO_FILES):
             self._note_outside(place.path)
         return _Found(inside, place)
@@ -279,6 +295,7 @@ class Decoder:
 
     def _open(self, name: str, tid: int, a: Arguments) -> Op | None:
         dirfd, address, flags, mode = abi.AT_FDCWD, a[0], a[1], a[2]
+        is_rooted = False  # an absolute path begins at the descriptor
         if name == "creat":
             flags, mode = os.O_CREAT | os.O_WRONLY | os.O_TRUNC, a[1]
         elif name == "openat":
@@ -286,11 +303,14 @@ class Decoder:
         elif name == "openat2":
             how = memoryview(read_memory(tid, a[2], 24)).cast("Q")
             dirfd, address, flags, mode = a[0], a[1], how[0], how[1]
+            is_rooted = bool(how[2] & abi.RESOLVE_IN_ROOT)
         if not flags & abi.OPEN_CHANGES:
             return None
         flags &= 0xFFFFFFFF
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
-        found = self._by_name(tid, dirfd, address, follow=not (flags & os.O_NOFOLLOW or exclusive))
+        raw = read_string(tid, address)
+        raw = raw.lstrip(b"/") if is_rooted else raw
+        found = self._by_text(tid, dirfd, raw, follow=not (flags & os.O_NOFOLLOW or exclusive))
         if found.inside is None:
             return None
         detail = self._making(tid, found) if flags & (os.O_CREAT | abi.O_TMPFILE_BIT) else self._seen(found)
@@ -317,6 +337,17 @@ class Decoder:
         flags = mode & 0xF000 if kind == "mknod" else 0  # the type of what is made
         detail = self._making(tid, found)
         return Op(kind, name, found.inside, tid=tid, flags=flags, mode=mode & 0o7777, detail=detail)
+
+    def _bind(self, name: str, tid: int, a: Arguments) -> Op | None:
+        address = read_memory(tid, a[1], min(a[2] & 0xFFFFFFFF, 110))
+        raw = address[2:].partition(b"\0")[0]
+        if int.from_bytes(address[:2], sys.byteorder) != _AF_UNIX or not raw:
+            return None  # of another family, or with a name that is no path
+        found = self._by_text(tid, abi.AT_FDCWD, raw)
+        if found.inside is None:
+            return None
+        detail = self._making(tid, found)
+        return Op("mknod", name, found.inside, tid=tid, flags=stat.S_IFSOCK, mode=0o777, detail=detail)
 
     def _remove(self, name: str, tid: int, a: Arguments) -> Op | None:
         if name == "unlinkat":
@@ -442,6 +473,34 @@ class Decoder:
         detail = Detail(found.place.look(), name=label, fails=fails)
         return Op(kind, name, found.inside, tid=tid, flags=flags & 3, data=value, detail=detail)
 
+    # -- what paths mean -----------------------------------------------------------------------------
+
+    def _view(self, name: str, tid: int, a: Arguments) -> Op | None:
+        wanted = abi.CAP_SYS_CHROOT if name == "chroot" else abi.CAP_SYS_ADMIN
+        if is_capable(tid, wanted) and self._changes_paths(name, tid, a):
+            reason = f"it changed what its paths mean ({name}): its files were not all recognised"
+            self.blind["", reason] = None
+        return None
+
+    def _changes_paths(self, name: str, tid: int, a: Arguments) -> bool:
+        """Tell whether a file of the box may get another path, or its path another file, for a task."""
+        if name == "chroot":
+            return locate(tid, abi.AT_FDCWD, read_string(tid, a[0]), follow=True).path != b"/"
+        if name in ("open_tree", "open_tree_attr"):
+            return bool(a[2] & abi.OPEN_TREE_CLONE)
+        if name == "setns":
+            kind = descriptor_path(tid, a[0] & 0xFFFFFFFF)
+            return kind.startswith(b"mnt:") or (not kind.startswith(b"/") and bool(a[1] & abi.CLONE_NEWNS))
+        if name != "mount":
+            return True
+        if a[3] & abi.MS_IN_PLACE:
+            return False
+        there = locate(tid, abi.AT_FDCWD, read_string(tid, a[1]), follow=True)
+        is_above = self._inside.startswith(there.path.rstrip(b"/") + b"/")
+        kind = read_string(tid, a[2]) if a[2] else b""
+        is_alias = a[3] & (abi.MS_BIND | abi.MS_MOVE) != 0 or kind not in _HARMLESS
+        return is_alias or is_above or self._relative(there) is not None
+
     # -- syncs and memory ----------------------------------------------------------------------------
 
     def _sync(self, name: str, tid: int, a: Arguments) -> Op | None:
@@ -538,5 +597,19 @@ _FAMILY = {
     **dict.fromkeys(("fsync", "fdatasync", "sync", "syncfs", "sync_file_range", "msync"), "sync"),
     "fallocate": "fallocate",
     "open_by_handle_at": "handle",
+    "bind": "bind",
+    **dict.fromkeys(
+        (
+            "chroot",
+            "pivot_root",
+            "mount",
+            "move_mount",
+            "open_tree",
+            "open_tree_attr",
+            "fsmount",
+            "setns",
+        ),
+        "view",
+    ),
     "mmap": "mmap",
 }

@@ -30,7 +30,8 @@ _ALWAYS = (
     "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes",
     "futimesat", "utimensat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr",
     "lremovexattr", "fremovexattr", "removexattrat", "sendfile", "copy_file_range", "splice", "sync",
-    "syncfs", "sync_file_range", "msync",
+    "syncfs", "sync_file_range", "msync", "bind", "chroot", "pivot_root", "mount", "move_mount",
+    "open_tree", "open_tree_attr", "fsmount", "setns",
 )  # fmt: skip
 #: Opens stop only where their flags can change something: (call, argument that holds the flags).
 _OPENS = (("open", 1), ("openat", 2), ("open_by_handle_at", 2))

@@ -167,6 +167,17 @@ def umask(tid: int) -> int:
     return -1  # before Linux 4.7
 
 
+def is_capable(tid: int, capability: int) -> bool:
+    """Tell whether a task has a capability in its own user namespace.
+
+    Raises:
+        OSError: it is gone.
+    """
+    with open(f"/proc/{tid}/status", "rb") as status:
+        held = next(line for line in status if line.startswith(b"CapEff:"))
+    return bool(int(held.split()[1], 16) >> capability & 1)
+
+
 class _StatFs(ctypes.Structure):
     _fields_ = (("type", ctypes.c_long), ("rest", ctypes.c_char * 256))
 
@@ -178,10 +189,14 @@ def file_system(path: bytes) -> int:
 
 
 def descriptor_path(tid: int, fd: int) -> bytes:
-    """Return what the descriptor of a task is open on, as the kernel names it; b"" if it is not open."""
+    """Return what the descriptor of a task is open on, as the kernel names it; b"" if it is not open.
+
+    Raises:
+        OSError: this may not be known (a task that is not dumpable), or the name is too long.
+    """
     try:
         return os.readlink(b"/proc/%d/fd/%d" % (tid, fd))
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return b""
 
 

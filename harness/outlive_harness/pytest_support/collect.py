@@ -1,7 +1,7 @@
 """Scenario files as pytest sees them: collectors and items, one for each scenario and fault.
 
-An item is judged by its own fault alone: a known-bad scenario passes under a fault where that fault
-shows what ``expect=`` names. One that only some faults can show says so with ``faults=``.
+An item is judged by its own fault alone. A known-bad scenario that names several faults is one item for
+all of them: it passes where they show together what ``expect=`` names.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class ScenarioFile(pytest.File):
                 faults = options.faults_of(scenario) or (NO_FAULT,)
             except ScenarioError as error:
                 raise self.CollectError(f"{place}: {error}") from error
+            if scenario.expect and scenario.faults and len(faults) > 1:
+                faults = ("+".join(faults),)
             for fault in faults:
                 name = f"{scenario.name}[{fault}]"
                 yield ScenarioItem.from_parent(self, name=name, scenario=scenario, fault=fault)
@@ -108,7 +110,7 @@ class ScenarioItem(pytest.Item):
         several = (item for item in self.session.items if isinstance(item, ScenarioItem))
         items = sum(1 for item in several if item.fault != NO_FAULT)
         running = driver(self.config)
-        with running.options((self.fault,), items=items) as options:
+        with running.options(tuple(self.fault.split("+")), items=items) as options:
             result = running.run(self.scenario, options)
         self.user_properties.append(("outlive", to_property(result, self.fault, running.seed)))
         unless_held(result)
