@@ -315,12 +315,13 @@ def test_digests_tell_apart_just_what_the_tree_does(start):
 
 
 class Oracle:
-    """All that posix allows of a small program, by hand-written rules and enumeration.
+    """All that posix or strict allows of a small program, by hand-written rules and enumeration.
 
     Writes lie within one block. An atom is (what it sets, which atoms must be there before it).
     """
 
-    def __init__(self, program):
+    def __init__(self, program, profile="posix"):
+        self.profile = profile
         self.names = {("", "f"): 1, ("d", "g"): 2}
         self.files = {1: (b"FFFF", 0o644), 2: (b"GG", 0o644)}
         self.size = {1: 4, 2: 2}
@@ -329,6 +330,7 @@ class Oracle:
         self.sizes = {1: [], 2: []}
         self.before = dict(self.names), dict(self.size)
         self.mode = {1: 0o644, 2: 0o644}
+        self.halves = []
         self.trace, self.paths = [], {"f": ("", "f"), "h": ("", "h"), "d/g": ("d", "g"), "d/i": ("d", "i")}
         for kind, *rest in program:
             first = len(self.atoms)
@@ -414,7 +416,12 @@ class Oracle:
             return
         del self.names[source]
         self.names[there] = number
-        self.add([(("name", source), None), (("name", there), number)])
+        if self.profile == "posix":
+            self.add([(("name", source), None), (("name", there), number)])
+        else:
+            named = [self.last[key] for key in [("name", source)] if key in self.last]
+            halves = self.add([(("name", source), None)]), self.add([(("name", there), number)], named)
+            self.halves += [halves]
 
     def do_link(self, path, target):
         self.trace.append(op("link", path, target))
@@ -440,7 +447,9 @@ class Oracle:
         if kind == "sync":
             self.hold(range(len(self.atoms)))
         elif path in ("", "d"):
-            self.hold(self.about(*(("name", key) for key in self.paths.values() if key[0] == path)))
+            names = self.about(*(("name", key) for key in self.paths.values() if key[0] == path))
+            self.hold(names)
+            self.hold(one for halves in self.halves if {*halves} & {*names} for one in halves)
         elif (number := self.names.get(self.paths[path])) is not None:
             modes = [("mode", number)] if kind == "fsync" else []
             self.hold(self.about(("size", number), ("block", number), *modes))
@@ -550,19 +559,19 @@ def as_tree(files):
 
 
 @settings(max_examples=80, derandomize=True, deadline=None, database=None)
-@given(program=PROGRAMS)
-def test_states_and_admissions_are_those_of_brute_force(before, program):
+@given(program=PROGRAMS, profile=st.sampled_from(["posix", "posix", "strict"]))
+def test_states_and_admissions_are_those_of_brute_force(before, program, profile):
     """Every state is one that the rules allow, the telling ones are there, and no other is admitted."""
-    oracle = Oracle(program)
+    oracle = Oracle(program, profile)
     assume(oracle.atoms and len(oracle.atoms) - len(oracle.durable) <= 10 and len(oracle.atoms) <= 12)
     legal = {oracle.files_of(kept) for kept in oracle.sets(oracle.durable)}
-    model, at = PowerModel(before, oracle.trace), len(oracle.trace)
+    model, at = PowerModel(before, oracle.trace, profile), len(oracle.trace)
 
     states = list(model.states(at, budget=5000))
     files = [files_of(state) for state in states]
     assert set(files) <= legal
     assert len(set(files)) == len({state.digest for state in states}) == len(states)
-    again = PowerModel(before, oracle.trace).states(at, budget=5000)
+    again = PowerModel(before, oracle.trace, profile).states(at, budget=5000)
     assert [state.digest for state in again] == [state.digest for state in states]
     assert files[0] == oracle.files_of(oracle.durable)
     telling = [oracle.close(numbers) for numbers in oracle.ops]

@@ -49,12 +49,7 @@ def admits(
             return (root / path).read_bytes()
 
     case = _Case(model, found, at, read, model.durable(at, returned=returned))
-    for way, demands in enumerate(case.ways()):
-        if way >= _MOST_WAYS:
-            raise UndecidedError(f"more than {_MOST_WAYS} ways in which the files may have come about")
-        if case.solve(demands):
-            return True
-    return False
+    return any(case.solve(demands) for demands in case.ways())
 
 
 #: For each chain of changes, which lengths of what persisted of it will do.
@@ -142,8 +137,14 @@ class _Case:
     def ways(self) -> Iterator[Demands]:
         """Yield what must be so, for each way to tell which file stands behind each found name."""
         waiting = [_Way([("", ROOT, frozenset())], [], {ROOT: ""}, {})]
-        while waiting:
+        for tries in itertools.count():
+            if not waiting:
+                return
+            if tries >= _MOST_WAYS:
+                raise UndecidedError(f"more than {_MOST_WAYS} ways in which the files may have come about")
             way = waiting.pop()
+            if tries and not self.solve(way.demands):
+                continue  # what was chosen so far cannot be, whatever else is chosen
             while way.directories or way.names:
                 if not way.names:
                     names = self._names(*way.directories.pop())
