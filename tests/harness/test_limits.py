@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.session import Session
+from outlive_harness.explore.session import Session, default_box_dir
 
 LARGE = """
 @scenario(outputs="o", faults=("kill", "power"))
@@ -53,6 +55,16 @@ def small(tmp_path):
             yield session
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=True, timeout=30)
+
+
+@pytest.mark.parametrize(("free", "tmpfs"), [(1 << 30, True), (100 << 20, False)])
+def test_boxes_are_on_tmpfs_where_it_has_room(monkeypatch, tmp_path, free, tmpfs):
+    """A tmpfs that is nearly full, as Docker's 64 MiB are, is passed over."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda _path, _mode: True)
+    usage = shutil.disk_usage("/")._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    assert default_box_dir() == (Path("/dev/shm") if tmpfs else tmp_path)
 
 
 def test_a_recording_that_fits_nowhere_is_unknown(one, small):

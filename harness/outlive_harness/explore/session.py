@@ -23,10 +23,8 @@ _ROOM = 256 * 1024 * 1024
 _PATIENCE = 10.0
 #: Workers that may die in one session: one that a pipeline drags down is replaced, not a series.
 _DEATHS = 8
-
-
 #: Bytes without which no worker can tell what it found.
-_ROOM = 1 << 18
+_RESULT_ROOM = 1 << 18
 
 
 class WorkerDiedError(RuntimeError):
@@ -155,7 +153,7 @@ class Session:
 
     def _death(self, what: str) -> WorkerDiedError:
         """Tell why workers die; on a full disk they cannot even say it."""
-        if shutil.disk_usage(self.root).free < _ROOM:
+        if shutil.disk_usage(self.root).free < _RESULT_ROOM:
             return NoRoomError(f"{self.root} is full; choose a directory with more room by --box-dir")
         return WorkerDiedError(f"{what}:\n{self._last_words()}")
 

@@ -86,7 +86,11 @@ def _difference(runner: Runner, made: Record, first: Ran, *, repeats: bool) -> s
 
 
 def _shape(made: Record, ops: list[Op]) -> list[tuple[str, str, str, int]]:
-    return [(op.kind, made.fold(op.path), made.fold(op.target), op.length) for op in ops]
+    ignored = made.subject.is_ignored  # such a file's length may be as random as its content
+    return [
+        (op.kind, made.fold(op.path), made.fold(op.target), 0 if ignored(op.path) else op.length)
+        for op in ops
+    ]
 
 
 def repeated(made: Record, ops: list[Op]) -> bool:
