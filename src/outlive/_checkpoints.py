@@ -16,6 +16,8 @@ from contextlib import suppress
 
 from ._atomic import atomic_write, checked_path, shown, synced_directory
 
+_Identity = tuple[int, int]  # inode and time of the last change, ns: of one marker, and of none after it
+
 _DEFAULT_DIRECTORY = ".checkpoints"
 _SCHEMA = 1
 _SUFFIX = ".done"
@@ -62,19 +64,27 @@ class Checkpoints:
     def __init__(self, directory: str | os.PathLike[str] = _DEFAULT_DIRECTORY, *, run_id: str = "") -> None:
         self.directory = os.path.abspath(checked_path("directory", directory))
         self.run_id = _checked_string("run_id", run_id)
+        self._lasting: dict[str, _Identity] = {}
 
     def __repr__(self) -> str:
         return f"Checkpoints({self.directory!r}, run_id={self.run_id!r})"
 
     def step_done(self, name: str) -> bool:
-        """Tell whether a step of this run is marked.
+        """Tell whether a step of this run is marked; once this says yes, a power cut does not take it back.
+
+        The run that marked it may have been killed before its marker was on the disk. A pipeline that
+        skips the step may remove what the step was made from, so the marker is brought to the disk first.
 
         Raises:
             TypeError: The name is no string.
             NotADirectoryError: A file stands where the markers' directory should be.
-            OSError: The marker is there and cannot be read.
+            OSError: The marker is there and cannot be read, or its directory cannot be fsynced.
         """
-        return _read_regular(self._marker(name)) == self._content(name)
+        marker = self._marker(name)
+        if _read_regular(marker) != self._content(name):
+            return False
+        self._make_lasting(marker)
+        return True
 
     def mark_done(self, name: str) -> None:
         """Mark a step of this run; once this returns, a power cut does not take it back.
@@ -127,11 +137,24 @@ class Checkpoints:
         else:
             markers = [self._marker(name)]
             _refuse_irregular(markers[0], name)
-        if any(os.path.lexists(marker) for marker in markers):
-            with synced_directory(os.path.dirname(markers[0])):
+        folder = self._folder()
+        if os.path.isdir(folder):
+            # Also if no marker is there: whoever removed it may have been killed before the fsync.
+            with synced_directory(folder):
                 for marker in markers:
-                    with suppress(FileNotFoundError):  # another process was faster
+                    with suppress(FileNotFoundError):
                         os.unlink(marker)
+
+    def _make_lasting(self, marker: str) -> None:
+        """Bring the names in a marker's directory to the disk, once for all markers that are there now."""
+        if self._lasting.get(marker) == _identity(marker) is not None:
+            return
+        # Looked at before the fsync: what comes in between is not vouched for.
+        seen = [marker] if self._lasting else self._marker_files()
+        found = {path: _identity(path) for path in seen}
+        with synced_directory(os.path.dirname(marker)):
+            pass
+        self._lasting |= {path: identity for path, identity in found.items() if identity is not None}
 
     def _folder(self) -> str:
         """Return this run's directory, which need not exist, or refuse what is no directory."""
@@ -184,6 +207,14 @@ def _stem(name: str) -> str:
 
     tail = f"~{hashlib.sha256(encoded).hexdigest()}"
     return stem[: _LONGEST_STEM - len(tail)] + tail
+
+
+def _identity(path: str) -> _Identity | None:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 def _mode(path: str) -> int:

@@ -332,21 +332,27 @@ def test_functions_use_the_directory_where_they_are_called(monkeypatch, tmp_path
     assert files_of(Checkpoints(tmp_path / "first" / ".checkpoints")) == ["clean.done", "monday/clean.done"]
 
 
-@pytest.mark.parametrize("existing", [False, True])
-def test_directories_and_markers_reach_the_disk(monkeypatch, tmp_path, existing):
-    """Each directory's name is fsynced before the marker is, also one made by a run that was killed."""
-    directory = tmp_path / "marks"
-    if existing:
-        (directory / "run").mkdir(parents=True)
-    synced = []
+@pytest.fixture
+def synced(monkeypatch):
+    """Give the list of directories (their inodes) and contents of files that were fsynced."""
+    seen = []
     fsync = os.fsync
 
     def record(descriptor):
         status = os.fstat(descriptor)
-        synced.append(status.st_ino if stat.S_ISDIR(status.st_mode) else os.pread(descriptor, 1000, 0))
+        seen.append(status.st_ino if stat.S_ISDIR(status.st_mode) else os.pread(descriptor, 1000, 0))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", record)
+    return seen
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_directories_and_markers_reach_the_disk(synced, tmp_path, existing):
+    """Each directory's name is fsynced before the marker is, also one made by a run that was killed."""
+    directory = tmp_path / "marks"
+    if existing:
+        (directory / "run").mkdir(parents=True)
     checkpoints = Checkpoints(directory, run_id="run")
     checkpoints.mark_done("clean")
     folders = [folder.stat().st_ino for folder in (tmp_path, directory, directory / "run")]
@@ -354,6 +360,37 @@ def test_directories_and_markers_reach_the_disk(monkeypatch, tmp_path, existing)
     synced.clear()
     checkpoints.clear()
     assert synced == folders[2:]
+
+
+def test_marker_that_is_believed_is_on_the_disk(synced, checkpoints):
+    """A killed run's markers are fsynced before the first counts, and not again unless they change."""
+    names = ["clean", "join", "report"]
+    for name in names:
+        checkpoints.mark_done(name)
+    folder = Path(checkpoints.directory).stat().st_ino
+    restarted = Checkpoints(checkpoints.directory)
+    synced.clear()
+    assert not restarted.step_done("other")
+    assert not synced
+    assert all(restarted.step_done(name) for name in names * 2)
+    assert synced == [folder]
+    checkpoints.mark_done("join")  # by another process, which may yet be killed before its own fsync
+    checkpoints.mark_done("late")
+    synced.clear()
+    assert all(restarted.step_done(name) for name in [*names, "late"] * 2)
+    assert synced == [folder, folder]
+
+
+def test_forgotten_twice_is_forgotten_on_the_disk(synced, checkpoints):
+    """To clear what a killed run has just cleared is no reason to leave out the fsync."""
+    checkpoints.clear("clean")
+    assert not synced  # there is no directory
+    checkpoints.mark_done("clean")
+    Path(checkpoints.directory, "clean.done").unlink()
+    for name in ("clean", None):
+        synced.clear()
+        checkpoints.clear(name)
+        assert synced == [Path(checkpoints.directory).stat().st_ino]
 
 
 def test_failed_write_marks_nothing(monkeypatch, checkpoints):
