@@ -18,13 +18,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+_CAP_SYS_ADMIN = 21
 _CLONE_NEWNS = 0x00020000
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 #: Attempts to copy an image while nothing is written to it, and seconds between two.
@@ -71,17 +72,25 @@ class RealFsError(RuntimeError):
 def missing(name: str) -> str:
     """Say what this machine lacks to make a file system and mount it; "" if nothing."""
     kind = KINDS[name]
-    if sys.platform != "linux":
-        return "file systems are mounted on Linux alone"
-    if os.geteuid() != 0:
-        return "only root may mount file systems"
-    if shutil.which(kind.make[0]) is None:
-        return f"{kind.make[0]} is not there: Debian has it in the package {kind.package}"
-    if not os.path.exists("/dev/loop-control"):
-        return "there are no loop devices (/dev/loop-control)"
-    if not _knows(name):
-        return f"this kernel has no {name}"
-    return ""
+    asked: tuple[tuple[Callable[[], bool], str], ...] = (
+        (lambda: sys.platform == "linux", "file systems are mounted on Linux alone"),
+        (lambda: os.geteuid() == 0, "only root may mount file systems"),
+        (_may_mount, "root lacks CAP_SYS_ADMIN here, as in most containers, and may not mount file systems"),
+        (
+            lambda: shutil.which(kind.make[0]) is not None,
+            f"{kind.make[0]} is not there: Debian has it in the package {kind.package}",
+        ),
+        (lambda: os.path.exists("/dev/loop-control"), "there are no loop devices (/dev/loop-control)"),
+        (lambda: _knows(name), f"this kernel has no {name}"),
+    )
+    return next((lack for there, lack in asked if not there()), "")
+
+
+def _may_mount() -> bool:
+    """Tell whether this process has the capability that mount(2) and unshare(2) ask for."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
+    return bool(effective >> _CAP_SYS_ADMIN & 1)
 
 
 def _knows(name: str) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from outlive_harness.scenario import find_files, load_file
 
 SCENARIOS = find_files([Path(__file__).parents[2] / "scenarios"])
 DRIVER = Path(__file__).with_name("_real_disks_driver.py")
+PIPELINES = Path(__file__).with_name("_real_pipelines.py")
 SKIPPED = {name: pytest.mark.skipif(bool(missing(name)), reason=missing(name)) for name in KINDS}
 every_kind = pytest.mark.parametrize("kind", [pytest.param(name, marks=SKIPPED[name]) for name in KINDS])
 
@@ -81,6 +83,25 @@ def test_the_model_admits_all_that_a_real_file_system_leaves(kind, place):
         assert not found["denied"], found
         assert not found["differs"], found
         assert not found["failure"], found
+    assert sum(found["states"] for found in results) > 150
+    assert left_behind(place) == []
+
+
+@every_kind
+def test_the_model_admits_what_write_back_at_random_leaves(kind, place):
+    """Small pipelines of telling ops and generated ones, while files are written back and names committed."""
+    done = subprocess.run(
+        [sys.executable, "-P", str(PIPELINES), kind, str(place)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) >= 60
+    for found in results:
+        assert not found["denied"], found
     assert sum(found["states"] for found in results) > 150
     assert left_behind(place) == []
 
@@ -172,6 +193,11 @@ def test_what_is_missing_is_said(monkeypatch):
         patched.setenv("PATH", "/nonexistent")
         assert missing("btrfs") == "mkfs.btrfs is not there: Debian has it in the package btrfs-progs"
     missing.cache_clear()
+    if os.geteuid() == 0 and shutil.which("setpriv"):  # as root in a container
+        code = "from outlive_harness.realfs import missing; print(missing('ext4'))"
+        dropped = ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-P", "-c", code]
+        done = subprocess.run(dropped, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout.startswith("root lacks CAP_SYS_ADMIN here")
 
 
 def test_a_file_system_that_cannot_be_had_is_refused(tmp_path):

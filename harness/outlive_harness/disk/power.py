@@ -25,7 +25,18 @@ from . import admit, content, order
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Node, tree_of, write_nodes
 from .micro import History, Key
 from .model import Disk
-from .profiles import Profile, durable, is_metadata, keeps_a_log, needs, profile_named, strongest_first
+from .profiles import (
+    Profile,
+    durable,
+    is_metadata,
+    keeps_a_log,
+    lasting,
+    named_by_log,
+    needs,
+    profile_named,
+    strongest_first,
+    superseded,
+)
 from .tree import Tree
 from .view import View, bits
 
@@ -146,15 +157,27 @@ class PowerModel:
             for micro in history.micros:
                 self._metadata |= is_metadata(micro) << micro.number
                 self._ordered |= (is_metadata(micro) or micro.what in ("grow", "edge")) << micro.number
+        #: what is durable when an op is called, and once it has returned
+        self._called = [0]
         self._durable = [0]
         self._exempt = [0]
         logged = False
+        by_log: set[int] = set()
         for op in range(1, len(history.ops) + 1):
             sync = history.syncs.get(op)
-            held = self._durable[-1]
+            called = held = self._durable[-1]
             if sync is not None:
-                held = self._with_needs(held, durable(history, profile, sync))
+                later = superseded(history, op, by_log)
+                called &= ~sum(1 << number for number in later)
+                held = self._with_needs(called, durable(history, profile, sync))
+                by_log |= set(named_by_log(history, profile, sync))
+                by_log -= set(lasting(history, profile, sync))
+                for number, last in later.items():
+                    if held >> last & 1:  # the name is what it became since, and that is durable
+                        held |= 1 << number
+                        by_log.discard(number)
                 logged = logged or keeps_a_log(profile, sync)
+            self._called.append(called)
             self._durable.append(held)
             self._exempt.append((1 << history.end[op]) - 1 if logged else held)
 
@@ -177,7 +200,7 @@ class PowerModel:
     def durable(self, at: int, *, returned: bool = True) -> int:
         """Return the micro-ops that cannot be lost after op *at*, as bits."""
         self._check(at)
-        return self._durable[at if returned else max(at - 1, 0)]
+        return self._durable[at] if returned else self._called[at]
 
     def loose(self, at: int, *, returned: bool = True) -> int:
         """Return the micro-ops that may be lost after op *at*, as bits."""

@@ -37,7 +37,9 @@ class Profile:
     Attributes:
         name: how it is called.
         promise: what it promises, in a sentence.
-        atomic_rename: the two entries of a rename change at once.
+        one_step_rename: when the two entries of a rename change at once: ``always``, ``never``, or
+            ``directory``: within one directory, of a directory, and in an exchange. A file that moves
+            to another directory then has its new name first, and may be left with both.
         names_in_order: the changes of one name persist in order, and a file's names one after another.
         ordered: names, attributes and sizes that are set persist in the order of the ops, and of one op
             at once; a write's growth persists only after all of those before it.
@@ -56,7 +58,7 @@ class Profile:
 
     name: str
     promise: str
-    atomic_rename: bool = True
+    one_step_rename: str = "always"
     names_in_order: bool = True
     ordered: bool = False
     whole_blocks: bool = False
@@ -71,15 +73,21 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile("strict", "not even that a rename is one step", atomic_rename=False),
-        Profile("posix", "what fsync(2) says, and that a rename is one step"),
+        Profile("strict", "not even that a rename is one step", one_step_rename="never"),
+        # POSIX says nothing of crashes. On btrfs a file moved to another directory has both names once
+        # that directory is fsynced: seen on Linux 6.18; a moved directory and an exchange never did.
+        Profile(
+            "posix",
+            "what fsync(2) says, and that a rename within a directory is one step",
+            one_step_rename="directory",
+        ),
         # Transactions persist in order; a log tree adds what was fsynced, and its names, to the last
         # one: names as they are then, whatever was between. Sizes can be ahead of the data (no-holes):
         # btrfs_inode_safe_disk_i_size_write().
         Profile(
             "btrfs",
             "transactions in order, and a log of what was fsynced",
-            atomic_rename=False,
+            one_step_rename="never",
             names_in_order=False,
             ordered=True,
             whole_blocks=True,
@@ -159,7 +167,10 @@ def needs(history: History, profile: Profile) -> list[set[int]]:
             _join_halves(parts, found)
         for micro in parts:
             others = {other.number for other in parts} - {micro.number}
-            if micro.what == "move" and profile.atomic_rename:
+            if micro.what == "move" and (
+                _is_one_step(history, profile, micro.op)
+                or (profile.one_step_rename == "directory" and micro.part == 1)
+            ):
                 found[micro.number] |= others
             if micro.what == "move" and micro.part == 2:
                 found[micro.number] |= _before_replacing(history, profile, micro, growths)
@@ -172,6 +183,16 @@ def needs(history: History, profile: Profile) -> list[set[int]]:
                 found[micro.number] |= _before_growing(history, profile, micro, growths[node])
                 growths[node].append(micro.number)
     return found
+
+
+def _is_one_step(history: History, profile: Profile, op: int) -> bool:
+    """Tell whether a rename's two entries change at once."""
+    if profile.one_step_rename != "directory":
+        return profile.one_step_rename == "always"
+    directories = {change.node for part in history.parts(op) for change in history.micros[part].changes}
+    moved = history.micros[history.parts(op)[-1]].changes[0].after
+    exchange = history.ops[op - 1].flags & _RENAME_EXCHANGE
+    return bool(exchange) or len(directories) == 1 or history.files.nodes[moved].kind == "dir"
 
 
 def _join_halves(parts: list[Micro], found: list[set[int]]) -> None:
@@ -229,14 +250,14 @@ def durable(history: History, profile: Profile, sync: Sync) -> Iterator[int]:
     if profile.fsync_commits == "names":
         # The names as they are now, not how they came to be.
         yield from (number for number in covered if ENTRY not in aspects(history.micros[number]))
-        yield from _named(history, sync.node, past)
-        for name in history.names.get(sync.node, ()):
-            yield from _last(history, (ENTRY, sync.node, name), past)
+        yield from named_by_log(history, profile, sync)
+        yield from _entries(history, sync.node, past)
         return
     for number in covered:
         yield number
-        if history.micros[number].what == "move":  # either directory stands for the whole rename
-            yield from history.parts(history.micros[number].op)
+        op = history.micros[number].op
+        if history.micros[number].what == "move" and _is_one_step(history, profile, op):
+            yield from history.parts(op)  # either directory stands for the whole rename
     if profile.fsync_commits == "journal":
         yield from _committed(history, sync, past, covered)
 
@@ -254,7 +275,7 @@ def _covered(history: History, sync: Sync, past: int) -> Iterator[int]:
     for number in _below(history.own[sync.node], past):
         micro = history.micros[number]
         changed = aspects(micro) & wanted
-        if sync.kind == "own" and micro.op != sync.op:
+        if sync.kind == "own" and (micro.op != sync.op or micro.what == "edge"):
             # A write that persists itself takes no other data along, and no more of the size than it needs.
             changed -= {BLOCK_OF} if number == last_size else {BLOCK_OF, SIZE}
         if changed:
@@ -313,6 +334,39 @@ def _named(history: History, node: int, past: int) -> Iterator[int]:
                     waiting.append(key[1])
 
 
+def _entries(history: History, directory: int, past: int) -> Iterator[int]:
+    for name in history.names.get(directory, ()):
+        yield from _last(history, (ENTRY, directory, name), past)
+
+
+def named_by_log(history: History, profile: Profile, sync: Sync) -> Iterator[int]:
+    """Yield the names that a sync persists for the sake of what they name, not of their directory.
+
+    They are in no more than the log: see superseded().
+    """
+    if profile.fsync_commits == "names" and sync.node is not None:
+        yield from _named(history, sync.node, history.end[sync.op])
+
+
+def lasting(history: History, profile: Profile, sync: Sync) -> Iterator[int]:
+    """Yield the names that a sync takes out of the log, or enters there with their directory."""
+    if sync.node is None:
+        yield from range(history.end[sync.op])
+    elif profile.fsync_commits == "names":
+        yield from _entries(history, sync.node, history.end[sync.op])
+
+
+def superseded(history: History, op: int, by_log: set[int]) -> dict[int, int]:
+    """Return the names in the log alone that have changed again when a sync is called, and their last change.
+
+    That sync writes the log without them, and need not write what took their place. Seen on Linux 6.18:
+    a file is made and fsynced, another renamed over it, a third fsynced: there is no file of that name.
+    """
+    past = history.end[op - 1]
+    latest = {number: _last(history, history.micros[number].changes[0].key, past)[0] for number in by_log}
+    return {number: last for number, last in latest.items() if last != number}
+
+
 def keeps_a_log(profile: Profile, sync: Sync) -> bool:
     """Tell whether from this sync on anything may persist out of order: what a log holds is too much to tell.
 
@@ -335,7 +389,10 @@ __all__ = [
     "durable",
     "is_metadata",
     "keeps_a_log",
+    "lasting",
+    "named_by_log",
     "needs",
     "profile_named",
     "strongest_first",
+    "superseded",
 ]
