@@ -20,6 +20,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, faults in mutants.items():
             terminalreporter.write_line(f"{faults or 'SURVIVES':24} {name}")
         caught = sum(map(bool, mutants.values()))
+        plain = sum(faults == "no fault needed" for faults in mutants.values())
         terminalreporter.write_line(
-            f"mutation score: {caught} of {len(mutants)} caught, {len(mutants) - caught} known to be harmless"
+            f"mutation score: {caught} of {len(mutants)} caught ({caught - plain} by a fault, {plain} with "
+            f"none needed), {len(mutants) - caught} survive"
         )

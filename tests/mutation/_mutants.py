@@ -6,6 +6,8 @@ cannot be derived stands in a table of replacements, each of which must fit exac
 
 import ast
 import copy
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +56,23 @@ REPLACED = {
         import tempfile
         return tempfile._TemporaryFileWrapper(open(target, mode, **text_options), target, delete=False)""",
     ),
+    "the temporary file has one name and need not be new": (
+        "_atomic.py",
+        "return NamedTemporaryFile(mode, **options, **text_options)",
+        """
+        import tempfile
+        place = os.path.join(parent, f".{name}{_SUFFIX}")
+        return tempfile._TemporaryFileWrapper(open(place, mode, **text_options), place, delete=False)""",
+    ),
+    "the temporary file has one name, and is added to": (
+        "_atomic.py",
+        "return NamedTemporaryFile(mode, **options, **text_options)",
+        """
+        import tempfile
+        place = os.path.join(parent, f".{name}{_SUFFIX}")
+        file = open(place, mode.replace("w", "a"), **text_options)
+        return tempfile._TemporaryFileWrapper(file, place, delete=False)""",
+    ),
     "the rename comes before the file is finished": (
         "_atomic.py",
         "            _finish(temporary, permissions, durable=durable)\n",
@@ -77,11 +96,6 @@ REPLACED = {
         "    if durable:\n        os.fsync(descriptor)\n    temporary.close()",
         "    temporary.close()",
     ),
-    "the directory is fsynced before the rename": (
-        "_atomic.py",
-        "    with synced_directory(os.path.dirname(target)) if durable else nullcontext():\n",
-        "    with synced_directory(os.path.dirname(target)): pass\n    with nullcontext():\n",
-    ),
     "the file is fsynced after the rename": (
         "_atomic.py",
         "    if durable:\n        os.fsync(descriptor)\n    temporary.close()",
@@ -95,9 +109,6 @@ REPLACED = {
                 os.close(late)
 """,
     ),
-    "outputs are not made durable": (
-        "_atomic.py", "    durable: bool = True,\n) -> None:", "    durable: bool = False,\n) -> None:",
-    ),
     "the marker is not made durable": (
         "_checkpoints.py",
         "atomic_write(marker, self._content(name))",
@@ -110,25 +121,20 @@ REPLACED = {
     ),
     "any marker counts, whatever it says": (
         "_checkpoints.py",
-        "return _read_regular(self._marker(name)) == self._content(name)",
-        "return _read_regular(self._marker(name)) is not None",
+        "if _read_regular(marker) != self._content(name):",
+        "if _read_regular(marker) is None:",
     ),
     "any marker counts, and is written in place": (
         "_checkpoints.py",
-        "return _read_regular(self._marker(name)) == self._content(name)",
-        "return _read_regular(self._marker(name)) is not None",
+        "if _read_regular(marker) != self._content(name):",
+        "if _read_regular(marker) is None:",
         "atomic_write(marker, self._content(name))",
         "open(marker, 'wb').write(self._content(name))",
     ),
-    "no step counts as done": (
+    "a directory is synced into its parent by whoever makes it alone": (
         "_checkpoints.py",
-        "return _read_regular(self._marker(name)) == self._content(name)",
-        "return False",
-    ),
-    "every step counts as done": (
-        "_checkpoints.py",
-        "return _read_regular(self._marker(name)) == self._content(name)",
-        "return True",
+        "with synced_directory(parent), suppress(FileExistsError):",
+        "with suppress(FileExistsError) if os.path.isdir(path) else synced_directory(parent):",
     ),
     "all steps are marked before the first has run": (
         "_steps.py",
@@ -149,11 +155,15 @@ REPLACED = {
 
 def mutants() -> list[Mutant]:
     """Return all mutants, in the same order each time."""
-    found = [mutant for path in sorted(SOURCE.glob("*.py")) for mutant in _derived(path)]
+    trees = {path: ast.parse(path.read_text()) for path in sorted(SOURCE.glob("*.py"))}
+    calls = CALLS | _carriers(list(trees.values()))
+    found = [mutant for path, tree in trees.items() for mutant in derived(path, tree, calls)]
     found += [_replaced(name, *change) for name, change in REPLACED.items()]
     names = [mutant.name for mutant in found]
     assert len(set(names)) == len(names), names
-    return found
+    # Two neighbours may change places in two ways that come to the same.
+    different = {(mutant.file, ast.unparse(ast.parse(mutant.text))): mutant for mutant in reversed(found)}
+    return list(reversed(different.values()))
 
 
 def _replaced(name: str, file: str, *changes: str) -> Mutant:
@@ -164,40 +174,76 @@ def _replaced(name: str, file: str, *changes: str) -> Mutant:
     return Mutant(name, file, text)
 
 
-def _derived(path: Path) -> list[Mutant]:
-    tree = ast.parse(path.read_text())
-    found = []
-    for place, (_, field, index) in enumerate(_sites(tree)):
-        for what, change in _CHANGES.items():
-            changed = copy.deepcopy(tree)
-            holder = _sites(changed)[place][0]
-            statements = getattr(holder, field)
-            label = f"{path.name}:{statements[index].lineno} {what}: {_shown(statements[index])}"
-            if change(statements, index):
-                found.append(Mutant(label, path.name, ast.unparse(ast.fix_missing_locations(changed))))
+def _carriers(trees: list[ast.Module]) -> set[str]:
+    """Return the library's private functions that make such calls, or call one that does."""
+    functions = [
+        node
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("_")
+    ]
+    found: set[str] = set()
+    for _ in functions:
+        found = {one.name for one in functions if any(_name(call) in CALLS | found for call in _calls(one))}
     return found
 
 
+def derived(path: Path, tree: ast.Module, calls: set[str]) -> list[Mutant]:
+    """Return the mutants of one file, given what calls matter."""
+    found = []
+    for place, (holder, field, index, is_whole) in enumerate(_sites(tree, calls)):
+        statement = getattr(holder, field)[index]
+        for what, change in _CHANGES.items():
+            if what == "removed" and is_whole:  # what it holds is removed by itself
+                continue
+            changed = copy.deepcopy(tree)
+            if change(getattr(_sites(changed, calls)[place][0], field), index):
+                label = f"{path.name}:{statement.lineno} {what}: {_shown(statement)}"
+                found.append(Mutant(label, path.name, _text(changed)))
+    for place, (node, what, _) in enumerate(_values(tree)):
+        changed = copy.deepcopy(tree)
+        _values(changed)[place][2]()
+        found.append(Mutant(f"{path.name}:{node.lineno} {what}", path.name, _text(changed)))
+    return found
+
+
+def _text(tree: ast.Module) -> str:
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
 def _shown(statement: ast.stmt) -> str:
+    if isinstance(statement, ast.If | ast.Try):  # of these, what they are about
+        return _shown(statement.body[0])
     return ast.unparse(statement).splitlines()[0]
 
 
-def _sites(tree: ast.AST) -> list[tuple[ast.AST, str, int]]:
-    """Return where statements stand that matter: (node, field, index), in order."""
+def _sites(tree: ast.AST, calls: set[str]) -> list[tuple[ast.AST, str, int, bool]]:
+    """Return where statements stand that matter: (node, field, index, whether it only holds one)."""
     return [
-        (node, field, index)
+        (node, field, index, _held(statement) is not statement)
         for node in ast.walk(tree)
         for field in ("body", "orelse", "finalbody")
         if isinstance(getattr(node, field, None), list)
         for index, statement in enumerate(getattr(node, field))
-        if _matters(statement)
+        if _matters(_held(statement), calls)
     ]
 
 
-def _matters(statement: ast.stmt) -> bool:
+def _held(statement: ast.stmt) -> ast.stmt:
+    """Return what an `if` or a `try` is there for, if that is one statement: they move as one."""
+    while isinstance(statement, ast.If | ast.Try) and len(statement.body) == 1 and not statement.orelse:
+        statement = statement.body[0]
+    return statement
+
+
+def _matters(statement: ast.stmt, calls: set[str]) -> bool:
     if isinstance(statement, ast.With):
-        return any(_name(call) in CONTEXTS for item in statement.items for call in _calls(item.context_expr))
-    return isinstance(statement, ast.Expr) and any(_name(call) in CALLS for call in _calls(statement))
+        return any(map(_syncs, statement.items))
+    return isinstance(statement, ast.Expr) and any(_name(call) in calls for call in _calls(statement))
+
+
+def _syncs(item: ast.withitem) -> bool:
+    return any(_name(call) in CONTEXTS for call in _calls(item.context_expr))
 
 
 def _calls(node: ast.AST) -> list[ast.Call]:
@@ -208,30 +254,64 @@ def _name(call: ast.Call) -> str:
     return getattr(call.func, "attr", getattr(call.func, "id", ""))
 
 
+def _values(tree: ast.AST) -> list[tuple[ast.AST, str, Callable[[], None]]]:
+    """Return values that promises hang on: (node, what becomes of it, the change), in order."""
+    found: list[tuple[ast.AST, str, Callable[[], None]]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and not any(map(_is_overload, node.decorator_list)):
+            for number, argument in enumerate(node.args.kwonlyargs):
+                if argument.arg == "durable" and node.args.kw_defaults[number] is not None:
+                    change = partial(node.args.kw_defaults.__setitem__, number, ast.Constant(value=False))
+                    found.append((node, f"not durable unless asked: {node.name}", change))
+        for keyword in getattr(node, "keywords", ()):
+            if keyword.arg == "durable":
+                change = partial(setattr, keyword, "value", ast.Constant(value=False))
+                found.append((node, f"durable=False: {_name(node)}", change))
+        for field, value in ast.iter_fields(node):
+            if isinstance(value, ast.Call) and _name(value) == "step_done":
+                found += [
+                    (value, f"{what}: {ast.unparse(value)}", partial(setattr, node, field, other))
+                    for what, other in (
+                        ("always true", ast.Constant(value=True)),
+                        ("always false", ast.Constant(value=False)),
+                        ("inverted", ast.UnaryOp(op=ast.Not(), operand=value)),
+                    )
+                ]
+    return found
+
+
+def _is_overload(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Name) and decorator.id == "overload"
+
+
 def _removed(statements: list[ast.stmt], index: int) -> bool:
     statement = statements[index]
-    if isinstance(statement, ast.With):  # what it does is kept, what it makes last is not
-        statements[index : index + 1] = statement.body
-    else:
+    if not isinstance(statement, ast.With):
         statements[index] = ast.Pass()
+    elif others := [item for item in statement.items if not _syncs(item)]:
+        statement.items = others
+    else:  # what it does is kept, what it makes last is not
+        statements[index : index + 1] = statement.body
     return True
 
 
 def _later(statements: list[ast.stmt], index: int) -> bool:
-    if index + 1 >= len(statements):
+    if index + 1 >= len(statements) or isinstance(statements[index + 1], ast.Return | ast.Raise):
         return False
     statements[index], statements[index + 1] = statements[index + 1], statements[index]
     return True
 
 
 def _earlier(statements: list[ast.stmt], index: int) -> bool:
-    if not index or not isinstance(statements[index - 1], ast.Expr) or _is_text(statements[index - 1]):
+    """Move it up, unless what stands there makes what it needs."""
+    movable = ast.Expr | ast.If | ast.Try | ast.With | ast.For
+    if not index or not isinstance(statements[index - 1], movable) or _is_text(statements[index - 1]):
         return False
     return _later(statements, index - 1)
 
 
 def _last(statements: list[ast.stmt], index: int) -> bool:
-    if index + 2 >= len(statements):
+    if index + 2 >= len(statements) or isinstance(statements[-1], ast.Return | ast.Raise):
         return False
     statements.append(statements.pop(index))
     return True

@@ -2,41 +2,90 @@
 
 import ast
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from _mutants import CALLS, CONTEXTS, SOURCE, mutants
+from _mutants import CALLS, REPLACED, SOURCE, derived, mutants
 
 from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.results import Verdict
+from outlive_harness.explore.results import Coverage, ScenarioResult, Verdict
 from outlive_harness.scenario import scenario
 
 PIPELINE = Path(__file__).with_name("_pipeline.py")
+RESTART = Path(__file__).with_name("_restart.py")
 FAULTS = ("kill", "torn", "power")
+NO_FAULT = "no fault needed"
+TWO_CRASHES = "kill, then power"
+#: A program that imports the library from each of several directories.
+IMPORT_EACH = """
+import sys
+for place in sys.argv[1:]:
+    sys.path.insert(0, place)
+    import outlive
+    assert outlive.__file__.startswith(place), outlive.__file__
+    del sys.path[0]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "outlive"]:
+        del sys.modules[name]
+"""
 MUTANTS = {mutant.name: mutant for mutant in mutants()}
+#: A rename from another directory is two steps, and has more states than a test can go through.
+SCATTERED = "the temporary file lies in another directory"
 #: Mutants that no crash can tell from the library, and why.
 HARMLESS = {
     "after the next: temporary.file.flush()": "what it changes places with only asks for a number",
-    "removed: os.fchmod(descriptor, permissions)": "the mode is as wrong with no crash: see tests/outlive",
+    "before the one before: temporary.file.flush()": "what it changes places with only refuses a closed file",
     "removed: os.unlink(temporary.name)": "what an error leaves is litter, and litter is a warning",
-    "the temporary file lies in another directory": "on one file system as atomic; on two an error, EXDEV",
+    "removed: _give_up(temporary, path, error)": "likewise, and the error is told all the same",
+    "before the one before: with synced_directory(parent), suppress(FileExistsError):": (
+        "what it changes places with only says in words why the directory cannot be made"
+    ),
+    "before the one before: _make_directory(self.directory)": (
+        "what it changes places with only refuses what no checkpoint made"
+    ),
+    "after the next: _run(name, step, checkpoints)": "what it changes places with is a list in memory",
+    SCATTERED: "on one file system as atomic; on two an error, EXDEV",
+    "the temporary file has one name and need not be new": "it is emptied first, and one process writes it",
+    "after the next: with synced_directory(os.path.dirname(marker)):": (
+        "what it changes places with is a dict in memory, of use to those that an error does not stop"
+    ),
     "any marker counts, whatever it says": "a marker that is written whole says what it should",
 }
+#: Mutants that only a power cut shows, by how their names begin after the line: SIGKILL keeps the page cache.
+UNSYNCED = ("removed: os.fsync(", "removed: with synced_directory(", "durable=False: ", "not durable unless")
+#: What becomes of a call or a value, where it is derived.
+DERIVED = (
+    "removed",
+    "after the next",
+    "before the one before",
+    "at the end",
+    "durable=False",
+    "not durable unless asked",
+    "always true",
+    "always false",
+    "inverted",
+)
+#: What mutants are struck with, one after the other: what one shows, those after it are spared.
+STAGES = (
+    {"faults": ("kill",), "points": 8},
+    {"faults": ("torn", "power"), "points": 24},
+    {"faults": FAULTS},
+)
+#: What the survivors among the mutants of markers are struck with at last, in a restart.
+AGAIN = {"faults": ("kill", "power"), "depth": 2}
 #: Mutants are explored so many at a time: a worker of pytest-xdist has a share of them.
-SHARE = 6
-#: Crash points of each fault that catch most mutants; what survives them is struck at all.
-SAMPLE = 40
+SHARE = 4
 SHARES = [list(MUTANTS)[at : at + SHARE] for at in range(0, len(MUTANTS), SHARE)]
 
 
-def is_harmless(name):
-    """Tell whether a mutant is listed; where in a file it stands may change."""
-    return any(name == listed or name.endswith(" " + listed) for listed in HARMLESS)
+def is_listed(name, table):
+    """Tell whether a mutant is in a table; where in a file it stands may change."""
+    return any(name == listed or name.endswith(" " + listed) for listed in table)
 
 
-def subject(place, name, mutant=None):
-    """Return a scenario of the pipeline with a copy of the library, changed in one file if at all."""
+def subject(place, name, mutant=None, *, program=PIPELINE):
+    """Return a scenario of a pipeline with a copy of the library, changed in one file if at all."""
     library = place / name / "outlive"
     shutil.copytree(SOURCE, library, ignore=shutil.ignore_patterns("__pycache__"))
     if mutant is not None:
@@ -46,55 +95,122 @@ def subject(place, name, mutant=None):
     (given / "inbox").mkdir()
     for mail in ("letter", "postcard"):
         (given / "inbox" / mail).write_text(f"a {mail}\n")
-    (given / "out" / "report.txt").write_text("last week's\n")
-    command = [sys.executable, "-P", str(PIPELINE), str(library.parent)]
+    old = given / "out" / "report.txt"
+    old.write_text("last week's\n")
+    old.chmod(0o644)
+    command = [sys.executable, "-P", str(program), str(library.parent)]
     return scenario(command=command, name=name, outputs="out/*", input=given, faults=FAULTS, timeout=20)
 
 
 def caught_by(result):
-    """Return the faults that showed something; the golden runs' own findings need none."""
+    """Return what showed something: faults, or the golden runs alone, where none was needed.
+
+    What could not be judged, as a run that took too long, is no catch.
+    """
     if not result.faults:
-        return ["golden run"]  # the pipeline cannot even be run, or never twice alike
-    return sorted({violation.fault or "golden run" for violation in result.violations})
+        assert result.reason.startswith("the pipeline fails with no fault: it exited with"), result
+        return [NO_FAULT]
+    faults = {violation.fault for violation in result.violations}
+    assert all(coverage.tested == coverage.chosen > 0 for coverage in result.faults.values()), result
+    return [NO_FAULT] if "" in faults else sorted(faults)
+
+
+def is_covered(result):
+    """Tell whether each fault has struck at each of its points."""
+    return set(result.faults) == set(FAULTS) and all(
+        coverage.tested == coverage.points > 0 and not coverage.label for coverage in result.faults.values()
+    )
+
+
+def caught_in_stages(names, session, place):
+    """Return what showed each mutant that anything shows, of what has struck a single run of it."""
+    left = {name: subject(place, f"m{number}", MUTANTS[name]) for number, name in enumerate(names)}
+    for one in left.values():
+        one.expect = ("diverged",)  # nobody will look at the boxes
+    caught = {}
+    for stage in STAGES:
+        if stage is STAGES[-1]:
+            left.pop(SCATTERED, None)
+        results = explore(session, list(left.values()), Options(store=place / "s", **stage)).scenarios
+        for name, result in zip(list(left), results, strict=True):
+            found = ", ".join(caught_by(result))
+            if found:
+                caught[name] = found
+                del left[name]
+            elif stage is STAGES[-1]:
+                assert is_covered(result), (name, result)
+    return caught
+
+
+def caught_in_a_restart(name, session, place):
+    """Return what two crashes in a row showed: "" if nothing."""
+    again = subject(place, f"m{len(list(place.glob('*')))}", MUTANTS[name], program=RESTART)
+    again.expect = ("recovery-failed",)
+    (result,) = explore(session, [again], Options(store=place / "s", **AGAIN)).scenarios
+    return TWO_CRASHES if caught_by(result) else ""
 
 
 def test_the_library_itself_holds(session, tmp_path):
     """The control: with nothing changed, nothing is found."""
     (result,) = explore(session, [subject(tmp_path, "control")], Options(store=tmp_path / "s")).scenarios
     assert result.verdict is Verdict.HELD, result
-    assert all(coverage.tested == coverage.points > 0 for coverage in result.faults.values())
+    assert is_covered(result)
+    assert not caught_by(result)
     assert not [warning for warning in result.warnings if not warning.startswith("litter: ")]
+
+
+def test_the_library_itself_holds_in_a_restart(session, tmp_path):
+    """The control for two crashes in a row."""
+    control = subject(tmp_path, "control", program=RESTART)
+    (result,) = explore(session, [control], Options(store=tmp_path / "s", **AGAIN)).scenarios
+    assert result.verdict is Verdict.HELD, result
+    assert not caught_by(result)
 
 
 @pytest.mark.parametrize("names", SHARES, ids=range(len(SHARES)))
 def test_each_mutant_is_caught_or_known_to_be_harmless(names, session, tmp_path, record_property):
     """What is removed, moved or swapped shows under kill, torn or power; what cannot show is listed."""
-    several = [subject(tmp_path, f"m{number}", MUTANTS[name]) for number, name in enumerate(names)]
-    for one in several:
-        one.expect = ("diverged",)  # nobody will look at the boxes
-    results = explore(session, several, Options(points=SAMPLE, store=tmp_path / "s")).scenarios
-    caught = {name: caught_by(result) for name, result in zip(names, results, strict=True)}
-    survivors = [one for one, faults in zip(several, caught.values(), strict=True) if not faults]
-    results = explore(session, survivors, Options(store=tmp_path / "s")).scenarios
-    caught |= {
-        names[several.index(one)]: caught_by(result) for one, result in zip(survivors, results, strict=True)
-    }
-    record_property("mutants", {name: ", ".join(faults) for name, faults in caught.items()})
-    assert {name for name, faults in caught.items() if not faults} == {
-        name for name in names if is_harmless(name)
-    }
+    caught = dict.fromkeys(names, "") | caught_in_stages(names, session, tmp_path)
+    harmless = {name for name in names if is_listed(name, HARMLESS)}
+    for name in [name for name in names if not caught[name] and name not in harmless]:
+        caught[name] = caught_in_a_restart(name, session, tmp_path / "again")
+    record_property("mutants", caught)
+    assert {name for name in names if not caught[name]} == harmless
+    for name in names:
+        if name.partition(" ")[2].startswith(UNSYNCED):
+            assert caught[name] in ("power", TWO_CRASHES), name
+        if name in REPLACED:  # what is written by hand is worth a fault
+            assert caught[name] != NO_FAULT, name
 
 
-def test_each_mutant_is_another_library_that_can_be_imported():
-    """A change that changes nothing, or that does not compile, would be a point for nothing."""
-    for mutant in MUTANTS.values():
+@pytest.mark.parametrize("reason", ["it did not end within 20.0 s", "it was killed by SIGKILL"])
+def test_what_could_not_be_judged_is_no_catch(reason):
+    """A mutant is not caught by a machine that was slow."""
+    unknown = ScenarioResult("m", reason=f"the pipeline fails with no fault: {reason}")
+    with pytest.raises(AssertionError):
+        caught_by(unknown)
+
+
+def test_what_was_not_struck_at_is_not_covered():
+    """A mutant survives only what has struck at all of its points."""
+    whole = {fault: Coverage(points=3, tested=3, chosen=3) for fault in FAULTS}
+    assert is_covered(ScenarioResult("m", faults=whole))
+    assert not is_covered(ScenarioResult("m", faults=whole | {"power": Coverage(3, 2, chosen=2)}))
+    assert not is_covered(ScenarioResult("m", faults={"kill": whole["kill"]}))
+
+
+def test_each_mutant_is_another_library_that_can_be_imported(tmp_path):
+    """A change that changes nothing, or that is no Python, would be a point for nothing."""
+    for number, mutant in enumerate(MUTANTS.values()):
         original = ast.unparse(ast.parse((SOURCE / mutant.file).read_text()))
         assert ast.unparse(ast.parse(mutant.text)) != original, mutant.name
+        subject(tmp_path, str(number), mutant)
+    subprocess.run([sys.executable, "-P", "-c", IMPORT_EACH, *map(str, tmp_path.iterdir())], check=True)
 
 
 def test_every_call_that_matters_has_its_mutants():
     """The derivation finds the library's fsyncs, flushes, renames and syncing blocks, each at its line."""
-    lines = {name.partition(" ")[0] for name in MUTANTS if name.startswith("_")}
+    removed = {name.partition(" ")[0] for name in MUTANTS if name.partition(" ")[2].startswith("removed: ")}
     expected = {
         f"{path.name}:{number}"
         for path in SOURCE.glob("*.py")
@@ -103,13 +219,30 @@ def test_every_call_that_matters_has_its_mutants():
             ("os.fsync(", "os.replace(", "temporary.file.flush(", "with synced_directory(")
         )
     }
-    assert expected <= lines
+    assert expected <= removed
     assert len(expected) >= 7
-    assert CALLS
-    assert CONTEXTS
+    assert len(MUTANTS) >= 55
+    assert all(any(f" {what}: " in name for name in MUTANTS) for what in DERIVED)
+
+
+def test_new_code_has_mutants_by_itself(tmp_path):
+    """A promise that is written tomorrow is broken tomorrow, also where a condition holds the call."""
+    path = tmp_path / "new.py"
+    path.write_text(
+        "def f(a, durable):\n    a.flush()\n    if durable:\n        os.fsync(a)\n    a.close()\n"
+    )
+    found = {mutant.name for mutant in derived(path, ast.parse(path.read_text()), CALLS)}
+    assert found >= {
+        "new.py:2 removed: a.flush()",
+        "new.py:2 after the next: a.flush()",
+        "new.py:2 at the end: a.flush()",
+        "new.py:4 removed: os.fsync(a)",
+        "new.py:3 after the next: os.fsync(a)",
+        "new.py:3 before the one before: os.fsync(a)",
+    }
 
 
 def test_what_is_listed_as_harmless_exists():
     """A mutant that is gone is struck off the list."""
     for listed in HARMLESS:
-        assert [name for name in MUTANTS if name == listed or name.endswith(" " + listed)], listed
+        assert [name for name in MUTANTS if is_listed(name, [listed])], listed

@@ -1,0 +1,16 @@
+"""A restart that believes a marker, and then takes away what its step was made from.
+
+Run as `_restart.py DIRECTORY-OF-OUTLIVE`. What this asks for takes two crashes to show: a kill just after
+the marker's rename, and a power cut in the recovery.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from outlive import mark_done, step_done
+
+if not step_done("publish"):
+    Path("inbox/letter").read_text()
+    mark_done("publish")
+Path("inbox/letter").unlink(missing_ok=True)
