@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from outlive_harness.trace import Seen
 
@@ -59,6 +59,18 @@ class _Iovec(ctypes.Structure):
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+_local, _remote = _Iovec(), _Iovec()
+_local_at, _remote_at = ctypes.byref(_local), ctypes.byref(_remote)
+_readv: Any = getattr(_libc, "process_vm_readv", None)  # Linux has it
+if _readv is not None:
+    number, pointer = ctypes.c_ulong, ctypes.c_void_p
+    _readv.argtypes = (ctypes.c_int, pointer, number, pointer, number, number)
+    _readv.restype = ctypes.c_ssize_t
+#: Short reads, of which there is one a path, share a buffer: a worker has one thread.
+_SHORT = 256
+_short = ctypes.create_string_buffer(_SHORT)
+
+
 def read_memory(tid: int, address: int, length: int) -> bytes:
     """Read up to *length* bytes of a task's memory, as far as they are mapped.
 
@@ -67,14 +79,15 @@ def read_memory(tid: int, address: int, length: int) -> bytes:
     """
     if length <= 0:
         return b""
-    buffer = ctypes.create_string_buffer(length)
+    buffer = _short if length <= _SHORT else ctypes.create_string_buffer(length)
+    start = ctypes.addressof(buffer)
     done = 0
     while done < length:
         # One page at a time to its end: a transfer that meets an unmapped page gives nothing at all.
         want = length - done if done else min(length, _PAGE - address % _PAGE)
-        local = _Iovec(ctypes.addressof(buffer) + done, want)
-        remote = _Iovec(address + done, want)
-        got = _libc.process_vm_readv(tid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+        _local.base, _local.length = start + done, want
+        _remote.base, _remote.length = address + done, want
+        got = _readv(tid, _local_at, 1, _remote_at, 1, 0)
         if got < 0:
             code = ctypes.get_errno()
             if done and code == errno.EFAULT:
@@ -83,7 +96,7 @@ def read_memory(tid: int, address: int, length: int) -> bytes:
         done += got
         if got < want:
             break
-    return buffer.raw[:done]
+    return ctypes.string_at(start, done)
 
 
 def read_string(tid: int, address: int) -> bytes:
@@ -241,23 +254,30 @@ def locate(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = Fals
         if not empty:
             return Place(b"", b"")
         return Place(_directory(base), base) if dirfd == abi.AT_FDCWD else behind(tid, dirfd)
-    for prefix, own in _SELF.items():
-        if raw.startswith(prefix):
-            raw = own % tid + raw[len(prefix) :]
-    if raw in _SELF_NAMES:
-        raw = b"/proc/%d/fd/%s" % (tid, _SELF_NAMES[raw])
+    if raw.startswith((b"/proc/", b"/dev/")):
+        raw = _of_the_task(tid, raw)
     head, _, tail = raw.rstrip(b"/").rpartition(b"/")
     if tail in (b"", b".", b".."):
         path = _directory(b"/" if not tail else raw if raw.startswith(b"/") else base + b"/" + raw)
         return Place(path, path)
     if raw.startswith(b"/"):
         parent = _directory(head or b"/")
-    else:
+    elif head or dirfd != abi.AT_FDCWD:
         parent = _directory(base + b"/" + head if head else base)
+    else:
+        parent = _working_directory(base)
     if not parent:
         return Place(b"", b"")
     path = parent.rstrip(b"/") + b"/" + tail
     return _follow(path) if follow else Place(path, path)
+
+
+def _of_the_task(tid: int, raw: bytes) -> bytes:
+    """Return a path that means to us what *raw* means to the task itself."""
+    for prefix, own in _SELF.items():
+        if raw.startswith(prefix):
+            raw = own % tid + raw[len(prefix) :]
+    return b"/proc/%d/fd/%s" % (tid, _SELF_NAMES[raw]) if raw in _SELF_NAMES else raw
 
 
 def _follow(path: bytes) -> Place:
@@ -269,6 +289,14 @@ def _follow(path: bytes) -> Place:
         return Place(text, path)  # a descriptor: the link says where it leads, and may not be walked by name
     real = os.path.realpath(path)
     return Place(real, real)
+
+
+def _working_directory(link: bytes) -> bytes:
+    """Return what a link under ``/proc`` names: it need not be opened to know that it is a directory."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return b""
 
 
 def _directory(path: bytes) -> bytes:

@@ -15,6 +15,7 @@ if not sys.flags.safe_path:
 
 import _socket
 import ctypes
+import gc
 import os
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
@@ -241,6 +242,9 @@ def main() -> None:
             os._exit(0)
         if "preload" in request:
             _send(control, _preload(request["preload"]))
+            # Not to be looked through again in each trial: that would copy the pages that they are on.
+            gc.collect()
+            gc.freeze()
         else:
             _trial(request, fds, control)
 
