@@ -14,7 +14,7 @@ from .runner import Runner
 #: A run of fewer ops is over before a zygote has paid for itself.
 LEAST_OPS = 6
 #: Zygotes that are tried, each without what spoiled the one before.
-_ATTEMPTS = 4
+_ATTEMPTS = 6
 
 
 def warm_up(runner: Runner, made: Record, first: Ran, *, repeats: bool) -> None:
@@ -57,7 +57,9 @@ def _modules(runner: Runner, made: Record) -> tuple[str, ...]:
         bad = runner.warm(subject, modules)
         if not bad:
             return tuple(modules)
-        modules = [name for name in modules if name not in bad]
+        # What is wrong with a module is most often wrong with its package, which is imported first.
+        packages = {name.partition(".")[0] for name in bad}
+        modules = [name for name in modules if name.partition(".")[0] not in packages]
     raise ZygoteError(f"importing {bad[0]} beforehand fails, starts threads or opens files")
 
 

@@ -106,10 +106,10 @@ def _become(request: Request, fds: list[int], parent: int) -> Socket:
     channel = _socket.socket(fileno=channel_fd)
     step = "start"
     try:
-        while os.getppid() != parent:  # until the process between is gone, and we are the worker's
-            os.sched_yield()
         os.setsid()
         _call(_libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before it could be noticed
+            os._exit(127)
         os.chdir(request["cwd"])
         null = os.open(os.devnull, os.O_RDONLY)
         for fd, place in ((null, 0), (out, 1), (err, 2)):
@@ -207,16 +207,12 @@ def _run(request: Request) -> None:
 
 
 def _trial(request: Request, fds: list[int], control: Socket) -> None:
-    """Fork twice: the trial becomes the child of whoever started us, which reaps and kills."""
-    parent = os.getppid()
-    between = os.fork()
-    if between:
-        os.waitpid(between, 0)
+    """Fork; the child is the trial, and never returns from here but by its end."""
+    parent = os.getpid()
+    if os.fork():
         for fd in fds:
             os.close(fd)
         return
-    if os.fork():
-        os._exit(0)
     control.close()
     channel = _become(request, fds, parent)
     if not request["list"]:
@@ -240,8 +236,12 @@ def main() -> None:
         request, fds = _receive(control)
         if request is None:
             os._exit(0)
-        if "preload" in request:
+        if "reap" in request:
+            _send(control, os.waitpid(request["reap"], 0)[1])
+        elif "preload" in request:
             _send(control, _preload(request["preload"]))
+            for name in request["forget"]:  # of use to imports alone
+                os.environ.pop(name, None)
             # Not to be looked through again in each trial: that would copy the pages that they are on.
             gc.collect()
             gc.freeze()

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class Child:
     listener: int | None
     stdout: int
     stderr: int
+    #: waits for the end of a process that is a child of a zygote's, and returns its wait status
+    reap: Callable[[], int | None] | None = None
 
     def close(self) -> None:
         """Close the descriptors; the processes are not touched."""

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -32,13 +33,21 @@ def adopt_orphans() -> None:
         prctl(abi.PR_SET_CHILD_SUBREAPER, 1)
 
 
-def kill_tree(pid: int, known: set[int] | None = None, *, spared: int = 0) -> int | None:
+def kill_tree(
+    pid: int,
+    known: set[int] | None = None,
+    *,
+    spared: int = 0,
+    reap: Callable[[], int | None] | None = None,
+) -> int | None:
     """SIGKILL the run that *pid* leads and everything under it; return the leader's wait status.
 
     Args:
         pid: the leader, which is its own session and process group.
         known: process ids that were seen in the tree; psutil confirms that none of them is left.
         spared: a child of ours that is no part of the tree: the zygote.
+        reap: waits for the leader where it is not our child, and returns its status. What it leaves
+            behind is ours to wait for all the same.
 
     Returns:
         The leader's status as waitpid(2) gives it, or None if it had been reaped before.
@@ -49,7 +58,7 @@ def kill_tree(pid: int, known: set[int] | None = None, *, spared: int = 0) -> in
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     deadline = time.monotonic() + _LIMIT
-    status = None
+    status = reap() if reap is not None else None
     while True:
         try:
             gone, code = os.waitpid(-1, os.WNOHANG)

@@ -141,7 +141,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         else:
             seen = _wait(child, streams, timeout=timeout, kill_after=kill_after, control=control)
     finally:
-        status = kill_tree(child.pid, seen.pids, spared=spared)
+        status = kill_tree(child.pid, seen.pids, spared=spared, reap=child.reap)
         for fd, tail in streams.items():
             tail.drain(fd)
         child.close()

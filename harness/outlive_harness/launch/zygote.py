@@ -13,6 +13,7 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,11 @@ def parse(argv: Sequence[str]) -> Script | None:
     return None
 
 
+#: With these set, widespread libraries start no threads when they are imported: a zygote has none to
+#: fork away from. Where results depend on the number of threads, the first trial shows it.
+_QUIET = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
+
 class ZygoteError(RuntimeError):
     """A zygote that cannot serve; the message says why."""
 
@@ -106,7 +112,7 @@ class Zygote:
             self._process = subprocess.Popen(
                 [*script.start, str(_HERE), str(fd)],
                 cwd=cwd,
-                env=dict(env),
+                env=_QUIET | dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,  # as a trial's are: how a stream is buffered depends on it
                 stderr=subprocess.PIPE,
@@ -115,7 +121,9 @@ class Zygote:
                 preexec_fn=reset_signals,  # noqa: PLW1509 - a worker has one thread
             )
         try:
-            self.bad = tuple(self._ask({"preload": list(modules)}))
+            self.bad = tuple(
+                self._ask({"preload": list(modules), "forget": list(_QUIET.keys() - env.keys())})
+            )
         except BaseException:
             self.close()
             raise
@@ -132,7 +140,7 @@ class Zygote:
         except OSError as error:
             raise ZygoteError(f"it does not answer: {error.strerror or error}") from error
         if not text:
-            raise ZygoteError("it ended while it imported what the pipeline does")
+            raise ZygoteError("it ended while it imported what the pipeline does, or its trials ended it")
         return _read(text)
 
     def start(self, *, cwd: Path, intercept: bool = True) -> Child:
@@ -150,7 +158,7 @@ class Zygote:
                 text = channel.recv(_MOST)
             except OSError:
                 text = b""
-            kill_tree(child.pid, spared=self.pid)
+            kill_tree(child.pid, spared=self.pid, reap=child.reap)
             child.close()
         if not text:
             raise ZygoteError("a run in it did not say what it had imported")
@@ -194,7 +202,14 @@ class Zygote:
             raise
         for fd in (out_read, err_read):
             os.set_blocking(fd, False)
-        return Child(pid, listener, out_read, err_read), ours
+        return Child(pid, listener, out_read, err_read, partial(self._reap, pid)), ours
+
+    def _reap(self, pid: int) -> int | None:
+        """Wait for the end of a trial, which is the zygote's child; None if that is gone as well."""
+        try:
+            return int(self._ask({"reap": pid}))
+        except (ZygoteError, OSError):
+            return None  # then the trial is ours
 
     def _pid(self, text: bytes, cwd: Path) -> int:
         """Read what a trial says of itself before it begins."""
