@@ -280,6 +280,11 @@ def main() -> None:
     metavar="NAME",
     help="Scenarios of this name, or like it: NA*, part of it. Repeatable.",
 )
+@click.option(
+    "--exhaustive",
+    is_flag=True,
+    help="Go on with a known-bad scenario that has shown what it is expected to.",
+)
 @_shared
 def test(paths: tuple[Path, ...], only: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Run the scenarios in PATH: files, or directories of files (default: scenarios/).
@@ -431,6 +436,7 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
         signal=wish["signal"],
         zygote=wish["zygote"],
         select=wish["select"],
+        exhaustive=wish.get("exhaustive", False),
         real_fs=_real_fs(wish["real_fs"]),
         memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
     )

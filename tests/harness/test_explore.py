@@ -401,6 +401,30 @@ def bad():
     assert "expected torn-output" in missed.reason
 
 
+LONG = """
+@scenario(outputs="o", faults=("kill", "torn", "power"), expect="torn-output")
+def long():
+    with open("o", "a", buffering=1) as f:
+        for number in range(60):
+            f.write(f"{number:8}\\n")
+"""
+
+
+def test_a_known_bad_scenario_is_explored_until_it_is_caught(explored):
+    """As far as is needed to know, by any number of workers as far; to its end where that is asked for."""
+    (enough,) = explored(LONG, zygote=False).scenarios
+    assert enough.verdict is Verdict.HELD, enough
+    assert set(enough.faults) == {"kill"}
+    assert 0 < enough.faults["kill"].tested < enough.faults["kill"].points
+    with Session(jobs=1) as single:
+        (alone,) = explored(LONG, within=single).scenarios
+    assert (alone.faults, alone.violations[0].point) == (enough.faults, enough.violations[0].point)
+    (whole,) = explored(LONG, points=40, exhaustive=True).scenarios
+    assert {name: coverage.tested for name, coverage in whole.faults.items()} == dict.fromkeys(
+        ("kill", "torn", "power"), 40
+    )
+
+
 def test_sampled_points_are_counted_and_labelled(one):
     """--points N tests N of the points, chosen by the seed, and says so."""
     result = one(GOOD, points=4, seed=7)

@@ -84,7 +84,8 @@ def test_a_good_scenario_holds_and_a_known_bad_one_is_caught(name, session, tmp_
 
     Here each trial is an exec; the gate runs the suite with zygotes as well, and all must hold again.
     """
-    outcome = explore(session, load_file(FILES[name]), Options(store=tmp_path / "store", zygote=False))
+    options = Options(store=tmp_path / "store", zygote=False, exhaustive=True)
+    outcome = explore(session, load_file(FILES[name]), options)
     (result,) = outcome.scenarios
     assert {violation.kind for violation in result.violations} == KNOWN_BAD.get(name, set()), result
     assert result.verdict is Verdict.HELD, result

@@ -218,11 +218,15 @@ def _struck(
     result.violations += violations_of(scenario.name, record)
     faults = [_usable(name, record)[0] for name in options.faults_of(scenario)]
     for name in options.faults_of(scenario):
+        found = {violation.kind for violation in result.violations}
+        wanted = frozenset() if options.exhaustive else frozenset(scenario.expect) - found
+        if scenario.expect and not options.exhaustive and not wanted:
+            break
         trials: list[Trial] = []
         fault, label = _usable(name, record)
         profile = options.profile_of(scenario) if name == "power" else ""
         result.faults[name] = coverage = Coverage(label=label, profile=profile)
-        plan = Campaign(scenario, fault, faults, options, budget.until(scenario.name), by_exec)
+        plan = Campaign(scenario, fault, faults, options, budget.until(scenario.name), by_exec, wanted)
         try:
             yield from waves(session, record, coverage, trials, plan)
         finally:

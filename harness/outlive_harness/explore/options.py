@@ -33,6 +33,8 @@ class Options:
         signal: number of the signal that ``term`` sends.
         select: which crash points are carried out: ``all``, ``distinct``, those that stand for all that
             are like them, or ``auto``, all unless there are very many.
+        exhaustive: whether a known-bad scenario is explored to the end, though all that it is expected
+            to show was found.
         real_fs: a real file system to cut the power on as well.
         zygote: whether trials of Python programs may be forked from a warm interpreter.
     """
@@ -49,6 +51,7 @@ class Options:
     zygote: bool = True
     select: str = "auto"
     real_fs: str = ""
+    exhaustive: bool = False
 
     def profile_of(self, scenario: Scenario) -> str:
         """Return what a scenario's disk promises.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,9 @@ Planned = tuple[Plan, Path | None, tuple[str, ...]]
 
 
 T = TypeVar("T")
+
+#: Points that are tried first where few may do.
+_FIRST_BATCH = 32
 
 
 class HarnessError(RuntimeError):
@@ -76,6 +79,7 @@ class Campaign:
         options: the user's.
         until: moment of the wall clock after which no trial is begun; None for no limit.
         by_exec: whether each run is to be an exec.
+        wanted: kinds of violations that end the exploration once they are found; none to go on to its end.
     """
 
     scenario: Scenario
@@ -84,6 +88,12 @@ class Campaign:
     options: Options
     until: float | None
     by_exec: bool = False
+    wanted: frozenset[str] = frozenset()
+
+    def has_enough(self, trials: Sequence[Trial]) -> bool:
+        """Tell whether all that is wanted was found: then nothing further can change the verdict."""
+        found = {finding.kind for trial in trials for finding in trial.findings}
+        return bool(self.wanted) and self.wanted <= found
 
     @property
     def depth(self) -> int:
@@ -152,12 +162,8 @@ def waves(
         plans = _sample(every, options.points, choose)
         if not plans:
             break
-        if len(plans) < len(every):
-            coverage.label = f"sampled {len(plans)} of {count} points, seed {options.seed}"
-        elif len(every) < count:
-            coverage.label = f"{len(every)} points stand for {count}, seed {options.seed}"
+        _label(coverage, len(plans), len(every), count, options.seed)
         coverage.points += count
-        coverage.chosen += len(plans)
         if campaign.until is not None:  # what is cut off must not always be the same end
             choose.shuffle(plans)
         orders = [
@@ -173,12 +179,51 @@ def waves(
             )
             for plan, start, acks in plans
         ]
-        job = board.post(session.root, f"t-{stamp}-{level}", "trial", orders, until=campaign.until)
-        waiting = Waiting(job, len(orders), fault.name, campaign.until)
+        yield from _carried_out(session, orders, f"t-{stamp}-{level}", coverage, trials, campaign)
+        if campaign.has_enough(trials):
+            break
+
+
+def _label(coverage: Coverage, chosen: int, standing: int, count: int, seed: int) -> None:
+    """Say it where not all points are struck."""
+    if chosen < standing:
+        coverage.label = f"sampled {chosen} of {count} points, seed {seed}"
+    elif standing < count:
+        coverage.label = f"{standing} points stand for {count}, seed {seed}"
+
+
+def _carried_out(
+    session: Session,
+    orders: list[Order],
+    name: str,
+    coverage: Coverage,
+    trials: list[Trial],
+    campaign: Campaign,
+) -> Generator[Waiting, None, None]:
+    """Have orders carried out, all of them or until enough was found."""
+    for number, some in enumerate(_batches(orders, campaign)):
+        coverage.chosen += len(some)
+        job = board.post(session.root, f"{name}-{number:02d}", "trial", some, until=campaign.until)
+        waiting = Waiting(job, len(some), campaign.fault.name, campaign.until)
         try:
             yield waiting
         finally:
             trials += collect(job, waiting, Trial)
+        if campaign.has_enough(trials):
+            if coverage.chosen < coverage.points:
+                coverage.label = f"{coverage.chosen} of {coverage.points} points were enough"
+            return
+
+
+def _batches(orders: list[Order], campaign: Campaign) -> Iterator[list[Order]]:
+    """Yield all of the orders at once; where fewer may do, some and then twice as many.
+
+    What is found then depends on the order of the points, and not on who was how fast.
+    """
+    start, count = 0, _FIRST_BATCH if campaign.wanted else len(orders)
+    while start < len(orders):
+        yield orders[start : start + count]
+        start, count = start + count, 2 * count
 
 
 def _recoveries(trials: list[Trial], states: Path, level: int) -> list[_Base]:
