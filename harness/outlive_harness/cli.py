@@ -23,6 +23,7 @@ from outlive_harness.disk.tree import copy_tree, remove_tree
 from outlive_harness.explore.engine import explore, replay
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
+from outlive_harness.explore.reuse import Ledger
 from outlive_harness.explore.select import MANY, SELECTIONS
 from outlive_harness.explore.session import NoRoomError, Session, WorkerDiedError
 from outlive_harness.explore.tapes import MEMORY
@@ -285,6 +286,10 @@ def main() -> None:
     is_flag=True,
     help="Go on with a known-bad scenario that has shown what it is expected to.",
 )
+@click.option(
+    "--changed", is_flag=True, help="Leave out what held before, where nothing that it came of has changed."
+)
+@click.option("--resume", is_flag=True, help="Go on where the last run was cut short.")
 @_shared
 def test(paths: tuple[Path, ...], only: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Run the scenarios in PATH: files, or directories of files (default: scenarios/).
@@ -449,8 +454,11 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
     out = console(stderr=wish["json_file"] == "-")
     result = RunResult([], options.seed, 0.0)
     if scenarios:
+        ledger = _ledger(options.store, wish)
         with _session(wish["jobs"], wish["box_dir"]) as session, Live(out, len(scenarios)) as live:
-            result = explore(session, scenarios, options, live)
+            result = explore(session, scenarios, options, live, ledger=ledger)
+        if ledger is not None and not result.interrupted:
+            ledger.end()
         if result.interrupted:
             _tell_unfinished(live, result, scenarios, Store(options.store))
     result.scenarios += broken
@@ -460,6 +468,21 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
     elif wish["json_file"] == "-":
         sys.stdout.write(json_report.as_text(result))
     return Exit.USAGE if broken and not result.interrupted else result.exit_status
+
+
+def _ledger(root: Path, wish: dict[str, Any]) -> Ledger | None:
+    """Return where results are put down; None for a command, or where nothing can be written."""
+    if "resume" not in wish:
+        return None
+    ledger = Ledger(Store(root), changed=wish["changed"], resume=wish["resume"])
+    try:
+        if not ledger.begin() and wish["resume"]:
+            _complain("--resume: the last run came to its end, so all scenarios are run")
+    except OSError as error:
+        if wish["changed"] or wish["resume"]:
+            raise ScenarioError(f"no results can be kept in {root}: {error.strerror or error}") from error
+        return None
+    return ledger
 
 
 def _try_json(target: Path, step: Callable[[Path], None]) -> None:

@@ -20,6 +20,7 @@ from .golden import Record
 from .merge import merge, violations_of
 from .options import Options
 from .results import Broken, Coverage, RunResult, ScenarioResult, Trial, Verdict, Violation
+from .reuse import Ledger
 from .session import Session
 from .shrink import shrunk
 from .subject import Subject, from_scenario
@@ -79,9 +80,16 @@ class _Budget:
 
 
 def explore(
-    session: Session, scenarios: Sequence[Scenario], options: Options, observer: Observer | None = None
+    session: Session,
+    scenarios: Sequence[Scenario],
+    options: Options,
+    observer: Observer | None = None,
+    *,
+    ledger: Ledger | None = None,
 ) -> RunResult:
     """Explore scenarios, several at a time, and return their results in the order given.
+
+    With a ledger, results that it knows are taken from it, and new ones put down.
 
     An interrupt ends it early: what was found so far is returned, marked as interrupted.
 
@@ -99,7 +107,9 @@ def explore(
     budget = _Budget(end, len(scenarios))
     results: dict[str, ScenarioResult] = {}
     partial: dict[str, ScenarioResult] = {}
-    waiting = {scenario.name: _explore(session, scenario, options, budget, partial) for scenario in scenarios}
+    waiting = {
+        scenario.name: _explore(session, scenario, options, budget, partial, ledger) for scenario in scenarios
+    }
     interrupted = False
     try:
         _advance(session, waiting, results, observer)
@@ -180,8 +190,12 @@ def _explore(
     options: Options,
     budget: _Budget,
     partial: dict[str, ScenarioResult],
+    ledger: Ledger | None = None,
 ) -> Exploration:
     begun = time.monotonic()
+    known = ledger.recall(scenario, options) if ledger is not None else None
+    if known is not None:
+        return known
     result = ScenarioResult(scenario.name, file=scenario.file, expected=scenario.expect)
     partial[scenario.name] = result
     subject = from_scenario(scenario)
@@ -200,6 +214,8 @@ def _explore(
             yield from _struck(session, scenario, record, result, options, budget, by_exec=True)
     _conclude(result, record, scenario)
     result.seconds = time.monotonic() - begun
+    if ledger is not None:
+        ledger.remember(scenario, options, record.reads, result)
     return result
 
 

@@ -45,6 +45,7 @@ class Record:
         value: what the check printed after it.
         acks: what it acknowledged.
         findings: violations that need no crash: ``not-idempotent``.
+        reads: paths outside its box that the first run opened or ran.
         preload: what a zygote imports beforehand; None where each trial is an exec.
         refused: why calls could not be intercepted; "" if they were.
         seconds: wall time of the longer golden run.
@@ -67,6 +68,7 @@ class Record:
     acks: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
     preload: tuple[str, ...] | None = None
     refused: str = ""
     seconds: float = 0.0
@@ -113,6 +115,7 @@ def _record(runner: Runner, made: Record) -> None:
         return
     made.seconds, made.least_ops = first.seconds, first.ops
     made.trace.outside, made.trace.blind = first.outside, first.blind
+    made.reads = first.reads
     made.final = runner.look(subject)
     made.acks = first.acks
     runner.keep(made.place / "golden")
@@ -159,7 +162,11 @@ def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
 
     limit = subject.timeout or _PATIENCE
     try:
-        ran = runner.run(subject, timeout=limit, visit=None if made.refused else visit)
+        # The first of them tells what it reads.
+        is_first = ops is made.trace.ops
+        ran = runner.run(
+            subject, timeout=limit, visit=None if made.refused else visit, reads=is_first and not made.refused
+        )
     except InterceptionRefusedError as error:
         made.refused = f"calls cannot be intercepted here: {error.strerror or error}"
         ran = runner.run(subject, timeout=limit)

@@ -182,6 +182,7 @@ class Runner:
         kill_after: float | None = None,
         data: Keeper | bool = False,
         places: bool = True,
+        reads: bool = False,
         promises: bool = False,
     ) -> Ran:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
@@ -191,7 +192,11 @@ class Runner:
         argv, cwd = subject.command(subject.argv, self.box)
         is_warm = self._warm is not None and self._warm[0] == subject.key()
         while True:
-            zygote = self._zygote if is_warm and not data and not promises and visit is not None else None
+            zygote = (
+                self._zygote
+                if is_warm and not data and not promises and not reads and visit is not None
+                else None
+            )
             try:
                 return run(
                     argv,
@@ -205,6 +210,7 @@ class Runner:
                     kill_after=kill_after,
                     data=data,
                     places=places,
+                    reads=reads,
                     promises=promises or bool(data),
                     acks=subject.acks,
                     control=self._control,

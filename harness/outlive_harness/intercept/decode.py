@@ -20,10 +20,12 @@ from .task import (
     behind,
     descriptor_info,
     descriptor_path,
+    directory_of,
     file_system,
     is_capable,
     locate,
     open_source,
+    program_of,
     read_file,
     read_iovecs,
     read_memory,
@@ -78,9 +80,12 @@ class Decoder:
         data: whether ops carry the bytes that they write, and all else that the model of the disk
             needs; where the bytes are to be kept, if not in the ops themselves.
         places: whether writes carry where in the file they go: to find out costs half of an op's time.
+        reads: whether to keep what is read outside the box.
     """
 
-    def __init__(self, box: bytes, *, data: bool | Keeper = False, places: bool = True) -> None:
+    def __init__(
+        self, box: bytes, *, data: bool | Keeper = False, places: bool = True, reads: bool = False
+    ) -> None:
         self.box = box.rstrip(b"/")
         self._inside = self.box + b"/"
         self._data = data is not False
@@ -88,6 +93,8 @@ class Decoder:
         self._keeper = None if isinstance(data, bool) else data
         self._file_systems: dict[int, int] = {}
         self.outside: dict[str, None] = {}
+        #: paths outside the box that were opened, and programs that ran, as an ordered set
+        self.reads: dict[str, None] | None = {} if reads else None
         #: (path, or "" for all of the box; what was out of sight there), as an ordered set.
         self.blind: dict[tuple[str, str], None] = {}
         table = abi.native()
@@ -305,6 +312,8 @@ class Decoder:
             dirfd, address, flags, mode = a[0], a[1], how[0], how[1]
             is_rooted = bool(how[2] & abi.RESOLVE_IN_ROOT)
         if not flags & abi.OPEN_CHANGES:
+            if self.reads is not None:
+                self._note_read(tid, dirfd, read_string(tid, address))
             return None
         flags &= 0xFFFFFFFF
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
@@ -315,6 +324,15 @@ class Decoder:
             return None
         detail = self._making(tid, found) if flags & (os.O_CREAT | abi.O_TMPFILE_BIT) else self._seen(found)
         return Op("open", name, found.inside, tid=tid, flags=flags, mode=mode & 0o7777, detail=detail)
+
+    def _note_read(self, tid: int, dirfd: int, raw: bytes) -> None:
+        """Keep a path as it was given: where its links lead may change, and that counts too."""
+        assert self.reads is not None
+        self.reads[os.fsdecode(program_of(tid))] = None
+        if not raw.startswith(b"/"):
+            raw = directory_of(tid, dirfd) + b"/" + raw
+        if not raw.startswith((self._inside, *_NO_FILES)):
+            self.reads[os.fsdecode(raw)] = None
 
     def _making(self, tid: int, found: _Found) -> Detail | None:
         return Detail(found.place.look(), umask=umask(tid)) if self._data else None

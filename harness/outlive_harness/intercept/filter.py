@@ -53,8 +53,13 @@ def _return(action: int) -> bytes:
     return _insn(_RET, 0, 0, action)
 
 
-def program(table: abi.Abi) -> bytes:
-    """Assemble the filter for one architecture; every jump is local, so order is free."""
+def program(table: abi.Abi, *, reads: bool = False) -> bytes:
+    """Assemble the filter for one architecture; every jump is local, so order is free.
+
+    Args:
+        table: its numbers.
+        reads: whether opens stop that only read, too.
+    """
     notify, allow = _return(abi.SECCOMP_RET_USER_NOTIF), _return(abi.SECCOMP_RET_ALLOW)
     code = [
         _insn(_LD_ABS, 0, 0, _OFFSET_ARCH),
@@ -74,7 +79,8 @@ def program(table: abi.Abi) -> bytes:
     for name in _ALWAYS:
         when(name, [notify])
     for name, argument in _OPENS:
-        when(name, [_low_word(argument), _insn(_JSET, 0, 1, abi.OPEN_CHANGES), notify, allow])
+        changes = [_low_word(argument), _insn(_JSET, 0, 1, abi.OPEN_CHANGES), notify, allow]
+        when(name, [notify] if reads else changes)
     shared_file = [_insn(_JSET, 0, 2, abi.MAP_SHARED), _insn(_JSET, 1, 0, abi.MAP_ANONYMOUS)]
     when("mmap", [_low_word(3), *shared_file, notify, allow])
     clones = [_insn(_JEQ, 1, 0, abi.FICLONE), _insn(_JEQ, 0, 1, abi.FICLONERANGE)]
@@ -103,7 +109,7 @@ def prctl(option: int, value: int) -> None:
         raise OSError(code, f"prctl({option}): {os.strerror(code)}")
 
 
-def install(table: abi.Abi | None) -> int:
+def install(table: abi.Abi | None, *, reads: bool = False) -> int:
     """Put the calling thread, and all that it will start, under the filter; return the listener.
 
     Raises:
@@ -112,7 +118,7 @@ def install(table: abi.Abi | None) -> int:
     if table is None or sys.platform != "linux":
         raise OSError(errno.ENOSYS, f"no seccomp here that is known: {sys.platform}, {platform.machine()}")
     prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
-    code = program(table)
+    code = program(table, reads=reads)
     argument = _Program(len(code) // 8, code)
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     listener = _seccomp(table, flags, argument)

@@ -265,11 +265,21 @@ def locate(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = Fals
     elif head or dirfd != abi.AT_FDCWD:
         parent = _directory(base + b"/" + head if head else base)
     else:
-        parent = _working_directory(base)
+        parent = _named(base)  # a directory in any case
     if not parent:
         return Place(b"", b"")
     path = parent.rstrip(b"/") + b"/" + tail
     return _follow(path) if follow else Place(path, path)
+
+
+def directory_of(tid: int, dirfd: int) -> bytes:
+    """Return the directory at which a relative path of a task begins."""
+    return _named(b"/proc/%d/cwd" % tid) if _signed(dirfd) == abi.AT_FDCWD else behind(tid, dirfd).path
+
+
+def program_of(tid: int) -> bytes:
+    """Return the executable that a task runs; b"" if it is gone."""
+    return _named(b"/proc/%d/exe" % tid)
 
 
 def _of_the_task(tid: int, raw: bytes) -> bytes:
@@ -291,8 +301,8 @@ def _follow(path: bytes) -> Place:
     return Place(real, real)
 
 
-def _working_directory(link: bytes) -> bytes:
-    """Return what a link under ``/proc`` names: it need not be opened to know that it is a directory."""
+def _named(link: bytes) -> bytes:
+    """Return what a link under ``/proc`` names; b"" if that cannot be known."""
     try:
         return os.readlink(link)
     except OSError:

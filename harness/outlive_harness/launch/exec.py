@@ -41,7 +41,14 @@ class Child:
                 os.close(fd)
 
 
-def start(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], intercept: bool = True) -> Child:
+def start(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    intercept: bool = True,
+    reads: bool = False,
+) -> Child:
     """Start *argv* in *cwd*, in a session of its own, its standard input empty.
 
     Raises:
@@ -53,7 +60,7 @@ def start(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], intercept: 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     pid = os.fork()
     if pid == 0:
-        _become(argv, cwd, env, theirs, (out_write, err_write), intercept=intercept)
+        _become(argv, cwd, env, theirs, (out_write, err_write), intercept=intercept, reads=reads)
     os.close(out_write)
     os.close(err_write)
     theirs.close()
@@ -110,6 +117,7 @@ def _become(
     outputs: tuple[int, int],
     *,
     intercept: bool,
+    reads: bool,
 ) -> None:
     """Turn the forked child into the pipeline; never returns."""
     step = "start"
@@ -124,7 +132,7 @@ def _become(
             os.dup2(fd, place)
         if intercept:
             step = "intercept"
-            listener = install(abi.native())
+            listener = install(abi.native(), reads=reads)
             socket.send_fds(channel, [b"L"], [listener])
             os.close(listener)
         step = "exec"

@@ -36,6 +36,7 @@ class Ran:
         lingering: processes that it left running, and that were killed.
         acks: what lines of its standard output acknowledged.
         said: how many of them were there before each op, where that was asked for.
+        reads: paths outside its box that it opened or ran, where that was asked for.
     """
 
     ended: str
@@ -49,6 +50,7 @@ class Ran:
     said: list[int] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     blind: list[tuple[str, str]] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
 
     def failure(self) -> str:
         """Say in a few words how it failed: its status and its last words; "" if it did not."""
@@ -72,6 +74,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     visit: Callable[[Op, int], Answer] | None = None,
     data: bool | Keeper = False,
     places: bool = True,
+    reads: bool = False,
     tear: int | None = None,
     grace: float = 5.0,
     kill_after: float | None = None,
@@ -94,6 +97,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         data: whether ops carry the bytes written, and all else that the model of the disk needs;
             where the bytes are to be kept, if not in the ops themselves.
         places: whether writes carry where in the file they go.
+        reads: whether to tell what it reads.
         tear: where the run is crashed in front of a write, write so many bytes of it first.
         grace: seconds that the run has left once a signal was sent to it.
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
@@ -114,10 +118,12 @@ def run(  # noqa: PLR0913 - one call says all of one run
     if zygote is not None:
         child = zygote.start(cwd=cwd, intercept=visit is not None)
     else:
-        child = start(argv, cwd=cwd, env=env, intercept=visit is not None)
+        child = start(argv, cwd=cwd, env=env, intercept=visit is not None, reads=reads)
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}
     out, err = streams.values()
-    decoder = Decoder(os.fsencode(os.path.realpath(box)), data=data, places=places) if visit else None
+    decoder = (
+        Decoder(os.fsencode(os.path.realpath(box)), data=data, places=places, reads=reads) if visit else None
+    )
     said: list[int] = []
     if visit is not None and promises:
         visit = _listening(visit, out, child.stdout, said)
@@ -158,6 +164,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         said=said,
         outside=list(decoder.outside) if decoder else [],
         blind=list(decoder.blind) if decoder else [],
+        reads=list(decoder.reads or ()) if decoder else [],
     )
 
 

@@ -1,0 +1,189 @@
+"""Results that still hold: each is kept with the content of all that its golden run read.
+
+A scenario need not be explored again where nothing has changed: not its declaration, not the files
+beside it, not what its first golden run opened or ran outside the box (as seen by the supervisor, in
+any language), not this harness, its options or the kernel. Environment variables are not compared,
+nor what a ``setup`` or ``check`` alone reads elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import stat
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from outlive_harness.disk.tree import scan
+from outlive_harness.scenario import Scenario
+from outlive_harness.store import Store, write_down
+
+from .options import Options
+from .results import Coverage, ScenarioResult, Verdict, Violation
+
+_HARNESS = Path(__file__).parents[1]
+#: What decides the result, of the user's options: others only decide how fast it is there.
+_DECISIVE = ("points", "seed", "select", "exhaustive", "real_fs")
+
+
+class Ledger:
+    """The results of one project, under ``.outlive/results``.
+
+    Args:
+        store: where they are kept.
+        changed: whether what held, and has not changed, is taken over.
+        resume: whether what the last run finished is taken over, if that run was cut short.
+    """
+
+    def __init__(self, store: Store, *, changed: bool = False, resume: bool = False) -> None:
+        self._place = store.root / "results"
+        self._store = store
+        self._changed, self._resume = changed, resume
+        self._run = str(time.time_ns())
+
+    @property
+    def _unfinished(self) -> Path:
+        return self._place / "unfinished"
+
+    def begin(self) -> bool:
+        """Note that a run begins; say whether one is resumed.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
+        self._place.mkdir(parents=True, exist_ok=True)
+        (self._store.root / ".gitignore").write_text("*\n")
+        if self._resume:
+            try:
+                self._run = self._unfinished.read_text()
+            except FileNotFoundError:
+                self._resume = False
+        self._unfinished.write_text(self._run)
+        return self._resume
+
+    def end(self) -> None:
+        """Note that the run came to its end: there is nothing to resume."""
+        with contextlib.suppress(OSError):
+            self._unfinished.unlink()
+
+    def remember(
+        self, scenario: Scenario, options: Options, reads: list[str], result: ScenarioResult
+    ) -> None:
+        """Keep a result; one that is unknown is none."""
+        if result.verdict is Verdict.UNKNOWN or not reads:
+            return
+        entry = {
+            "key": _key(scenario, options),
+            "run": self._run,
+            "when": time.strftime("%Y-%m-%d %H:%M"),
+            "reads": {path: _digest(path) for path in _with_sources(reads)},
+            "result": dataclasses.asdict(result),
+        }
+        path = self._path(scenario.name)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):  # then it is explored again, next time
+            temporary.write_text(json.dumps(entry, indent=1))
+            temporary.replace(path)
+
+    def recall(self, scenario: Scenario, options: Options) -> ScenarioResult | None:
+        """Return what is known of a scenario, if all that it came of is as it was; None if not."""
+        if not (self._changed or self._resume):
+            return None
+        try:
+            entry = json.loads(self._path(scenario.name).read_text())
+            result = _read_back(entry["result"])
+            wanted = (self._changed and result.verdict is Verdict.HELD) or (
+                self._resume and entry["run"] == self._run
+            )
+            if not wanted or entry["key"] != _key(scenario, options):
+                return None
+            if any(_digest(path) != digest for path, digest in entry["reads"].items()):
+                return None
+            result.reason = f"as on {entry['when']}: nothing that it came of has changed" + (
+                f"; {result.reason}" if result.reason else ""
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or of another version
+            return None
+        result.seconds = 0.0
+        return result
+
+    def _path(self, name: str) -> Path:
+        readable = "".join(c if c.isalnum() or c in "@+-_." else "-" for c in name)[:80]
+        return self._place / f"{readable}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}.json"
+
+
+def _read_back(facts: dict[str, Any]) -> ScenarioResult:
+    facts = dict(facts)
+    facts["verdict"] = Verdict(facts["verdict"])
+    facts["faults"] = {name: Coverage(**coverage) for name, coverage in facts["faults"].items()}
+    facts["violations"] = [Violation(**{**one, "lost": tuple(one["lost"])}) for one in facts["violations"]]
+    facts["expected"] = tuple(facts["expected"])
+    return ScenarioResult(**facts)
+
+
+def _key(scenario: Scenario, options: Options) -> str:
+    """Digest what is declared and asked for, and who explores it."""
+    parts = [
+        write_down(scenario),
+        options.faults_of(scenario),
+        options.profile_of(scenario),
+        max(options.depth, scenario.depth),
+        [getattr(options, name) for name in _DECISIVE],
+        int(options.signal),
+        sys.version,
+        platform.release(),
+        _own_sources(),
+        _beside(scenario),
+    ]
+    return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+@cache
+def _own_sources() -> list[str]:
+    return [_digest(str(path)) for path in sorted(_HARNESS.rglob("*.py"))]
+
+
+def _beside(scenario: Scenario) -> list[object]:
+    """Digest the scenario's file, the modules beside it, and its input."""
+    files = sorted(Path(scenario.file).parent.glob("*.py")) if os.path.isfile(scenario.file) else []
+    given = [] if scenario.input is None else sorted(scan(Path(scenario.input)).items())
+    return [[(path.name, _digest(str(path))) for path in files], given]
+
+
+def _with_sources(reads: list[str]) -> list[str]:
+    """Add the sources of compiled modules: Python only looks at their times before it reads those."""
+    found = dict.fromkeys(path for path in reads if path)
+    for path in list(found):
+        head, name = os.path.split(path)
+        if os.path.basename(head) == "__pycache__" and name.endswith(".pyc"):
+            found[os.path.join(os.path.dirname(head), f"{name.partition('.')[0]}.py")] = None
+    return list(found)
+
+
+#: Digests by path and what stat(2) says of it: libraries are read by every scenario.
+_known: dict[tuple[str, int, int, int, int], str] = {}
+
+
+def _digest(path: str) -> str:
+    """Digest a file's content, a directory's names; say so where there is none."""
+    try:
+        info = os.stat(path)
+        if stat.S_ISDIR(info.st_mode):
+            names = repr(sorted(os.listdir(path))).encode(errors="surrogateescape")
+            return f"names {hashlib.blake2b(names, digest_size=16).hexdigest()}"
+        if not stat.S_ISREG(info.st_mode):
+            return "no file"
+        key = path, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+        if key not in _known:
+            with open(path, "rb") as file:
+                _known[key] = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+        return _known[key]
+    except OSError as error:
+        return f"errno {error.errno}"

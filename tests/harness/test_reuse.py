@@ -1,0 +1,169 @@
+"""Results that are taken over: only where all that they came of is as it was."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.reuse import Ledger
+from outlive_harness.explore.session import Session
+from outlive_harness.scenario import load_file
+from outlive_harness.store import Store
+
+#: Each run of a body leaves a mark outside its box.
+GOOD = """
+import os
+from pathlib import Path
+from outlive_harness import scenario
+
+@scenario(outputs="o", litter="warn")
+def NAME():
+    with open("HERE/marks-NAME", "a") as marks:
+        marks.write("x")
+    text = Path("HERE/data/letters").read_text() + str(sorted(os.listdir("HERE/data")))
+    import extra
+    Path("t").write_text(text + extra.TEXT)
+    os.replace("t", "o")
+"""
+BAD = """
+from pathlib import Path
+from outlive_harness import scenario
+
+@scenario(outputs="o")
+def bad():
+    Path("o").write_text("x")
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A directory with two scenarios that hold, the data and the module that they read."""
+    for name in ("scenarios", "data", "lib"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data" / "letters").write_text("abc")
+    (tmp_path / "lib" / "extra.py").write_text("TEXT = 'one'\n")
+    for name in ("first", "second"):
+        source = GOOD.replace("NAME", name).replace("HERE", str(tmp_path))
+        (tmp_path / "scenarios" / f"{name}.py").write_text(source)
+    return tmp_path
+
+
+def outlive(project, *options, status=0):
+    """Run all scenarios; return the JSON report's and what was said."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "outlive_harness", "test", "-j", "1", "--json", "report.json", *options],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(project / "lib")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    found = json.loads((project / "report.json").read_text())["scenarios"]
+    return {one["name"]: one for one in found}, done.stdout + done.stderr
+
+
+def explored(project):
+    """Return which scenarios have run since this was asked last."""
+    marks = sorted(project.glob("marks-*"))
+    for path in marks:
+        path.unlink()
+    return [path.name.removeprefix("marks-") for path in marks]
+
+
+def test_what_has_not_changed_is_left_out(project):
+    """The verdict and the numbers are those of the run that they came of, and the report says so."""
+    before, _ = outlive(project)
+    assert explored(project) == ["first", "second"]
+    after, _ = outlive(project, "--changed")
+    assert explored(project) == []
+    for name in ("first", "second"):
+        assert after[name]["verdict"] == "held"
+        assert after[name]["faults"] == before[name]["faults"]
+        assert "nothing that it came of has changed" in after[name]["reason"]
+    outlive(project)
+    assert explored(project) == ["first", "second"]  # without the option all are run
+
+
+def change(project, what):
+    path = {"the scenario": "scenarios/second.py", "a file": "data/letters", "a module": "lib/extra.py"}.get(
+        what
+    )
+    if what == "the names in a directory":
+        (project / "data" / "more").touch()
+    elif what == "the options":
+        return ["--seed", "7"]
+    else:
+        times = (project / path).stat()
+        (project / path).write_text((project / path).read_text().replace("o", "u").replace("b", "B"))
+        os.utime(project / path, ns=(times.st_atime_ns, times.st_mtime_ns))  # only the content tells
+    return []
+
+
+@pytest.mark.parametrize("what", ["a file", "a module", "the names in a directory", "the options"])
+def test_whatever_a_golden_run_read_counts(project, what):
+    """A file, a module, a directory, the options: each is noticed, by content and not by time."""
+    outlive(project)
+    explored(project)
+    options = change(project, what)
+    outlive(project, "--changed", *options)
+    assert explored(project) == ["first", "second"]
+
+
+def test_a_module_that_is_compiled_is_known_by_its_source(project):
+    """Python reads the compiled module, and of the source only its time."""
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "lib"], cwd=project, check=True, timeout=60)
+    outlive(project)
+    explored(project)
+    change(project, "a module")
+    outlive(project, "--changed")
+    assert explored(project) == ["first", "second"]
+
+
+def test_what_is_violated_is_run_again(project):
+    """Only what held is left out."""
+    (project / "scenarios" / "bad.py").write_text(BAD)
+    outlive(project, status=1)
+    after, _ = outlive(project, "--changed", status=1)
+    assert after["bad"]["violations"]
+    assert not after["bad"]["reason"].startswith("as on")
+    assert after["second"]["reason"].startswith("as on")
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(project, monkeypatch):
+    """What was finished is taken over, whatever its verdict; then there is nothing to resume any more."""
+    monkeypatch.setenv("PYTHONPATH", str(project / "lib"))
+    monkeypatch.chdir(project)
+    (project / "scenarios" / "bad.py").write_text(BAD)
+    options = Options(store=project / ".outlive")
+    ledger = Ledger(Store(options.store))
+    ledger.begin()
+    with Session(jobs=1) as session:
+        for name in ("bad", "first"):
+            explore(session, load_file(project / "scenarios" / f"{name}.py"), options, ledger=ledger)
+    explored(project)  # and here the run is cut short
+    after, _ = outlive(project, "--resume", status=1)
+    assert explored(project) == ["second"]
+    assert {name: one["verdict"] for name, one in after.items()} == {
+        "bad": "violated",
+        "first": "held",
+        "second": "held",
+    }
+    _, said = outlive(project, "--resume", status=1)
+    assert "came to its end" in said
+    assert explored(project) == ["first", "second"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"key": 1}', '{"result": {"verdict": "held"}}'])
+def test_a_damaged_entry_is_none(project, text):
+    """It is explored again, and nothing is said: nobody has lost anything."""
+    outlive(project)
+    explored(project)
+    for path in (project / ".outlive" / "results").glob("*.json"):
+        path.write_text(text)
+    outlive(project, "--changed")
+    assert explored(project) == ["first", "second"]
