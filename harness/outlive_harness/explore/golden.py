@@ -46,6 +46,7 @@ class Record:
         acks: what it acknowledged.
         findings: violations that need no crash: ``not-idempotent``.
         reads: paths outside its box that the first run opened or ran.
+        stacks: where in the program each op comes from, where that is known.
         preload: what a zygote imports beforehand; None where each trial is an exec.
         refused: why calls could not be intercepted; "" if they were.
         seconds: wall time of the longer golden run.
@@ -69,6 +70,7 @@ class Record:
     findings: list[Finding] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
+    stacks: list[str] = field(default_factory=list)
     preload: tuple[str, ...] | None = None
     refused: str = ""
     seconds: float = 0.0

@@ -120,7 +120,7 @@ def _wanted(record: Record, random: Random) -> Callable[[int], bool]:
     count = len(record.ops)
     if count <= _MOST:
         return lambda number: number > 0
-    alike = groups(record.ops, record.fold)
+    alike = groups(record.ops, record.fold, record.stacks)
     chosen = set(distinct(range(1, count + 1), lambda number: alike[number - 1], random))
     return chosen.__contains__
 

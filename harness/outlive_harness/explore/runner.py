@@ -184,6 +184,7 @@ class Runner:
         places: bool = True,
         reads: bool = False,
         promises: bool = False,
+        stacks: str = "",
     ) -> Ran:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
 
@@ -215,6 +216,7 @@ class Runner:
                     acks=subject.acks,
                     control=self._control,
                     zygote=zygote,
+                    stacks=stacks,
                     spared=self._spared,
                 )
             except ZygoteError:

@@ -1,8 +1,9 @@
 """Which crash points stand for the others, where a run does like things a thousand times.
 
-Points are alike when the ops around them are: of the same kind, on paths that differ in their numbers
-only. Of each group the first is taken, the last, and a sample from the seed; so what is done
-differently once, in step 700 of 1,000, is a group of its own and is struck.
+Points are alike when the ops around them are: of the same kind, from the same line of the program and
+the same callers where it is Python, on paths that differ in their numbers only. Of each group the first
+is taken, the last, and a sample from the seed; so what is done differently once, in step 700 of 1,000,
+is a group of its own and is struck.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ _NUMBERS = re.compile(r"[0-9a-f]{8,}|[0-9]+")
 T = TypeVar("T")
 
 
-def groups(ops: Sequence[Op], fold: Callable[[str], str]) -> list[int]:
+def groups(ops: Sequence[Op], fold: Callable[[str], str], stacks: Sequence[str] = ()) -> list[int]:
     """Return a number for each op, equal for those that are alike.
 
     Args:
         ops: what a run does.
         fold: replaces what differs from run to run in a path.
+        stacks: where in the program each op comes from; left out where they are not of these ops.
     """
     seen: dict[str, str] = {}
 
@@ -43,7 +45,8 @@ def groups(ops: Sequence[Op], fold: Callable[[str], str]) -> list[int]:
             seen[path] = _NUMBERS.sub("#", fold(path))
         return seen[path]
 
-    shapes = [(op.kind, name(op.path), name(op.target)) for op in ops]
+    places = stacks if len(stacks) == len(ops) else [""] * len(ops)
+    shapes = [(op.kind, name(op.path), name(op.target), place) for op, place in zip(ops, places, strict=True)]
     known: dict[Hashable, int] = {}
     return [
         known.setdefault((at < _BEFORE, *shapes[max(0, at - _BEFORE) : at + _AFTER + 1]), len(known))

@@ -77,7 +77,7 @@ def survey(tapes: Tapes, record: Record, wanted: Survey) -> Surveyed:
         if model is not None:
             numbers: Sequence[int] = range(1, len(tape.ops) - tape.last + 1)
             if not wanted.is_whole:
-                alike = groups(tape.ops[tape.last :], record.fold)
+                alike = groups(tape.ops[tape.last :], record.fold, () if wanted.plan else record.stacks)
                 numbers = distinct(numbers, lambda number: alike[number - 1], Random(wanted.seed))
             found.points, found.has_more = Power().points(
                 model.under(wanted.profile),

@@ -8,6 +8,7 @@ from outlive_harness.launch.run import Ran
 from outlive_harness.launch.zygote import ZygoteError, parse
 from outlive_harness.trace import Op
 
+from . import stacks
 from .golden import Record
 from .runner import Runner
 
@@ -41,8 +42,12 @@ def warm_up(runner: Runner, made: Record, first: Ran, *, repeats: bool) -> None:
     if why:
         runner.cool()
         made.warnings.append(f"no zygote, each trial is an exec: {why}")
-    else:
-        made.preload = modules
+        return
+    made.preload = modules
+    if repeats and len(made.ops) >= stacks.LEAST_OPS:
+        found, ops = stacks.stacks_of(runner, made)
+        if _shape(made, ops) == _shape(made, made.ops):
+            made.stacks = found
 
 
 def _modules(runner: Runner, made: Record) -> tuple[str, ...]:

@@ -268,8 +268,8 @@ def _distinct(
     record: Record, every: list[Planned], bases: list[_Base], choose: random.Random
 ) -> list[Planned]:
     """Take of like points, after like first crashes, those that stand for the others."""
-    first = groups(record.ops, record.fold)
-    alike = {base.plan: groups(base.ops, record.fold) for base in bases}
+    first = groups(record.ops, record.fold, record.stacks)
+    alike = {base.plan: groups(base.ops, record.fold, () if base.plan else record.stacks) for base in bases}
     parts: dict[tuple[Plan, int], int] = {}
 
     def group(planned: Planned) -> tuple[object, ...]:

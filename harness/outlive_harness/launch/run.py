@@ -82,6 +82,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     promises: bool = False,
     control: int | None = None,
     zygote: Zygote | None = None,
+    stacks: str = "",
     spared: int = 0,
 ) -> Ran:
     """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
@@ -105,6 +106,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         promises: whether to tell how many of them came before each op.
         control: a descriptor whose hang-up abandons the run.
         zygote: forks the program, where it is not to be executed.
+        stacks: a file that a zygote's trial leaves its stacks in.
         spared: process id of a child of this process that is no part of the run, if there is one.
 
     Raises:
@@ -116,7 +118,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     """
     begun = time.monotonic()
     if zygote is not None:
-        child = zygote.start(cwd=cwd, intercept=visit is not None)
+        child = zygote.start(cwd=cwd, intercept=visit is not None, stacks=stacks)
     else:
         child = start(argv, cwd=cwd, env=env, intercept=visit is not None, reads=reads)
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}

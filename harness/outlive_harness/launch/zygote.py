@@ -24,6 +24,7 @@ from .exec import Child, refusal, reset_signals
 from .reap import kill_tree
 
 _HERE = Path(__file__).with_name("_zygote.py")
+_SLOTS = Path(__file__).with_name("_stack_slots.py")
 _HARNESS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _MOST = 1 << 20
 #: Seconds that imports may take.
@@ -143,9 +144,15 @@ class Zygote:
             raise ZygoteError("it ended while it imported what the pipeline does, or its trials ended it")
         return _read(text)
 
-    def start(self, *, cwd: Path, intercept: bool = True) -> Child:
-        """Start a trial, as exec.start() does; see there for what is raised."""
-        child, channel = self._start(cwd, intercept=intercept, listing=False)
+    def start(self, *, cwd: Path, intercept: bool = True, stacks: str = "") -> Child:
+        """Start a trial, as exec.start() does; see there for what is raised.
+
+        Args:
+            cwd: where it runs.
+            intercept: whether its calls are to be intercepted.
+            stacks: a file that its threads are to leave their stacks in; see _stack_slots.py.
+        """
+        child, channel = self._start(cwd, intercept=intercept, listing=False, stacks=stacks)
         channel.close()
         return child
 
@@ -165,7 +172,9 @@ class Zygote:
         (_, _, standard), *several = _read(text)
         return [name for name, own, origin in several if name == own and _is_installed(origin, standard)]
 
-    def _start(self, cwd: Path, *, intercept: bool, listing: bool) -> tuple[Child, socket.socket]:
+    def _start(
+        self, cwd: Path, *, intercept: bool, listing: bool, stacks: str = ""
+    ) -> tuple[Child, socket.socket]:
         out_read, out_write = _silent_pipe() if listing else os.pipe()
         err_read, err_write = _silent_pipe() if listing else os.pipe()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -182,6 +191,8 @@ class Zygote:
             ),
             "seccomp": self._table.numbers["seccomp"],
             "list": listing,
+            "stacks": stacks,
+            "slots": str(_SLOTS),
         }
         listener: int | None = None
         try:

@@ -1,0 +1,126 @@
+"""Where in a program ops come from: known for Python, and what stands for what depends on it."""
+
+import sys
+
+import pytest
+
+from outlive_harness.explore.golden import record
+from outlive_harness.explore.results import Verdict
+from outlive_harness.explore.runner import Runner
+from outlive_harness.explore.select import groups
+from outlive_harness.explore.stacks import LEAST_OPS
+from outlive_harness.explore.subject import from_scenario
+from outlive_harness.launch._stack_slots import SLOT, SLOTS, read
+from outlive_harness.scenario import load_file
+from outlive_harness.trace import Op
+
+#: Output and marker of a step have names that differ in their numbers only, and are put by like calls.
+STEPS = """
+import os, threading
+def put(number, text):
+    with open(f"s/part{number}", "w") as f:
+        f.write(text)
+    os.replace(f"s/part{number}", f"s/{number}")
+os.makedirs("s", exist_ok=True)
+for step in range(COUNT):
+    if not os.path.exists(f"s/{2 * step + 1}"):
+        if step == BAD:
+            put(2 * step + 1, "x")
+            put(2 * step, "x")  # line 12
+        else:
+            put(2 * step, "x")
+            put(2 * step + 1, "x")  # line 15
+"""
+SCENARIO = """
+import sys
+from outlive_harness import scenario
+it = scenario(command=[sys.executable, "steps.py"], outputs="s/*", name="it")
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Write a program and its scenario; return the scenario's file."""
+
+    def write(source):
+        (tmp_path / "steps.py").write_text(source)
+        path = tmp_path / "it.py"
+        path.write_text(SCENARIO.replace('"steps.py"', repr(str(tmp_path / "steps.py"))))
+        return path
+
+    return write
+
+
+def recorded(path, place):
+    (scenario,) = load_file(path)
+    runner = Runner(place / "w000")
+    try:
+        return record(runner, from_scenario(scenario), place / "record")
+    finally:
+        runner.clear()
+
+
+def test_each_op_has_the_lines_that_it_comes_from(program, tmp_path):
+    """The innermost line first, then its callers; frames of libraries are left out."""
+    made = recorded(program(STEPS.replace("COUNT", "60").replace("BAD", "40")), tmp_path)
+    assert len(made.stacks) == len(made.ops) > LEAST_OPS
+    renames = [stack for op, stack in zip(made.ops, made.stacks, strict=True) if op.kind == "rename"]
+    lines = {tuple(int(frame.rpartition(":")[2]) for frame in stack.split("\n")) for stack in renames}
+    assert lines == {(6, 11), (6, 12), (6, 14), (6, 15)}
+    assert renames.count(renames[81]) == 1  # line 12: once, in step 40
+    assert all(frame.startswith(str(tmp_path)) for stack in made.stacks for frame in stack.split("\n"))
+
+
+def test_threads_have_their_own(program, tmp_path):
+    """A thread's op is told by its own last call, not by that of whoever ran last."""
+    source = STEPS.split("for step", maxsplit=1)[0] + (
+        f"\ndef work():\n    for number in range({LEAST_OPS}):\n        put(number, 'x')\n"
+        "thread = threading.Thread(target=work); thread.start(); thread.join()\nput(1, 'y')\n"
+    )
+    made = recorded(program(source), tmp_path)
+    renames = [stack for op, stack in zip(made.ops, made.stacks, strict=True) if op.kind == "rename"]
+    assert len(set(renames[:-1])) == 1
+    assert renames[-1] != renames[0]
+
+
+def test_short_runs_and_other_programs_have_none(program, tmp_path):
+    """Nothing is chosen from a short run; of a shell nothing is known."""
+    assert recorded(program(STEPS.replace("COUNT", "5").replace("BAD", "2")), tmp_path).stacks == []
+    path = program("")
+    path.write_text(path.read_text().replace("[sys.executable", "['sh'"))
+    (tmp_path / "steps.py").write_text(
+        f"mkdir s\ni=0; while [ $i -lt {LEAST_OPS} ]; do echo x > s/$i; i=$((i + 1)); done\n"
+    )
+    made = recorded(path, tmp_path / "shell")
+    assert len(made.ops) > LEAST_OPS
+    assert made.stacks == []
+
+
+def test_what_is_done_from_another_line_is_a_group_of_its_own():
+    """Ops that are alike but for their stacks are not."""
+    ops = [Op("write", "write", f"o{number}") for number in range(20)]
+    alike = groups(ops, str)
+    assert len(set(alike[3:-1])) == 1
+    told = groups(ops, str, ["a"] * 10 + ["b"] + ["a"] * 9)
+    assert len(set(told[3:6])) == 1
+    assert told[10] not in told[:10]
+    assert groups(ops, str, ["a"]) == alike  # stacks of other ops are none
+
+
+def test_a_bug_in_one_step_of_many_is_found_by_its_line(program, explored):
+    """Its marker comes before its output: by kinds and names the ops are those of every other step."""
+    path = program(STEPS.replace("COUNT", "120").replace("BAD", "70"))
+    (result,) = explored(path.read_text(), select="distinct").scenarios
+    assert result.verdict is Verdict.VIOLATED, result
+    coverage = result.faults["kill"]
+    assert coverage.tested < 60 < coverage.points
+    assert {violation.path for violation in result.violations} == {"s/140"}
+
+
+def test_a_slot_of_another_thread_is_not_read():
+    """Two threads may share a slot; what one left is not the other's."""
+    memory = bytearray(SLOT * SLOTS)
+    memory[:8] = SLOTS.to_bytes(4, sys.byteorder) + (3).to_bytes(4, sys.byteorder)
+    memory[8:11] = b"abc"
+    assert read(memory, SLOTS) == b"abc"
+    assert read(memory, 2 * SLOTS) == b""
