@@ -12,7 +12,7 @@ def earlier_total() -> None:
     TOTAL.write_text("100")
 
 
-@scenario(outputs="total.txt", setup=earlier_total, depth=2)
+@scenario(outputs="total.txt", setup=earlier_total, faults=("kill", "power"), depth=2)
 def rollback_by_rename() -> None:
     if DONE.exists():
         return

@@ -355,7 +355,7 @@ def server():
     socket.socket(socket.AF_UNIX).bind("s")
     os.unlink("s")
 """
-    result = one(source)
+    result = one(source, exhaustive=True)
     assert result.verdict is Verdict.HELD, result
     assert {violation.fault for violation in result.violations} == {"kill", "power"}
     assert all(coverage.tested == coverage.points for coverage in result.faults.values())

@@ -19,7 +19,7 @@ import os
 from pathlib import Path
 from outlive_harness import scenario
 
-@scenario(outputs="o", litter="warn")
+@scenario(outputs="o", input="given")
 def NAME():
     with open("HERE/marks-NAME", "a") as marks:
         marks.write("x")
@@ -41,8 +41,9 @@ def bad():
 @pytest.fixture
 def project(tmp_path):
     """A directory with two scenarios that hold, the data and the module that they read."""
-    for name in ("scenarios", "data", "lib"):
+    for name in ("scenarios", "data", "lib", "scenarios/given"):
         (tmp_path / name).mkdir()
+    (tmp_path / "scenarios" / "given" / "letter").write_text("b")
     (tmp_path / "data" / "letters").write_text("abc")
     (tmp_path / "lib" / "extra.py").write_text("TEXT = 'one'\n")
     for name in ("first", "second"):
@@ -90,21 +91,26 @@ def test_what_has_not_changed_is_left_out(project):
 
 
 def change(project, what):
-    path = {"the scenario": "scenarios/second.py", "a file": "data/letters", "a module": "lib/extra.py"}.get(
-        what
-    )
+    path = {
+        "a file": "data/letters",
+        "a module": "lib/extra.py",
+        "the input": "scenarios/given/letter",
+        "a file beside it": "scenarios/second.py",
+    }.get(what, "")
     if what == "the names in a directory":
         (project / "data" / "more").touch()
     elif what == "the options":
         return ["--seed", "7"]
     else:
         times = (project / path).stat()
-        (project / path).write_text((project / path).read_text().replace("o", "u").replace("b", "B"))
+        (project / path).write_text((project / path).read_text() + "\n")
         os.utime(project / path, ns=(times.st_atime_ns, times.st_mtime_ns))  # only the content tells
     return []
 
 
-@pytest.mark.parametrize("what", ["a file", "a module", "the names in a directory", "the options"])
+@pytest.mark.parametrize(
+    "what", ["a file", "a module", "the input", "a file beside it", "the names in a directory", "the options"]
+)
 def test_whatever_a_golden_run_read_counts(project, what):
     """A file, a module, a directory, the options: each is noticed, by content and not by time."""
     outlive(project)

@@ -27,6 +27,7 @@ from outlive_harness.store import Store, write_down
 
 from .options import Options
 from .results import Coverage, ScenarioResult, Verdict, Violation
+from .subject import from_scenario
 
 _HARNESS = Path(__file__).parents[1]
 #: What decides the result, of the user's options: others only decide how fast it is there.
@@ -79,16 +80,16 @@ class Ledger:
         """Keep a result; one that is unknown is none."""
         if result.verdict is Verdict.UNKNOWN or not reads:
             return
-        entry = {
-            "key": _key(scenario, options),
-            "run": self._run,
-            "when": time.strftime("%Y-%m-%d %H:%M"),
-            "reads": {path: _digest(path) for path in _with_sources(reads)},
-            "result": dataclasses.asdict(result),
-        }
         path = self._path(scenario.name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):  # then it is explored again, next time
+            entry = {
+                "key": _key(scenario, options),
+                "run": self._run,
+                "when": time.strftime("%Y-%m-%d %H:%M"),
+                "reads": {path: _digest(path) for path in _with_sources(reads)},
+                "result": dataclasses.asdict(result),
+            }
             temporary.write_text(json.dumps(entry, indent=1))
             temporary.replace(path)
 
@@ -153,7 +154,8 @@ def _own_sources() -> list[str]:
 def _beside(scenario: Scenario) -> list[object]:
     """Digest the scenario's file, the modules beside it, and its input."""
     files = sorted(Path(scenario.file).parent.glob("*.py")) if os.path.isfile(scenario.file) else []
-    given = [] if scenario.input is None else sorted(scan(Path(scenario.input)).items())
+    source = from_scenario(scenario).source
+    given = [] if source is None else sorted(scan(Path(source)).items())
     return [[(path.name, _digest(str(path))) for path in files], given]
 
 
