@@ -61,6 +61,19 @@ def left_behind(place):
     return [text for text in found if str(place) in text]
 
 
+def told_by(driver, *arguments):
+    """Run a driver, and return the objects that it printed."""
+    done = subprocess.run(
+        [sys.executable, "-P", str(driver), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def run(code, *arguments):
     subprocess.run([sys.executable, "-P", "-c", code, *arguments], check=True, timeout=60)
 
@@ -69,15 +82,7 @@ def run(code, *arguments):
 def test_the_model_admits_all_that_a_real_file_system_leaves(kind, place):
     """For the lesson and each known-bad scenario, at each op, with the journal just written and without."""
     files = [path for path in SCENARIOS if path.stem == "lesson" or load_file(path)[0].expect]
-    done = subprocess.run(
-        [sys.executable, "-P", str(DRIVER), kind, str(place), *map(str, files)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
+    results = told_by(DRIVER, kind, place, *files)
     assert len(results) == 2 * len(files) > 40
     for found in results:
         assert not found["denied"], found
@@ -90,15 +95,7 @@ def test_the_model_admits_all_that_a_real_file_system_leaves(kind, place):
 @every_kind
 def test_the_model_admits_what_write_back_at_random_leaves(kind, place):
     """Small pipelines of telling ops and generated ones, while files are written back and names committed."""
-    done = subprocess.run(
-        [sys.executable, "-P", str(PIPELINES), kind, str(place)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
+    results = told_by(PIPELINES, kind, place)
     assert len(results) >= 60
     for found in results:
         assert not found["denied"], found
