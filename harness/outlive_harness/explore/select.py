@@ -18,7 +18,7 @@ from outlive_harness.trace import Op
 
 #: Points of one fault and level past which not all are taken, unless all are asked for. Up to here
 #: they take well under a minute a fault, on two cores.
-MANY = 1500
+MANY = 1000
 #: Points of a group that are taken besides the first and the last.
 _MORE = 2
 #: Ops before and after one that tell its place in what is repeated.
