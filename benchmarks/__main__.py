@@ -99,10 +99,9 @@ def main(parts: tuple[str, ...], jobs: int, seconds: float, limit: float, out: P
             "Writes of six bytes to one file; the least of five.",
         )
     if "growth" in wanted:
-        rows, _ = _parts.growth((10, 100, 1_000), jobs=jobs)
         add(
             "Growth",
-            rows,
+            _parts.growth((10, 100, 1_000), jobs=jobs),
             "Like steps, each an output and its marker; `--faults kill`, other options as they are.",
         )
     (out / "results.md").write_text("".join(text))

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-from _rivals import Measured, Pipeline, Popen, bare, ckpt_chaos, outlive, run, strace
+from _rivals import STRACE, TMPFS, Measured, Pipeline, Popen, bare, ckpt_chaos, outlive, run, strace
 
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.run import run as supervised
@@ -151,11 +151,10 @@ def supervisor(counts: Sequence[int]) -> list[Row]:
 
 
 def _cost(tool: str, count: int) -> float:
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as place:  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=TMPFS) as place:
         command = list(pipeline("writes", str(count))(place))
         if tool == "strace":
-            trace = ["strace", "-f", "--seccomp-bpf", "-e", "trace=write,fsync,rename,mkdir,unlink"]
-            return float(run([*trace, "-o", os.devnull, *command])[2])
+            return float(run([*STRACE, "-o", os.devnull, *command])[2])
         visit = (lambda _op, _number: GO) if tool == "ours" else None
         ran = supervised(
             command,
@@ -169,10 +168,9 @@ def _cost(tool: str, count: int) -> float:
         return float(ran.stdout)
 
 
-def growth(counts: Sequence[int], *, jobs: int) -> tuple[list[Row], Bars]:
+def growth(counts: Sequence[int], *, jobs: int) -> list[Row]:
     """Measure how time grows with the number of like steps."""
     rows = [("steps", "one bare run, seconds", "crash points", "carried out", "seconds", "largest process")]
-    bars = {}
     for count in counts:
         command = pipeline("steps", str(count))
         with tempfile.TemporaryDirectory() as place:
@@ -189,5 +187,4 @@ def growth(counts: Sequence[int], *, jobs: int) -> tuple[list[Row], Bars]:
                 f"{found.mebibytes:.0f} MiB",
             )
         )
-        bars[f"{count} steps"] = found.seconds
-    return rows, bars
+    return rows

@@ -25,14 +25,26 @@ class Store:
 
     def place(self, replay: str) -> Path:
         """Return the directory of one failure, named so that a person recognises it."""
-        readable = "".join(c if c.isalnum() or c in "@+-_." else "-" for c in replay)[:80]
-        return self.root / "failures" / f"{readable}-{hashlib.sha256(os.fsencode(replay)).hexdigest()[:8]}"
+        return self.root / "failures" / _file_name(replay)
+
+    def result(self, name: str) -> Path:
+        """Return where one scenario's result is kept."""
+        return self.root / "results" / f"{_file_name(name)}.json"
+
+    def begin(self) -> None:
+        """Make the directory, which is nothing to put under version control.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / ".gitignore").write_text("*\n")
 
     def keep(self, replay: str, facts: dict[str, Any]) -> Path:
         """Write down what a replay needs, and let go of the oldest failures."""
         place = self.place(replay)
         place.mkdir(parents=True, exist_ok=True)
-        (self.root / ".gitignore").write_text("*\n")
+        self.begin()
         temporary = place / ".failure.json"
         temporary.write_text(json.dumps({"id": replay, **facts}, indent=2) + "\n")
         temporary.replace(place / "failure.json")
@@ -65,6 +77,12 @@ class Store:
     def _prune(self) -> None:
         for path in self._newest()[KEPT:]:
             remove_tree(path.parent)
+
+
+def _file_name(text: str) -> str:
+    """Return a name for a file that a person recognises, no two alike."""
+    readable = "".join(c if c.isalnum() or c in "@+-_." else "-" for c in text)[:80]
+    return f"{readable}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
 
 
 #: Fields of a scenario that are data, and so can be written down.

@@ -200,6 +200,7 @@ def _explore(
     partial[scenario.name] = result
     subject = from_scenario(scenario)
     record = yield from _recorded(session, subject)
+    came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
     result.warnings += record.warnings
     result.ops = len(record.ops)
     if record.reason:
@@ -215,7 +216,7 @@ def _explore(
     _conclude(result, record, scenario)
     result.seconds = time.monotonic() - begun
     if ledger is not None:
-        ledger.remember(scenario, options, record.reads, result)
+        ledger.remember(scenario.name, came_of, result)
     return result
 
 

@@ -44,14 +44,13 @@ class Ledger:
     """
 
     def __init__(self, store: Store, *, changed: bool = False, resume: bool = False) -> None:
-        self._place = store.root / "results"
         self._store = store
         self._changed, self._resume = changed, resume
         self._run = str(time.time_ns())
 
     @property
     def _unfinished(self) -> Path:
-        return self._place / "unfinished"
+        return self._store.root / "results" / "unfinished"
 
     def begin(self) -> bool:
         """Note that a run begins; say whether one is resumed.
@@ -59,8 +58,8 @@ class Ledger:
         Raises:
             OSError: nothing can be written there.
         """
-        self._place.mkdir(parents=True, exist_ok=True)
-        (self._store.root / ".gitignore").write_text("*\n")
+        self._store.begin()
+        self._unfinished.parent.mkdir(exist_ok=True)
         if self._resume:
             try:
                 self._run = self._unfinished.read_text()
@@ -74,22 +73,28 @@ class Ledger:
         with contextlib.suppress(OSError):
             self._unfinished.unlink()
 
-    def remember(
-        self, scenario: Scenario, options: Options, reads: list[str], result: ScenarioResult
-    ) -> None:
-        """Keep a result; one that is unknown is none."""
-        if result.verdict is Verdict.UNKNOWN or not reads:
+    def came_of(self, scenario: Scenario, options: Options, reads: list[str]) -> dict[str, Any]:
+        """Return what a result will have come of: taken before the trials, while all is as it was read.
+
+        It is empty where that is not known, and so the result not to be kept.
+        """
+        if not reads:
+            return {}
+        try:
+            key = _key(scenario, options)
+        except OSError:  # the input is gone
+            return {}
+        return {"key": key, "reads": {path: _digest(path) for path in _with_sources(reads)}}
+
+    def remember(self, name: str, came_of: dict[str, Any], result: ScenarioResult) -> None:
+        """Keep a scenario's result; one that is unknown is none."""
+        if result.verdict is Verdict.UNKNOWN or not came_of:
             return
-        path = self._path(scenario.name)
+        path = self._store.result(name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        when = {"run": self._run, "when": time.strftime("%Y-%m-%d %H:%M")}
+        entry = {**came_of, **when, "result": dataclasses.asdict(result)}
         with contextlib.suppress(OSError):  # then it is explored again, next time
-            entry = {
-                "key": _key(scenario, options),
-                "run": self._run,
-                "when": time.strftime("%Y-%m-%d %H:%M"),
-                "reads": {path: _digest(path) for path in _with_sources(reads)},
-                "result": dataclasses.asdict(result),
-            }
             temporary.write_text(json.dumps(entry, indent=1))
             temporary.replace(path)
 
@@ -98,7 +103,7 @@ class Ledger:
         if not (self._changed or self._resume):
             return None
         try:
-            entry = json.loads(self._path(scenario.name).read_text())
+            entry = json.loads(self._store.result(scenario.name).read_text())
             result = _read_back(entry["result"])
             wanted = (self._changed and result.verdict is Verdict.HELD) or (
                 self._resume and entry["run"] == self._run
@@ -114,10 +119,6 @@ class Ledger:
             return None
         result.seconds = 0.0
         return result
-
-    def _path(self, name: str) -> Path:
-        readable = "".join(c if c.isalnum() or c in "@+-_." else "-" for c in name)[:80]
-        return self._place / f"{readable}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}.json"
 
 
 def _read_back(facts: dict[str, Any]) -> ScenarioResult:
