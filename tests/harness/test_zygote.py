@@ -8,7 +8,7 @@ import pytest
 
 from outlive_harness.explore.results import Verdict
 from outlive_harness.explore.session import Session
-from outlive_harness.launch.zygote import parse
+from outlive_harness.launch.zygote import installed_modules, parse
 
 #: Writes down all that a program can see of how it was started.
 FACTS = """
@@ -103,6 +103,8 @@ def test_a_module_and_a_text_are_run_as_python_runs_them(one, packages):
         ("sys.exit('the last word')", "exited with 1: the last word"),
         ("raise ValueError('the last word')", "exited with 1: ValueError: the last word"),
         ("sys.exit(7)", "exited with 7"),
+        ("sys.exit(-1)", "exited with 255"),
+        ("sys.exit(True)", "exited with 1"),
         ("os.kill(os.getpid(), 9)", "was ended by signal 9"),
         ("raise KeyboardInterrupt", "was ended by signal 2"),
         ("os._exit(3)", "exited with 3"),
@@ -127,6 +129,44 @@ def fails():
     (violation,) = [found for found in result.violations if found.kind == "recovery-failed"]
     assert why in violation.message
     assert violation.confirmed
+
+
+#: What programs leave to the end of the interpreter.
+LEFT_TO_THE_END = {
+    "files": "text = open('out/text', 'w'); text.write('?'); raw = open('out/raw', 'wb'); raw.write(b'?')",
+    "file of a module": "import left_too",
+    "file of a library": "import json; json.kept = open('out/text', 'w'); json.kept.write('?')",
+    "file of a daemon": "text = open('out/text', 'w'); text.write('?')\n"
+    "threading.Thread(target=beat, daemon=True).start()",
+    "file of C": "C.fopen.restype = ctypes.c_void_p; C.fputs.argtypes = (ctypes.c_char_p, ctypes.c_void_p)\n"
+    "C.fputs(b'?', C.fopen(b'out/text', b'w'))",
+    "destructor": "late = Late()",
+    "weak": "late = set(); weakref.finalize(Late, os.makedirs, 'out/weak')",
+    "exit function": "atexit.register(os.makedirs, 'out/atexit')",
+    "thread": "threading.Thread(target=lambda: (time.sleep(0.05), os.makedirs('out/thread'))).start()",
+    "words": "sys.stdout.write('no end of line')",
+}
+_BEFORE = """
+import atexit, ctypes, json, os, sys, threading, time, weakref
+C = ctypes.CDLL(None)
+class Late:
+    def __init__(self): self.me = self
+    def __del__(self): os.makedirs("out/destructor")
+def beat():
+    while True: time.sleep(0.001)
+for name in "abcdef": os.makedirs(f"out/{name}", exist_ok=True)
+"""
+
+
+@pytest.mark.parametrize("left", LEFT_TO_THE_END)
+def test_what_is_left_to_the_end_of_the_interpreter_is_done(one, programs, left):
+    """Files that nobody closed, destructors, exit functions, threads: a trial ends as an exec does."""
+    (programs / "left.py").write_text(_BEFORE + LEFT_TO_THE_END[left])
+    (programs / "left_too.py").write_text("text = open('out/text', 'w')\ntext.write('?')\n")
+    result = one(command([sys.executable, str(programs / "left.py")], faults=["kill"]))
+    assert not zygote_warnings(result)
+    assert result.zygote
+    assert result.ops >= (7 if left == "words" else 8)
 
 
 def test_a_traceback_begins_in_the_users_file(one, programs):
@@ -301,3 +341,25 @@ def test_a_command_line_is_taken_apart_or_left_alone(argv, expected):
     """What is not understood is run by exec."""
     script = parse(argv)
     assert (script and (script.kind, script.target, script.argv)) == expected
+
+
+def test_what_can_be_imported_beforehand_is_read_off_the_files_that_a_run_opened():
+    """Installed modules by their files, in order; the project's own, data and the main module are none."""
+    lib = "/usr/lib/python3.12"
+    paths = [
+        f"{lib}/__pycache__/csv.cpython-312.pyc",
+        f"{lib}/lib-dynload/_csv.cpython-312-x86_64-linux-gnu.so",
+        f"{lib}/json/__pycache__/__init__.cpython-312.opt-2.pyc",
+        f"{lib}/json/decoder.py",
+        "/home/me/.venv/lib64/python3.12/site-packages/pkg/__init__.py",
+        "/home/me/.venv/lib64/python3.12/site-packages/pkg/fast.abi3.so",
+        "/usr/lib/python3/dist-packages/apt_pkg.cpython-312-x86_64-linux-gnu.so",
+        "/home/me/.venv/lib64/python3.12/site-packages/pkg-1.0.dist-info/METADATA",
+        "/home/me/.venv/lib64/python3.12/site-packages/tool/__main__.py",
+        "/home/me/project/helper.py",
+        "/usr/lib/x86_64-linux-gnu/libc.so",
+        f"{lib}/__pycache__/csv.cpython-312.pyc",
+    ]
+    found = ["csv", "_csv", "json", "json.decoder", "pkg", "pkg.fast", "apt_pkg"]
+    assert installed_modules([sys.executable, "-m", "tool"], paths) == found
+    assert installed_modules([sys.executable, "-m", "csv"], paths) == [*found[1:], "tool.__main__"]

@@ -199,7 +199,7 @@ def _explore(
     result = ScenarioResult(scenario.name, file=scenario.file, expected=scenario.expect)
     partial[scenario.name] = result
     subject = from_scenario(scenario)
-    record = yield from _recorded(session, subject)
+    record = yield from _recorded(session, subject, zygote=options.zygote)
     came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
     result.warnings += record.warnings
     result.ops = len(record.ops)
@@ -251,9 +251,11 @@ def _struck(
     yield from _confirm(session, scenario, record, result, options)
 
 
-def _recorded(session: Session, subject: Subject) -> Generator[Waiting, None, Record]:
-    place = session.root / "records" / subject.key()
-    job = board.post(session.root, f"r-{subject.key()}", board.RECORD, [(subject, place)])
+def _recorded(session: Session, subject: Subject, *, zygote: bool = True) -> Generator[Waiting, None, Record]:
+    name = subject.key() + ("" if zygote else "-x")
+    job = board.post(
+        session.root, f"r-{name}", board.RECORD, [(subject, session.root / "records" / name, zygote)]
+    )
     waiting = Waiting(job, 1)
     yield waiting
     board.close(job)  # whoever comes later finds the result all the same

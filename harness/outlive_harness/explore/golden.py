@@ -95,12 +95,17 @@ class Record:
         return done
 
 
-def record(runner: Runner, subject: Subject, place: Path) -> Record:
-    """Run a subject without any fault, and keep what later trials are compared with."""
+def record(runner: Runner, subject: Subject, place: Path, *, by_exec: bool = False) -> Record:
+    """Run a subject without any fault, and keep what later trials are compared with.
+
+    The first run is an exec. Further ones are forked from a zygote, unless *by_exec* forbids it; where
+    one comes out differently an exec has the last word, and trials are execs as well.
+    """
     made = Record(subject, place)
     try:
+        runner.cool()
         runner.prepare(subject, place / "template")
-        _record(runner, made)
+        _record(runner, made, by_exec=by_exec)
     except BoxError as error:
         made.reason = str(error)
         runner.empty()
@@ -109,7 +114,7 @@ def record(runner: Runner, subject: Subject, place: Path) -> Record:
     return made
 
 
-def _record(runner: Runner, made: Record) -> None:
+def _record(runner: Runner, made: Record, *, by_exec: bool) -> None:
     subject = made.subject
     made.initial = runner.look(subject)
     first, versions = _run(runner, made, made.trace.ops)
@@ -130,26 +135,36 @@ def _record(runner: Runner, made: Record) -> None:
         made.reason = (
             f"with no fault: {broken[0].message}; a check that takes them can judge" if broken else ""
         )
-    if not made.reason:
-        _again_on_its_result(runner, made)
     if made.reason:
         return
-    runner.fill(made.place / "template")
-    ops: list[Op] = []
-    second, more_versions = _run(runner, made, ops)
+    # Asked for late: it needs the record's own type.
+    from .warm import warm_up  # noqa: PLC0415
+
+    if not by_exec:
+        warm_up(runner, made)
+    _again_on_its_result(runner, made)
     if made.reason:
         return
-    made.seconds, made.least_ops = max(made.seconds, second.seconds), min(made.least_ops, second.ops)
+    second = _second(runner, made, first)
+    made.reason = second.failure
+    if made.reason:
+        return
+    made.seconds, made.least_ops = max(made.seconds, second.ran.seconds), min(made.least_ops, second.ran.ops)
     made.limit = subject.timeout or max(_SHORTEST_LIMIT, _SLACK * made.seconds)
     _compare_runs(runner, made)
-    _learn_names(made, ops)
-    _learn_versions(made, versions, more_versions)
+    _learn_versions(made, versions, second.versions)
     _warn(made, first)
-    if not made.reason:
-        # Asked for late: it needs the record's own type.
-        from .warm import repeated, warm_up  # noqa: PLC0415
+    if not second.order:
+        _learn_stacks(runner, made)
 
-        warm_up(runner, made, first, repeats=repeated(made, ops))
+
+def _learn_stacks(runner: Runner, made: Record) -> None:
+    """Find out where in the program its ops come from, if it makes so many that it matters."""
+    from .stacks import LEAST_OPS, stacks_of  # noqa: PLC0415 - as above
+
+    if made.preload is not None and not made.reason and len(made.ops) >= LEAST_OPS:
+        stacks, ops = stacks_of(runner, made)
+        made.stacks = stacks if _has_order(made, ops) else []
 
 
 def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
@@ -183,28 +198,106 @@ def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
 def _again_on_its_result(runner: Runner, made: Record) -> None:
     """A second run with no crash must change no output."""
     subject = made.subject
-    ran, _ = _run(runner, made, [])
-    if made.reason:
-        made.reason = ""
-        made.findings.append(
-            Finding(
-                "not-idempotent",
-                "",
-                f"run again on its own result, with no crash, it {ran.failure()}",
-                ran.stderr,
-            )
-        )
-    else:
-        after = runner.look(subject)
-        path = first_difference(made.final, after, subject.is_output)
-        if path is not None:
-            sentence = f"a second run, with no crash, changes {path}"
-            detail = describe_difference(path, made.final, after, made.place / "golden", runner.box)
-            made.findings.append(Finding("not-idempotent", path, sentence, detail))
+    finding = _changes(runner, made)
+    if finding is not None and runner.is_warm(subject):
+        why = finding.message
+        runner.cool()
+        runner.fill(made.place / "golden")
+        finding = _changes(runner, made)
+        if finding is None:
+            _switch_off(made, why)
+        elif made.preload is not None:
+            runner.warm(subject, made.preload)
+    if finding is not None:
+        made.findings.append(finding)
     if subject.check:
         made.value, failed = runner.check(subject, made.acks)
         if failed:
             made.reason = f"the check fails with no fault: it {failed}"
+
+
+def _changes(runner: Runner, made: Record) -> Finding | None:
+    """Run on the golden run's own result; return what that changes."""
+    ran, _ = _run(runner, made, [])
+    if made.reason:
+        made.reason = ""
+        sentence = f"run again on its own result, with no crash, it {ran.failure()}"
+        return Finding("not-idempotent", "", sentence, ran.stderr)
+    after = runner.look(made.subject)
+    path = first_difference(made.final, after, made.subject.is_output)
+    if path is None:
+        return None
+    detail = describe_difference(path, made.final, after, made.place / "golden", runner.box)
+    return Finding("not-idempotent", path, f"a second run, with no crash, changes {path}", detail)
+
+
+@dataclass(slots=True)
+class _Second:
+    """The second run from scratch.
+
+    Attributes:
+        failure: how it failed; "" if it did not.
+        outcome: how what it leaves or acknowledges differs from the first run's.
+        order: how its ops differ from the first run's.
+    """
+
+    ran: Ran
+    versions: Versions
+    failure: str = ""
+    outcome: str = ""
+    order: str = ""
+
+
+def _second(runner: Runner, made: Record, first: Ran) -> _Second:
+    """Run from scratch once more; a zygote that comes to something else than exec is no longer used."""
+    second = _from_scratch(runner, made, first)
+    if runner.is_warm(made.subject) and (second.outcome or second.order):
+        runner.cool()
+        forked, second = second, _from_scratch(runner, made, first)
+        if forked.outcome and not second.outcome:
+            _switch_off(made, f"in it {forked.outcome}")
+        elif forked.order and not second.order:
+            _switch_off(made, f"in it {forked.order}")
+    return second
+
+
+def _switch_off(made: Record, why: str) -> None:
+    made.preload = None
+    made.warnings.append(f"no zygote, each trial is an exec: {why}")
+
+
+def _from_scratch(runner: Runner, made: Record, first: Ran) -> _Second:
+    runner.fill(made.place / "template")
+    ops: list[Op] = []
+    ran, versions = _run(runner, made, ops)
+    second = _Second(ran, versions, made.reason, made.reason)
+    made.reason = ""
+    if second.failure:
+        return second
+    after = runner.look(made.subject)
+    path = first_difference(made.final, after, made.subject.is_output)
+    if path is not None:
+        detail = describe_difference(path, made.final, after, made.place / "golden", runner.box)
+        second.outcome = f"{path} comes out differently\n{detail}"
+    elif ran.acks != first.acks:
+        second.outcome = "the run acknowledges something else"
+    _learn_names(made, ops)
+    if not _has_order(made, ops):
+        second.order = f"the run makes {len(ops)} ops of another kind or order"
+    return second
+
+
+def _has_order(made: Record, ops: list[Op]) -> bool:
+    """Tell whether another golden run made the same ops."""
+
+    def shape(several: list[Op]) -> list[tuple[str, str, str, int]]:
+        ignored = made.subject.is_ignored  # such a file's length may be as random as its content
+        return [
+            (op.kind, made.fold(op.path), made.fold(op.target), 0 if ignored(op.path) else op.length)
+            for op in several
+        ]
+
+    return shape(ops) == shape(made.ops)
 
 
 def _compare_runs(runner: Runner, made: Record) -> None:
@@ -226,6 +319,7 @@ def _compare_runs(runner: Runner, made: Record) -> None:
 
 def _learn_names(made: Record, ops: Iterable[Op]) -> None:
     """Find the names that differ from run to run, so that states that differ in them alone are one."""
+    made.shapes.clear()
     first, second = ({name for op in several for name in _names(op)} for several in (made.ops, ops))
     made.stable = (first & second) | set(made.initial)
     for path in sorted(first - second, key=lambda path: (path.count("/"), path)):

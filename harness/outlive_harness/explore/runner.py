@@ -22,6 +22,8 @@ from .subject import HOME, TMP, Subject
 
 #: Seconds that a setup or a check may take.
 _HELPER_LIMIT = 300.0
+#: Warm interpreters that a worker has: it goes back and forth between the scenarios that are under way.
+_ZYGOTES = 4
 
 
 class BoxError(RuntimeError):
@@ -63,7 +65,9 @@ class Runner:
         self.box = place / "box"
         self._place = place
         self._control = control
-        self._zygote: Zygote | None = None
+        #: warm interpreters, the one that was used last at the end
+        self._zygotes: dict[tuple[str, tuple[str, ...]], Zygote] = {}
+        #: which of them stands in for exec
         self._warm: tuple[str, tuple[str, ...]] | None = None
         self.box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
         #: the same box of any worker of this session
@@ -191,13 +195,9 @@ class Runner:
         Where a zygote was warmed for the subject it is forked from that, unless its data is recorded.
         """
         argv, cwd = subject.command(subject.argv, self.box)
-        is_warm = self._warm is not None and self._warm[0] == subject.key()
+        is_warm = self.is_warm(subject) and not data and not promises and not reads and visit is not None
         while True:
-            zygote = (
-                self._zygote
-                if is_warm and not data and not promises and not reads and visit is not None
-                else None
-            )
+            zygote = self._zygotes[self._warm] if is_warm and self._warm else None
             try:
                 return run(
                     argv,
@@ -220,11 +220,17 @@ class Runner:
                     spared=self._spared,
                 )
             except ZygoteError:
+                if self._warm is not None:
+                    self._zygotes.pop(self._warm).close()
                 self.cool()
 
     @property
-    def _spared(self) -> int:
-        return self._zygote.pid if self._zygote is not None else 0
+    def _spared(self) -> list[int]:
+        return [zygote.pid for zygote in self._zygotes.values()]
+
+    def is_warm(self, subject: Subject) -> bool:
+        """Tell whether runs of a subject are forked from a zygote."""
+        return self._warm is not None and self._warm[0] == subject.key()
 
     def warm(self, subject: Subject, modules: Sequence[str]) -> tuple[str, ...]:
         """Have a zygote for a subject from here on; return the modules that it cannot have imported.
@@ -233,29 +239,20 @@ class Runner:
             ZygoteError: there can be none.
         """
         wanted = subject.key(), tuple(modules)
-        if self._warm == wanted and self._zygote is not None:
-            return self._zygote.bad
         self.cool()
-        argv, cwd = subject.command(subject.argv, self.box)
-        self._zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), modules=modules)
+        zygote = self._zygotes.pop(wanted, None)
+        if zygote is None:
+            while len(self._zygotes) >= _ZYGOTES:
+                self._zygotes.pop(next(iter(self._zygotes))).close()
+            argv, cwd = subject.command(subject.argv, self.box)
+            zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), modules=modules)
+        self._zygotes[wanted] = zygote
         self._warm = wanted
-        return self._zygote.bad
-
-    def imports(self, subject: Subject, *, timeout: float) -> list[str]:
-        """Run a subject in its zygote, on the box as it is; return what it imported that can be shared.
-
-        Raises:
-            ZygoteError: there is none.
-        """
-        if self._zygote is None:
-            raise ZygoteError("there is none")
-        return self._zygote.imports(cwd=subject.command(subject.argv, self.box)[1], timeout=timeout)
+        return zygote.bad
 
     def cool(self) -> None:
-        """Have no zygote."""
-        zygote, self._zygote, self._warm = self._zygote, None, None
-        if zygote is not None:
-            zygote.close()
+        """Execute what is run from here on."""
+        self._warm = None
 
     def check(self, subject: Subject, acks: Sequence[str] = ()) -> tuple[str, str]:
         """Run the subject's check on the box: (what it printed last, how it failed or "")."""
@@ -298,6 +295,8 @@ class Runner:
         remove_tree(self.box)
 
     def clear(self) -> None:
-        """End the zygote; remove this worker's directory and all in it."""
+        """End the zygotes; remove this worker's directory and all in it."""
         self.cool()
+        while self._zygotes:
+            self._zygotes.popitem()[1].close()
         remove_tree(self._place)

@@ -42,8 +42,7 @@ class Worker:
         """Return the unit's result, or what broke."""
         try:
             if unit.kind == RECORD:
-                subject, place = unit.payload
-                return self._recorded(subject, place)
+                return self._recorded(*unit.payload)
             record = self._load(unit.payload.place)
             if unit.kind == SURVEY:
                 return survey(self._tapes, record, unit.payload)
@@ -62,9 +61,9 @@ class Worker:
             self.runner.empty()
             unit.finish(result)
 
-    def _recorded(self, subject: Subject, place: Path) -> Record:
+    def _recorded(self, subject: Subject, place: Path, zygote: bool) -> Record:  # noqa: FBT001 - a payload
         place.mkdir(parents=True, exist_ok=True)
-        made = record(self.runner, subject, place)
+        made = record(self.runner, subject, place, by_exec=not zygote)
         save(place / "record", made)
         return made
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import psutil
 
@@ -37,7 +37,7 @@ def kill_tree(
     pid: int,
     known: set[int] | None = None,
     *,
-    spared: int = 0,
+    spared: Collection[int] = (),
     reap: Callable[[], int | None] | None = None,
 ) -> int | None:
     """SIGKILL the run that *pid* leads and everything under it; return the leader's wait status.
@@ -45,7 +45,7 @@ def kill_tree(
     Args:
         pid: the leader, which is its own session and process group.
         known: process ids that were seen in the tree; psutil confirms that none of them is left.
-        spared: a child of ours that is no part of the tree: the zygote.
+        spared: children of ours that are no part of the tree: the zygotes.
         reap: waits for the leader where it is not our child, and returns its status. What it leaves
             behind is ours to wait for all the same.
 
@@ -68,7 +68,7 @@ def kill_tree(
             status = code
         if gone == 0:
             # With no zombie left to wait for, none can have hidden another from the listing.
-            if spared and _children(os.getpid()) == [spared]:
+            if spared and set(_children(os.getpid())) <= set(spared):
                 break
             if time.monotonic() > deadline:
                 raise SurvivorError(f"processes survive SIGKILL for {_LIMIT:.0f} s: {descendants()}")
@@ -98,9 +98,9 @@ def descendants() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
 
-def _kill_descendants(spared: int) -> None:
+def _kill_descendants(spared: Collection[int]) -> None:
     for pid in _children(os.getpid()):
-        if pid == spared:
+        if pid in spared:
             continue
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     control: int | None = None,
     zygote: Zygote | None = None,
     stacks: str = "",
-    spared: int = 0,
+    spared: Collection[int] = (),
 ) -> Ran:
     """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
 
@@ -107,7 +107,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         control: a descriptor whose hang-up abandons the run.
         zygote: forks the program, where it is not to be executed.
         stacks: a file that a zygote's trial leaves its stacks in.
-        spared: process id of a child of this process that is no part of the run, if there is one.
+        spared: process ids of children of this process that are no part of the run.
 
     Raises:
         InterceptionRefusedError: the filter could not be installed.

@@ -8,10 +8,11 @@ descriptors, working directory and filter; the pipeline's own code is read and r
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,6 @@ from outlive_harness.intercept import abi
 from outlive_harness.intercept.filter import program
 
 from .exec import Child, refusal, reset_signals
-from .reap import kill_tree
 
 _HERE = Path(__file__).with_name("_zygote.py")
 _SLOTS = Path(__file__).with_name("_stack_slots.py")
@@ -152,31 +152,8 @@ class Zygote:
             intercept: whether its calls are to be intercepted.
             stacks: a file that its threads are to leave their stacks in; see _stack_slots.py.
         """
-        child, channel = self._start(cwd, intercept=intercept, listing=False, stacks=stacks)
-        channel.close()
-        return child
-
-    def imports(self, *, cwd: Path, timeout: float) -> list[str]:
-        """Run to the end, and return what can be imported beforehand of what it had imported."""
-        child, channel = self._start(cwd, intercept=False, listing=True)
-        with channel:
-            channel.settimeout(timeout)
-            try:
-                text = channel.recv(_MOST)
-            except OSError:
-                text = b""
-            kill_tree(child.pid, spared=self.pid, reap=child.reap)
-            child.close()
-        if not text:
-            raise ZygoteError("a run in it did not say what it had imported")
-        (_, _, standard), *several = _read(text)
-        return [name for name, own, origin in several if name == own and _is_installed(origin, standard)]
-
-    def _start(
-        self, cwd: Path, *, intercept: bool, listing: bool, stacks: str = ""
-    ) -> tuple[Child, socket.socket]:
-        out_read, out_write = _silent_pipe() if listing else os.pipe()
-        err_read, err_write = _silent_pipe() if listing else os.pipe()
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = {
             "cwd": str(cwd),
@@ -190,7 +167,6 @@ class Zygote:
                 abi.SECCOMP_FILTER_FLAG_NEW_LISTENER,
             ),
             "seccomp": self._table.numbers["seccomp"],
-            "list": listing,
             "stacks": stacks,
             "slots": str(_SLOTS),
         }
@@ -204,7 +180,8 @@ class Zygote:
             for fd in (out_write, err_write):
                 os.close(fd)
             theirs.close()
-            text, received, _, _ = socket.recv_fds(ours, 4096, 1)
+            with ours:
+                text, received, _, _ = socket.recv_fds(ours, 4096, 1)
             listener = received[0] if received else None
             pid = self._pid(text, cwd)
         except BaseException:
@@ -213,7 +190,7 @@ class Zygote:
             raise
         for fd in (out_read, err_read):
             os.set_blocking(fd, False)
-        return Child(pid, listener, out_read, err_read, partial(self._reap, pid)), ours
+        return Child(pid, listener, out_read, err_read, partial(self._reap, pid))
 
     def _reap(self, pid: int) -> int | None:
         """Wait for the end of a trial, which is the zygote's child; None if that is gone as well."""
@@ -245,13 +222,29 @@ def _read(text: bytes) -> Any:  # noqa: ANN401 - what the other half wrote
     return eval(text, {"__builtins__": {}})  # noqa: S307 - only our own zygote writes there
 
 
-def _silent_pipe() -> tuple[int, int]:
-    """Return two ends between which nothing passes: nobody reads what that run prints."""
-    return os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)
+def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
+    """Return the modules of the standard library and of installed packages among the files that a run read.
+
+    Names follow the order of the files: a package comes before what it imports, as its first import did.
+    What the command line itself names is left out: that is to run, and not to be there already.
+    """
+    script = parse(argv)
+    main = {script.target, f"{script.target}.__main__"} if script and script.kind == "module" else set()
+    names: dict[str, None] = {}
+    for path in paths:
+        place, _, file = path.rpartition("/")
+        stem, dot, rest = file.partition(".")
+        installed = _INSTALLED.search(place + "/")
+        if not dot or not rest.endswith(("py", "pyc", "so")) or installed is None:
+            continue
+        parts = place.removesuffix("/__pycache__")[installed.end() :].strip("/")
+        name = ".".join(filter(None, [*parts.split("/"), "" if stem == "__init__" else stem]))
+        if name not in main and all(part.isidentifier() for part in name.split(".")):
+            names[name] = None
+    return list(names)
 
 
-def _is_installed(origin: str, standard: str) -> bool:
-    """Tell the standard library and installed packages from what is the project's own."""
-    if origin in ("built-in", "frozen") or "/site-packages/" in origin or "/dist-packages/" in origin:
-        return True
-    return origin.startswith((standard + os.sep, _HARNESS + os.sep))
+#: Directories that modules are imported from which are not the project's own.
+_INSTALLED = re.compile(
+    r".*/(site|dist)-packages/|.*/lib(64)?/python3\.[0-9]+t?/(lib-dynload/)?|" + re.escape(_HARNESS) + "/"
+)
