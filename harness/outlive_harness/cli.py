@@ -13,13 +13,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from outlive_harness import __version__, doctor
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.tree import copy_tree, remove_tree
+from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import explore, replay
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
@@ -33,6 +34,7 @@ from outlive_harness.plan import PlanError, parse_plan
 from outlive_harness.realfs import KINDS, missing
 from outlive_harness.report import json_report
 from outlive_harness.report.replay import tell
+from outlive_harness.report.target import check_target, write_text
 from outlive_harness.report.terminal import Live, console, summary
 from outlive_harness.report.text import visible_lines
 from outlive_harness.scenario import (
@@ -240,6 +242,12 @@ def _shared(function: F) -> F:
             help="Fork trials of Python programs from a warm interpreter (by default), or exec each.",
         ),
         click.option(
+            "--explain",
+            type=click.Choice(["auto", "all", "none"]),
+            default="auto",
+            help="Trace violations to their lines, and try repairs: of unexpected ones (auto), all, or none.",
+        ),
+        click.option(
             "--memory",
             type=click.IntRange(0),
             metavar="MIB",
@@ -258,6 +266,7 @@ def _shared(function: F) -> F:
         ),
         _box_dir,
         click.option("--json", "json_file", metavar="FILE", help="Write a JSON report; - is stdout."),
+        click.option("--html", "html_file", metavar="FILE", help="Write a report to look at: one file."),
     ]
     for option in reversed(options):
         function = option(function)
@@ -443,29 +452,31 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
         select=wish["select"],
         exhaustive=wish.get("exhaustive", False),
         real_fs=_real_fs(wish["real_fs"]),
+        explain=wish["explain"],
+        exhibit=wish["html_file"] is not None,
         memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
     )
     for one in scenarios:
         options.faults_of(one)
         options.profile_of(one)
-    target = None if wish["json_file"] in (None, "-") else Path(wish["json_file"]).absolute()
-    if target is not None:
-        _try_json(target, json_report.check_target)
+    reports = _reports(wish)
+    for report in reports:
+        report.check()
     out = console(stderr=wish["json_file"] == "-")
     result = RunResult([], options.seed, 0.0)
     if scenarios:
         ledger = _ledger(options.store, wish)
         with _session(wish["jobs"], wish["box_dir"]) as session, Live(out, len(scenarios)) as live:
-            result = explore(session, scenarios, options, live, ledger=ledger)
+            result = explore(session, scenarios, options, live, ledger=ledger, explain=explain)
         if ledger is not None and not result.interrupted:
             ledger.end()
         if result.interrupted:
             _tell_unfinished(live, result, scenarios, Store(options.store))
     result.scenarios += broken
     summary(out, result)
-    if target is not None:
-        _try_json(target, lambda path: json_report.write(result, path))
-    elif wish["json_file"] == "-":
+    for report in reports:
+        report.write(result)
+    if wish["json_file"] == "-":
         sys.stdout.write(json_report.as_text(result))
     return Exit.USAGE if broken and not result.interrupted else result.exit_status
 
@@ -485,11 +496,39 @@ def _ledger(root: Path, wish: dict[str, Any]) -> Ledger | None:
     return ledger
 
 
-def _try_json(target: Path, step: Callable[[Path], None]) -> None:
-    try:
-        step(target)
-    except OSError as error:
-        raise ScenarioError(f"--json={str(target)!r} cannot be written: {error.strerror or error}") from error
+class _Report(NamedTuple):
+    """A file that a run is told in: its option, where it goes, and what writes it."""
+
+    option: str
+    target: Path
+    text: Callable[[RunResult], str]
+
+    def check(self) -> None:
+        """Find out that it cannot be written before the work that it is about is done."""
+        self._try(check_target)
+
+    def write(self, result: RunResult) -> None:
+        """Write it."""
+        self._try(lambda path: write_text(path, self.text(result)))
+
+    def _try(self, step: Callable[[Path], None]) -> None:
+        try:
+            step(self.target)
+        except OSError as error:
+            why = error.strerror or error
+            raise ScenarioError(f"{self.option}={str(self.target)!r} cannot be written: {why}") from error
+
+
+def _reports(wish: dict[str, Any]) -> list[_Report]:
+    """Return the files that were asked for."""
+    found: list[_Report] = []
+    if wish["json_file"] not in (None, "-"):
+        found.append(_Report("--json", Path(wish["json_file"]).absolute(), json_report.as_text))
+    if wish["html_file"] is not None:
+        from outlive_harness.report import html_report  # noqa: PLC0415 - jinja2 is only asked for here
+
+        found.append(_Report("--html", Path(wish["html_file"]).absolute(), html_report.as_text))
+    return found
 
 
 @contextlib.contextmanager

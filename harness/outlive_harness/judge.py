@@ -70,14 +70,15 @@ def describe_difference(path: str, golden: Tree, after: Tree, golden_box: Path, 
     """Say in a few lines how a path differs from the golden one: sizes, first byte, a short diff."""
     old, new = golden.get(path), after.get(path)
     if new is None:
-        return f"golden: {_what(old)}\nhere:   absent"
-    lines = [f"golden: {_what(old)}", f"here:   {_what(new)}"]
+        return f"golden: {described(old)}\nhere:   absent"
+    lines = [f"golden: {described(old)}", f"here:   {described(new)}"]
     if old is not None and old.kind == new.kind == "file" and old.digest != new.digest:
         lines += _content_difference(golden_box / path, box / path)
     return "\n".join(lines)
 
 
-def _what(entry: Entry | None) -> str:
+def described(entry: Entry | None) -> str:
+    """Say in a few words what stands at a path."""
     if entry is None:
         return "absent"
     if entry.kind == "file":

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from outlive_harness.explore.results import Coverage, RunResult, ScenarioResult, Verdict, Violation
 from outlive_harness.report import json_report
+from outlive_harness.report.target import check_target, write_text
 from outlive_harness.report.terminal import Live, console, summary
 from outlive_harness.report.text import details, explain, note, quoted, replay_line, visible, visible_lines
 
@@ -231,8 +232,8 @@ def test_the_json_file_is_replaced_as_a_whole_and_links_are_kept(tmp_path):
     target.write_text("old")
     target.chmod(0o640)
     link.symlink_to(target)
-    json_report.check_target(link)
-    json_report.write(RunResult([], 7, 1.0), link)
+    check_target(link)
+    write_text(link, json_report.as_text(RunResult([], 7, 1.0)))
     assert json.loads(target.read_text())["seed"] == 7
     assert target.stat().st_mode & 0o777 == 0o640
     assert link.is_symlink()
@@ -246,8 +247,8 @@ def test_the_json_report_goes_into_a_pipe_as_it_comes(tmp_path):
     reader = subprocess.Popen(
         [sys.executable, "-c", f"print(open({str(fifo)!r}).read())"], stdout=subprocess.PIPE
     )
-    json_report.check_target(fifo)
-    json_report.write(RunResult([], 7, 1.0), fifo)
+    check_target(fifo)
+    write_text(fifo, json_report.as_text(RunResult([], 7, 1.0)))
     out, _ = reader.communicate(timeout=30)
     assert json.loads(out)["seed"] == 7
     assert fifo.is_fifo()
@@ -256,8 +257,8 @@ def test_the_json_report_goes_into_a_pipe_as_it_comes(tmp_path):
 def test_the_json_target_is_tried_before_the_run(tmp_path):
     """A directory, or a directory that is not there, is refused; trying leaves nothing behind."""
     with pytest.raises(IsADirectoryError):
-        json_report.check_target(tmp_path)
+        check_target(tmp_path)
     with pytest.raises(FileNotFoundError):
-        json_report.check_target(tmp_path / "nowhere" / "report.json")
-    json_report.check_target(tmp_path / "report.json")
+        check_target(tmp_path / "nowhere" / "report.json")
+    check_target(tmp_path / "report.json")
     assert list(tmp_path.iterdir()) == []

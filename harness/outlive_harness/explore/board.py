@@ -21,6 +21,8 @@ from typing import Any
 RECORD = "record"
 #: The kind of those that find out the crash points of a recorded run.
 SURVEY = "survey"
+#: The kind of those whose payload says itself what is to be done.
+TASK = "task"
 #: Locks on the jobs that this process has laid out; the kernel drops them when it dies.
 _owned: dict[Path, int] = {}
 

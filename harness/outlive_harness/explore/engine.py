@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,7 @@ from . import board
 from .golden import Record
 from .merge import merge, violations_of
 from .options import Options
-from .results import Broken, Coverage, RunResult, ScenarioResult, Trial, Verdict, Violation
+from .results import Broken, Coverage, Exhibit, RunResult, ScenarioResult, Trial, Verdict, Violation
 from .reuse import Ledger
 from .session import Session
 from .shrink import shrunk
@@ -59,6 +59,10 @@ class Silent:
 
 
 Exploration = Generator[Waiting, None, ScenarioResult]
+#: What states violate, by their digests: (kind, folded path).
+Known = dict[str, frozenset[tuple[str, str]]]
+#: Says of violations where they come from: see explain.task.
+Explainer = Callable[[Session, Record, ScenarioResult, Options, Known], Generator[Waiting, None, None]]
 
 
 @dataclass(slots=True)
@@ -86,10 +90,12 @@ def explore(
     observer: Observer | None = None,
     *,
     ledger: Ledger | None = None,
+    explain: Explainer | None = None,
 ) -> RunResult:
     """Explore scenarios, several at a time, and return their results in the order given.
 
-    With a ledger, results that it knows are taken from it, and new ones put down.
+    With a ledger, results that it knows are taken from it, and new ones put down. With an explainer,
+    violations say where they come from, as the options ask for it.
 
     An interrupt ends it early: what was found so far is returned, marked as interrupted.
 
@@ -108,7 +114,8 @@ def explore(
     results: dict[str, ScenarioResult] = {}
     partial: dict[str, ScenarioResult] = {}
     waiting = {
-        scenario.name: _explore(session, scenario, options, budget, partial, ledger) for scenario in scenarios
+        scenario.name: _explore(session, scenario, options, budget, partial, ledger, explain)
+        for scenario in scenarios
     }
     interrupted = False
     try:
@@ -191,6 +198,7 @@ def _explore(
     budget: _Budget,
     partial: dict[str, ScenarioResult],
     ledger: Ledger | None = None,
+    explain: Explainer | None = None,
 ) -> Exploration:
     begun = time.monotonic()
     known = ledger.recall(scenario, options) if ledger is not None else None
@@ -206,13 +214,22 @@ def _explore(
     if record.reason:
         result.reason = record.reason
     else:
+        if options.exhibit:
+            result.exhibit = Exhibit([(op.path, op.describe()) for op in record.ops])
         by_exec = not options.zygote or record.preload is None
-        yield from _struck(session, scenario, record, result, options, budget, by_exec=by_exec)
+        states: Known = {}
+        yield from _struck(session, scenario, record, result, options, budget, states, by_exec=by_exec)
         if not by_exec and any(one.confirmed is False for one in result.violations):
             # What a warm interpreter shows and a fresh one does not is ours, not the pipeline's.
             result.violations, result.faults = [], {}
+            states.clear()
+            if result.exhibit is not None:
+                result.exhibit.points.clear()
             result.warnings = [*record.warnings, "no zygote: a violation that was seen in it was not by exec"]
-            yield from _struck(session, scenario, record, result, options, budget, by_exec=True)
+            yield from _struck(session, scenario, record, result, options, budget, states, by_exec=True)
+        wanted = options.explain == "all" or (options.explain == "auto" and not scenario.expect)
+        if explain is not None and result.violations and wanted:
+            yield from explain(session, record, result, options, states)
     _conclude(result, record, scenario)
     result.seconds = time.monotonic() - begun
     if ledger is not None:
@@ -227,6 +244,7 @@ def _struck(
     result: ScenarioResult,
     options: Options,
     budget: _Budget,
+    states: Known,
     *,
     by_exec: bool,
 ) -> Generator[Waiting, None, None]:
@@ -247,7 +265,7 @@ def _struck(
         try:
             yield from waves(session, record, coverage, trials, plan)
         finally:
-            merge(result, record, name, coverage, trials, exhaustive=fault.intercepts)
+            merge(result, record, name, coverage, trials, exhaustive=fault.intercepts, known=states)
     yield from _confirm(session, scenario, record, result, options)
 
 

@@ -289,15 +289,16 @@ def _from_scratch(runner: Runner, made: Record, first: Ran) -> _Second:
 
 def _has_order(made: Record, ops: list[Op]) -> bool:
     """Tell whether another golden run made the same ops."""
+    return shape(made, ops) == shape(made, made.ops)
 
-    def shape(several: list[Op]) -> list[tuple[str, str, str, int]]:
-        ignored = made.subject.is_ignored  # such a file's length may be as random as its content
-        return [
-            (op.kind, made.fold(op.path), made.fold(op.target), 0 if ignored(op.path) else op.length)
-            for op in several
-        ]
 
-    return shape(ops) == shape(made.ops)
+def shape(made: Record, ops: Iterable[Op]) -> list[tuple[str, str, str, int]]:
+    """Return what two runs of a subject have in common, op by op, if they do the same."""
+    ignored = made.subject.is_ignored  # such a file's length may be as random as its content
+    return [
+        (op.kind, made.fold(op.path), made.fold(op.target), 0 if ignored(op.path) else op.length)
+        for op in ops
+    ]
 
 
 def _compare_runs(runner: Runner, made: Record) -> None:

@@ -27,8 +27,9 @@ def merge(
     trials: list[Trial],
     *,
     exhaustive: bool,
+    known: dict[str, frozenset[tuple[str, str]]],
 ) -> None:
-    """Add one fault's trials to a scenario's result.
+    """Add one fault's trials to a scenario's result, and what each state violates to what is known.
 
     The same trials give the same result in whatever order and by however many workers they were
     done: a state's findings are reported for the smallest plan that reaches it.
@@ -49,11 +50,15 @@ def merge(
         _explain_gaps(coverage, record, trials)
     groups: dict[tuple[str, str], list[tuple[Trial, Finding, int]]] = defaultdict(list)
     litter: dict[str, int] = defaultdict(int)
+    if result.exhibit is not None:
+        result.exhibit.points += _exhibited(fault, judged, by_state)
     for state, trial in judged.items():
         smallest = min(by_state[state], key=lambda one: size(one.plan))
-        smallest.profile = trial.profile
+        smallest.profile, smallest.left = trial.profile, trial.left
         # Several files of one folded name are one finding of a state.
         found = {(finding.kind, record.fold(finding.path)): finding for finding in reversed(trial.findings)}
+        if len(trial.plan) == 1:
+            known[state] = known.get(state, frozenset()) | found.keys()
         for key, finding in found.items():
             groups[key].append((smallest, finding, len(by_state[state])))
         for path in {warning.path for warning in trial.warnings}:
@@ -66,6 +71,16 @@ def merge(
     result.violations.sort(key=lambda one: (one.fault != "", len(one.point.split("+"))))
     result.warnings += [
         f"litter: {path} is left behind after {n} crash points" for path, n in sorted(litter.items())
+    ]
+
+
+def _exhibited(
+    fault: str, judged: dict[str, Trial], by_state: dict[str, list[Trial]]
+) -> list[tuple[str, int, str, tuple[str, ...]]]:
+    return [
+        (fault, trial.plan[0].at, plan_text(trial.plan), tuple(sorted({one.kind for one in judge.findings})))
+        for state, judge in judged.items()
+        for trial in by_state[state]
     ]
 
 
@@ -120,5 +135,6 @@ def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: 
         replay=f"{name}:{point}" if point else "",
         profile=trial.profile,
         lost=tuple(trial.lost),
+        left=trial.left,
         points=points,
     )

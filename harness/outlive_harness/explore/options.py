@@ -36,6 +36,9 @@ class Options:
         exhaustive: whether a known-bad scenario is explored to the end, though all that it is expected
             to show was found.
         real_fs: a real file system to cut the power on as well.
+        explain: which violations are traced to their lines, and repairs of them tried: ``auto``, those that
+            nobody expected, ``all`` or ``none``.
+        exhibit: whether results are to hold each crash point, for a time line.
         zygote: whether trials of Python programs may be forked from a warm interpreter.
     """
 
@@ -52,6 +55,8 @@ class Options:
     select: str = "auto"
     real_fs: str = ""
     exhaustive: bool = False
+    explain: str = "auto"
+    exhibit: bool = False
 
     def profile_of(self, scenario: Scenario) -> str:
         """Return what a scenario's disk promises.

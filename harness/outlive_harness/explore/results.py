@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Any
 
 from outlive_harness.plan import Plan
 from outlive_harness.trace import Op
@@ -79,6 +80,7 @@ class Trial:
         lost: what a power cut lost: each op, or part of one, in words.
         profile: the disk that promises most and on which it can still happen, where it was violated.
         trouble: why the trial could not be carried out, if so.
+        left: names that the crash left, and what each is, where something was violated.
     """
 
     plan: Plan
@@ -96,6 +98,7 @@ class Trial:
     profile: str = ""
     trouble: str = ""
     kept: str = ""
+    left: tuple[tuple[str, str], ...] = ()
     story: list[str] = field(default_factory=list)
 
 
@@ -118,6 +121,14 @@ class Violation:
     points: int = 1
     kept: str = ""
     confirmed: bool | None = None
+    #: where in the program it comes from: ``store.py:41 in save``, or the command of a process
+    source: str = ""
+    #: the frames of the program itself above that, the innermost first
+    stack: tuple[str, ...] = ()
+    #: what to change, if a change was tried and every crash state held with it
+    advice: str = ""
+    #: names that the smallest example left on the disk, and what each is
+    left: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -144,6 +155,21 @@ class Coverage:
 
 
 @dataclass(slots=True)
+class Exhibit:
+    """What a time line is drawn from, where one was asked for.
+
+    Attributes:
+        ops: of the golden run: the path that each is about, and what it does in words.
+        sources: where in the program each comes from; empty where that was not asked.
+        points: each crash point that was tested: its fault, its op, its plan, and the kinds of violations.
+    """
+
+    ops: list[tuple[str, str]] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    points: list[tuple[str, int, str, tuple[str, ...]]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class ScenarioResult:
     """The verdict of one scenario and what it rests on."""
 
@@ -160,6 +186,31 @@ class ScenarioResult:
     zygote: bool = False
     #: the violations that a known-bad scenario was expected to show
     expected: tuple[str, ...] = ()
+    exhibit: Exhibit | None = None
+
+
+def read_back(facts: dict[str, Any]) -> ScenarioResult:
+    """Make a result from what dataclasses.asdict() gave, and JSON carried.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is of another version.
+    """
+    facts = dict(facts)
+    facts["verdict"] = Verdict(facts["verdict"])
+    facts["faults"] = {name: Coverage(**coverage) for name, coverage in facts["faults"].items()}
+    facts["violations"] = [
+        Violation(
+            **{
+                **one,
+                "lost": tuple(one["lost"]),
+                "stack": tuple(one["stack"]),
+                "left": tuple((path, what) for path, what in one["left"]),
+            }
+        )
+        for one in facts["violations"]
+    ]
+    facts["expected"] = tuple(facts["expected"])
+    return ScenarioResult(**facts)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from outlive_harness.scenario import Scenario
 from outlive_harness.store import Store, write_down
 
 from .options import Options
-from .results import Coverage, ScenarioResult, Verdict, Violation
+from .results import ScenarioResult, Verdict, read_back
 from .subject import from_scenario
 
 _HARNESS = Path(__file__).parents[1]
@@ -104,7 +104,7 @@ class Ledger:
             return None
         try:
             entry = json.loads(self._store.result(scenario.name).read_text())
-            result = _read_back(entry["result"])
+            result = read_back(entry["result"])
             wanted = (self._changed and result.verdict is Verdict.HELD) or (
                 self._resume and entry["run"] == self._run
             )
@@ -119,15 +119,6 @@ class Ledger:
             return None
         result.seconds = 0.0
         return result
-
-
-def _read_back(facts: dict[str, Any]) -> ScenarioResult:
-    facts = dict(facts)
-    facts["verdict"] = Verdict(facts["verdict"])
-    facts["faults"] = {name: Coverage(**coverage) for name, coverage in facts["faults"].items()}
-    facts["violations"] = [Violation(**{**one, "lost": tuple(one["lost"])}) for one in facts["violations"]]
-    facts["expected"] = tuple(facts["expected"])
-    return ScenarioResult(**facts)
 
 
 def _key(scenario: Scenario, options: Options) -> str:

@@ -28,11 +28,23 @@ _MOST = 8
 
 
 def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
-    """Run once more, and return the stack of each op and the ops; the zygote must be warm.
+    """Run once more, and return what of the program itself is on the stack of each op, and the ops.
 
     Raises:
-        ZygoteError: there is none.
+        ZygoteError: no zygote is warm.
         OSError: the memory cannot be shared.
+    """
+    runner.fill(made.place / "template")
+    texts, ops = run_with_stacks(runner, made)
+    own = {text: _own(text) for text in set(texts)}
+    return [own[text] for text in texts], ops
+
+
+def run_with_stacks(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
+    """Run on the box as it is, and return the stack of each op and the ops.
+
+    A stack is a text, a line ``FILE:LINE FUNCTION`` for each frame, the innermost first. See stacks_of() for
+    what is raised.
     """
     place = Path(f"{runner.box}.stacks")
     found: list[str] = []
@@ -46,12 +58,11 @@ def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
                 def visit(op: Op, _number: int) -> Answer:
                     text = read(memory, op.tid)
                     if text not in known:
-                        known[text] = _own(text.decode(errors="surrogateescape"))
+                        known[text] = text.decode(errors="surrogateescape")
                     found.append(known[text])
                     ops.append(op)
                     return GO
 
-                runner.fill(made.place / "template")
                 ran: Ran = runner.run(made.subject, timeout=made.limit, visit=visit, stacks=str(place))
     finally:
         place.unlink(missing_ok=True)

@@ -24,6 +24,8 @@ from .strike import Crash, run_struck, torn
 from .subject import HOME, TMP
 from .tapes import MEMORY, TapeError, Tapes
 
+#: Names that a crash left which are listed.
+_NAMES = 200
 #: How often a point is tried that a run did not reach: threads may take another way the next time.
 _ATTEMPTS = 3
 
@@ -61,12 +63,12 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
     trial = Trial(order.plan)
     runner = tapes.runner
     try:
-        _choose_start(runner, record, order)
+        choose_start(runner, record, order)
         for _ in range(_ATTEMPTS):
             crash, ran = _strike_all(tapes, record, order, trial)
             if crash is not None:
                 trial.unmet = False
-                _examine(runner, record, order, trial, crash)
+                examine(runner, record, order, trial, crash)
                 if crash.state is not None and trial.findings:
                     trial.profile = tapes.strongest(record, order.plan, crash.state)
                 break
@@ -80,7 +82,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
     return trial
 
 
-def _choose_start(runner: Runner, record: Record, order: Order) -> None:
+def choose_start(runner: Runner, record: Record, order: Order) -> None:
     """Have a zygote where it stands in for exec."""
     if order.by_exec or record.preload is None:
         runner.cool()
@@ -165,7 +167,12 @@ def _aftermath(ran: Ran) -> str:
     return f"; the run went on: it {ran.failure() or 'exited with 0'}"
 
 
-def _examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: Crash) -> None:
+def examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: Crash) -> None:
+    """Judge the crash state that stands in the box, and recover from it; the trial says what came of it.
+
+    Raises:
+        BoxError: the box cannot be read, ...
+    """
     state = runner.look(record.subject)
     trial.acks = crash.acks
     # The same files with one promise more are another state: more must hold there.
@@ -181,8 +188,25 @@ def _examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: 
     trial.findings += (crash.torn | now).values()
     trial.story.append(f"{len(state)} names left behind")
     _recover(runner, record, trial, state, crash, keep_ops=order.keep_states)
+    if trial.findings:
+        trial.left = _left(record, state)
     if order.keep is not None:
         runner.keep(order.keep / "recovered")
+
+
+def _left(record: Record, state: Tree) -> tuple[tuple[str, str], ...]:
+    """List what a crash left, beside what the golden run leaves."""
+    names = [path for path in sorted(state.keys() | record.final.keys()) if path not in (TMP, HOME)]
+    several = []
+    for path in names[:_NAMES]:
+        here, golden = state.get(path), record.final.get(path)
+        what = judge.described(here)
+        if here != golden:
+            what += "; the golden run leaves " + (
+                "no such name" if golden is None else judge.described(golden)
+            )
+        several.append((path, what))
+    return tuple(several)
 
 
 def _recover(

@@ -335,6 +335,20 @@ def _sample(plans: list[Planned], count: int | None, choose: random.Random) -> l
     return [plans[i] for i in sorted(choose.sample(range(len(plans)), count))]
 
 
+def handed_out(
+    session: Session, name: str, payload: object, kind: type[T], *, until: float | None = None
+) -> Generator[Waiting, None, T | None]:
+    """Have a worker do what a payload says; None where time was up before one began.
+
+    Raises:
+        HarnessError: a fault of ours in it.
+    """
+    job = board.post(session.root, f"{name}-{time.time_ns()}", board.TASK, [payload], until=until)
+    waiting = Waiting(job, 1, until=until)
+    yield waiting
+    return next(iter(collect(job, waiting, kind)), None)
+
+
 def collect(job: Path, waiting: Waiting, kind: type[T]) -> list[T]:  # noqa: ARG001 - for the type checker
     """Take a job from the board and return what was done of it: results of one kind.
 

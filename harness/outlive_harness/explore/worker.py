@@ -18,7 +18,7 @@ from pathlib import Path
 from outlive_harness.intercept.supervisor import AbandonedError
 from outlive_harness.launch.reap import adopt_orphans
 
-from .board import RECORD, SURVEY, Claimer, Unit, load, save
+from .board import RECORD, SURVEY, TASK, Claimer, Unit, load, save
 from .golden import Record, record
 from .results import Broken
 from .runner import Runner
@@ -44,6 +44,8 @@ class Worker:
             if unit.kind == RECORD:
                 return self._recorded(*unit.payload)
             record = self._load(unit.payload.place)
+            if unit.kind == TASK:
+                return unit.payload.carry_out(self._tapes, record)
             if unit.kind == SURVEY:
                 return survey(self._tapes, record, unit.payload)
             return carry_out(self._tapes, record, unit.payload)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import explore
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import ScenarioResult
@@ -120,7 +121,7 @@ class Driver:
 
     def run(self, scenario: Scenario, options: Options) -> ScenarioResult:
         """Explore one scenario; an interrupt is pytest's to handle."""
-        result = explore(self.start(), [scenario], options)
+        result = explore(self.start(), [scenario], options, explain=explain)
         if result.interrupted:
             raise KeyboardInterrupt
         return result.scenarios[0]

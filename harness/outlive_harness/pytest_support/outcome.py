@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 from typing import Any
 
-from outlive_harness.explore.results import Coverage, ScenarioResult, Trial, Verdict, Violation
+from outlive_harness.explore.results import ScenarioResult, Trial, Verdict, read_back
 from outlive_harness.plan import plan_text
 from outlive_harness.report.text import brief, details, visible, visible_lines
 
@@ -69,8 +69,4 @@ def from_property(text: str) -> tuple[ScenarioResult, str, int]:
     """Read what to_property() wrote: the result, its fault and its seed."""
     data: dict[str, Any] = json.loads(text)
     fault, seed = str(data.pop("fault")), int(data.pop("seed"))
-    data["verdict"] = Verdict(data["verdict"])
-    data["faults"] = {name: Coverage(**coverage) for name, coverage in data["faults"].items()}
-    data["violations"] = [Violation(**violation) for violation in data["violations"]]
-    data["expected"] = tuple(data["expected"])
-    return ScenarioResult(**data), fault, seed
+    return read_back(data), fault, seed

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 
+from outlive_harness.explain.causes import causes
 from outlive_harness.explore.results import ScenarioResult, Verdict, Violation
 from outlive_harness.realfs import KINDS
 
@@ -15,6 +17,8 @@ _TOLD = 3
 #: Further ones that get a line each.
 _LISTED = 7
 _NOTE = 60
+#: Callers of the line that an op comes from.
+_FRAMES = 3
 #: Lost ops of one power cut that are named.
 _LOST = 6
 
@@ -51,6 +55,9 @@ def explain(violation: Violation) -> list[str]:
     lines = [f"{violation.kind}: {visible(violation.message)}"]
     if violation.point:
         lines.append(f"  {_struck(violation)}{_likewise(violation)}")
+    if violation.source:
+        lines.append(f"  from: {visible(violation.source)}")
+        lines += [f"        called at {visible(frame)}" for frame in violation.stack[1:][:_FRAMES]]
     if violation.profile:
         lost = _listed(violation.lost) or "nothing: all of it had reached the disk"
         lines += [f"  lost: {lost}", f"  even on a disk as: {visible(violation.profile)}"]
@@ -59,6 +66,8 @@ def explain(violation: Violation) -> list[str]:
         lines.append(
             "  seen once; a second run of the same plan did not show it (threads, time, randomness?)"
         )
+    if violation.advice:
+        lines.append(f"  advice: {visible(violation.advice)}")
     if violation.kept:
         lines.append(f"  boxes:  {visible(_from_here(violation.kept))}")
     if violation.replay:
@@ -90,7 +99,8 @@ def brief(violation: Violation) -> str:
     point = violation.point if len(violation.point) <= _NOTE else violation.point[: _NOTE - 3] + "..."
     where = f" at {point}{_likewise(violation)}" if violation.point else " with no crash"
     path = f" of {visible(violation.path)}" if violation.path else ""
-    return f"{violation.kind}{path}{where}"
+    source = f", from {visible(violation.source)}" if violation.source else ""
+    return f"{violation.kind}{path}{where}{source}"
 
 
 def _likewise(violation: Violation) -> str:
@@ -117,11 +127,16 @@ def details(result: ScenarioResult) -> list[str]:
     else:
         if result.reason and not _is_told(result):
             lines += _last(visible_lines(result.reason))
-        for violation in result.violations[:_TOLD]:
-            lines += explain(violation)
-        for violation in result.violations[_TOLD:][:_LISTED]:
-            lines += [brief(violation), *(f"  replay: {line}" for line in [replay_line(violation)] if line)]
-        more = len(result.violations) - _TOLD - _LISTED
+        found = causes(result.violations)
+        advised: set[str] = set()
+        for cause in found[:_TOLD]:
+            advice = cause.lead.advice
+            lines += explain(cause.lead if advice not in advised else replace(cause.lead, advice="as above"))
+            advised |= {advice} - {""}
+            lines += [f"  also: {brief(other)}" for other in cause.others[:_LISTED]]
+        for cause in found[_TOLD:][:_LISTED]:
+            lines += [brief(cause.lead), *(f"  replay: {line}" for line in [replay_line(cause.lead)] if line)]
+        more = len(found) - _TOLD - _LISTED
         lines += [f"... and {more} more violations; --json FILE lists all of them"] if more > 0 else []
     # What a bad pipeline leaves behind is no news either.
     warnings = [one for one in result.warnings if not (is_caught(result) and one.startswith("litter: "))]

@@ -1,0 +1,129 @@
+"""The HTML report: one self-contained file, for people; no network, no server.
+
+Text is escaped by jinja2, the time line's data by its encoding: paths may hold anything.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from outlive_harness import __version__
+from outlive_harness.explain.causes import causes
+from outlive_harness.explore.results import Exhibit, RunResult, ScenarioResult, Violation
+
+from .text import brief, counts, note, replay_line, verdict_line, verdict_word, visible, visible_lines
+
+#: Violations of one scenario that are shown; the rest are counted.
+_SHOWN = 200
+
+
+def as_text(result: RunResult) -> str:
+    """Return the report."""
+    environment = Environment(
+        loader=PackageLoader("outlive_harness.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scenarios = [_scenario(number, one) for number, one in enumerate(result.scenarios)]
+    return environment.get_template("report.html").render(
+        version=__version__,
+        verdict=str(result.verdict),
+        line=verdict_line(result.scenarios),
+        seed=result.seed,
+        seconds=f"{result.seconds:.1f}",
+        interrupted=result.interrupted,
+        scenarios=scenarios,
+        data=_embedded([one["data"] for one in scenarios]),
+    )
+
+
+def _embedded(value: object) -> str:
+    """Return JSON that can stand in a script element whatever is in it."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _scenario(number: int, one: ScenarioResult) -> dict[str, Any]:
+    tested, states = counts(one)
+    found = causes(one.violations)
+    shown = found[:_SHOWN]
+    return {
+        "id": f"s{number}",
+        "name": visible(one.name),
+        "verdict": str(one.verdict),
+        "word": verdict_word(one),
+        "reason": visible_lines(one.reason) if one.reason else [],
+        "note": note(one),
+        "tested": tested,
+        "states": states,
+        "ops": one.ops,
+        "seconds": f"{one.seconds:.1f}",
+        "faults": [
+            {
+                "name": name,
+                "tested": f"{coverage.tested}/{coverage.points}",
+                "states": coverage.states,
+                "note": "; ".join(filter(None, (coverage.profile, coverage.label, coverage.reason))),
+            }
+            for name, coverage in one.faults.items()
+        ],
+        "warnings": [visible(warning) for warning in one.warnings],
+        "causes": [
+            {
+                "id": f"s{number}v{place}",
+                **_violation(cause.lead),
+                "also": [brief(other) for other in cause.others],
+            }
+            for place, cause in enumerate(shown)
+        ],
+        "more": len(found) - len(shown),
+        "data": _timeline(one.exhibit, [cause.lead for cause in shown]),
+    }
+
+
+def _violation(one: Violation) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "message": visible(one.message),
+        "source": visible(one.source),
+        "stack": [visible(frame) for frame in one.stack],
+        "advice": visible(one.advice),
+        "point": one.point,
+        "op": visible(one.op),
+        "points": one.points,
+        "is_cut": bool(one.profile),
+        "profile": one.profile,
+        "lost": [visible(lost) for lost in one.lost],
+        "detail": "\n".join(visible_lines(one.detail)),
+        "left": [(visible(path), visible(what)) for path, what in one.left],
+        "replay": replay_line(one),
+        "unconfirmed": one.confirmed is False,
+        "brief": brief(one),
+    }
+
+
+def _timeline(exhibit: Exhibit | None, leads: list[Violation]) -> dict[str, Any] | None:
+    """Return what the time line is drawn from: ops, the files that they are about, and each crash point."""
+    if exhibit is None or not exhibit.ops:
+        return None
+    files = {path: number for number, path in enumerate(dict.fromkeys(path for path, _ in exhibit.ops))}
+    sources = {text: number for number, text in enumerate(dict.fromkeys(exhibit.sources))}
+    which = {one.point: number for number, one in reversed(list(enumerate(leads)))}
+    return {
+        "files": [visible(path) or "." for path in files],
+        "sources": [visible(text) for text in sources],
+        "ops": [
+            [files[path], visible(text), sources[exhibit.sources[number]] if exhibit.sources else -1]
+            for number, (path, text) in enumerate(exhibit.ops)
+        ],
+        # fault, op, plan, kinds that it violates, number of the cause that it is the example of
+        "points": [
+            [fault, at, text, list(kinds), which.get(text, -1)]
+            for fault, at, text, kinds in sorted(exhibit.points)
+        ],
+    }
