@@ -13,9 +13,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import click
+from rich.console import Console
+from rich.text import Text
 
 from outlive_harness import __version__, doctor
 from outlive_harness.disk.profiles import PROFILES
@@ -32,9 +34,9 @@ from outlive_harness.explore.waves import HarnessError
 from outlive_harness.faults import table
 from outlive_harness.plan import PlanError, parse_plan
 from outlive_harness.realfs import KINDS, missing
-from outlive_harness.report import json_report
+from outlive_harness.report import files as report_files
+from outlive_harness.report import github, json_report
 from outlive_harness.report.replay import tell
-from outlive_harness.report.target import check_target, write_text
 from outlive_harness.report.terminal import Live, console, summary
 from outlive_harness.report.text import visible_lines
 from outlive_harness.scenario import (
@@ -267,6 +269,13 @@ def _shared(function: F) -> F:
         _box_dir,
         click.option("--json", "json_file", metavar="FILE", help="Write a JSON report; - is stdout."),
         click.option("--html", "html_file", metavar="FILE", help="Write a report to look at: one file."),
+        click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit's XML."),
+        click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF, for code scanning."),
+        click.option(
+            "--github/--no-github",
+            default=None,
+            help="Annotate lines and write a summary of the step; by default where a workflow runs.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -459,7 +468,7 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
     for one in scenarios:
         options.faults_of(one)
         options.profile_of(one)
-    reports = _reports(wish)
+    reports = report_files.asked_for({name: wish[f"{name}_file"] for name in report_files.WRITERS})
     for report in reports:
         report.check()
     out = console(stderr=wish["json_file"] == "-")
@@ -476,6 +485,8 @@ def _explore(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict
     summary(out, result)
     for report in reports:
         report.write(result)
+    if github.is_here(os.environ) if wish["github"] is None else wish["github"]:
+        _tell_github(result, out)
     if wish["json_file"] == "-":
         sys.stdout.write(json_report.as_text(result))
     return Exit.USAGE if broken and not result.interrupted else result.exit_status
@@ -496,39 +507,13 @@ def _ledger(root: Path, wish: dict[str, Any]) -> Ledger | None:
     return ledger
 
 
-class _Report(NamedTuple):
-    """A file that a run is told in: its option, where it goes, and what writes it."""
-
-    option: str
-    target: Path
-    text: Callable[[RunResult], str]
-
-    def check(self) -> None:
-        """Find out that it cannot be written before the work that it is about is done."""
-        self._try(check_target)
-
-    def write(self, result: RunResult) -> None:
-        """Write it."""
-        self._try(lambda path: write_text(path, self.text(result)))
-
-    def _try(self, step: Callable[[Path], None]) -> None:
-        try:
-            step(self.target)
-        except OSError as error:
-            why = error.strerror or error
-            raise ScenarioError(f"{self.option}={str(self.target)!r} cannot be written: {why}") from error
-
-
-def _reports(wish: dict[str, Any]) -> list[_Report]:
-    """Return the files that were asked for."""
-    found: list[_Report] = []
-    if wish["json_file"] not in (None, "-"):
-        found.append(_Report("--json", Path(wish["json_file"]).absolute(), json_report.as_text))
-    if wish["html_file"] is not None:
-        from outlive_harness.report import html_report  # noqa: PLC0415 - jinja2 is only asked for here
-
-        found.append(_Report("--html", Path(wish["html_file"]).absolute(), html_report.as_text))
-    return found
+def _tell_github(result: RunResult, out: Console) -> None:
+    for line in github.commands(result):
+        out.print(Text(line))
+    try:
+        github.append_summary(result, os.environ)
+    except OSError as error:
+        _complain(f"GITHUB_STEP_SUMMARY cannot be written: {error.strerror or error}")
 
 
 @contextlib.contextmanager

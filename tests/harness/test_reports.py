@@ -11,7 +11,7 @@ from rich.console import Console
 
 from outlive_harness.explore.results import Coverage, RunResult, ScenarioResult, Verdict, Violation
 from outlive_harness.report import json_report
-from outlive_harness.report.target import check_target, write_text
+from outlive_harness.report.files import check_target, write_text
 from outlive_harness.report.terminal import Live, console, summary
 from outlive_harness.report.text import details, explain, note, quoted, replay_line, visible, visible_lines
 

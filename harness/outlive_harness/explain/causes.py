@@ -41,6 +41,20 @@ def causes(violations: Iterable[Violation]) -> list[Cause]:
     return made
 
 
+_PLACE = re.compile(r"(?P<file>[^`].*?):(?P<line>[0-9]+)(?: in .*)?", re.DOTALL)
+
+
+def location(violation: Violation) -> tuple[str, int] | None:
+    """Return the file and the line that a violation comes from; None where it is no line of a program."""
+    return located(violation.source)
+
+
+def located(source: str) -> tuple[str, int] | None:
+    """Take ``FILE:LINE in FUNCTION`` apart; None for anything else."""
+    match = _PLACE.fullmatch(source)
+    return (match["file"], int(match["line"])) if match else None
+
+
 def smallness(violation: Violation) -> tuple[bool, object]:
     """Return what examples are compared by; what needs no crash is the smallest."""
     return (False, 0) if not violation.point else (True, size(parse_plan(violation.point)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable, Mapping
 
 import pytest
 
-from outlive_harness.explore.results import ScenarioResult, Verdict
+from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
 from outlive_harness.pytest_support.outcome import from_property
+from outlive_harness.report import github
 from outlive_harness.report.text import counts, note, replay_line, verdict_line, verdict_word, visible
 
 _HEAD = ("scenario", "fault", "verdict", "points", "states", "note")
@@ -50,6 +53,15 @@ def print_summary(reporter: pytest.TerminalReporter, texts: Mapping[str, str]) -
         f"{verdict_line(results)}: {sum(one.tested for one in several)} crash points, "
         f"{sum(one.states for one in several)} states; --outlive-seed={items[0][2]}"
     )
+    if github.is_here(os.environ):
+        _tell_github(reporter, RunResult(results, items[0][2], sum(one.seconds for one in results)))
+
+
+def _tell_github(reporter: pytest.TerminalReporter, result: RunResult) -> None:
+    for line in github.commands(result):
+        reporter.write_line(line)
+    with contextlib.suppress(OSError):  # the log has it all
+        github.append_summary(result, os.environ)
 
 
 def _row(result: ScenarioResult, fault: str) -> tuple[str, ...]:

@@ -1,0 +1,105 @@
+"""What GitHub shows: annotations on the lines to change, and a table in the summary of the step.
+
+Source: https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from outlive_harness.explain.causes import causes, location
+from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
+
+from .text import counts, explain, is_caught, note, verdict_line, verdict_word, visible
+
+#: GitHub shows ten errors of a step; the first few are enough to begin with.
+_ANNOTATED = 5
+_CAUSES = 20
+_HEAD = ("| scenario | verdict | ops | points | states | note |", "| --- | --- | ---: | ---: | ---: | --- |")
+
+
+def is_here(environment: Mapping[str, str]) -> bool:
+    """Tell whether this runs in a workflow."""
+    return environment.get("GITHUB_ACTIONS") == "true"
+
+
+def commands(result: RunResult) -> list[str]:
+    """Return workflow commands, one a line: the first causes at their lines, and what is unknown."""
+    lines: list[str] = []
+    for one in result.scenarios:
+        if is_caught(one) or one.verdict is Verdict.HELD:
+            continue
+        found = causes(one.violations)
+        if not found or one.expected:
+            level = "error" if one.verdict is Verdict.VIOLATED else "warning"
+            lines.append(_command(level, one.file, 1, f"{one.name}: {one.verdict}", one.reason))
+        for cause in found if not one.expected else ():
+            file, line = location(cause.lead) or (one.file, 1)
+            text = "\n".join(explain(cause.lead))
+            lines.append(_command("error", file, line, f"{one.name}: {cause.lead.kind}", text))
+    return lines[:_ANNOTATED]
+
+
+def _command(level: str, file: str, line: int, title: str, text: str) -> str:
+    path = os.path.relpath(file) if os.path.isfile(file) else ""
+    where = {"file": path, "line": str(line)} if path and not path.startswith(os.pardir) else {}
+    properties = ",".join(f"{key}={_property(value)}" for key, value in {**where, "title": title}.items())
+    return f"::{level} {properties}::{_data(chr(10).join(visible(one) for one in text.split(chr(10))))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(visible(text)).replace(":", "%3A").replace(",", "%2C")
+
+
+def summary(result: RunResult) -> str:
+    """Return Markdown: the table of scenarios, and each cause with its line, replay and advice."""
+    lines = [
+        f"## outlive: {result.verdict}",
+        "",
+        f"{verdict_line(result.scenarios)}; {result.seconds:.1f} s, seed {result.seed}.",
+    ]
+    if result.scenarios:
+        lines += ["", *_HEAD, *map(_row, result.scenarios)]
+    for one in result.scenarios:
+        found = [] if is_caught(one) else causes(one.violations)[:_CAUSES]
+        for cause in found:
+            title = _cell(f"{one.name}: {explain(cause.lead)[0]}")
+            told = _fenced("\n".join(explain(cause.lead)))
+            lines += ["", f"<details><summary>{title}</summary>", "", told, "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def _row(one: ScenarioResult) -> str:
+    tested, states = counts(one)
+    cells = (visible(one.name), verdict_word(one), str(one.ops), tested, states, note(one))
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(text: str) -> str:
+    """Return a text that is no Markdown and no HTML."""
+    for plain, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(plain, safe)
+    return "".join(f"\\{c}" if c in "\\`*_[]|~#" else c for c in text)
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in "".join(c if c == "`" else " " for c in text).split()), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}\n"
+
+
+def append_summary(result: RunResult, environment: Mapping[str, str]) -> None:
+    """Add the summary to the step's, where there is one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = environment.get("GITHUB_STEP_SUMMARY")
+    if target:
+        with open(target, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(summary(result))

@@ -1,0 +1,66 @@
+"""JUnit's XML, for the dashboards that read it: a test case a scenario, with its counts as properties."""
+
+from __future__ import annotations
+
+import os
+from xml.etree import ElementTree as ET
+
+from outlive_harness import __version__
+from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
+
+from .text import counts, details, verdict_word, visible
+
+
+def as_text(result: RunResult) -> str:
+    """Return the report."""
+    several = result.scenarios
+    failed = sum(one.verdict is Verdict.VIOLATED for one in several)
+    unknown = sum(one.verdict is Verdict.UNKNOWN for one in several)
+    facts = {
+        "tests": str(len(several)),
+        "failures": str(failed),
+        "errors": str(unknown),
+        "time": f"{result.seconds:.3f}",
+    }
+    root = ET.Element("testsuites", {"name": "outlive", **facts})
+    suite = ET.SubElement(root, "testsuite", {"name": "outlive", "skipped": "0", **facts})
+    _properties(suite, {"version": __version__, "seed": str(result.seed), "verdict": str(result.verdict)})
+    for one in several:
+        _case(suite, one)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(suite: ET.Element, one: ScenarioResult) -> None:
+    file = visible(os.path.relpath(one.file)) if one.file else ""
+    case = ET.SubElement(
+        suite,
+        "testcase",
+        classname=file.removesuffix(".py").replace(os.sep, ".") or "outlive",
+        name=visible(one.name),
+        time=f"{one.seconds:.3f}",
+        file=file,
+    )
+    tested, states = counts(one)
+    facts = {"verdict": verdict_word(one), "ops": str(one.ops), "points": tested, "states": states}
+    for name, coverage in one.faults.items():
+        facts[f"points.{name}"] = f"{coverage.tested}/{coverage.points}"
+    for number, found in enumerate(one.violations, start=1):
+        for key in ("replay", "source", "advice"):
+            if getattr(found, key):
+                facts[f"violation.{number}.{key}"] = visible(getattr(found, key))
+    _properties(case, facts)
+    text = "\n".join(details(one))
+    if one.verdict is Verdict.VIOLATED:
+        kind = one.violations[0].kind if one.violations and not one.expected else "violated"
+        ET.SubElement(case, "failure", type=kind, message=visible(one.reason)).text = text
+    elif one.verdict is Verdict.UNKNOWN:
+        ET.SubElement(case, "error", type="unknown", message=visible(one.reason)).text = text
+    elif text:
+        ET.SubElement(case, "system-out").text = text
+
+
+def _properties(parent: ET.Element, facts: dict[str, str]) -> None:
+    properties = ET.SubElement(parent, "properties")
+    for name, value in facts.items():
+        ET.SubElement(properties, "property", name=name, value=value)

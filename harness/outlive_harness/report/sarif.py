@@ -1,0 +1,114 @@
+"""SARIF 2.1.0, for code scanning: a result a cause, at the line of the program that it comes from.
+
+Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from typing import Any
+from urllib.parse import quote
+
+from outlive_harness import __version__
+from outlive_harness.explain.causes import causes, located, location
+from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict, Violation
+
+from .text import explain, is_caught, visible
+
+_RULES = {
+    "torn-output": "A partial file is visible at an output's path.",
+    "diverged": "After recovery the outputs differ from those of a run that never crashed.",
+    "recovery-failed": "The pipeline, run again after a crash, fails.",
+    "recovery-hung": "The pipeline, run again after a crash, does not end.",
+    "not-idempotent": "A second run, with no crash, changes the outputs.",
+    "litter": "A crash leaves files that the golden run does not leave.",
+    "lost-ack": "What the pipeline had acknowledged before a crash is gone after recovery.",
+    "unknown": "What could not be tested is unknown, never held.",
+}
+_NUMBERS = re.compile(r"[0-9]+")
+
+
+def as_text(result: RunResult) -> str:
+    """Return the report."""
+    names = list(_RULES)
+    found = [entry for one in result.scenarios if not is_caught(one) for entry in _results(one, names)]
+    rules = [{"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items()]
+    driver = {"name": "outlive", "version": __version__, "rules": rules}
+    run = {
+        "tool": {"driver": driver},
+        "originalUriBaseIds": {"ROOT": {"uri": f"file://{_uri(os.getcwd())}/"}},
+        "properties": {"seed": result.seed, "verdict": str(result.verdict)},
+        "invocations": [{"executionSuccessful": not result.interrupted}],
+        "results": found,
+    }
+    whole = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [run],
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=True) + "\n"
+
+
+def _results(one: ScenarioResult, names: list[str]) -> list[dict[str, Any]]:
+    if one.verdict is Verdict.UNKNOWN and not one.violations:
+        text = f"{one.name}: {one.reason}"
+        return [_entry(names, "unknown", "warning", text, _file_of(one), one.name)]
+    several = []
+    for cause in causes(one.violations):
+        lead = cause.lead
+        text = f"{one.name}: " + "\n".join(explain(lead))
+        key = f"{one.name}\n{lead.kind}\n{_NUMBERS.sub('#', lead.path)}\n{lead.fault}"
+        entry = _entry(names, lead.kind, "error", text, _of(lead, one), key)
+        entry["properties"] = {"replay": visible(lead.replay), "advice": visible(lead.advice)}
+        frames = [_place(*spot) for frame in lead.stack if (spot := located(frame)) is not None]
+        if frames:
+            entry["stacks"] = [{"frames": [{"location": frame} for frame in frames]}]
+        several.append(entry)
+    return several
+
+
+def _entry(
+    names: list[str], rule: str, level: str, text: str, places: list[dict[str, Any]], key: str
+) -> dict[str, Any]:
+    return {
+        "ruleId": rule,
+        "ruleIndex": names.index(rule),
+        "level": level,
+        "message": {"text": visible_text(text)},
+        "locations": places,
+        "partialFingerprints": {"outlive/v1": hashlib.sha256(os.fsencode(key)).hexdigest()[:32]},
+    }
+
+
+def visible_text(text: str) -> str:
+    """Return a text of several lines, each safe to show."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _of(lead: Violation, one: ScenarioResult) -> list[dict[str, Any]]:
+    """Return the place of a violation: its line, or the scenario's file."""
+    spot = location(lead)
+    return [_place(*spot)] if spot is not None else _file_of(one)
+
+
+def _file_of(one: ScenarioResult) -> list[dict[str, Any]]:
+    """Return the place of a scenario; a command has no file."""
+    return [_place(one.file, 1)] if os.path.isfile(one.file) else []
+
+
+def _place(file: str, line: int) -> dict[str, Any]:
+    path = os.path.relpath(file)
+    inside = not path.startswith(os.pardir)
+    place = (
+        {"uri": _uri(path), "uriBaseId": "ROOT"}
+        if inside
+        else {"uri": f"file://{_uri(os.path.abspath(file))}"}
+    )
+    return {"physicalLocation": {"artifactLocation": place, "region": {"startLine": line}}}
+
+
+def _uri(path: str) -> str:
+    return quote(os.fsencode(path))
