@@ -9,9 +9,11 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,18 +26,21 @@ from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.tree import copy_tree, remove_tree
 from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import explore, replay
+from outlive_harness.explore.golden import Record
 from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
+from outlive_harness.explore.rebase import rebased
+from outlive_harness.explore.results import Exit, RunResult, ScenarioResult, Trial
 from outlive_harness.explore.reuse import Ledger
 from outlive_harness.explore.select import MANY, SELECTIONS
 from outlive_harness.explore.session import NoRoomError, Session, WorkerDiedError
 from outlive_harness.explore.tapes import MEMORY
 from outlive_harness.explore.waves import HarnessError
 from outlive_harness.faults import table
-from outlive_harness.plan import PlanError, parse_plan
+from outlive_harness.plan import Plan, PlanError, parse_plan
 from outlive_harness.realfs import KINDS, missing
 from outlive_harness.report import files as report_files
 from outlive_harness.report import github, json_report
+from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
 from outlive_harness.report.terminal import Live, console, summary
 from outlive_harness.report.text import visible_lines
@@ -549,12 +554,23 @@ def _facts(one: Scenario, kind: str = "", message: str = "") -> dict[str, Any]:
 @main.command(name="replay", short_help="Carry out one failure again, exactly.")
 @click.argument("identifier", metavar="ID")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.option("--shell", is_flag=True, help="Open a shell in what the crash left.")
+@click.option(
+    "--export",
+    "export_to",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write the program, the boxes and a script that shows the failure, for a bug report.",
+)
 @_box_dir
-def replay_command(identifier: str, paths: tuple[Path, ...], box_dir: Path | None) -> int:
+def replay_command(
+    identifier: str, paths: tuple[Path, ...], *, shell: bool, export_to: Path | None, box_dir: Path | None
+) -> int:
     """Carry out one failure again, exactly, and tell all of it; the boxes are kept.
 
     ID is SCENARIO:FAULT@OP, as a report shows it. The scenario is the one that failed, as it is kept
-    under .outlive/; else it is looked for in PATH (default: scenarios/).
+    under .outlive/; else it is looked for in PATH (default: scenarios/). Where the pipeline has changed
+    since, its ops are found again by what they do.
 
     Exit status: 1 it violates again, 0 it held, 3 the crash point was not reached.
     """
@@ -567,28 +583,58 @@ def replay_command(identifier: str, paths: tuple[Path, ...], box_dir: Path | Non
     store = Store(_STORE.absolute())
     one = _scenario_of(identifier, name, paths, store)
     Options(faults=tuple(point.fault for point in plan)).faults_of(one)
-    is_new = store.find(identifier) is None
+    facts = store.find(identifier)
     try:
-        place = store.keep(identifier, _facts(one)) if is_new else store.place(identifier)
+        place = store.keep(identifier, _facts(one)) if facts is None else store.place(identifier)
     except OSError as error:
         raise ScenarioError(f"the boxes cannot be kept under {_STORE}/: {error}") from error
-    is_kept = not is_new
+    is_kept = facts is not None
     try:
         with _session(1, box_dir) as session:
-            record, trial = replay(session, one, plan, keep=place)
+            record, trial = replay(session, one, plan, keep=place, adjust=partial(_adjusted, facts or {}))
             is_judged = trial is not None and trial.judged
             if is_judged:
                 remove_tree(place / "golden")
                 (place / "golden").mkdir()
                 copy_tree(record.place / "golden", place / "golden")
             is_kept = is_kept or is_judged
-            tell(console(), record, trial, plan, place)
+            tell(console(), record, trial, plan if trial is None else trial.plan, place)
     finally:
         if not is_kept:  # a point that is none, or an interrupt: nothing to come back to
             remove_tree(place)
     if trial is None or not is_judged:
         return Exit.UNKNOWN
+    _go_on(place, record, trial, identifier, shell=shell, export_to=export_to)
     return Exit.VIOLATED if trial.findings else Exit.HELD
+
+
+def _adjusted(facts: dict[str, Any], record: Record, plan: Plan) -> Plan:
+    """Find the ops of a kept failure again, and say where they are others now."""
+    if facts.get("version", __version__) != __version__:
+        _complain(f"recorded by version {facts['version']}; this is {__version__}, which may count otherwise")
+    plan, notes = rebased(record, plan, facts.get("marks") or {})
+    for note in notes:
+        _complain(note)
+    return plan
+
+
+def _go_on(
+    place: Path, record: Record, trial: Trial, identifier: str, *, shell: bool, export_to: Path | None
+) -> None:
+    """Do what was asked for beyond telling."""
+    if export_to is not None:
+        try:
+            export(place, record, trial, identifier, export_to)
+        except OSError as error:
+            raise ScenarioError(f"--export={str(export_to)!r}: {error.strerror or error}") from error
+        click.echo(f"wrote {export_to}; run {export_to}/reproduce.sh")
+    if shell:
+        program = os.environ.get("SHELL", "/bin/sh")
+        click.echo(f"{program} in {place / 'crashed'}; golden/ and recovered/ are beside it; exit ends it")
+        try:
+            subprocess.run([program], cwd=place / "crashed", check=False)
+        except OSError as error:
+            raise ScenarioError(f"SHELL={program!r} does not start: {error.strerror}") from error
 
 
 def _scenario_of(identifier: str, name: str, paths: Sequence[Path], store: Store) -> Scenario:

@@ -19,6 +19,7 @@ from . import board
 from .golden import Record
 from .merge import merge, violations_of
 from .options import Options
+from .rebase import marks
 from .results import Broken, Coverage, Exhibit, RunResult, ScenarioResult, Trial, Verdict, Violation
 from .reuse import Ledger
 from .session import Session
@@ -303,15 +304,18 @@ def _confirm(
         violation, place = found, None
         if number < _KEPT and not scenario.expect:
             violation = result.violations[number] = yield from shrunk(session, record, found, options)
-            place = _place(store, scenario, violation, result)
+            place = _place(store, scenario, record, violation, result)
         trial = yield from _once(session, record, parse_plan(violation.point), place, options.memory)
         violation.confirmed = any(one.kind == violation.kind for one in trial.findings)
         violation.kept = str(place) if place is not None else ""
 
 
-def _place(store: Store, scenario: Scenario, violation: Violation, result: ScenarioResult) -> Path | None:
+def _place(
+    store: Store, scenario: Scenario, record: Record, violation: Violation, result: ScenarioResult
+) -> Path | None:
     """Return where a violation's boxes are kept; None, and a warning, if they cannot be."""
-    facts = {"version": __version__, "kind": violation.kind, "message": violation.message}
+    known = marks(record, parse_plan(violation.point))
+    facts = {"version": __version__, "kind": violation.kind, "message": violation.message, "marks": known}
     try:
         return store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
     except OSError as error:
@@ -382,11 +386,17 @@ def _gap(name: str, coverage: Coverage, record: Record) -> str:
 
 
 def replay(
-    session: Session, scenario: Scenario, plan: Plan | None, *, keep: Path | None = None
+    session: Session,
+    scenario: Scenario,
+    plan: Plan | None,
+    *,
+    keep: Path | None = None,
+    adjust: Callable[[Record, Plan], Plan] | None = None,
 ) -> tuple[Record, Trial | None]:
     """Carry out one plan, keeping the boxes if asked to; no trial if there is no golden run to compare with.
 
-    Without a plan only the golden run is recorded.
+    Without a plan only the golden run is recorded. *adjust* may give another plan in its place once that is
+    there.
 
     Raises:
         HarnessError: a fault of ours.
@@ -398,7 +408,7 @@ def replay(
         record = yield from _recorded(session, from_scenario(scenario))
         trial = None
         if plan is not None and not record.reason:
-            trial = yield from _once(session, record, plan, keep)
+            trial = yield from _once(session, record, adjust(record, plan) if adjust else plan, keep)
         said.append((record, trial))
         return ScenarioResult(scenario.name)
 

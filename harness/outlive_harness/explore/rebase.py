@@ -1,0 +1,73 @@
+"""Replay ids that survive edits: an op is found again by what it does, where its number has changed.
+
+Kept with a failure is what each op that its id names did, and the how-manieth of its like it was. Where
+the golden run has no such op any more, that is said, and the id is taken by its numbers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from outlive_harness.plan import Plan
+
+from .golden import Record
+
+#: What an op did, and which of its like it was, by its number.
+Marks = dict[str, list[str | int]]
+
+
+def marks(record: Record, plan: Plan) -> Marks:
+    """Return what tells the ops again that a plan names in the first run."""
+    every = _every(record)
+    return {str(number): list(every[number - 1]) for number in _named(plan) if number <= len(every)}
+
+
+def rebased(record: Record, plan: Plan, known: Mapping[str, Sequence[str | int]]) -> tuple[Plan, list[str]]:
+    """Return a plan with the numbers that its ops have now, and what is to be said of that."""
+    where = {mark: number for number, mark in enumerate(_every(record), start=1)}
+    now: dict[int, int] = {}
+    notes: list[str] = []
+    for number in _named(plan):
+        if str(number) not in known:
+            continue
+        text, nth = known[str(number)]
+        found = where.get((str(text), int(nth)))
+        if found is None:
+            notes.append(f"the pipeline has changed: op {number} was {text!r}, and there is no such op now")
+            return plan, notes
+        now[number] = found
+        if found != number:
+            notes.append(f"the pipeline has changed: op {number}, {text!r}, is now op {found}")
+    if not notes:
+        return plan, []
+    first, *rest = plan
+    lost = tuple(_renamed(name, now) for name in first.lost)
+    if len(plan) > 1:
+        notes.append("ops of recoveries are taken by their numbers")
+    return (first._replace(at=now.get(first.at, first.at), lost=lost), *rest), notes
+
+
+def _named(plan: Plan) -> list[int]:
+    """Return the numbers of the first run's ops that a plan names."""
+    first = plan[0]
+    if first.fault == "timer":
+        return []
+    lost = (int(name.partition(".")[0]) for name in first.lost if "/" not in name)
+    return sorted({first.at, *lost})
+
+
+def _every(record: Record) -> list[tuple[str, int]]:
+    """Return what each op of the golden run did, and the how-manieth of its like it is."""
+    counted: Counter[str] = Counter()
+    found = []
+    for op in record.ops:
+        text = f"{op.kind} {record.fold(op.path)}" + (f" -> {record.fold(op.target)}" if op.target else "")
+        counted[text] += 1
+        found.append((text, counted[text]))
+    return found
+
+
+def _renamed(name: str, now: Mapping[int, int]) -> str:
+    op, dot, part = name.partition(".")
+    return f"{now[int(op)]}{dot}{part}" if "/" not in name and int(op) in now else name

@@ -1,0 +1,98 @@
+"""A failure to attach to a bug report: the program, what the crash left, and a script that shows it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+from outlive_harness import __version__
+from outlive_harness.disk.tree import copy_tree
+from outlive_harness.explore.golden import Record
+from outlive_harness.explore.results import Trial
+
+from .text import visible, visible_lines
+
+_SCRIPT = """\
+#!/bin/sh
+# Runs the pipeline on what the crash left, and compares what comes of it with the run that never crashed.
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+box=$(mktemp -d) && cp -a "$here/crashed/." "$box" || exit 70
+export TMPDIR="$box/.tmp" HOME="$box/.home" PWD="$box"
+cd "{cwd}" || exit 70
+{command}
+echo "exit status: $?"
+diff -r "$here/golden" "$box" && echo "the same files as those of a run that never crashed"
+"""
+
+
+def export(place: Path, record: Record, trial: Trial, identifier: str, target: Path) -> None:
+    """Write a directory that shows a failure by itself.
+
+    Args:
+        place: where the failure's boxes are kept.
+        record: the golden run.
+        trial: what was found.
+        identifier: the replay id.
+        target: the directory; it is made, and must be empty if it is there.
+
+    Raises:
+        OSError: it cannot be written, or is not empty.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    if any(target.iterdir()):
+        raise FileExistsError(f"{target} is not empty")
+    for name in ("golden", "crashed", "recovered"):
+        if (place / name).is_dir():
+            (target / name).mkdir()
+            copy_tree(place / name, target / name)
+    program = target / "program"
+    program.mkdir()
+    words = [_taken_along(word, program) for word in record.subject.argv]
+    is_elsewhere = any("{box}" in word for word in record.subject.argv)
+    script = target / "reproduce.sh"
+    script.write_text(
+        _SCRIPT.format(cwd="$here" if is_elsewhere else "$box", command=" ".join(words)),
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+    script.chmod(0o755)
+    (target / "README.md").write_text(_readme(record, trial, identifier), encoding="utf-8")
+
+
+def _taken_along(word: str, program: Path) -> str:
+    """Copy a file that the command names; return the word as the script has it."""
+    if os.path.basename(word).startswith("python") and os.access(word, os.X_OK) and os.path.isabs(word):
+        return "python3"
+    if os.path.isabs(word) and os.path.isfile(word) and not os.access(word, os.X_OK):
+        beside = sorted(Path(word).parent.glob("*.py")) if word.endswith(".py") else []
+        for path in dict.fromkeys([Path(word), *beside]):
+            shutil.copy2(path, program / path.name)
+        return '"$here"/program/' + shlex.quote(os.path.basename(word))
+    return '"$box"'.join(shlex.quote(part) if part else "" for part in word.split("{box}")) or "''"
+
+
+def _readme(record: Record, trial: Trial, identifier: str) -> str:
+    subject = record.subject
+    kinds = ", ".join(dict.fromkeys(one.kind for one in trial.findings)) or "held"
+    lines = [
+        f"# {visible(subject.name)}: {kinds}",
+        "",
+        f"Made by outlive {__version__} (`outlive replay {visible(identifier)}`).",
+        "",
+        "`./reproduce.sh` runs the pipeline on what the crash left (`crashed/`), and compares what comes of",
+        "it with what a run leaves that never crashed (`golden/`). `recovered/` is what came of it here.",
+    ]
+    if any("outlive_harness" in word for word in subject.argv):
+        package = f"'outlive[harness]=={__version__}'"
+        lines += ["", f"The pipeline is the body of a scenario: `pip install {package}` first."]
+    lines += ["", "## What was found", "", "```"]
+    for finding in trial.findings:
+        lines += visible_lines(f"{finding.kind}: {finding.message}") + visible_lines(finding.detail)
+    done = [line for one in trial.story for line in visible_lines(one)]
+    lines += ["```", "", "## What was done", "", "```", *done, "```"]
+    lost = [visible(one) for one in trial.lost]
+    if lost:
+        lines += ["", "## What the power cut lost", "", "```", *lost, "```"]
+    return "\n".join([*lines, "", "The command:", "", f"    {visible(shlex.join(subject.argv))}", ""])

@@ -1,0 +1,141 @@
+"""A failure again: found after edits, told in a shell, exported to whoever must see it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from outlive_harness.explore.golden import Record
+from outlive_harness.explore.rebase import marks, rebased
+from outlive_harness.explore.subject import Subject
+from outlive_harness.plan import parse_plan, plan_text
+from outlive_harness.trace import Op
+
+PIPELINE = """
+import os
+os.makedirs("out", exist_ok=True)
+with open("out/report", "w") as f:
+    f.write("x" * 5000)
+"""
+
+
+TYPED = "pwd; wc -c < out/report\n"
+
+
+@pytest.fixture
+def outlive(tmp_path, monkeypatch):
+    """Run the command line in an empty directory; return (status, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv, typed=None, **env):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "outlive_harness", *argv],
+            capture_output=True, text=True, timeout=120, check=False, input=typed, env={**os.environ, **env},
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def failed(outlive, tmp_path):
+    """A pipeline that was seen to fail at kill@3."""
+    (tmp_path / "pipe.py").write_text(PIPELINE)
+    status, out, _ = outlive("check", "--outputs", "out/*", "--", sys.executable, "pipe.py")
+    assert status == 1
+    assert "outlive replay pipe:kill@3" in out
+    return tmp_path / "pipe.py"
+
+
+def test_an_unrelated_edit_moves_no_failure(failed, outlive):
+    """The op that the id names is found again by what it does, and that is said."""
+    failed.write_text(PIPELINE.replace("import os\n", "import os\nos.mkdir('log')\nos.mkdir('log/today')\n"))
+    status, out, err = outlive("replay", "pipe:kill@3")
+    assert status == 1
+    assert "pipe: kill@5" in out
+    assert "op 3, 'write out/report', is now op 5" in err
+
+
+def test_an_op_that_is_gone_is_told(failed, outlive):
+    """Where nothing like it is left the id is taken by its number, and that is said."""
+    failed.write_text(PIPELINE.replace("out/report", "out/other"))
+    status, _, err = outlive("replay", "pipe:kill@3")
+    assert status == 1
+    assert "op 3 was 'write out/report', and there is no such op now" in err
+
+
+@pytest.mark.usefixtures("failed")
+def test_another_version_is_told(outlive, tmp_path):
+    """What another version recorded may be counted otherwise."""
+    (facts,) = tmp_path.glob(".outlive/failures/*kill@3*/failure.json")
+    facts.write_text(facts.read_text().replace('"version": "', '"version": "0.0.'))
+    assert "recorded by version 0.0." in outlive("replay", "pipe:kill@3")[2]
+
+
+@pytest.mark.usefixtures("failed")
+def test_a_shell_opens_in_what_the_crash_left(outlive):
+    """Its working directory is the crash state; the status is the failure's."""
+    status, out, _ = outlive("replay", "pipe:kill@3", "--shell", typed=TYPED, SHELL="/bin/sh")
+    assert status == 1
+    *_, where, size = out.splitlines()
+    assert where.endswith("/crashed")
+    assert size.strip() == "0"
+
+
+@pytest.mark.usefixtures("failed")
+def test_no_such_shell(outlive):
+    """A SHELL that does not start is named."""
+    status, _, err = outlive("replay", "pipe:kill@3", "--shell", SHELL="/no/such")
+    assert status == 2
+    assert "SHELL='/no/such' does not start" in err
+
+
+def test_an_export_shows_the_failure_by_itself(failed, outlive, tmp_path):
+    """Program, boxes, a script that needs nothing of ours, and a text; nothing is written over."""
+    target = tmp_path / "for you"
+    assert outlive("replay", "pipe:kill@3", "--export", str(target))[0] == 1
+    assert (target / "crashed/out/report").read_bytes() == b""
+    assert "out/report is visible half-written" in (target / "README.md").read_text()
+    failed.unlink()
+    done = subprocess.run(
+        [target / "reproduce.sh"], capture_output=True, text=True, timeout=60, check=False, cwd="/"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "exit status: 0" in done.stdout
+    assert "the same files" in done.stdout
+    failed.write_text(PIPELINE)
+    status, _, err = outlive("replay", "pipe:kill@3", "--export", str(target))
+    assert status == 2
+    assert "is not empty" in err
+
+
+# -- parts -------------------------------------------------------------------------------------------
+
+
+def record(*paths):
+    made = Record(Subject("it", ("x",), "/"), Path("/nowhere"))
+    made.trace.ops += [Op("write", "write", path) for path in paths]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "plan", "now", "is_told"),
+    [
+        ("abc", "abc", "kill@2", "kill@2", False),
+        ("abc", "xabc", "kill@2", "kill@3", True),
+        ("aab", "aaab", "kill@2", "kill@2", False),
+        ("abc", "bca", "power@3-1,2.1", "power@2-3,1.1", True),
+        ("abc", "xabc", "kill@1+power@2-1/1,2", "kill@2+power@2-1/1,2", True),
+        ("abc", "xbc", "kill@1", "kill@1", True),
+        ("abc", "xabc", "torn@2.7", "torn@3.7", True),
+        ("abc", "xabc", "timer@250", "timer@250", False),
+    ],
+)
+def test_ops_are_found_by_what_they_do(before, after, plan, now, is_told):
+    """The how-manieth of its like an op is tells it; lost ops are found as well."""
+    known = marks(record(*before), parse_plan(plan))
+    found, notes = rebased(record(*after), parse_plan(plan), known)
+    assert plan_text(found) == now
+    assert bool(notes) == is_told
