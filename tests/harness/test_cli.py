@@ -14,8 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from outlive_harness import cli
+from outlive_harness import cli, scenario
 from outlive_harness.__main__ import main
+from outlive_harness.cli import check, declared, running
+from outlive_harness.explore import session
 from outlive_harness.explore.waves import HarnessError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -419,8 +421,8 @@ def test_a_fault_of_ours_exits_with_70(error, said, tmp_path, monkeypatch, capsy
     def broken(*_arguments, **_keywords):
         raise error
 
-    monkeypatch.setattr(cli, "explore", broken)
-    monkeypatch.setattr(cli, "_session", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(running, "explore", broken)
+    monkeypatch.setattr(running, "session_of", lambda *_: contextlib.nullcontext())
     assert cli.run(["check", "true"]) == 70
     err = capsys.readouterr().err
     assert said in err
@@ -489,7 +491,7 @@ def test_what_is_not_to_be_had_exits_with_2_before_anything_runs(line, usage, mo
         raise AssertionError("a session was begun")
 
     if "twin" not in line:  # names are compared by the exploration itself
-        monkeypatch.setattr(cli.Session, "open", began)
+        monkeypatch.setattr(session.Session, "open", began)
     assert REFUSED[line] in usage(*shlex.split(line))
 
 
@@ -504,8 +506,8 @@ def test_what_is_not_to_be_had_exits_with_2_before_anything_runs(line, usage, mo
 )
 def test_only_means_a_name_else_a_pattern_else_a_part(only, chosen):
     """An exact name wins over names that it is a part of."""
-    several = [cli.scenario(command=["true"], name=name) for name in ("lock", "lock_file", "a")]
-    assert {one.name for one in cli._select(several, only)} == chosen
+    several = [scenario(command=["true"], name=name) for name in ("lock", "lock_file", "a")]
+    assert {one.name for one in declared.select(several, only)} == chosen
 
 
 def test_options_of_test_are_added_to_what_a_scenario_declares():
@@ -515,11 +517,11 @@ def test_options_of_test_are_added_to_what_a_scenario_declares():
         "restarts": 2,
     }  # fmt: skip
     one, every, checked = (
-        cli.scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9)
+        scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9)
         for outputs, check in (("a", None), ((), None), ((), print))
     )
     for each in (one, every, checked):
-        cli._add(each, wish)
+        declared.add(each, wish)
     assert [each.outputs for each in (one, every, checked)] == [("a", "b"), (), ("b",)]
     assert (one.append_only, one.ignore) == (("c",), ("x", "d"))
     assert (one.input, one.timeout, one.restarts) == ("/in", 3.0, 2)
@@ -540,7 +542,7 @@ def test_a_command_is_named_after_its_script(command, name, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for path in ("file", "other"):
         (tmp_path / path).write_text("")
-    assert cli._name(command) == name
+    assert check._name(command) == name
 
 
 def test_a_terminal_gets_a_bar_and_colours_and_others_do_not(script, tmp_path):

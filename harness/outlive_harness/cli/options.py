@@ -1,0 +1,122 @@
+"""The options that commands have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from outlive_harness.disk.profiles import PROFILES
+from outlive_harness.explore.select import MANY, SELECTIONS
+from outlive_harness.faults import table
+from outlive_harness.realfs import KINDS
+
+from .words import duration, faults, signal_number
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+box_dir_option = click.option(
+    "--box-dir",
+    type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True),
+    metavar="DIR",
+    help="Where boxes are made; by default in memory.",
+)
+
+
+def shared(function: F) -> F:
+    """Add the options that test and check have in common."""
+    directory = click.Path(exists=True, file_okay=False, resolve_path=True)
+    options = [
+        click.option(
+            "--faults", type=faults, metavar="LIST", help=f"Of {', '.join(table())}; by default kill."
+        ),
+        click.option(
+            "--profile",
+            type=click.Choice(list(PROFILES)),
+            metavar="NAME",
+            help=f"What the disk promises where the power is cut: {', '.join(PROFILES)}; by default posix.",
+        ),
+        click.option(
+            "--real-fs",
+            type=click.Choice(list(KINDS)),
+            metavar="NAME",
+            help=f"Cut the power on a real file system as well: {', '.join(KINDS)}. Needs root.",
+        ),
+        click.option(
+            "--signal",
+            type=signal_number,
+            default="TERM",
+            metavar="NAME",
+            help="What term sends: TERM (by default), INT, HUP, USR1, ...",
+        ),
+        click.option("--outputs", multiple=True, metavar="GLOB", help="Files that readers see. Repeatable."),
+        click.option(
+            "--append-only",
+            multiple=True,
+            metavar="GLOB",
+            help="Files of which a part may be seen that ends with a line.",
+        ),
+        click.option("--ignore", multiple=True, metavar="GLOB", help="Files that no check looks at."),
+        click.option(
+            "--input", "input_dir", type=directory, metavar="DIR", help="Copied into each box first."
+        ),
+        click.option(
+            "--depth", type=click.IntRange(1), default=1, metavar="N", help="Crashes in a row; by default 1."
+        ),
+        click.option(
+            "--points", type=click.IntRange(1), metavar="N", help="Sample so many crash points of each fault."
+        ),
+        click.option(
+            "--select",
+            type=click.Choice(SELECTIONS),
+            default="auto",
+            help="Crash points: all; distinct, which stand for all that are like them; auto, by default, is "
+            f"all unless a fault has more than {MANY}.",
+        ),
+        click.option("--budget", type=duration, metavar="SECONDS", help="Begin no trial after so long."),
+        click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
+        click.option(
+            "--zygote/--no-zygote",
+            default=True,
+            help="Fork trials of Python programs from a warm interpreter (by default), or exec each.",
+        ),
+        click.option(
+            "--explain",
+            type=click.Choice(["auto", "all", "none"]),
+            default="auto",
+            help="Trace violations to their lines, and try repairs: of unexpected ones (auto), all, or none.",
+        ),
+        click.option(
+            "--memory",
+            type=click.IntRange(0),
+            metavar="MIB",
+            help="Data of a recorded run (for power) to keep in memory; more goes to a file. By default 64.",
+        ),
+        click.option("--timeout", type=duration, metavar="SECONDS", help="How long one run may take."),
+        click.option(
+            "--restarts", type=click.IntRange(1), metavar="N", help="Starts until it must have exited with 0."
+        ),
+        click.option(
+            "-j",
+            "jobs",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Worker processes; by default one a processor.",
+        ),
+        box_dir_option,
+        click.option("--json", "json_file", metavar="FILE", help="Write a JSON report; - is stdout."),
+        click.option("--html", "html_file", metavar="FILE", help="Write a report to look at: one file."),
+        click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit's XML."),
+        click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF, for code scanning."),
+        click.option(
+            "--github/--no-github",
+            default=None,
+            help="Annotate lines and write a summary of the step; by default where a workflow runs.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function

@@ -1,0 +1,170 @@
+"""outlive replay: one failure again, from its id alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from outlive_harness import __version__
+from outlive_harness.disk.tree import copy_tree, remove_tree
+from outlive_harness.explore.engine import replay
+from outlive_harness.explore.golden import Record
+from outlive_harness.explore.options import Options
+from outlive_harness.explore.rebase import rebased
+from outlive_harness.explore.results import Exit, Trial
+from outlive_harness.plan import Plan, PlanError, parse_plan
+from outlive_harness.report.export import export
+from outlive_harness.report.replay import tell
+from outlive_harness.report.terminal import console
+from outlive_harness.scenario import Scenario, ScenarioError, find_files
+from outlive_harness.store import Store, read_back
+
+from .declared import load
+from .options import box_dir_option
+from .running import facts_of, session_of
+from .words import NO_FILE, SCENARIOS, STORE, complain
+
+
+@click.command("replay", short_help="Carry out one failure again, exactly.")
+@click.argument("identifier", metavar="ID")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.option("--shell", is_flag=True, help="Open a shell in what the crash left.")
+@click.option(
+    "--export",
+    "export_to",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write the program, the boxes and a script that shows the failure, for a bug report.",
+)
+@box_dir_option
+def command(
+    identifier: str, paths: tuple[Path, ...], *, shell: bool, export_to: Path | None, box_dir: Path | None
+) -> int:
+    """Carry out one failure again, exactly, and tell all of it; the boxes are kept.
+
+    ID is SCENARIO:FAULT@OP, as a report shows it. The scenario is the one that failed, as it is kept
+    under .outlive/; else it is looked for in PATH (default: scenarios/). Where the pipeline has changed
+    since, its ops are found again by what they do.
+
+    Exit status: 1 it violates again, 0 it held, 3 the crash point was not reached.
+    """
+    name, colon, text = identifier.rpartition(":")
+    if not colon or not name:
+        raise PlanError(
+            f"ID={identifier!r} is no replay id: it should be SCENARIO:FAULT@OP, as in report:kill@3"
+        )
+    plan = parse_plan(text)
+    store = Store(STORE.absolute())
+    one = _scenario_of(identifier, name, paths, store)
+    Options(faults=tuple(point.fault for point in plan)).faults_of(one)
+    facts = store.find(identifier)
+    try:
+        place = store.keep(identifier, facts_of(one)) if facts is None else store.place(identifier)
+    except OSError as error:
+        raise ScenarioError(f"the boxes cannot be kept under {STORE}/: {error}") from error
+    is_kept = facts is not None
+    try:
+        with session_of(1, box_dir) as session:
+            record, trial = replay(session, one, plan, keep=place, adjust=partial(_adjusted, facts or {}))
+            is_judged = trial is not None and trial.judged
+            if is_judged:
+                remove_tree(place / "golden")
+                (place / "golden").mkdir()
+                copy_tree(record.place / "golden", place / "golden")
+            is_kept = is_kept or is_judged
+            tell(console(), record, trial, plan if trial is None else trial.plan, place)
+    finally:
+        if not is_kept:  # a point that is none, or an interrupt: nothing to come back to
+            remove_tree(place)
+    if trial is None or not is_judged:
+        return Exit.UNKNOWN
+    _go_on(place, record, trial, identifier, shell=shell, export_to=export_to)
+    return Exit.VIOLATED if trial.findings else Exit.HELD
+
+
+def _adjusted(facts: dict[str, Any], record: Record, plan: Plan) -> Plan:
+    """Find the ops of a kept failure again, and say where they are others now."""
+    if facts.get("version", __version__) != __version__:
+        complain(f"recorded by version {facts['version']}; this is {__version__}, which may count otherwise")
+    plan, notes = rebased(record, plan, facts.get("marks") or {})
+    for note in notes:
+        complain(note)
+    return plan
+
+
+def _go_on(
+    place: Path, record: Record, trial: Trial, identifier: str, *, shell: bool, export_to: Path | None
+) -> None:
+    """Do what was asked for beyond telling."""
+    if export_to is not None:
+        try:
+            export(place, record, trial, identifier, export_to)
+        except OSError as error:
+            raise ScenarioError(f"--export={str(export_to)!r}: {error.strerror or error}") from error
+        click.echo(f"wrote {export_to}; run {export_to}/reproduce.sh")
+    if shell:
+        program = os.environ.get("SHELL", "/bin/sh")
+        click.echo(f"{program} in {place / 'crashed'}; golden/ and recovered/ are beside it; exit ends it")
+        try:
+            subprocess.run([program], cwd=place / "crashed", check=False)
+        except OSError as error:
+            raise ScenarioError(f"SHELL={program!r} does not start: {error.strerror}") from error
+
+
+def _scenario_of(identifier: str, name: str, paths: Sequence[Path], store: Store) -> Scenario:
+    """Find the scenario of a replay id: as it failed, or as it is declared, or as it failed otherwise."""
+    facts = None if paths else store.find(identifier)
+    if facts is not None:
+        return _as_kept(facts)
+    where = paths or ([SCENARIOS] if SCENARIOS.is_dir() else [])
+    one = _declared(name, where)
+    if one is not None:
+        return one
+    ids = store.ids()
+    others = [] if paths else [other for other in ids if other.rpartition(":")[0] == name]
+    for facts in filter(None, map(store.find, others)):
+        return _as_kept(facts)
+    looked = ", ".join(map(str, where)) or "a directory scenarios/, which is not here"
+    elsewhere = "" if paths else "; where it is elsewhere, give its file after ID"
+    raise ScenarioError(
+        f"ID={identifier!r}: no scenario {name!r} in {looked}{elsewhere}; failures kept under {STORE}/: "
+        f"{', '.join(ids) or 'none'}"
+    )
+
+
+def _declared(name: str, paths: Sequence[Path]) -> Scenario | None:
+    """Look for a scenario by its name, first in files of that name."""
+    files = sorted(find_files(paths), key=lambda file: file.stem != name)
+    for file in files:
+        for one in load([file])[0]:
+            if one.name == name:
+                return one
+    return None
+
+
+#: What the command line may have added to a declaration.
+_ADDED = ("outputs", "append_only", "ignore", "input", "timeout", "restarts")
+
+
+def _as_kept(facts: dict[str, Any]) -> Scenario:
+    """Make the scenario that failed, with all that the command line had added to it."""
+    kept = read_back(facts.get("scenario") or {})
+    if os.path.basename(kept.file) == NO_FILE:
+        return kept
+    if not os.path.isfile(kept.file):
+        raise ScenarioError(f"the scenario's file is gone: {kept.file}")
+    one = _declared(kept.name, [Path(kept.file)])
+    if one is None:
+        raise ScenarioError(f"{kept.file} has no scenario {kept.name!r} any more")
+    for key in _ADDED:
+        then, now = getattr(kept, key), getattr(one, key)
+        if then != now:
+            complain(f"replayed with {key}={then!r}, as it failed; {kept.file} now says {now!r}")
+            setattr(one, key, then)
+    return one

@@ -1,0 +1,135 @@
+"""One run from the command line: explore, report, and exit with what was found."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from outlive_harness import __version__
+from outlive_harness.explain.task import explain
+from outlive_harness.explore.engine import explore
+from outlive_harness.explore.options import Options
+from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
+from outlive_harness.explore.reuse import Ledger
+from outlive_harness.explore.session import Session
+from outlive_harness.explore.tapes import MEMORY
+from outlive_harness.report import files as report_files
+from outlive_harness.report import github, json_report
+from outlive_harness.report.terminal import Live, console, summary
+from outlive_harness.scenario import Scenario, ScenarioError
+from outlive_harness.store import Store, write_down
+
+from .words import STORE, complain, real_fs
+
+
+def run_scenarios(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict[str, Any]) -> Exit:
+    """Explore, tell what was found wherever it was asked for, and return the exit status."""
+    options = Options(
+        faults=wish["faults"],
+        depth=wish["depth"],
+        points=wish["points"],
+        budget=wish["budget"],
+        seed=wish["seed"],
+        store=STORE.absolute(),
+        profile=wish["profile"],
+        signal=wish["signal"],
+        zygote=wish["zygote"],
+        select=wish["select"],
+        exhaustive=wish.get("exhaustive", False),
+        real_fs=real_fs(wish["real_fs"]),
+        explain=wish["explain"],
+        exhibit=wish["html_file"] is not None,
+        memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
+    )
+    for one in scenarios:
+        options.faults_of(one)
+        options.profile_of(one)
+    reports = report_files.asked_for({name: wish[f"{name}_file"] for name in report_files.WRITERS})
+    for report in reports:
+        report.check()
+    out = console(stderr=wish["json_file"] == "-")
+    result = RunResult([], options.seed, 0.0)
+    if scenarios:
+        ledger = _ledger(options.store, wish)
+        with session_of(wish["jobs"], wish["box_dir"]) as session, Live(out, len(scenarios)) as live:
+            result = explore(session, scenarios, options, live, ledger=ledger, explain=explain)
+        if ledger is not None and not result.interrupted:
+            ledger.end()
+        if result.interrupted:
+            _tell_unfinished(live, result, scenarios, Store(options.store))
+    result.scenarios += broken
+    summary(out, result)
+    for report in reports:
+        report.write(result)
+    if github.is_here(os.environ) if wish["github"] is None else wish["github"]:
+        _tell_github(result, out)
+    if wish["json_file"] == "-":
+        sys.stdout.write(json_report.as_text(result))
+    return Exit.USAGE if broken and not result.interrupted else result.exit_status
+
+
+def _ledger(root: Path, wish: dict[str, Any]) -> Ledger | None:
+    """Return where results are put down; None for a command, or where nothing can be written."""
+    if "resume" not in wish:
+        return None
+    ledger = Ledger(Store(root), changed=wish["changed"], resume=wish["resume"])
+    try:
+        if not ledger.begin() and wish["resume"]:
+            complain("--resume: the last run came to its end, so all scenarios are run")
+    except OSError as error:
+        if wish["changed"] or wish["resume"]:
+            raise ScenarioError(f"no results can be kept in {root}: {error.strerror or error}") from error
+        return None
+    return ledger
+
+
+def _tell_github(result: RunResult, out: Console) -> None:
+    for line in github.commands(result):
+        out.print(Text(line))
+    try:
+        github.append_summary(result, os.environ)
+    except OSError as error:
+        complain(f"GITHUB_STEP_SUMMARY cannot be written: {error.strerror or error}")
+
+
+@contextlib.contextmanager
+def session_of(jobs: int | None, box_dir: Path | None) -> Iterator[Session]:
+    """Open a session with its workers, and close it.
+
+    Raises:
+        ScenarioError: no boxes can be made.
+    """
+    session = Session(jobs=jobs, box_dir=box_dir)
+    try:
+        session.open()
+    except OSError as error:
+        raise ScenarioError(
+            f"the boxes cannot be made: {error}; choose another directory with --box-dir"
+        ) from error
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _tell_unfinished(live: Live, result: RunResult, scenarios: Sequence[Scenario], store: Store) -> None:
+    """Show what was found of scenarios that an interrupt cut short, and let it be replayed."""
+    for one, shown in zip(scenarios, result.scenarios, strict=True):
+        if shown.reason == "interrupted" and shown.violations:
+            first = next((violation for violation in shown.violations if violation.replay), None)
+            if first is not None:
+                with contextlib.suppress(OSError):
+                    store.keep(first.replay, facts_of(one, first.kind, first.message))
+            live.finished(shown)
+
+
+def facts_of(one: Scenario, kind: str = "", message: str = "") -> dict[str, Any]:
+    """Return what is kept beside a failure, so that it can be carried out again."""
+    return {"version": __version__, "kind": kind, "message": message, "scenario": write_down(one)}
