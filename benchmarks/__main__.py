@@ -63,6 +63,7 @@ def machine() -> str:
 def main(parts: tuple[str, ...], jobs: int, seconds: float, limit: float, out: Path) -> None:
     """Measure PARTS (all by default) and write results.md and points.svg."""
     adopt_orphans()
+    out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of work
     begun = time.strftime("%Y-%m-%d")
     text = [
         f"# Measured\n\n{begun}: {machine()}.\n\nAll of one table was measured side by side, in one run.\n"
