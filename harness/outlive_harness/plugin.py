@@ -30,7 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--outlive-budget",
         type=_seconds,
         metavar="SECONDS",
-        help="time for all scenarios together; what is cut off is unknown, and fails",
+        help="time for all scenarios together: what is cut off is unknown, and fails; what is left is used "
+        "for deeper plans",
+    )
+    group.addoption(
+        "--outlive-baseline",
+        type=Path,
+        metavar="FILE",
+        help="violations that are known today, as outlive test --update-baseline writes them",
     )
     group.addoption(
         "--outlive-profile",

@@ -9,12 +9,23 @@ import sys
 import pytest
 from rich.console import Console
 
-from outlive_harness.explore.results import Coverage, RunResult, ScenarioResult, Verdict, Violation
+from outlive_harness.explore.results import (
+    Coverage,
+    Finding,
+    RunResult,
+    ScenarioResult,
+    Trial,
+    Verdict,
+    Violation,
+)
+from outlive_harness.plan import parse_plan
 from outlive_harness.report import json_report
 from outlive_harness.report.files import check_target, write_text
 from outlive_harness.report.terminal import Live, console, summary
 from outlive_harness.report.text import details, explain, note, quoted, replay_line, visible, visible_lines
 
+#: Variables of the surroundings that change how reports look.
+LOOKS = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 ODD = "a\nb\x1b[31m[red]\udcff'"
 
 
@@ -201,6 +212,54 @@ def test_a_log_hears_something_where_a_scenario_takes_long(monkeypatch):
     live.progressed("one", "kill", 400, 900)
     live.progressed("one", "kill", 401, 900)
     assert out.file.getvalue() == "... one kill: 400 of 900 points\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def struck(path="out", kind="torn-output"):
+    return Trial(parse_plan("kill@3"), reached=True, findings=[Finding(kind, path, "it is wrong")])
+
+
+def test_a_log_hears_what_was_found_so_far(monkeypatch):
+    """Each kind and file once, with the next word of progress."""
+    out = Console(file=io.StringIO(), width=200)
+    live = Live(out, 1)
+    for trial in (struck(), struck(), struck("a\nb", "diverged")):
+        live.found("one", trial)
+    assert out.file.getvalue() == ""
+    monkeypatch.setattr(live, "_spoke", live._spoke - 31)
+    live.progressed("one", "kill", 4, 9)
+    assert (
+        out.file.getvalue() == "... one kill: 4 of 9 points; so far: torn-output of out, diverged of a\\nb\n"
+    )
+
+
+@pytest.mark.parametrize("width", [30, 70, 200])
+def test_a_terminal_shows_what_is_found_as_it_comes(width, monkeypatch):
+    """With the rate and the time left where there is room; a known-bad scenario's findings are no news."""
+    for name in LOOKS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    out = Console(file=Terminal(), width=width, force_terminal=True, color_system=None)
+    with Live(out, 2, expected=["bad"]) as live:
+        for name in ("one", "bad"):
+            live.started(name)
+            live.progressed(name, "kill", 1, 900)
+            live.found(name, struck())
+            live.found(name, struck())
+        live.progressed("one", "torn", 1, 900)
+        live.progressed("one", "torn", 500, 900)
+        live._bar.refresh()
+        live.finished(result())
+    text = out.file.getvalue()
+    assert " ".join(text.split()).count("one torn-output of out at kill@3; to be confirmed") == 1
+    assert "bad torn-output" not in text
+    assert "one torn" in text
+    assert "500/900" in text
+    assert ("left" in text) == (width >= 70)
 
 
 @pytest.mark.parametrize("text", ["plain:kill@1", "two words", "it's", ODD, "\\x41\n", "é\u202e", "", "-n\t"])

@@ -76,7 +76,12 @@ def shared(function: F) -> F:
             help="Crash points: all; distinct, which stand for all that are like them; auto, by default, is "
             f"all unless a fault has more than {MANY}.",
         ),
-        click.option("--budget", type=duration, metavar="SECONDS", help="Begin no trial after so long."),
+        click.option(
+            "--budget",
+            type=duration,
+            metavar="SECONDS",
+            help="Begin no trial after so long; use what is left of it for deeper plans, drawn at random.",
+        ),
         click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
         click.option(
             "--zygote/--no-zygote",
@@ -89,6 +94,13 @@ def shared(function: F) -> F:
             default="auto",
             help="Trace violations to their lines, and try repairs: of unexpected ones (auto), all, or none.",
         ),
+        click.option(
+            "--baseline",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="Violations that are known today: they fail nothing, but one that is gone does.",
+        ),
+        click.option("--update-baseline", is_flag=True, help="Write what is found to that file."),
         click.option(
             "--memory",
             type=click.IntRange(0),

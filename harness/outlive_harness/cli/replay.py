@@ -92,10 +92,10 @@ def _adjusted(facts: dict[str, Any], record: Record, plan: Plan) -> Plan:
     """Find the ops of a kept failure again, and say where they are others now."""
     if facts.get("version", __version__) != __version__:
         complain(f"recorded by version {facts['version']}; this is {__version__}, which may count otherwise")
-    plan, notes = rebased(record, plan, facts.get("marks") or {})
+    found, notes = rebased(record, plan, facts.get("marks") or {})
     for note in notes:
         complain(note)
-    return plan
+    return found or plan
 
 
 def _go_on(

@@ -6,14 +6,18 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.text import Text
 
 from outlive_harness import __version__
 from outlive_harness.explain.task import explain
+from outlive_harness.explore import baseline
+from outlive_harness.explore.baseline import Baseline
 from outlive_harness.explore.engine import explore
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
@@ -47,6 +51,8 @@ def run_scenarios(scenarios: list[Scenario], broken: list[ScenarioResult], wish:
         explain=wish["explain"],
         exhibit=wish["html_file"] is not None,
         memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
+        baseline=_baseline(wish["baseline"], update=wish["update_baseline"]),
+        corpus=True,
     )
     for one in scenarios:
         options.faults_of(one)
@@ -58,12 +64,18 @@ def run_scenarios(scenarios: list[Scenario], broken: list[ScenarioResult], wish:
     result = RunResult([], options.seed, 0.0)
     if scenarios:
         ledger = _ledger(options.store, wish)
-        with session_of(wish["jobs"], wish["box_dir"]) as session, Live(out, len(scenarios)) as live:
+        expected = [one.name for one in scenarios if one.expect]
+        with (
+            session_of(wish["jobs"], wish["box_dir"]) as session,
+            Live(out, len(scenarios), expected=expected) as live,
+        ):
             result = explore(session, scenarios, options, live, ledger=ledger, explain=explain)
         if ledger is not None and not result.interrupted:
             ledger.end()
         if result.interrupted:
             _tell_unfinished(live, result, scenarios, Store(options.store))
+    if wish["update_baseline"] and options.baseline is not None and not result.interrupted:
+        _write_baseline(options.baseline, result)
     result.scenarios += broken
     summary(out, result)
     for report in reports:
@@ -73,6 +85,26 @@ def run_scenarios(scenarios: list[Scenario], broken: list[ScenarioResult], wish:
     if wish["json_file"] == "-":
         sys.stdout.write(json_report.as_text(result))
     return Exit.USAGE if broken and not result.interrupted else result.exit_status
+
+
+def _baseline(path: Path | None, *, update: bool) -> Baseline | None:
+    """Return what is known; where it is to be written, all that will be found."""
+    if path is None:
+        if update:
+            raise ScenarioError("--update-baseline: which file? Give it with --baseline FILE")
+        return None
+    if not update:
+        return baseline.read(path)
+    return replace(baseline.read(path) if path.exists() else Baseline(path), takes_all=True)
+
+
+def _write_baseline(known: Baseline, result: RunResult) -> None:
+    now = baseline.updated(known, result.scenarios)
+    try:
+        baseline.write(now)
+    except OSError as error:
+        raise ScenarioError(f"--baseline={str(now.path)!r}: {error.strerror or error}") from error
+    click.echo(f"outlive: {len(now.known)} known violations in {now.path}", err=True)
 
 
 def _ledger(root: Path, wish: dict[str, Any]) -> Ledger | None:

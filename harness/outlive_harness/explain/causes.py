@@ -17,7 +17,8 @@ class Cause:
     """Violations that one change would cure.
 
     Attributes:
-        lead: the smallest example: the fewest crashes, the fewest ops lost, the earliest.
+        lead: the smallest example, of the new ones first: the fewest crashes, the fewest ops lost, the
+            earliest.
         others: what else it shows as: by other faults, on other paths.
     """
 
@@ -36,7 +37,7 @@ def causes(violations: Iterable[Violation]) -> list[Cause]:
         groups.setdefault((one.kind, line, _NUMBERS.sub("#", one.path)), []).append(one)
     made = []
     for several in groups.values():
-        lead = min(several, key=smallness)
+        lead = min(several, key=lambda one: (one.known, smallness(one)))
         made.append(Cause(lead, tuple(one for one in several if one is not lead)))
     return made
 

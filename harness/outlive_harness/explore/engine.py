@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from outlive_harness import __version__
 from outlive_harness.faults import Fault, every, table
-from outlive_harness.plan import Plan, Point, digest, parse_plan
+from outlive_harness.plan import Plan
 from outlive_harness.scenario import Scenario, ScenarioError
-from outlive_harness.store import Store, write_down
 
 from . import board
+from .confirm import confirm, once, remember
+from .corpus import Regressions, regressions_of
+from .deeper import deeper
 from .golden import Record
 from .merge import merge, violations_of
 from .options import Options
-from .rebase import marks
-from .results import Broken, Coverage, Exhibit, RunResult, ScenarioResult, Trial, Verdict, Violation
+from .results import Exhibit, RunResult, ScenarioResult, Trial, Verdict
 from .reuse import Ledger
 from .session import Session
-from .shrink import shrunk
 from .subject import Subject, from_scenario
-from .tapes import MEMORY
-from .trial import Order
-from .waves import Campaign, HarnessError, Waiting, collect, waves
-
-#: Violations of one scenario whose boxes are kept.
-_KEPT = 3
+from .verdict import conclude
+from .waves import Campaign, Explored, HarnessError, Waiting, collect, explored, waves
 
 
 class Observer(Protocol):
@@ -41,6 +36,9 @@ class Observer(Protocol):
 
     def progressed(self, name: str, fault: str, tested: int, points: int) -> None:
         """Say how far a fault is explored."""
+
+    def found(self, name: str, trial: Trial) -> None:
+        """Say that a trial violates something; it is still to be confirmed, and made smaller."""
 
     def finished(self, result: ScenarioResult) -> None:
         """Say that a scenario has its verdict."""
@@ -53,6 +51,9 @@ class Silent:
         """Say nothing."""
 
     def progressed(self, name: str, fault: str, tested: int, points: int) -> None:
+        """Say nothing."""
+
+    def found(self, name: str, trial: Trial) -> None:
         """Say nothing."""
 
     def finished(self, result: ScenarioResult) -> None:
@@ -101,7 +102,7 @@ def explore(
     An interrupt ends it early: what was found so far is returned, marked as interrupted.
 
     Raises:
-        ScenarioError: a fault that does not exist, two scenarios of one name.
+        ScenarioError: a fault that does not exist, two scenarios of one name, a damaged file of regressions.
         HarnessError: a fault of ours.
     """
     observer = observer or Silent()
@@ -113,11 +114,18 @@ def explore(
     end = None if options.budget is None else time.time() + options.budget
     budget = _Budget(end, len(scenarios))
     results: dict[str, ScenarioResult] = {}
-    partial: dict[str, ScenarioResult] = {}
-    waiting = {
-        scenario.name: _explore(session, scenario, options, budget, partial, ledger, explain)
-        for scenario in scenarios
-    }
+    cases = [
+        _Case(
+            session,
+            one,
+            options,
+            budget,
+            regressions_of(one, options),
+            ScenarioResult(one.name, file=one.file, expected=one.expect),
+        )
+        for one in scenarios
+    ]
+    waiting = {one.scenario.name: one.explore(ledger, explain) for one in cases}
     interrupted = False
     try:
         _advance(session, waiting, results, observer)
@@ -130,10 +138,7 @@ def explore(
         for exploration in waiting.values():  # while the board is there that they take their jobs from
             with contextlib.suppress(HarnessError):
                 exploration.close()
-    several = [
-        results.get(one.name) or _cut_short(partial.get(one.name) or ScenarioResult(one.name))
-        for one in scenarios
-    ]
+    several = [results.get(one.scenario.name) or _cut_short(one.result) for one in cases]
     return RunResult(several, options.seed, time.monotonic() - begun, interrupted)
 
 
@@ -183,7 +188,7 @@ def _advance(
                 waiting, before = active[name], active[name].seen
                 is_over = waiting.is_over()
                 if waiting.fault and waiting.seen != before:
-                    observer.progressed(name, waiting.fault, waiting.seen, waiting.count)
+                    _tell(observer, name, waiting)
                 if not is_over:
                     break
                 step(name)
@@ -192,82 +197,131 @@ def _advance(
             session.wait(0.05)
 
 
-def _explore(
-    session: Session,
-    scenario: Scenario,
-    options: Options,
-    budget: _Budget,
-    partial: dict[str, ScenarioResult],
-    ledger: Ledger | None = None,
-    explain: Explainer | None = None,
-) -> Exploration:
-    begun = time.monotonic()
-    known = ledger.recall(scenario, options) if ledger is not None else None
-    if known is not None:
-        return known
-    result = ScenarioResult(scenario.name, file=scenario.file, expected=scenario.expect)
-    partial[scenario.name] = result
-    subject = from_scenario(scenario)
-    record = yield from _recorded(session, subject, zygote=options.zygote)
-    came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
-    result.warnings += record.warnings
-    result.ops = len(record.ops)
-    if record.reason:
-        result.reason = record.reason
-    else:
-        if options.exhibit:
-            result.exhibit = Exhibit([(op.path, op.describe()) for op in record.ops])
-        by_exec = not options.zygote or record.preload is None
-        states: Known = {}
-        yield from _struck(session, scenario, record, result, options, budget, states, by_exec=by_exec)
+def _tell(observer: Observer, name: str, waiting: Waiting) -> None:
+    """Say how far a job has come, and what it shows."""
+    observer.progressed(name, waiting.fault, waiting.seen, waiting.count)
+    for trial in waiting.news():
+        if isinstance(trial, Trial) and trial.findings:
+            observer.found(name, trial)
+
+
+@dataclass(slots=True)
+class _Case:
+    """One scenario on its way to a verdict."""
+
+    session: Session
+    scenario: Scenario
+    options: Options
+    budget: _Budget
+    regressions: Regressions
+    result: ScenarioResult
+    states: Known = field(default_factory=dict)
+
+    def explore(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
+        begun = time.monotonic()
+        scenario, options, result = self.scenario, self.options, self.result
+        known = ledger.recall(scenario, options) if ledger is not None else None
+        if known is not None:
+            return known
+        record = yield from _recorded(self.session, from_scenario(scenario), zygote=options.zygote)
+        came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
+        result.warnings += record.warnings
+        result.ops = len(record.ops)
+        if record.reason:
+            result.reason = record.reason
+        else:
+            if options.exhibit:
+                result.exhibit = Exhibit([(op.path, op.describe()) for op in record.ops])
+            yield from self._violations(record)
+            if explain is not None and self._is_to_be_explained():
+                yield from explain(self.session, record, result, options, self.states)
+            remember(self.regressions, record, result)
+        conclude(result, record, scenario, options)
+        result.seconds = time.monotonic() - begun
+        if ledger is not None:
+            ledger.remember(scenario, options, came_of, result)
+        return result
+
+    def _is_to_be_explained(self) -> bool:
+        wanted = self.options.explain == "all" or (
+            self.options.explain == "auto" and not self.scenario.expect
+        )
+        return wanted and any(not one.known for one in self.result.violations)
+
+    def _violations(self, record: Record) -> Generator[Waiting, None, None]:
+        result = self.result
+        by_exec = not self.options.zygote or record.preload is None
+        yield from self._struck(record, by_exec=by_exec)
         if not by_exec and any(one.confirmed is False for one in result.violations):
             # What a warm interpreter shows and a fresh one does not is ours, not the pipeline's.
             result.violations, result.faults = [], {}
-            states.clear()
+            self.states.clear()
             if result.exhibit is not None:
                 result.exhibit.points.clear()
             result.warnings = [*record.warnings, "no zygote: a violation that was seen in it was not by exec"]
-            yield from _struck(session, scenario, record, result, options, budget, states, by_exec=True)
-        wanted = options.explain == "all" or (options.explain == "auto" and not scenario.expect)
-        if explain is not None and result.violations and wanted:
-            yield from explain(session, record, result, options, states)
-    _conclude(result, record, scenario)
-    result.seconds = time.monotonic() - begun
-    if ledger is not None:
-        ledger.remember(scenario.name, came_of, result)
-    return result
+            yield from self._struck(record, by_exec=True)
 
-
-def _struck(
-    session: Session,
-    scenario: Scenario,
-    record: Record,
-    result: ScenarioResult,
-    options: Options,
-    budget: _Budget,
-    states: Known,
-    *,
-    by_exec: bool,
-) -> Generator[Waiting, None, None]:
-    """Strike with each fault; then carry out each violation once more, in a fresh process."""
-    result.zygote = not by_exec
-    result.violations += violations_of(scenario.name, record)
-    faults = [_usable(name, record)[0] for name in options.faults_of(scenario)]
-    for name in options.faults_of(scenario):
-        found = {violation.kind for violation in result.violations}
-        wanted = frozenset() if options.exhaustive else frozenset(scenario.expect) - found
-        if scenario.expect and not options.exhaustive and not wanted:
-            break
-        trials: list[Trial] = []
-        fault, label = _usable(name, record)
-        profile = options.profile_of(scenario) if name == "power" else ""
-        result.faults[name] = coverage = Coverage(label=label, profile=profile)
-        plan = Campaign(scenario, fault, faults, options, budget.until(scenario.name), by_exec, wanted)
+    def _struck(self, record: Record, *, by_exec: bool) -> Generator[Waiting, None, None]:
+        """Strike with each fault; then carry out each violation once more, in a fresh process."""
+        session, scenario, options, result = self.session, self.scenario, self.options, self.result
+        result.zygote = not by_exec
+        result.violations += violations_of(scenario.name, record)
+        several: dict[str, Explored] = {}
         try:
-            yield from waves(session, record, coverage, trials, plan)
+            for campaign in self._campaigns(record, by_exec=by_exec):
+                found = {one.kind for one in result.violations} | _kinds(several.values())
+                wanted = frozenset() if options.exhaustive else frozenset(scenario.expect) - found
+                if scenario.expect and not options.exhaustive and not wanted:
+                    break
+                until = self.budget.until(scenario.name)
+                one = explored(record, replace(campaign, until=until, wanted=wanted))
+                several[campaign.name] = one
+                yield from waves(session, record, one)
+            until = self.budget.until(scenario.name)
+            if until is not None and several and not (scenario.expect or _kinds(several.values())):
+                yield from deeper(session, record, list(several.values()), until)
         finally:
-            merge(result, record, name, coverage, trials, exhaustive=fault.intercepts, known=states)
-    yield from _confirm(session, scenario, record, result, options)
+            for name, one in several.items():
+                result.faults[name] = one.coverage
+                for plan in one.gone:
+                    result.warnings.append(self.regressions.drop(plan, "its op is not reached any more"))
+                intercepts = one.campaign.fault.intercepts
+                merge(
+                    result, record, name, one.coverage, one.trials, exhaustive=intercepts, known=self.states
+                )
+        if options.baseline is not None and not scenario.expect:
+            options.baseline.mark(result)
+        yield from confirm(session, scenario, record, result, options)
+
+    def _campaigns(self, record: Record, *, by_exec: bool) -> Iterator[Campaign]:
+        """Yield what is to be done with each fault, with what failed once as its beginning."""
+        options = self.options
+        kept: list[Plan] = []
+        if not record.refused:
+            kept, notes = self.regressions.plans(record)
+            self.result.warnings += notes
+        names = options.faults_of(self.scenario)
+        # Where nobody chose the faults, what failed once by another one is struck with that, too.
+        more = dict.fromkeys(plan[0].fault for plan in kept if plan[0].fault not in names)
+        faults = [_usable(name, record)[0] for name in names]
+        for name in (*names, *(more if options.faults is None else ())):
+            fault, label = _usable(name, record)
+            yield Campaign(
+                self.scenario,
+                name,
+                fault,
+                faults if name in names else [fault],
+                options,
+                label=label,
+                by_exec=by_exec,
+                kept=tuple(plan for plan in kept if plan[0].fault == name),
+                kept_alone=name not in names,
+            )
+
+
+def _kinds(several: Iterable[Explored]) -> set[str]:
+    """Return what was found so far."""
+    return {finding.kind for one in several for trial in one.trials for finding in trial.findings}
 
 
 def _recorded(session: Session, subject: Subject, *, zygote: bool = True) -> Generator[Waiting, None, Record]:
@@ -277,12 +331,7 @@ def _recorded(session: Session, subject: Subject, *, zygote: bool = True) -> Gen
     )
     waiting = Waiting(job, 1)
     yield waiting
-    board.close(job)  # whoever comes later finds the result all the same
-    made = board.load(job / "results" / "0")
-    if isinstance(made, Broken):
-        raise HarnessError(made.traceback)
-    assert isinstance(made, Record)
-    return made
+    return collect(waiting, Record)[0]  # whoever comes later finds the result all the same
 
 
 def _usable(name: str, record: Record) -> tuple[Fault, str]:
@@ -291,98 +340,6 @@ def _usable(name: str, record: Record) -> tuple[Fault, str]:
     if fault.intercepts and record.refused:
         return table()["timer"], f"timer instead of {name}: {record.refused}"
     return fault, "" if fault.intercepts else "random moments, never exhaustive"
-
-
-def _confirm(
-    session: Session, scenario: Scenario, record: Record, result: ScenarioResult, options: Options
-) -> Generator[Waiting, None, None]:
-    """Carry out each violation's plan once more, by exec; keep the boxes of the first for a person."""
-    store = Store(options.store.absolute())
-    for number, found in enumerate(result.violations):
-        if not found.point:
-            continue
-        violation, place = found, None
-        if number < _KEPT and not scenario.expect:
-            violation = result.violations[number] = yield from shrunk(session, record, found, options)
-            place = _place(store, scenario, record, violation, result)
-        trial = yield from _once(session, record, parse_plan(violation.point), place, options.memory)
-        violation.confirmed = any(one.kind == violation.kind for one in trial.findings)
-        violation.kept = str(place) if place is not None else ""
-
-
-def _place(
-    store: Store, scenario: Scenario, record: Record, violation: Violation, result: ScenarioResult
-) -> Path | None:
-    """Return where a violation's boxes are kept; None, and a warning, if they cannot be."""
-    known = marks(record, parse_plan(violation.point))
-    facts = {"version": __version__, "kind": violation.kind, "message": violation.message, "marks": known}
-    try:
-        return store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
-    except OSError as error:
-        warning = f"failures cannot be kept in {store.root}: {error.strerror or error}"
-        result.warnings += [warning] if warning not in result.warnings else []
-        return None
-
-
-def _once(
-    session: Session, record: Record, plan: Sequence[Point], keep: Path | None, memory: int = MEMORY
-) -> Generator[Waiting, None, Trial]:
-    order = Order(record.place, tuple(plan), keep=keep, memory=memory, by_exec=True)
-    name = f"u-{record.place.name}-{digest(order.plan)}-{time.time_ns()}"
-    job = board.post(session.root, name, "trial", [order])
-    waiting = Waiting(job, 1)
-    yield waiting
-    return collect(job, waiting, Trial)[0]
-
-
-def _conclude(result: ScenarioResult, record: Record, scenario: Scenario) -> None:
-    """Give the verdict: what was not tested is unknown, never held."""
-    gaps = _gaps(result, record)
-    label = "; ".join(coverage.label for coverage in result.faults.values() if coverage.label)
-    found = {violation.kind for violation in result.violations}
-    if scenario.expect:
-        missing = [kind for kind in scenario.expect if kind not in found]
-        if not missing:
-            result.verdict = Verdict.HELD
-            result.reason = f"known bad, and caught: {', '.join(scenario.expect)}"
-        elif gaps or label:  # a sample or random moments may have missed it
-            result.verdict, result.reason = Verdict.UNKNOWN, gaps or f"{label}: no {', '.join(missing)} found"
-        else:
-            result.verdict = Verdict.VIOLATED
-            result.reason = f"expected {', '.join(missing)}, but no such violation was found"
-    elif found:
-        result.verdict = Verdict.VIOLATED
-        result.reason = result.violations[0].message
-    elif gaps:
-        result.verdict, result.reason = Verdict.UNKNOWN, gaps
-    else:
-        result.verdict = Verdict.HELD
-        result.reason = label
-
-
-def _gaps(result: ScenarioResult, record: Record) -> str:
-    if result.reason:
-        return result.reason
-    if not result.faults:
-        return "none of the faults asked for makes sense for this scenario"
-    gaps = (_gap(name, coverage, record) for name, coverage in result.faults.items())
-    first = next(filter(None, gaps), "")
-    if first:
-        return first
-    tested = sum(coverage.tested for coverage in result.faults.values())
-    if record.refused and any(every()[name].intercepts for name in result.faults):
-        return f"{record.refused}; only {tested} random moments were tried instead, and none violated"
-    return "" if tested else "none of the faults asked for came to a point of this run: nothing was tested"
-
-
-def _gap(name: str, coverage: Coverage, record: Record) -> str:
-    if coverage.points == 0 and len(record.ops) == 0 and not record.refused:
-        return "the pipeline changes no file of its box: there is no point to strike at"
-    if coverage.reason:
-        return f"{name}: {coverage.reason}"
-    if coverage.tested < coverage.chosen:
-        return coverage.label or f"{name}: {coverage.tested} of {coverage.points} points tested"
-    return ""
 
 
 def replay(
@@ -408,7 +365,7 @@ def replay(
         record = yield from _recorded(session, from_scenario(scenario))
         trial = None
         if plan is not None and not record.reason:
-            trial = yield from _once(session, record, adjust(record, plan) if adjust else plan, keep)
+            trial = yield from once(session, record, adjust(record, plan) if adjust else plan, keep)
         said.append((record, trial))
         return ScenarioResult(scenario.name)
 

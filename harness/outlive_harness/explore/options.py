@@ -10,6 +10,7 @@ from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.faults import every, table
 from outlive_harness.scenario import Scenario, ScenarioError
 
+from .baseline import Baseline
 from .tapes import MEMORY
 
 DEFAULT_FAULTS = ("kill",)
@@ -24,7 +25,8 @@ class Options:
         faults: the faults to strike with; None leaves it to each scenario, else ``kill``.
         depth: crashes in a row.
         points: how many crash points of each fault to sample; None for all.
-        budget: seconds after which no further trial is begun; None for no limit.
+        budget: seconds after which no further trial is begun, and which are used, where all was tried
+            before, for deeper plans; None for no limit.
         seed: decides every sample.
         store: where failures are kept.
         profile: what the disk promises where the power is cut; None leaves it to each scenario, else
@@ -39,6 +41,8 @@ class Options:
         explain: which violations are traced to their lines, and repairs of them tried: ``auto``, those that
             nobody expected, ``all`` or ``none``.
         exhibit: whether results are to hold each crash point, for a time line.
+        baseline: violations that are known today.
+        corpus: whether failures are kept beside the scenario's file, to be struck first from then on.
         zygote: whether trials of Python programs may be forked from a warm interpreter.
     """
 
@@ -57,6 +61,8 @@ class Options:
     exhaustive: bool = False
     explain: str = "auto"
     exhibit: bool = False
+    baseline: Baseline | None = None
+    corpus: bool = False
 
     def profile_of(self, scenario: Scenario) -> str:
         """Return what a scenario's disk promises.

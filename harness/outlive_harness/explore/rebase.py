@@ -1,7 +1,7 @@
 """Replay ids that survive edits: an op is found again by what it does, where its number has changed.
 
 Kept with a failure is what each op that its id names did, and the how-manieth of its like it was. Where
-the golden run has no such op any more, that is said, and the id is taken by its numbers.
+the golden run has no such op any more, that is said; a replay then takes its id by the numbers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,13 @@ def marks(record: Record, plan: Plan) -> Marks:
     return {str(number): list(every[number - 1]) for number in _named(plan) if number <= len(every)}
 
 
-def rebased(record: Record, plan: Plan, known: Mapping[str, Sequence[str | int]]) -> tuple[Plan, list[str]]:
-    """Return a plan with the numbers that its ops have now, and what is to be said of that."""
+def rebased(
+    record: Record, plan: Plan, known: Mapping[str, Sequence[str | int]]
+) -> tuple[Plan | None, list[str]]:
+    """Return a plan with the numbers that its ops have now, and what is to be said of that.
+
+    No plan is returned where one of its ops is gone.
+    """
     where = {mark: number for number, mark in enumerate(_every(record), start=1)}
     now: dict[int, int] = {}
     notes: list[str] = []
@@ -35,7 +40,7 @@ def rebased(record: Record, plan: Plan, known: Mapping[str, Sequence[str | int]]
         found = where.get((str(text), int(nth)))
         if found is None:
             notes.append(f"the pipeline has changed: op {number} was {text!r}, and there is no such op now")
-            return plan, notes
+            return None, notes
         now[number] = found
         if found != number:
             notes.append(f"the pipeline has changed: op {number}, {text!r}, is now op {found}")

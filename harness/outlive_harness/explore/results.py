@@ -129,6 +129,8 @@ class Violation:
     advice: str = ""
     #: names that the smallest example left on the disk, and what each is
     left: tuple[tuple[str, str], ...] = ()
+    #: whether the baseline lists it
+    known: bool = False
 
 
 @dataclass(slots=True)
@@ -141,6 +143,7 @@ class Coverage:
         states: distinct crash states among these.
         label: what else must be known of it.
         chosen: how many were to be carried out: all, or a sample that was asked for.
+        deeper: how many of these nobody had asked for, but time was left.
         profile: the disk's, where it matters.
         reason: why the fault could not be explored, or not all of it; "" if it could.
     """
@@ -152,6 +155,7 @@ class Coverage:
     chosen: int = 0
     profile: str = ""
     reason: str = ""
+    deeper: int = 0
 
 
 @dataclass(slots=True)
@@ -187,6 +191,8 @@ class ScenarioResult:
     #: the violations that a known-bad scenario was expected to show
     expected: tuple[str, ...] = ()
     exhibit: Exhibit | None = None
+    #: the file of failures that are struck first from now on, if any were added
+    corpus: str = ""
 
 
 def read_back(facts: dict[str, Any]) -> ScenarioResult:

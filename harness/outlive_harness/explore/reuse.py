@@ -25,6 +25,7 @@ from outlive_harness.disk.tree import scan
 from outlive_harness.scenario import Scenario
 from outlive_harness.store import Store, write_down
 
+from .corpus import DIRECTORY, regressions_of
 from .options import Options
 from .results import ScenarioResult, Verdict, read_back
 from .subject import from_scenario
@@ -86,14 +87,18 @@ class Ledger:
             return {}
         return {"key": key, "reads": {path: _digest(path) for path in _with_sources(reads)}}
 
-    def remember(self, name: str, came_of: dict[str, Any], result: ScenarioResult) -> None:
+    def remember(
+        self, scenario: Scenario, options: Options, came_of: dict[str, Any], result: ScenarioResult
+    ) -> None:
         """Keep a scenario's result; one that is unknown is none."""
         if result.verdict is Verdict.UNKNOWN or not came_of:
             return
-        path = self._store.result(name)
+        path = self._store.result(scenario.name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         when = {"run": self._run, "when": time.strftime("%Y-%m-%d %H:%M")}
-        entry = {**came_of, **when, "result": dataclasses.asdict(result)}
+        # What failed is there by now: it is part of what the result came of, the next time.
+        failed = _failed(scenario, options)
+        entry = {**came_of, **when, "failed": failed, "result": dataclasses.asdict(result)}
         with contextlib.suppress(OSError):  # then it is explored again, next time
             temporary.write_text(json.dumps(entry, indent=1))
             temporary.replace(path)
@@ -109,6 +114,8 @@ class Ledger:
                 self._resume and entry["run"] == self._run
             )
             if not wanted or entry["key"] != _key(scenario, options):
+                return None
+            if entry["failed"] != _failed(scenario, options):
                 return None
             if any(_digest(path) != digest for path, digest in entry["reads"].items()):
                 return None
@@ -130,12 +137,19 @@ def _key(scenario: Scenario, options: Options) -> str:
         max(options.depth, scenario.depth),
         [getattr(options, name) for name in _DECISIVE],
         int(options.signal),
+        options.baseline.of(scenario.name) if options.baseline is not None else None,
         sys.version,
         platform.release(),
         _own_sources(),
         _beside(scenario),
     ]
     return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _failed(scenario: Scenario, options: Options) -> str:
+    """Digest what failed once, and is struck first."""
+    path = regressions_of(scenario, options).path
+    return _digest(str(path)) if path is not None and path.exists() else ""
 
 
 @cache
@@ -170,7 +184,8 @@ def _digest(path: str) -> str:
     try:
         info = os.stat(path)
         if stat.S_ISDIR(info.st_mode):
-            names = repr(sorted(os.listdir(path))).encode(errors="surrogateescape")
+            # Python lists the directory of a scenario's file; what failed there is compared for itself.
+            names = repr(sorted(set(os.listdir(path)) - {DIRECTORY})).encode(errors="surrogateescape")
             return f"names {hashlib.blake2b(names, digest_size=16).hexdigest()}"
         if not stat.S_ISREG(info.st_mode):
             return "no file"

@@ -41,7 +41,7 @@ def shrunk(
         yield waiting
         showing = [
             (trial, finding)
-            for trial in collect(waiting.job, waiting, Trial)
+            for trial in collect(waiting, Trial)
             for finding in _same(record, trial, violation)
         ]
         if not showing:

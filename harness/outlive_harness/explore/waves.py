@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from outlive_harness.faults import Fault, strikers
 from outlive_harness.faults.power import Power
@@ -32,6 +32,8 @@ Planned = tuple[Plan, Path | None, tuple[str, ...]]
 
 T = TypeVar("T")
 
+#: Crashes in a row beyond those asked for, while time of a budget is left.
+MORE = 2
 #: Points that are tried first where few may do.
 _FIRST_BATCH = 32
 
@@ -50,6 +52,8 @@ class Waiting:
     until: float | None = None
     seen: int = 0
     next_look: float = 0.0
+    results: dict[int, object] = field(default_factory=dict)
+    fresh: list[object] = field(default_factory=list)
 
     def is_over(self) -> bool:
         """Tell whether all that will be done of it is done; note how much is."""
@@ -58,14 +62,25 @@ class Waiting:
             return False
         # Listing thousands of results for each that arrives would cost more than the trials.
         self.next_look = now + self.count * 1e-4
-        finished = board.done(self.job)
-        self.seen = len(finished)
+        self.look()
         if self.seen == self.count:
             return True
         if self.until is None or time.time() < self.until + 0.2:
             return False
         claimed = sum(1 for path in (self.job / "claims").iterdir() if path.name.isdigit())
         return claimed == self.seen
+
+    def look(self) -> None:
+        """Take in what has been done since the last look."""
+        for number in sorted(board.done(self.job) - self.results.keys()):
+            self.results[number] = result = board.load(self.job / "results" / str(number))
+            self.fresh.append(result)
+        self.seen = len(self.results)
+
+    def news(self) -> list[object]:
+        """Return what has been done since this was last asked for."""
+        news, self.fresh = self.fresh, []
+        return news
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +89,29 @@ class Campaign:
 
     Attributes:
         scenario: what is explored.
-        fault: what strikes first.
+        name: the fault that was asked for.
+        fault: what strikes first: that one, or what stands in for it.
         faults: what may strike the recoveries.
         options: the user's.
         until: moment of the wall clock after which no trial is begun; None for no limit.
+        label: what must be known of its coverage.
         by_exec: whether each run is to be an exec.
         wanted: kinds of violations that end the exploration once they are found; none to go on to its end.
+        kept: plans that failed once, to be carried out first.
+        kept_alone: whether there is nothing to be done beside these.
     """
 
     scenario: Scenario
+    name: str
     fault: Fault
     faults: Sequence[Fault]
     options: Options
-    until: float | None
+    until: float | None = None
+    label: str = ""
     by_exec: bool = False
     wanted: frozenset[str] = frozenset()
+    kept: tuple[Plan, ...] = ()
+    kept_alone: bool = False
 
     def has_enough(self, trials: Sequence[Trial]) -> bool:
         """Tell whether all that is wanted was found: then nothing further can change the verdict."""
@@ -99,6 +122,11 @@ class Campaign:
     def depth(self) -> int:
         """How many crashes in a row there are to be."""
         return max(self.options.depth, self.scenario.depth)
+
+    @property
+    def deepest(self) -> int:
+        """How many there may be, where time is left: what recoveries do is then kept."""
+        return self.depth + (MORE if self.options.budget is not None and not self.scenario.expect else 0)
 
     @property
     def profile(self) -> str:
@@ -116,8 +144,50 @@ class Campaign:
         return random.Random(text.encode(errors="surrogateescape"))  # a name may be no UTF-8
 
 
+@dataclass(slots=True)
+class Explored:
+    """One fault's exploration, as far as it has come.
+
+    Attributes:
+        campaign: what it is to do.
+        coverage: how much was done.
+        states: directory where its crash states are claimed, and kept for deeper plans.
+        trials: what was done.
+        gone: plans that failed once, and are not reached any more.
+    """
+
+    campaign: Campaign
+    coverage: Coverage
+    states: Path
+    trials: list[Trial] = field(default_factory=list)
+    gone: list[Plan] = field(default_factory=list)
+
+    def order(self, record: Record, what: Planned, *, keep_states: bool) -> Order:
+        """Return what a worker is to do for one plan."""
+        plan, start, acks = what
+        return Order(
+            record.place,
+            plan,
+            self.states,
+            start,
+            keep_states=keep_states,
+            acks=acks,
+            memory=self.campaign.options.memory,
+            by_exec=self.campaign.by_exec,
+        )
+
+
+def explored(record: Record, campaign: Campaign) -> Explored:
+    """Begin one fault's exploration."""
+    profile = campaign.profile if campaign.name == "power" else ""
+    coverage = Coverage(label=campaign.label, profile=profile)
+    states = record.place / f"states-{time.time_ns()}-{record.place.name}-{campaign.fault.name}"
+    states.mkdir()
+    return Explored(campaign, coverage, states)
+
+
 @dataclass(frozen=True, slots=True)
-class _Base:
+class Base:
     """A run that can be struck: the first, or the recovery of a distinct state.
 
     Attributes:
@@ -133,55 +203,62 @@ class _Base:
     acks: tuple[str, ...] = ()
 
 
-def waves(
-    session: Session, record: Record, coverage: Coverage, trials: list[Trial], campaign: Campaign
-) -> Generator[Waiting, None, None]:
+def waves(session: Session, record: Record, one: Explored) -> Generator[Waiting, None, None]:
     """Explore one fault, level by level; coverage and trials are filled in on the way."""
-    options, fault, depth = campaign.options, campaign.fault, campaign.depth
+    campaign, coverage = one.campaign, one.coverage
     # The board's order is that of names: who was there first is served first.
-    stamp = f"{time.time_ns()}-{record.place.name}-{fault.name}"
-    states = record.place / f"states-{stamp}"
-    states.mkdir()
-    for level in range(1, depth + 1):
+    stamp = one.states.name.removeprefix("states-")
+    again = yield from _again(session, record, one, f"t-{stamp}-0")
+    if campaign.kept_alone:
+        coverage.points = coverage.chosen
+        coverage.label = "failures that were kept, alone"
+        return
+    for level in range(1, campaign.depth + 1):
         choose = campaign.random(level)
-        faults: Sequence[Fault] = campaign.faults
-        bases = [_Base((), record.ops)]
-        if level == 1:
-            faults = [fault]
-        else:
-            bases = _recoveries(trials, states, level)
-        every = _planned(record, campaign, faults, bases, choose, first=level == 1)
+        faults: Sequence[Fault] = [campaign.fault] if level == 1 else campaign.faults
+        bases = [Base((), record.ops)] if level == 1 else recoveries(one, level)
+        every = planned(record, campaign, faults, bases, choose, first=level == 1)
         count = len(every)
         if campaign.selects(count):
             every = _distinct(record, every, bases, choose)
-        for one in faults:
-            if isinstance(one, Power) or (isinstance(one, RealDisk) and level == 1):
-                name = f"s-{stamp}-{level}-{one.name}"
-                cuts = yield from _surveyed(session, record, campaign, coverage, bases, one, name)
+        for fault in faults:
+            if isinstance(fault, Power) or (isinstance(fault, RealDisk) and level == 1):
+                cuts = yield from surveyed(session, record, one, bases, fault, f"s-{stamp}-{level}")
                 count, every = count + len(cuts), every + cuts
-        plans = _sample(every, options.points, choose)
+        plans = _sample(every, campaign.options.points, choose)
         if not plans:
             break
-        _label(coverage, len(plans), len(every), count, options.seed)
-        coverage.points += count
+        _label(coverage, len(plans), len(every), count, campaign.options.seed)
+        # Those that were struck first are points of their own only where they are not among these.
+        coverage.points += count + (len(again - {plan for plan, _, _ in every}) if level == 1 else 0)
+        plans = [each for each in plans if each[0] not in again]
         if campaign.until is not None:  # what is cut off must not always be the same end
             choose.shuffle(plans)
-        orders = [
-            Order(
-                record.place,
-                plan,
-                states,
-                start,
-                keep_states=level < depth,
-                acks=acks,
-                memory=options.memory,
-                by_exec=campaign.by_exec,
-            )
-            for plan, start, acks in plans
-        ]
-        yield from _carried_out(session, orders, f"t-{stamp}-{level}", coverage, trials, campaign)
-        if campaign.has_enough(trials):
+        orders = [one.order(record, each, keep_states=level < campaign.deepest) for each in plans]
+        yield from _carried_out(session, orders, f"t-{stamp}-{level}", one)
+        if campaign.has_enough(one.trials):
             break
+
+
+def _again(session: Session, record: Record, one: Explored, name: str) -> Generator[Waiting, None, set[Plan]]:
+    """Strike first where it failed once; return the plans that were carried out."""
+    campaign = one.campaign
+    if not campaign.kept:
+        return set()
+    keep = campaign.deepest > 1
+    orders = [one.order(record, (plan, None, ()), keep_states=keep) for plan in campaign.kept]
+    job = board.post(session.root, name, "trial", orders, until=campaign.until)
+    waiting = Waiting(job, len(orders), campaign.fault.name, campaign.until)
+    done: list[Trial] = []
+    try:
+        yield waiting
+    finally:
+        done += collect(waiting, Trial)
+        met = [trial for trial in done if trial.reached or trial.trouble]
+        one.trials += met
+        one.coverage.chosen += len(met)
+    one.gone += [trial.plan for trial in done if trial not in met]
+    return {trial.plan for trial in met}
 
 
 def _label(coverage: Coverage, chosen: int, standing: int, count: int, seed: int) -> None:
@@ -193,14 +270,10 @@ def _label(coverage: Coverage, chosen: int, standing: int, count: int, seed: int
 
 
 def _carried_out(
-    session: Session,
-    orders: list[Order],
-    name: str,
-    coverage: Coverage,
-    trials: list[Trial],
-    campaign: Campaign,
+    session: Session, orders: list[Order], name: str, one: Explored
 ) -> Generator[Waiting, None, None]:
     """Have orders carried out, all of them or until enough was found."""
+    campaign, coverage = one.campaign, one.coverage
     for number, some in enumerate(_batches(orders, campaign)):
         coverage.chosen += len(some)
         job = board.post(session.root, f"{name}-{number:02d}", "trial", some, until=campaign.until)
@@ -208,8 +281,8 @@ def _carried_out(
         try:
             yield waiting
         finally:
-            trials += collect(job, waiting, Trial)
-        if campaign.has_enough(trials):
+            one.trials += collect(waiting, Trial)
+        if campaign.has_enough(one.trials):
             if coverage.chosen < coverage.points:
                 coverage.label = f"{coverage.chosen} of {coverage.points} points were enough"
             return
@@ -226,28 +299,28 @@ def _batches(orders: list[Order], campaign: Campaign) -> Iterator[list[Order]]:
         start, count = start + count, 2 * count
 
 
-def _recoveries(trials: list[Trial], states: Path, level: int) -> list[_Base]:
+def recoveries(one: Explored, level: int) -> list[Base]:
     """Return the recoveries of the distinct states that the level before reached.
 
     Of the plans that reach a state the smallest stands for all: the one that came there first had the
     least of it on the disk.
     """
     plans: dict[str, Plan] = {}
-    for trial in trials:
+    for trial in one.trials:
         if len(trial.plan) == level - 1 and trial.reached and not trial.trouble:
             plans[trial.state] = min(plans.get(trial.state, trial.plan), trial.plan, key=size)
     return [
-        _Base(plans[trial.state], trial.recovery, states / f"{trial.state}.tree", tuple(trial.acks))
-        for trial in trials
+        Base(plans[trial.state], trial.recovery, one.states / f"{trial.state}.tree", tuple(trial.acks))
+        for trial in one.trials
         if len(trial.plan) == level - 1 and trial.judged
     ]
 
 
-def _planned(
+def planned(
     record: Record,
     campaign: Campaign,
     faults: Sequence[Fault],
-    bases: list[_Base],
+    bases: list[Base],
     choose: random.Random,
     *,
     first: bool,
@@ -265,15 +338,15 @@ def _planned(
 
 
 def _distinct(
-    record: Record, every: list[Planned], bases: list[_Base], choose: random.Random
+    record: Record, every: list[Planned], bases: list[Base], choose: random.Random
 ) -> list[Planned]:
     """Take of like points, after like first crashes, those that stand for the others."""
     first = groups(record.ops, record.fold, record.stacks)
     alike = {base.plan: groups(base.ops, record.fold, () if base.plan else record.stacks) for base in bases}
     parts: dict[tuple[Plan, int], int] = {}
 
-    def group(planned: Planned) -> tuple[object, ...]:
-        *before, last = planned[0]
+    def group(one: Planned) -> tuple[object, ...]:
+        *before, last = one[0]
         plan = tuple(before)
         # The how-manieth part of its write a torn point is, not at which byte.
         part = parts[plan, last.at] = parts.get((plan, last.at), -1) + 1
@@ -287,16 +360,16 @@ def _at(several: list[int], number: int) -> int:
     return several[min(number, len(several)) - 1] if several else 0
 
 
-def _surveyed(
+def surveyed(
     session: Session,
     record: Record,
-    campaign: Campaign,
-    coverage: Coverage,
-    bases: list[_Base],
+    one: Explored,
+    bases: list[Base],
     fault: Fault,
     name: str,
 ) -> Generator[Waiting, None, list[Planned]]:
     """Plan one power cut more in each run; the coverage learns why not, or that there are more."""
+    campaign, coverage = one.campaign, one.coverage
     options = campaign.options
     # What a real disk lost is known, and not what its recovery then has still to write.
     bases = [base for base in bases if all(point.fault not in KINDS for point in base.plan)]
@@ -314,18 +387,18 @@ def _surveyed(
         )
         for base in bases
     ]
-    job = board.post(session.root, name, board.SURVEY, units, until=campaign.until)
+    job = board.post(session.root, f"{name}-{fault.name}", board.SURVEY, units, until=campaign.until)
     waiting = Waiting(job, len(units), until=campaign.until)
     yield waiting
-    found = collect(job, waiting, Surveyed)
+    found = collect(waiting, Surveyed)
     starts = {base.plan: base for base in bases}
-    reasons = [one.reason for one in found if one.reason]
+    reasons = [run.reason for run in found if run.reason]
     if len(found) < len(units):
         reasons.append("the budget ended before all runs were recorded")
     coverage.reason = coverage.reason or next(iter(reasons), "")
-    if any(one.has_more for one in found):
-        coverage.label = f"a choice of {sum(len(one.points) for one in found)} states, seed {options.seed}"
-    return [((*one.plan, point), None, starts[one.plan].acks) for one in found for point in one.points]
+    if any(run.has_more for run in found):
+        coverage.label = f"a choice of {sum(len(run.points) for run in found)} states, seed {options.seed}"
+    return [((*run.plan, point), None, starts[run.plan].acks) for run in found for point in run.points]
 
 
 def _sample(plans: list[Planned], count: int | None, choose: random.Random) -> list[Planned]:
@@ -346,21 +419,20 @@ def handed_out(
     job = board.post(session.root, f"{name}-{time.time_ns()}", board.TASK, [payload], until=until)
     waiting = Waiting(job, 1, until=until)
     yield waiting
-    return next(iter(collect(job, waiting, kind)), None)
+    return next(iter(collect(waiting, kind)), None)
 
 
-def collect(job: Path, waiting: Waiting, kind: type[T]) -> list[T]:  # noqa: ARG001 - for the type checker
+def collect(waiting: Waiting, kind: type[T]) -> list[T]:  # noqa: ARG001 - for the type checker
     """Take a job from the board and return what was done of it: results of one kind.
 
     Raises:
         HarnessError: a fault of ours in one of its units.
     """
-    board.close(job)
+    board.close(waiting.job)
+    waiting.look()
     results: list[T] = []
-    for number in sorted(board.done(job)):
-        result = board.load(job / "results" / str(number))
+    for _, result in sorted(waiting.results.items()):
         if isinstance(result, Broken):
             raise HarnessError(result.traceback)
-        results.append(result)
-    waiting.seen = len(results)
+        results.append(cast("T", result))
     return results

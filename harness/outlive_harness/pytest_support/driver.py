@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from outlive_harness.explain.task import explain
+from outlive_harness.explore import baseline
+from outlive_harness.explore.baseline import Baseline
 from outlive_harness.explore.engine import explore
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import ScenarioResult
@@ -71,6 +73,7 @@ class Driver:
         self._zygote: bool = not config.getoption("outlive_no_zygote")
         self._profile: str | None = config.getoption("outlive_profile")
         self._seconds: float | None = config.getoption("outlive_budget")
+        self._known: Path | None = config.getoption("outlive_baseline")
         given: dict[str, str] | None = getattr(config, "workerinput", None)
         self._processes = int(given["workercount"]) if given else 1
         self._crowd: Crowd | None = None
@@ -117,7 +120,12 @@ class Driver:
                 profile=self._profile,
                 zygote=self._zygote,
                 select=self._select,
+                corpus=True,
+                baseline=self._baseline(),
             )
+
+    def _baseline(self) -> Baseline | None:
+        return None if self._known is None else baseline.read(self._known)
 
     def run(self, scenario: Scenario, options: Options) -> ScenarioResult:
         """Explore one scenario; an interrupt is pytest's to handle."""

@@ -53,8 +53,9 @@ def trial_unless_held(name: str, trial: Trial) -> None:
 
 def _told(result: ScenarioResult) -> str:
     """Tell a result in full; the first line stands alone in pytest's short summary."""
-    if result.verdict is Verdict.VIOLATED and result.violations and not result.expected:
-        return "\n".join([f"violated: {brief(result.violations[0])}", *details(result)])
+    new = [one for one in result.violations if not one.known]
+    if result.verdict is Verdict.VIOLATED and new and not result.expected:
+        return "\n".join([f"violated: {brief(new[0])}", *details(result)])
     first, *more = visible_lines(result.reason)
     rest = [f"  {line}" for line in more]
     return "\n".join([f"{result.verdict}: {first}", *rest, *details(replace(result, reason=""))])

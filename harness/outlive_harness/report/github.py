@@ -30,7 +30,7 @@ def commands(result: RunResult) -> list[str]:
     for one in result.scenarios:
         if is_caught(one) or one.verdict is Verdict.HELD:
             continue
-        found = causes(one.violations)
+        found = causes([violation for violation in one.violations if not violation.known])
         if not found or one.expected:
             level = "error" if one.verdict is Verdict.VIOLATED else "warning"
             lines.append(_command(level, one.file, 1, f"{one.name}: {one.verdict}", one.reason))

@@ -89,7 +89,7 @@ def _scenario(number: int, one: ScenarioResult) -> dict[str, Any]:
 def _violation(one: Violation) -> dict[str, Any]:
     return {
         "kind": one.kind,
-        "message": visible(one.message),
+        "message": visible(one.message) + " (the baseline lists it)" * one.known,
         "source": visible(one.source),
         "stack": [visible(frame) for frame in one.stack],
         "advice": visible(one.advice),

@@ -63,6 +63,8 @@ def _results(one: ScenarioResult, names: list[str]) -> list[dict[str, Any]]:
         key = f"{one.name}\n{lead.kind}\n{_NUMBERS.sub('#', lead.path)}\n{lead.fault}"
         entry = _entry(names, lead.kind, "error", text, _of(lead, one), key)
         entry["properties"] = {"replay": visible(lead.replay), "advice": visible(lead.advice)}
+        if lead.known:
+            entry["suppressions"] = [{"kind": "external", "justification": "the baseline lists it"}]
         frames = [_place(*spot) for frame in lead.stack if (spot := located(frame)) is not None]
         if frames:
             entry["stacks"] = [{"frames": [{"location": frame} for frame in frames]}]

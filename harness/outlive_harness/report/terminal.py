@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Collection
 from types import TracebackType
 from typing import NoReturn, Self
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
-from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
+from outlive_harness.explore.results import RunResult, ScenarioResult, Trial, Verdict
+from outlive_harness.plan import plan_text
 
 from .text import counts, details, note, verdict_line, verdict_word, visible
 
@@ -22,6 +34,12 @@ _COLOURS = {Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "ye
 _LOG_WIDTH = 140
 #: Seconds without a word after which a log gets a line: a silent job is taken for a hung one.
 _SILENCE = 30.0
+#: Kinds and files of one scenario that are told while it is explored, and columns for where.
+_NEWS, _NEWS_WIDTH = 5, 40
+#: The bar of all scenarios together: no scenario has this name.
+_ALL = ""
+#: Columns below which a bar is only a count.
+_NARROW = 70
 
 
 class _Console(Console):
@@ -54,25 +72,37 @@ def _is_plain() -> bool:
     )
 
 
-class Live:
-    """An observer that shows progress: a bar for each scenario on a terminal, else a line at its end."""
+class _Rate(ProgressColumn):
+    """Points a second, of late."""
 
-    def __init__(self, out: Console, total: int) -> None:
+    def render(self, task: Task) -> Text:
+        return Text(
+            f"{task.speed:.0f}/s" if task.speed and task.speed >= 1 else "", style="progress.data.speed"
+        )
+
+
+class Live:
+    """An observer that shows progress: a bar for each scenario on a terminal, else a line at its end.
+
+    Args:
+        out: where it is shown.
+        total: how many scenarios there are.
+        expected: the names of those that are known to be bad: what they violate is no news.
+    """
+
+    def __init__(self, out: Console, total: int, *, expected: Collection[str] = ()) -> None:
         self._out = out
         self._total = total
+        self._expected = frozenset(expected)
         self._done = 0
         self._spoke = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
+        self._seen: dict[str, dict[str, None]] = {}
         self._bar: Progress | None = None
         if out.is_terminal and out.file.isatty() and not _is_plain():
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=out,
-                transient=True,
-            )
+            self._bar = Progress(*_columns(out.width), console=out, transient=True)
+            if total > 1:
+                self._tasks[_ALL] = self._bar.add_task("scenarios", total=total)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -93,16 +123,37 @@ class Live:
     def progressed(self, name: str, fault: str, tested: int, points: int) -> None:
         """Move the scenario's bar; in a log, say a word where nothing was said for long."""
         if self._bar is not None:
-            task = self._tasks[name]
-            self._bar.update(task, description=visible(f"{name} {fault}"), completed=tested, total=points)
+            task, what = self._tasks[name], visible(f"{name} {fault}")
+            if self._bar.tasks[self._bar.task_ids.index(task)].description != what:
+                self._bar.reset(task, description=what, total=points)  # or the rate is the last fault's
+            self._bar.update(task, completed=tested, total=points)
         elif time.monotonic() - self._spoke > _SILENCE:
-            self._say(Text(f"... {visible(name)} {fault}: {tested} of {points} points"))
+            seen = ", ".join(self._seen.get(name, ()))
+            so_far = f"; so far: {seen}" if seen else ""
+            self._say(Text(f"... {visible(name)} {fault}: {tested} of {points} points{so_far}"))
+
+    def found(self, name: str, trial: Trial) -> None:
+        """Say the first of what a scenario shows while it is still explored; a log gets it at the end."""
+        if name in self._expected:
+            return
+        for finding in trial.findings:
+            what = f"{finding.kind} of {visible(finding.path)}" if finding.path else finding.kind
+            seen = self._seen.setdefault(name, {})
+            if what in seen or len(seen) >= _NEWS:
+                continue
+            seen[what] = None
+            if self._bar is not None:
+                line = Text(f"{visible(name)} ")
+                line.append(what, style="red")
+                self._say(line.append(f" at {plan_text(trial.plan)[:_NEWS_WIDTH]}; to be confirmed"))
 
     def finished(self, result: ScenarioResult) -> None:
         """Say the scenario's verdict, and what violates it."""
         if self._bar is not None and result.name in self._tasks:
             self._bar.remove_task(self._tasks.pop(result.name))
         self._done += 1
+        if self._bar is not None and _ALL in self._tasks:
+            self._bar.update(self._tasks[_ALL], completed=self._done)
         tested, states = counts(result)
         line = Text(f"[{self._done}/{self._total}] {visible(result.name)} ")
         line.append(verdict_word(result), style=_COLOURS[result.verdict])
@@ -114,6 +165,15 @@ class Live:
     def _say(self, line: Text) -> None:
         self._spoke = time.monotonic()
         self._out.print(line)
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """Return what a bar shows: as much as there is room for."""
+    name = TextColumn("{task.description}", markup=False)
+    count = MofNCompleteColumn()
+    if width < _NARROW:
+        return [name, count]
+    return [name, BarColumn(), count, _Rate(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
 
 
 def summary(out: Console, result: RunResult) -> None:

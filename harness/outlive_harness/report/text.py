@@ -127,7 +127,7 @@ def details(result: ScenarioResult) -> list[str]:
     else:
         if result.reason and not _is_told(result):
             lines += _last(visible_lines(result.reason))
-        found = causes(result.violations)
+        found = causes([one for one in result.violations if not one.known])
         advised: set[str] = set()
         for cause in found[:_TOLD]:
             advice = cause.lead.advice
@@ -138,14 +138,20 @@ def details(result: ScenarioResult) -> list[str]:
             lines += [brief(cause.lead), *(f"  replay: {line}" for line in [replay_line(cause.lead)] if line)]
         more = len(found) - _TOLD - _LISTED
         lines += [f"... and {more} more violations; --json FILE lists all of them"] if more > 0 else []
+        lines += [f"known: {brief(one)}" for one in result.violations if one.known]
+    if result.corpus:
+        commit = "; commit it" if os.path.isfile(result.file) else ""
+        where = visible(_from_here(result.corpus))
+        lines.append(f"kept in {where}: struck first from now on{commit}")
     # What a bad pipeline leaves behind is no news either.
     warnings = [one for one in result.warnings if not (is_caught(result) and one.startswith("litter: "))]
     return lines + [f"warning: {warning}" for warning in _grouped(warnings)]
 
 
 def _is_told(result: ScenarioResult) -> bool:
-    """Tell whether the violations are the reason; not so where others were expected."""
-    return result.verdict is Verdict.VIOLATED and bool(result.violations) and not result.expected
+    """Tell whether the violations are the reason; not so where others were expected, or these known."""
+    new = any(not one.known for one in result.violations)
+    return result.verdict is Verdict.VIOLATED and new and not result.expected
 
 
 def _grouped(warnings: list[str]) -> list[str]:

@@ -1,0 +1,72 @@
+"""One verdict from all that was seen: what was not tested is unknown, never held."""
+
+from __future__ import annotations
+
+from outlive_harness.faults import every
+from outlive_harness.scenario import Scenario
+
+from .golden import Record
+from .options import Options
+from .results import Coverage, ScenarioResult, Verdict
+
+
+def conclude(result: ScenarioResult, record: Record, scenario: Scenario, options: Options) -> None:
+    """Give the verdict: what was not tested is unknown, never held."""
+    gaps = _gaps(result, record)
+    label = "; ".join(coverage.label for coverage in result.faults.values() if coverage.label)
+    if scenario.expect:
+        _conclude_expected(result, scenario, gaps, label)
+        return
+    baseline = options.baseline
+    new, gone = (result.violations, []) if baseline is None else baseline.split(result)
+    if new:
+        result.verdict, result.reason = Verdict.VIOLATED, new[0].message
+    elif gaps:
+        result.verdict, result.reason = Verdict.UNKNOWN, gaps
+    elif baseline is not None and gone:
+        several = ", ".join(map(str, gone))
+        result.verdict = Verdict.VIOLATED
+        result.reason = f"gone: {several}; {baseline.path} still lists it, --update-baseline takes it out"
+    else:
+        known = f"{len(result.violations)} known violations" if result.violations else ""
+        deeper = sum(coverage.deeper for coverage in result.faults.values())
+        more = f"{deeper} deeper plans, seed {options.seed}" if deeper else ""
+        result.verdict, result.reason = Verdict.HELD, "; ".join(filter(None, (known, label, more)))
+
+
+def _conclude_expected(result: ScenarioResult, scenario: Scenario, gaps: str, label: str) -> None:
+    found = {violation.kind for violation in result.violations}
+    missing = [kind for kind in scenario.expect if kind not in found]
+    if not missing:
+        result.verdict = Verdict.HELD
+        result.reason = f"known bad, and caught: {', '.join(scenario.expect)}"
+    elif gaps or label:  # a sample or random moments may have missed it
+        result.verdict, result.reason = Verdict.UNKNOWN, gaps or f"{label}: no {', '.join(missing)} found"
+    else:
+        result.verdict = Verdict.VIOLATED
+        result.reason = f"expected {', '.join(missing)}, but no such violation was found"
+
+
+def _gaps(result: ScenarioResult, record: Record) -> str:
+    if result.reason:
+        return result.reason
+    if not result.faults:
+        return "none of the faults asked for makes sense for this scenario"
+    gaps = (_gap(name, coverage, record) for name, coverage in result.faults.items())
+    first = next(filter(None, gaps), "")
+    if first:
+        return first
+    tested = sum(coverage.tested for coverage in result.faults.values())
+    if record.refused and any(every()[name].intercepts for name in result.faults):
+        return f"{record.refused}; only {tested} random moments were tried instead, and none violated"
+    return "" if tested else "none of the faults asked for came to a point of this run: nothing was tested"
+
+
+def _gap(name: str, coverage: Coverage, record: Record) -> str:
+    if coverage.points == 0 and len(record.ops) == 0 and not record.refused:
+        return "the pipeline changes no file of its box: there is no point to strike at"
+    if coverage.reason:
+        return f"{name}: {coverage.reason}"
+    if coverage.tested < coverage.chosen:
+        return coverage.label or f"{name}: {coverage.tested} of {coverage.points} points tested"
+    return ""
