@@ -1,6 +1,7 @@
 """The shipped scenarios: the good ones hold, the known-bad ones are caught, each can be copied from."""
 
 import ast
+import linecache
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from outlive_harness.explain.causes import causes, location
+from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import Options, explore
 from outlive_harness.explore.results import Verdict
 from outlive_harness.scenario import KINDS, find_files, load_file
@@ -40,6 +43,46 @@ KNOWN_BAD = {
     "sqlite_full_undoes_a_commit": {"lost-ack"},
     "sqlite_synchronous_off": {"recovery-failed"},
     "torn_record": {"torn-output", "diverged"},
+}
+
+#: What stands in the line that a maintainer of each would change first.
+BLAMED = {
+    "acknowledged_before_fsync": "durable=",
+    "acknowledged_too_early": "counted as taken",
+    "append_again": "print(number",
+    "copied_temporary": "shutil.copyfile",
+    "counter": "atomic_write(total",
+    "directory_not_fsynced": ".replace(",
+    "exclusive_temporary": '.open("x")',
+    "full_disk_ignored": "os.write(part",
+    "io_error_ignored": "os.write(part",
+    "last_words": "durable=",
+    "lock_file_fails": "lock.touch",
+    "lock_file_waits": "lock.touch",
+    "log_without_checksum": "log.write(",
+    "marker_before_output": "one line too early",
+    "new_directory_not_fsynced": ".mkdir(",
+    "random_temporaries": "mkstemp(",
+    "recovery_trusts_unsynced": "`touch report.done`",
+    "rename_without_fsync": ".replace(",
+    "report_in_place": ".write_text(",
+    "rollback_drops_backup": "too early",
+    "shell_redirect": "awk",
+    "sqlite_full_undoes_a_commit": "with db",
+    "sqlite_synchronous_off": "db.executemany",
+    "torn_record": 'LOG.open("a")',
+}
+#: Those for which a repair of the recorded run makes every crash state hold.
+CURED = {
+    "acknowledged_before_fsync": "fsync the file before the rename",
+    "acknowledged_too_early": "make next.txt after table.csv",
+    "copied_temporary": "to a temporary file beside it, fsync, and rename it into place",
+    "directory_not_fsynced": "fsync the directory after the rename",
+    "marker_before_output": "make .checkpoints/report.done after report.csv",
+    "new_directory_not_fsynced": "fsync the directory after the mkdir",
+    "rename_without_fsync": "fsync the file before the rename",
+    "report_in_place": "to a temporary file beside it, fsync, and rename it into place",
+    "shell_redirect": "to a temporary file beside it, fsync, and rename it into place",
 }
 
 every_scenario = pytest.mark.parametrize("name", FILES)
@@ -82,13 +125,15 @@ def test_each_kind_of_violation_has_an_example():
 def test_a_good_scenario_holds_and_a_known_bad_one_is_caught(name, session, tmp_path):
     """Each point is reached; a good pipeline violates nothing, a bad one what it says and nothing else.
 
+    The first entry of a bad one's report names the line to change, and how, where a repair cures it.
+
     Here each trial is an exec, but for those of several crashes; the gate runs the suite with zygotes
     as well, and all must hold again.
     """
     scenarios = load_file(FILES[name])
     zygote = any(one.depth > 1 for one in scenarios)
-    options = Options(store=tmp_path / "store", zygote=zygote, exhaustive=True)
-    outcome = explore(session, scenarios, options)
+    options = Options(store=tmp_path / "store", zygote=zygote, exhaustive=True, explain="all")
+    outcome = explore(session, scenarios, options, explain=explain)
     (result,) = outcome.scenarios
     assert {violation.kind for violation in result.violations} == KNOWN_BAD.get(name, set()), result
     assert result.verdict is Verdict.HELD, result
@@ -98,6 +143,11 @@ def test_a_good_scenario_holds_and_a_known_bad_one_is_caught(name, session, tmp_
     # SQLite's index of a write-ahead log is stored to through memory; the scenario ignores it and says why.
     expected = ("litter: ", "stores through memory to orders.db-shm")
     assert [warning for warning in result.warnings if not warning.startswith(expected)] == []
+    if name in KNOWN_BAD:
+        lead = causes(result.violations)[0].lead
+        spot = location(lead)
+        assert BLAMED[name] in (linecache.getline(*spot) if spot else lead.source)
+        assert CURED.get(name, "") in lead.advice
 
 
 def test_the_rollback_that_drops_its_backup_needs_a_second_crash(session, tmp_path):

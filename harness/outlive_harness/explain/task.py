@@ -97,7 +97,10 @@ def _attribute(violation: Violation, record: Record, found: Explained) -> None:
     plan = parse_plan(violation.point) if violation.point else ()
     violation.advice = cure.text if cure is not None else ""
     number = cure.sites[0] if cure is not None else 0
-    if cure is None and len(plan) == 1:
+    if not plan:  # the golden runs alone show it: what made the file last
+        made = (n for n, op in enumerate(record.ops, start=1) if violation.path in (op.path, op.target))
+        number = max(made, default=0)
+    elif cure is None and len(plan) == 1:
         number = _blamed(record.ops, violation.kind, violation.path, plan)
     source = found.recoveries.get(plan) if not number else found.sources[number - 1]
     if source is not None:
