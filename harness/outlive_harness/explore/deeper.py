@@ -48,7 +48,8 @@ def deeper(
             if time.time() >= until:
                 return
             some = [orders[plan][1] for plan in drawn[start : start + _BATCH]]
-            name = f"t-{time.time_ns()}-{record.place.name}-deeper"
+            # The board goes by names: what was asked for, of any scenario, comes first.
+            name = f"z-{time.time_ns()}-{record.place.name}-deeper"
             waiting = Waiting(
                 board.post(session.root, name, "trial", some, until=until), len(some), "deeper", until
             )
@@ -76,7 +77,7 @@ def _plans(
     aside = Explored(replace(campaign, until=until), Coverage(), one.states)
     for fault in campaign.faults:
         if isinstance(fault, Power) and bases:
-            name = f"s-{time.time_ns()}-{record.place.name}-{level}"
+            name = f"z-{time.time_ns()}-{record.place.name}-{level}"
             plans += yield from surveyed(session, record, aside, bases[:_SURVEYED], fault, name)
     return plans
 
