@@ -229,3 +229,65 @@ def handler():
     result = one(source, faults=("term",), signal=signal.SIGINT)
     assert ("term", "torn-output") in found(result)
     assert all(violation.point.endswith(f".{signal.SIGINT:d}") for violation in result.violations)
+
+
+WRITERS = {
+    "in place": 'Path("out").write_text("x" * 9000)\n    put("other", "y" * 9000)',
+    "appended": 'for n in range(6):\n        with open("out", "a") as f:\n            f.write("x" * 5000)',
+    "in the middle": """with open("out", "wb") as f:
+        f.write(b"x" * 20000)
+        for at in (0, 4095, 9000, 19990):
+            f.seek(at)
+            f.write(b"yz" * 5)
+            f.flush()""",
+    "several buffers": """fd = os.open("out", os.O_CREAT | os.O_WRONLY)
+    os.writev(fd, [b"a" * 100, b"b" * 9000])
+    os.pwritev(fd, [b"c" * 50, b"d" * 70], 3)
+    os.pwrite(fd, b"e" * 4097, 5000)""",
+    "unlinked": """f = open("scratch", "w+")
+    os.unlink("scratch")
+    for n in range(5):
+        f.write("y" * 100)
+        f.flush()
+    put("out", "x" * 5000)""",
+    "read-only": """if not os.path.exists("out"):
+        fd = os.open("out", os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o444)
+        for n in range(4):
+            os.write(fd, b"x" * 3000)""",
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_torn_writes_are_told_from_a_recording_as_they_are_made(writer, one):
+    """Each point leads to the same, and there are as many states, whether the pipeline runs for it or not."""
+    source = f"""
+        @scenario(outputs="out")
+        def it():
+            {WRITERS[writer].replace(chr(10), chr(10) + " " * 8)}
+    """
+    told, made = (one(source, faults=("torn",), exhibit=True, zygote=zygote) for zygote in (True, False))
+    assert told.faults["torn"].tested >= 8
+    assert (told.faults, told.verdict) == (made.faults, made.verdict)
+    assert sorted(told.exhibit.points) == sorted(made.exhibit.points)
+    assert [str(each) for each in told.violations] == [str(each) for each in made.violations]
+
+
+def test_the_pipeline_does_not_run_for_each_torn_write(one, tmp_path):
+    """It runs once for all of them, and then only to recover."""
+    runs = tmp_path / "runs"
+    source = f"""
+        @scenario(outputs="out")
+        def it():
+            with open({str(runs)!r}, "a") as log:
+                log.write(".")
+            for n in range(10):
+                put(f"part{{n}}", "x" * 100)
+            put("out", "x" * 100)
+    """
+    counts = []
+    for zygote in (True, False):
+        runs.write_text("")
+        points = one(source, faults=("torn",), zygote=zygote).faults["torn"].tested
+        counts.append(len(runs.read_text()))
+    assert points == 33
+    assert counts[1] - counts[0] >= points - 3

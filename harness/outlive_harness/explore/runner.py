@@ -100,8 +100,8 @@ class Runner:
         except OSError as error:
             raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
 
-    def lay_out(self, state: State) -> None:
-        """Make the box anew, with what a power cut leaves.
+    def lay_out(self, state: State, *, torn: tuple[Op, int] | None = None) -> bool:
+        """Make the box anew, with what a power cut leaves; then with so much of a write, if that can be told.
 
         Raises:
             BoxError: the disk is full, what was recorded cannot be read, ...
@@ -109,9 +109,11 @@ class Runner:
         self.fill(None)
         try:
             state.write_to(self.box)
+            told = torn is None or _write_part(self.box, *torn)
             self._rehome()
         except OSError as error:
             raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
+        return told
 
     def _rehome(self) -> None:
         """Let files that name another worker's box name this one: both are one to the pipeline."""
@@ -300,3 +302,20 @@ class Runner:
         while self._zygotes:
             self._zygotes.popitem()[1].close()
         remove_tree(self._place)
+
+
+def _write_part(box: Path, op: Op, length: int) -> bool:
+    """Write the first bytes of what an op writes; say whether it is known what, and where."""
+    content = op.content
+    if content is None or not op.path:
+        return False
+    data = content[:length] if isinstance(content, bytes) else content.read(0, length)
+    try:
+        fd = os.open(box / op.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # it has no name any more, or nobody may write to it
+        return False
+    try:
+        at = op.offset if op.offset >= 0 else os.fstat(fd).st_size
+        return os.pwrite(fd, data, at) == length
+    finally:
+        os.close(fd)

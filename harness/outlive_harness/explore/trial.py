@@ -45,6 +45,7 @@ class Order:
         keep: where the box and the crash state are to be kept for a person.
         memory: bytes of recorded data that are kept in memory.
         by_exec: whether each run is to be an exec, though a zygote would do.
+        taped: whether what a torn write leaves may be told from a recording, with no run.
     """
 
     place: Path
@@ -56,6 +57,7 @@ class Order:
     acks: tuple[str, ...] = ()
     memory: int = MEMORY
     by_exec: bool = False
+    taped: bool = False
 
 
 def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
@@ -97,6 +99,11 @@ def choose_start(runner: Runner, record: Record, order: Order) -> None:
 def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran | None]:
     """Fill a box and run through the plan's crashes; no crash if one was not reached."""
     crash, runner = Crash(), tapes.runner
+    if order.taped and len(order.plan) == 1 and order.plan[0].fault == "torn":
+        told = _torn_off(tapes, record, order)
+        if told is not None:
+            trial.story.append(f"torn at {order.plan[0]}")
+            return _struck(trial, told), None
     if order.start is None:
         runner.fill(record.place / "template")
         points = order.plan
@@ -120,10 +127,35 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
         else:
             trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
             return None, ran
+    return _struck(trial, crash), ran
+
+
+def _struck(trial: Trial, crash: Crash) -> Crash:
     trial.reached = True
     if crash.op is not None:
         trial.op, trial.path = crash.op.describe(), crash.op.path
-    return crash, ran
+    return crash
+
+
+def _torn_off(tapes: Tapes, record: Record, order: Order) -> Crash | None:
+    """Put what a torn write leaves into the box; None where the recording has no such write there."""
+    point = order.plan[0]
+    tape, model = tapes.of(record, (), memory=order.memory)
+    if model is None or point.at > min(len(tape.ops), len(record.ops)):
+        return None
+    op, planned = tape.ops[point.at - 1], record.ops[point.at - 1]
+    is_it = (op.kind, record.fold(op.path), op.offset, op.length) == (
+        planned.kind,
+        record.fold(planned.path),
+        planned.offset,
+        planned.length,
+    )
+    if not is_it or not tapes.runner.lay_out(model.state(point.at - 1), torn=(op, point.part)):
+        return None
+    crash = Crash(op, acks=tape.acks[: tape.said[point.at - 1]], versions=tape.versions)
+    for done in tape.ops[: point.at - 1]:
+        crash.touched.note(done)
+    return crash
 
 
 def _cut(tapes: Tapes, record: Record, plan: Plan, memory: int, trial: Trial) -> Crash:

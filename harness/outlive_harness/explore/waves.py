@@ -21,9 +21,11 @@ from . import board
 from .golden import Record
 from .options import Options
 from .results import Broken, Coverage, Trial
+from .runner import BoxError
 from .select import MANY, distinct, groups
 from .session import Session
 from .survey import LEAST, LIMIT, Survey, Surveyed
+from .tapes import Tapes
 from .trial import Order
 
 #: A plan, the kept crash state that it starts from, if any, and what was acknowledged before.
@@ -34,6 +36,8 @@ T = TypeVar("T")
 
 #: Crashes in a row beyond those asked for, while time of a budget is left.
 MORE = 2
+#: Torn writes for which a recording is worth its while.
+_WORTH = 8
 #: Points that are tried first where few may do.
 _FIRST_BATCH = 32
 
@@ -154,6 +158,7 @@ class Explored:
         states: directory where its crash states are claimed, and kept for deeper plans.
         trials: what was done.
         gone: plans that failed once, and are not reached any more.
+        taped: whether torn writes are told from a recording of the first run.
     """
 
     campaign: Campaign
@@ -161,6 +166,7 @@ class Explored:
     states: Path
     trials: list[Trial] = field(default_factory=list)
     gone: list[Plan] = field(default_factory=list)
+    taped: bool = False
 
     def order(self, record: Record, what: Planned, *, keep_states: bool) -> Order:
         """Return what a worker is to do for one plan."""
@@ -174,6 +180,7 @@ class Explored:
             acks=acks,
             memory=self.campaign.options.memory,
             by_exec=self.campaign.by_exec,
+            taped=self.taped,
         )
 
 
@@ -184,6 +191,27 @@ def explored(record: Record, campaign: Campaign) -> Explored:
     states = record.place / f"states-{time.time_ns()}-{record.place.name}-{campaign.fault.name}"
     states.mkdir()
     return Explored(campaign, coverage, states)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a worker is asked to make: the recording of the first run, for all workers.
+
+    Attributes:
+        place: directory of the record.
+        memory: bytes of recorded data that are kept in memory.
+    """
+
+    place: Path
+    memory: int
+
+    def carry_out(self, tapes: Tapes, record: Record) -> bool:
+        """Make it; say whether crash states can be told from it."""
+        try:
+            return tapes.of(record, (), memory=self.memory).model is not None
+        except (BoxError, OSError):
+            tapes.runner.empty()
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +262,10 @@ def waves(session: Session, record: Record, one: Explored) -> Generator[Waiting,
         plans = [each for each in plans if each[0] not in again]
         if campaign.until is not None:  # what is cut off must not always be the same end
             choose.shuffle(plans)
+        if level == 1 and campaign.fault.name == "torn" and len(plans) >= _WORTH and not campaign.by_exec:
+            work = Recording(record.place, campaign.options.memory)
+            made = yield from handed_out(session, f"s-{stamp}", work, bool, until=campaign.until)
+            one.taped = bool(made)
         orders = [one.order(record, each, keep_states=level < campaign.deepest) for each in plans]
         yield from _carried_out(session, orders, f"t-{stamp}-{level}", one)
         if campaign.has_enough(one.trials):
