@@ -16,10 +16,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SIZE = "1000,960"
-#: Pictures, and what makes Chromium want them so.
+#: Pictures: what makes Chromium want these colours, and where in the report it looks.
 PICTURES = {
-    "report-light.png": "--blink-settings=preferredColorScheme=1",
-    "report-dark.png": "--blink-settings=preferredColorScheme=0",
+    "report-light.png": ("--blink-settings=preferredColorScheme=1", ""),
+    "report-dark.png": ("--blink-settings=preferredColorScheme=0", "#s0v0"),
 }
 #: Bytes that a picture may have: it is fetched by each reader, and kept in each clone.
 LARGEST = 200_000
@@ -45,12 +45,14 @@ def main() -> None:
         done = subprocess.run([*harness, *program], cwd=place, check=False)
         if done.returncode != 1:
             sys.exit(f"the known-bad pipeline was not caught: exit status {done.returncode}")
-        for name, colours in PICTURES.items():
+        for name, (colours, where) in PICTURES.items():
             target = HERE / "img" / name
             target.parent.mkdir(exist_ok=True)
             flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", colours]
             view = [f"--window-size={SIZE}", f"--user-data-dir={place}/profile", f"--screenshot={target}"]
-            subprocess.run([CHROMIUM, *flags, *view, report.as_uri()], check=True, capture_output=True)
+            subprocess.run(
+                [CHROMIUM, *flags, *view, report.as_uri() + where], check=True, capture_output=True
+            )
             size = target.stat().st_size
             if size > LARGEST:
                 sys.exit(f"{target} has {size} bytes, and may have {LARGEST}")
