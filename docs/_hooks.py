@@ -1,7 +1,8 @@
 """Parts of pages that are made from the program itself, so that they say what it does.
 
-``<!-- commands -->`` is replaced by all commands with their options, as they are declared to click, and
-``<!-- pytest options -->`` by those that the plugin declares to pytest.
+``<!-- commands -->`` is replaced by all commands with their options, as they are declared to click,
+``<!-- pytest options -->`` by those that the plugin declares to pytest, and ``<!-- names of the library -->``
+by the places of all public names of ``outlive``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 
+import outlive
 from outlive_harness.cli import main
 from outlive_harness.plugin import pytest_addoption
 
@@ -20,10 +22,8 @@ _HEAD = "| option | meaning |\n| --- | --- |\n"
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - what else MkDocs hands over
     """Put in the parts that are made."""
-    for mark, make in (("<!-- commands -->", commands), ("<!-- pytest options -->", pytest_options)):
-        if mark in markdown:
-            markdown = markdown.replace(mark, make())
-    return markdown
+    made = {"commands": commands, "pytest options": pytest_options, "names of the library": library_names}
+    return re.sub(rf"<!-- ({'|'.join(made)}) -->", lambda mark: made[mark[1]](), markdown)
 
 
 def commands() -> str:
@@ -100,6 +100,11 @@ def pytest_options() -> str:
     declared = _Declared()
     pytest_addoption(declared)  # type: ignore[arg-type]  # as much of a parser as it needs
     return _HEAD + "\n".join(declared.rows)
+
+
+def library_names() -> str:
+    """Return where mkdocstrings is to put each public name of the library."""
+    return "\n\n".join(f"::: outlive.{name}" for name in sorted(outlive.__all__, key=str.lower))
 
 
 def _row(names: list[str], value: str, said: str | None) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
+import outlive
+import outlive_harness
 from outlive_harness.cli import main
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.explore.results import Coverage, Exit, RunResult, ScenarioResult, Verdict, Violation
@@ -194,6 +196,15 @@ def test_the_reference_has_every_option():
             assert f"## outlive {name}\n" in text
             for param in command.params:
                 assert isinstance(param, click.Argument) or all(option in text for option in param.opts)
+
+
+def test_the_reference_has_every_public_name():
+    """The pages of the reference ask for each name that the two packages export."""
+    text = HOOKS.on_page_markdown(PAGES["reference/library.md"]) + PAGES["reference/scenarios.md"]
+    names = [f"outlive.{name}" for name in outlive.__all__]
+    names += [f"outlive_harness.{name}" for name in outlive_harness.__all__ if not name.startswith("_")]
+    assert names
+    assert all(f"::: {name}\n" in f"{text}\n" for name in names)
 
 
 def test_the_gate_builds_with_the_tools_that_are_pinned():
