@@ -35,3 +35,16 @@ def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     """
     compiled = [_compiled(pattern) for pattern in patterns]
     return lambda path: any(pattern.fullmatch(path) for pattern in compiled)
+
+
+def common_ends(one: str, other: str) -> tuple[str, str]:
+    """Return what two names share at their ends, cut back to where a random part may begin."""
+    prefix = one[: _alike(one, other)]
+    suffix = one[len(one) - _alike(one[::-1], other[::-1]) :]
+    return re.sub(r"[A-Za-z0-9_]*$", "", prefix), re.sub(r"^[A-Za-z0-9_]*", "", suffix)
+
+
+def _alike(one: str, other: str) -> int:
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )

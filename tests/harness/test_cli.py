@@ -542,7 +542,7 @@ def test_a_command_is_named_after_its_script(command, name, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for path in ("file", "other"):
         (tmp_path / path).write_text("")
-    assert check._name(command) == name
+    assert check.name_of(command) == name
 
 
 def test_a_terminal_gets_a_bar_and_colours_and_others_do_not(script, tmp_path):

@@ -37,10 +37,10 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     absolute. With {box} in COMMAND it runs where you are, and {box} is the box's path. Without
     --outputs every file of the box is an output. Failures are kept under .outlive/.
     """
-    _check_program(command[0])
+    check_program(command[0])
     made = scenario(
         command=list(command),
-        name=_name(command),
+        name=name_of(command),
         outputs=wish["outputs"],
         append_only=wish["append_only"],
         ignore=wish["ignore"],
@@ -54,7 +54,7 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     return run_scenarios([made], [], wish)
 
 
-def _check_program(program: str) -> None:
+def check_program(program: str) -> None:
     """Say at once what the first run would say: that there is no such program."""
     if "{box}" in program or shutil.which(program) is not None:
         return
@@ -67,7 +67,7 @@ def _check_program(program: str) -> None:
     raise ScenarioError(f"COMMAND begins with {program!r}, which is a file here but not a program: {hint}")
 
 
-def _name(command: Sequence[str]) -> str:
+def name_of(command: Sequence[str]) -> str:
     """Name a command by its script, or by its program; in a form that needs no quotes."""
     scripts = [part for part in command[1:] if not part.startswith("-") and os.path.isfile(part)]
     stem = Path(scripts[0] if scripts else command[0]).stem

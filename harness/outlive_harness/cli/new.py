@@ -1,28 +1,125 @@
-"""outlive new: a scenario to start from."""
+"""outlive new: a scenario to start from, or one that a command was seen to need."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import click
 
+from outlive_harness.disk.tree import copy_tree
+from outlive_harness.explore.observe import watch
 from outlive_harness.explore.results import Exit
-from outlive_harness.scenario import ScenarioError
-from outlive_harness.template import objection, scenario_text
+from outlive_harness.explore.subject import from_scenario
+from outlive_harness.propose import Observed, Proposal, missing_inputs, propose
+from outlive_harness.report.text import visible
+from outlive_harness.scenario import ScenarioError, scenario
+from outlive_harness.template import objection, proposed_text, python_string, scenario_text
 
-from .words import SCENARIOS
+from .check import check_program, name_of
+from .given import Word, as_written, identifier, words_of
+from .options import box_dir_option
+from .running import session_of
+from .words import NO_FILE, SCENARIOS, duration
+
+#: How often a command is run once more with what it was seen to look for.
+_ROUNDS = 8
+#: Files of one directory that are copied into a box one by one.
+_FEW = 4
 
 
 @click.command("new", short_help="Write a scenario to start from.")
-@click.argument("name")
-def command(name: str) -> int:
-    """Write scenarios/NAME.py: a scenario that runs at once, to start from."""
+@click.argument("name", required=False)
+@click.option(
+    "--from",
+    "origin",
+    metavar="COMMAND",
+    help="Run COMMAND, and propose a scenario for it from what it does. NAME is its script's by default.",
+)
+@click.option(
+    "--timeout",
+    type=duration,
+    default="120",
+    metavar="SECONDS",
+    help="How long one run of COMMAND may take; by default 120.",
+)
+@click.option(
+    "--input",
+    "input_dir",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    metavar="DIR",
+    help="Copied into the box of COMMAND first.",
+)
+@box_dir_option
+def command(
+    name: str | None, origin: str | None, timeout: float, input_dir: str | None, box_dir: Path | None
+) -> int:
+    """Write scenarios/NAME.py: a scenario that runs at once, to start from.
+
+    With --from, COMMAND is run three times in a box, with no fault, and the scenario is for it: what it
+    leaves is an output, a checkpoint, a log, ..., each with the reason why it seems so.
+    """
+    if origin is None:
+        if name is None:
+            raise click.UsageError("Missing argument 'NAME'.")
+        if input_dir is not None:
+            raise click.UsageError("--input goes with --from: a body makes its files itself, or in a setup")
+        return _write(_free(name), scenario_text(name))
+    words = words_of(origin)
+    if words[:2] != ["sh", "-c"]:
+        check_program(words[0])
+    path = _free(name if name is not None else _derived(words))
+    if path.stem == "ROOT":
+        raise ScenarioError("NAME='ROOT' is a name that the file itself uses")
+    root = Path.cwd()
+    written = as_written(words, root)
+    with _watched(written, root, timeout, input_dir, box_dir) as (seen, copied):
+        if seen.failure:
+            raise ScenarioError(_failed(origin, seen))
+        try:
+            proposal = propose(seen)
+        except ScenarioError as error:
+            raise ScenarioError(f"--from={origin!r}: {error}") from None
+    sentence = _seen(seen)
+    text = proposed_text(
+        path.stem,
+        [word.code for word in written],
+        proposal,
+        seen=f"Proposed by outlive new --from: {sentence}. Read it, and correct it.",
+        given=f"ROOT / {python_string(os.path.relpath(input_dir, root))}" if input_dir else "",
+        files=[one for one in copied if not (root / one).is_dir()],
+        directories=[one for one in copied if (root / one).is_dir()],
+    )
+    _tell(sentence, proposal, copied)
+    return _write(path, text)
+
+
+def _derived(words: list[str]) -> str:
+    """Name a scenario by its script or program, as check does."""
+    name = identifier(name_of(words))
+    return f"run_{name}" if objection(name) else name
+
+
+def _free(name: str) -> Path:
+    """Return the file of a new scenario, which is not there yet."""
     why = objection(name)
     if why:
         raise ScenarioError(f"NAME={name!r} {why}")
     path = SCENARIOS / f"{name}.py"
+    if os.path.lexists(path):
+        raise ScenarioError(f"{path} is there already; choose another NAME, or remove it first")
+    return path
+
+
+def _write(path: Path, text: str) -> int:
     try:
         path.parent.mkdir(exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(scenario_text(name))
+            file.write(text)
     except FileExistsError as error:
         raise ScenarioError(
             f"{error.filename} is there already; choose another NAME, or remove it first"
@@ -31,3 +128,81 @@ def command(name: str) -> int:
         raise ScenarioError(f"{path} cannot be written: {error.strerror}") from error
     click.echo(f"wrote {path}; run it with: outlive test {path}")
     return Exit.HELD
+
+
+@contextlib.contextmanager
+def _watched(
+    written: list[Word], root: Path, timeout: float, input_dir: str | None, box_dir: Path | None
+) -> Iterator[tuple[Observed, list[str]]]:
+    """Watch a command; what it looks for in its box, and is where the user is, is copied there."""
+    with session_of(1, box_dir) as session, tempfile.TemporaryDirectory() as place:
+        source = Path(place)
+        if input_dir:
+            copy_tree(Path(input_dir), source)
+        made = scenario(command=[word.value for word in written], name="new", input=place, timeout=timeout)
+        made.file = str(root / NO_FILE)
+        subject = from_scenario(made)
+        copied: list[str] = []
+        for _ in range(_ROUNDS):
+            seen = watch(session, subject, timeout)
+            more = missing_inputs(seen, lambda path: (root / path).exists())
+            if not more:
+                break
+            copied = _gathered([*copied, *more])
+            _copy(copied, root, source)
+        yield seen, copied
+
+
+def _gathered(paths: list[str]) -> list[str]:
+    """Return paths with a directory in place of many of its files."""
+    made: list[str] = []
+    for path in dict.fromkeys(paths):
+        parent = os.path.dirname(path)
+        beside = [other for other in paths if parent and os.path.dirname(other) == parent]
+        made.append(parent if len(beside) > _FEW else path)
+    return sorted(one for one in set(made) if not any(one.startswith(f"{other}/") for other in made))
+
+
+def _copy(paths: list[str], root: Path, source: Path) -> None:
+    try:
+        for path in paths:
+            target = source / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (root / path).is_dir():
+                shutil.copytree(root / path, target, dirs_exist_ok=True)
+            else:
+                shutil.copy2(root / path, target)
+    except OSError as error:
+        raise ScenarioError(f"what the command reads cannot be copied: {error}") from error
+
+
+def _failed(origin: str, seen: Observed) -> str:
+    said = f"\n{seen.stderr.strip()[-4000:]}" if seen.stderr.strip() else ""
+    hint = "; it runs in an empty box: --input DIR copies what it needs there"
+    if "did not end" in seen.failure:
+        hint = "; --timeout gives it longer"
+    made = len(seen.ops)
+    return f"--from={origin!r}: with no fault it {seen.failure} (after {made} ops){hint}{said}"
+
+
+def _seen(seen: Observed) -> str:
+    if seen.refused:
+        return f"runs of {seen.seconds:.2f} s were seen"
+    return f"{len(seen.ops)} ops in {seen.seconds:.2f} s were seen"
+
+
+def _tell(sentence: str, proposal: Proposal, copied: list[str]) -> None:
+    """Print what was proposed, and why."""
+    click.echo(sentence)
+    lines = [("outputs", f"{', '.join(proposal.outputs)} ({proposal.how})")]
+    lines += [("append only", pattern) for pattern in proposal.append_only]
+    lines += [("copied in", path) for path in copied]
+    for head, several in (
+        ("checkpoint", proposal.checkpoints),
+        ("not compared", proposal.apart),
+        ("ignored", proposal.ignore),
+    ):
+        lines += [(head, f"{pattern} ({why})") for pattern, why in several]
+    lines += [("note", note) for note in proposal.notes]
+    for head, text in lines:
+        click.echo(f"  {head + ':':13} {visible(text)}")

@@ -23,6 +23,8 @@ RECORD = "record"
 SURVEY = "survey"
 #: The kind of those whose payload says itself what is to be done.
 TASK = "task"
+#: The kind of those that run a command to see what it does, with nothing to compare it with.
+OBSERVE = "observe"
 #: Locks on the jobs that this process has laid out; the kernel drops them when it dies.
 _owned: dict[Path, int] = {}
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlive_harness.disk.tree import Entry, Tree
+from outlive_harness.globs import common_ends
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import describe_difference, first_difference
@@ -330,23 +330,10 @@ def _learn_names(made: Record, ops: Iterable[Op]) -> None:
             for other in second - first
             if made.fold(other.rpartition("/")[0]) == made.fold(parent) and len(other) == len(path)
         ]
-        ends = [_common_ends(name, other) for other in sorted(others)]
+        ends = [common_ends(name, other) for other in sorted(others)]
         if ends:  # the other run's name that is most like this one
             best = max(ends, key=lambda pair: len(pair[0]) + len(pair[1]))
             made.shapes.setdefault((made.fold(parent), len(name)), set()).add(best)
-
-
-def _common_ends(one: str, other: str) -> tuple[str, str]:
-    """Return what two names share at their ends, cut back to where a random part may begin."""
-    prefix = one[: _alike(one, other)]
-    suffix = one[len(one) - _alike(one[::-1], other[::-1]) :]
-    return re.sub(r"[A-Za-z0-9_]*$", "", prefix), re.sub(r"^[A-Za-z0-9_]*", "", suffix)
-
-
-def _alike(one: str, other: str) -> int:
-    return next(
-        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
 
 
 def _names(op: Op) -> list[str]:

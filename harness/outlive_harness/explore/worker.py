@@ -18,8 +18,9 @@ from pathlib import Path
 from outlive_harness.intercept.supervisor import AbandonedError
 from outlive_harness.launch.reap import adopt_orphans
 
-from .board import RECORD, SURVEY, TASK, Claimer, Unit, load, save
+from .board import OBSERVE, RECORD, SURVEY, TASK, Claimer, Unit, load, save
 from .golden import Record, record
+from .observe import observe
 from .results import Broken
 from .runner import Runner
 from .subject import Subject
@@ -43,6 +44,8 @@ class Worker:
         try:
             if unit.kind == RECORD:
                 return self._recorded(*unit.payload)
+            if unit.kind == OBSERVE:
+                return observe(self.runner, *unit.payload)
             record = self._load(unit.payload.place)
             if unit.kind == TASK:
                 return unit.payload.carry_out(self._tapes, record)

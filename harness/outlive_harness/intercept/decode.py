@@ -95,6 +95,8 @@ class Decoder:
         self.outside: dict[str, None] = {}
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
+        #: paths in the box that were to be opened to be read, whether they are there or not
+        self.looked: dict[str, None] = {}
         #: (path, or "" for all of the box; what was out of sight there), as an ordered set.
         self.blind: dict[tuple[str, str], None] = {}
         table = abi.native()
@@ -331,7 +333,9 @@ class Decoder:
         self.reads[os.fsdecode(program_of(tid))] = None
         if not raw.startswith(b"/"):
             raw = directory_of(tid, dirfd) + b"/" + raw
-        if not raw.startswith((self._inside, *_NO_FILES)):
+        if raw.startswith(self._inside):
+            self.looked[os.path.relpath(os.fsdecode(raw), os.fsdecode(self.box))] = None
+        elif not raw.startswith(_NO_FILES):
             self.reads[os.fsdecode(raw)] = None
 
     def _making(self, tid: int, found: _Found) -> Detail | None:

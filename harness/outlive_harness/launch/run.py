@@ -37,6 +37,7 @@ class Ran:
         acks: what lines of its standard output acknowledged.
         said: how many of them were there before each op, where that was asked for.
         reads: paths outside its box that it opened or ran, where that was asked for.
+        looked: paths in its box that it opened to read, or tried to, where that was asked for.
     """
 
     ended: str
@@ -51,6 +52,7 @@ class Ran:
     outside: list[str] = field(default_factory=list)
     blind: list[tuple[str, str]] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
+    looked: list[str] = field(default_factory=list)
 
     def failure(self) -> str:
         """Say in a few words how it failed: its status and its last words; "" if it did not."""
@@ -167,6 +169,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         outside=list(decoder.outside) if decoder else [],
         blind=list(decoder.blind) if decoder else [],
         reads=list(decoder.reads or ()) if decoder else [],
+        looked=list(decoder.looked) if decoder else [],
     )
 
 

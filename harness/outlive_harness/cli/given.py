@@ -1,0 +1,84 @@
+"""A command as one text: taken as a shell would take it, and written as a scenario file can hold it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from outlive_harness.explore.subject import absolute
+from outlive_harness.scenario import ScenarioError
+from outlive_harness.template import python_string
+
+_PLACE = "{box}"
+_OPERATORS = frozenset("();<>|&")
+
+
+class Word(NamedTuple):
+    """One argument: its value here and now, and the Python expression for it in a scenario file."""
+
+    value: str
+    code: str
+
+
+def words_of(text: str) -> list[str]:
+    """Split a command; what needs a shell becomes ``sh -c``.
+
+    Raises:
+        ScenarioError: a quote is not closed, or there is no command in it.
+    """
+    try:
+        words = shlex.split(text)
+        lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
+        lexer.whitespace_split, lexer.commenters = True, ""
+        has_operator = any(_OPERATORS.issuperset(token) for token in lexer if token)
+    except ValueError as error:
+        raise ScenarioError(f"--from={text!r} cannot be read: {error}") from error
+    if not words or not words[0]:
+        raise ScenarioError(f"--from={text!r} holds no command")
+    if has_operator or re.search(r"[$`\n]", text) or re.match(r"[A-Za-z_]\w*=", words[0]):
+        return ["sh", "-c", text]
+    return words
+
+
+def as_written(words: list[str], root: Path) -> list[Word]:
+    """Return a command's words, with what names files of the user's written relative to *root*.
+
+    With ``{box}`` in it a scenario's command runs where the scenario file is: so it is sent to *root* first.
+    """
+    made = [_word(word, root) for word in words[1:]]
+    if words[0] in ("python", "python3"):
+        made.insert(0, Word(sys.executable, "sys.executable"))
+    else:
+        made.insert(0, _word(words[0], root) if os.sep in words[0] else _plain(words[0]))
+    if any(_PLACE in word for word in words):
+        start = [_plain("sh"), _plain("-c"), _plain('cd "$0" && exec "$@"'), Word(str(root), "str(ROOT)")]
+        made = start + made
+    return made
+
+
+def _plain(text: str) -> Word:
+    return Word(text, python_string(text))
+
+
+def _word(text: str, root: Path) -> Word:
+    fixed = text if _PLACE in text else absolute(["", text], root)[1]
+    option, path = "", fixed
+    if fixed != text and fixed.startswith("-"):
+        option, _, path = fixed.partition("=")
+        option += "="
+    is_ours = os.path.isabs(text) and Path(text).is_relative_to(root) and os.path.isfile(text)
+    if fixed == text and not is_ours:
+        return _plain(text)
+    relative = os.path.relpath(path, root)
+    code = f"str(ROOT / {python_string(relative)})"
+    code = f"{python_string(option)} + {code}" if option else code
+    return Word(option + str(root / relative), code)
+
+
+def identifier(stem: str) -> str:
+    """Return a name for a variable and its file, made of a script's."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", stem).strip("_") or "command"
