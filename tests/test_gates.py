@@ -169,7 +169,7 @@ def test_the_inputs_are_options_of_outlive_test(act, suite):
     assert act("Run the suite", budget="no")[1]["verdict"] == "error"
     done, outputs = act("Run the suite", changed="perhaps")
     assert (done.returncode, outputs["verdict"]) == (2, "error")
-    assert "changed: 'perhaps' is neither true nor false" in done.stdout
+    assert "::error::changed=perhaps is neither true nor false" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["paths", "faults", "budget", "args", "changed"])

@@ -11,11 +11,12 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from .disk.tree import Tree
 from .globs import common_ends, matcher
+from .patterns import below, globs, literal
 from .scenario import ScenarioError
 from .trace import INSTALLS, Op
 
@@ -23,10 +24,6 @@ from .trace import INSTALLS, Op
 _PRIVATE = (".tmp/", ".home/")
 #: Bytes of a file that can be a marker or a state, and not the result itself.
 _SMALL = 4096
-#: Patterns of one kind that are listed before they are made wider.
-_FEW = 6
-#: Files directly in the box that are named one by one.
-_NAMED = 3
 #: Seconds of a run from which a limit is proposed, and how many times a run it is.
 _LONG, _TIMES = 6.0, 5
 
@@ -144,7 +141,9 @@ def propose(seen: Observed) -> Proposal:
     reasons = _kinds(seen)
     outputs = sorted(path for path, (kind, _) in reasons.items() if kind == "output")
     if not outputs:  # all that it leaves looks like markers: then these are what it is for
-        outputs = sorted(path for path, (kind, _) in reasons.items() if kind == "checkpoint")
+        outputs = sorted(
+            path for path, (kind, why) in reasons.items() if kind == "checkpoint" and _VARIES not in why
+        )
         for path in outputs:
             reasons.pop(path)
     _require(seen, outputs, reasons)
@@ -153,22 +152,32 @@ def propose(seen: Observed) -> Proposal:
     made = Proposal(globs(outputs, others, unchanged), len(outputs), _how(seen, outputs))
     lines = sorted(path for path in outputs if path in seen.by_line)
     made.append_only = globs(lines, set(outputs) - set(lines) | others)
-    shown = matcher(made.outputs)
-    for kind, several in (("checkpoint", made.checkpoints), ("ignore", made.ignore), ("apart", made.apart)):
-        by_reason: dict[tuple[str, bool], list[str]] = defaultdict(list)
-        for path in sorted(others):
-            if reasons[path][0] == kind:
-                by_reason[reasons[path][1], shown(path)].append(path)
-        for (why, is_matched), paths in by_reason.items():
-            keep_off = set(outputs) | {path for path in others if reasons[path][1] != why}
-            patterns = _patterns(paths, keep_off, seen)
-            several += [(pattern, why) for pattern in patterns]
-            if is_matched and kind != "ignore":
-                made.ignore += [(pattern, f"no output, but matched as one: {why}") for pattern in patterns]
+    _set_apart(made, seen, reasons, outputs)
     made.notes = _notes(seen, outputs)
     if seen.seconds > _LONG:
         made.timeout = math.ceil(_TIMES * seen.seconds)
     return made
+
+
+def _set_apart(
+    made: Proposal, seen: Observed, reasons: dict[str, tuple[str, str]], outputs: Collection[str]
+) -> None:
+    """Say of what is no output what it is, by patterns that match no output."""
+    is_matched = matcher(made.outputs)
+    others = reasons.keys() - set(outputs)
+    for kind, several in (("checkpoint", made.checkpoints), ("ignore", made.ignore), ("apart", made.apart)):
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(others):
+            what, why = reasons[path]
+            if what == kind:
+                too = what != "ignore" and is_matched(path)
+                by_reason[why + "; the outputs' patterns match it, too" * too].append(path)
+        for why, paths in by_reason.items():
+            patterns = _patterns(paths, set(outputs) | (others - set(paths)), seen)
+            several += [(pattern, why) for pattern in patterns]
+            # What stays the same is compared, then. What varies is left out, and no longer seen at all.
+            if kind != "ignore" and _VARIES in why and any(map(is_matched, paths)):
+                made.ignore += [(pattern, why) for pattern in patterns]
 
 
 def _kinds(seen: Observed) -> dict[str, tuple[str, str]]:
@@ -312,62 +321,6 @@ def in_ascii(text: str) -> str:
     return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in text)
 
 
-# -- patterns ------------------------------------------------------------------------------------------
-
-
-def globs(paths: Collection[str], others: Collection[str], unchanged: Collection[str] = ()) -> list[str]:
-    """Return few patterns that match all of the paths and, where that can be, none of the others.
-
-    Args:
-        paths: what is to be matched.
-        others: what is better not matched.
-        unchanged: what matters less, but should not be matched without need.
-    """
-    tops: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        tops[path.split("/", 1)[0] if "/" in path else ""].append(path)
-    patterns: list[str] = []
-    for _, several in sorted(tops.items()):
-        candidates = list(_candidates(sorted(several)))
-        for keep_off in ({*others, *unchanged}, others):
-            clear = [one for one in candidates if not any(map(matcher(one), keep_off))]
-            if clear:
-                patterns += clear[0]
-                break
-        else:
-            patterns += candidates[-1]
-    return patterns
-
-
-def _candidates(paths: list[str]) -> Iterable[list[str]]:
-    """Yield lists of patterns that match the paths of one top directory; the best first."""
-    directories = sorted({os.path.dirname(path) for path in paths})
-    by_kind = sorted({(os.path.dirname(path), os.path.splitext(path)[1]) for path in paths})
-    literals = [literal(path) for path in paths]
-    same_kind = [f"{_below(directory)}*{literal(ending)}" for directory, ending in by_kind if ending]
-    if directories == [""] and len(paths) <= _NAMED:
-        yield literals
-    if len(same_kind) == len(by_kind) <= (_NAMED if len(directories) == 1 else 1):
-        yield same_kind
-    common = os.path.commonpath(directories) if directories != [""] else ""
-    if common:
-        yield [f"{_below(common)}{'*' if len(directories) == 1 else '**'}"]
-    if len(same_kind) == len(by_kind) <= _FEW:
-        yield same_kind
-    if len(paths) <= _FEW:
-        yield literals
-    yield [f"{_below(common)}{'*' if len(directories) == 1 else '**'}"]
-
-
-def _below(directory: str) -> str:
-    return f"{literal(directory)}/" if directory else ""
-
-
-def literal(path: str) -> str:
-    """Return a pattern that matches a path, whatever is in it."""
-    return re.sub(r"[*?[]", lambda found: "?" if found[0] == "[" else f"[{found[0]}]", path)
-
-
 def _patterns(paths: Collection[str], others: Collection[str], seen: Observed) -> list[str]:
     """Return patterns of files; a name that one run alone uses stands for the like of other runs."""
     fixed = [path for path in paths if path in seen.first and path in seen.second]
@@ -401,4 +354,4 @@ def _like(path: str, several: Collection[str]) -> str:
             continue
         ends = common_ends(name, like)
         best = max(best, ends, key=lambda pair: len(pair[0]) + len(pair[1]))
-    return f"{_below(directory)}{literal(best[0])}*{literal(best[1])}{end}"
+    return f"{below(directory)}{literal(best[0])}*{literal(best[1])}{end}"

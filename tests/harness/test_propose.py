@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from outlive_harness.cli.given import as_written, words_of
 from outlive_harness.disk.tree import Entry
 from outlive_harness.globs import matcher
-from outlive_harness.propose import Observed, Proposal, globs, literal, missing_inputs, propose
+from outlive_harness.patterns import globs, literal
+from outlive_harness.propose import Observed, Proposal, missing_inputs, propose
 from outlive_harness.scenario import ScenarioError, load_file
 from outlive_harness.template import proposed_text, python_string
 from outlive_harness.trace import Op
@@ -77,6 +78,7 @@ def written(path):
         ([f"part{n}.csv" for n in range(40)], ["part.log"], ["*.csv"]),
         ([f"out/{n}" for n in range(40)], ["out/_SUCCESS"], ["out/*"]),
         (["a.csv", "out/a.csv"], [], ["a.csv", "out/*.csv"]),
+        ([f"day={n}/part.csv" for n in range(40)], ["run.log"], ["**/*.csv"]),
         (["we[i]rd*?"], ["we1rd12"], ["we?i]rd[*][?]"]),
     ],
 )
@@ -133,6 +135,8 @@ def test_a_small_file_that_is_written_anew_as_the_run_goes_on_is_its_state():
 def test_where_only_markers_are_left_they_are_what_the_command_is_for():
     """`touch done` has an output."""
     assert propose(seen(tree(done=0))).outputs == ["done"]
+    with pytest.raises(ScenarioError, match="no file that could be compared: done"):
+        propose(seen(files({"done": (9, "1")}), second=files({"done": (9, "2")})))
 
 
 def test_what_differs_between_two_runs_is_not_compared_and_says_why():
@@ -149,6 +153,11 @@ def test_what_differs_between_two_runs_is_not_compared_and_says_why():
     ((pattern, why),) = made.ignore
     assert pattern == "out/stamp"
     assert "differs between two runs" in why
+    made = propose(seen(files(many | {"out/_SUCCESS": (0, "x")})))
+    assert (made.outputs, made.ignore) == (["out/*"], [])
+    ((pattern, why),) = made.checkpoints
+    assert pattern == "out/_SUCCESS"
+    assert why.endswith("the outputs' patterns match it, too")
 
 
 def test_names_that_differ_between_two_runs_are_one_pattern():
@@ -478,3 +487,29 @@ def test_the_name_is_the_scripts_and_no_file_is_overwritten(outlive, tmp_path):
     path.write_text("mine")
     assert "scenarios/run_json.py is there already" in outlive("new", "--from", command, status=2)
     assert path.read_text() == "mine"
+
+
+REFUSED = """
+import errno, sys
+sys.path.insert(0, sys.argv[1])
+from _observe import refuse_seccomp
+refuse_seccomp(errno.EPERM)
+from outlive_harness.cli import run
+sys.exit(run(["new", "--from", "sh job.sh", "--input", "data"]))
+"""
+
+
+def test_where_calls_are_refused_what_is_left_is_enough_for_a_proposal(tmp_path):
+    """No op is seen there; the files that two runs leave are, and the file says so."""
+    (tmp_path / "job.sh").write_text("sort names.txt > t\nmv t out\ndate +%N > job.log\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "names.txt").write_text("b\na\n")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", REFUSED, str(Path(__file__).parent)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (tmp_path / "scenarios" / "job.py").read_text()
+    assert 'outputs="out",' in text
+    assert '"job.log"' in text
+    assert "calls cannot be intercepted here" in " ".join(text.replace("#", "").split())

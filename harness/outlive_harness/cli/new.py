@@ -145,7 +145,7 @@ def _watched(
         copied: list[str] = []
         for _ in range(_ROUNDS):
             seen = watch(session, subject, timeout)
-            more = missing_inputs(seen, lambda path: (root / path).exists())
+            more = missing_inputs(seen, lambda path: (root / path).is_file() or (root / path).is_dir())
             if not more:
                 break
             copied = _gathered([*copied, *more])

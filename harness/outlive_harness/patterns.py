@@ -1,0 +1,74 @@
+"""Few patterns in place of many names: the other way round than globs.py."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+
+from .globs import matcher
+
+#: Patterns of one kind that are listed before they are made wider.
+_FEW = 6
+#: Files directly in the box that are named one by one.
+_NAMED = 3
+
+
+def globs(paths: Collection[str], others: Collection[str], unchanged: Collection[str] = ()) -> list[str]:
+    """Return few patterns that match all of the paths and, where that can be, none of the others.
+
+    Args:
+        paths: what is to be matched.
+        others: what is better not matched.
+        unchanged: what matters less, but should not be matched without need.
+    """
+    tops: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        tops[path.split("/", 1)[0] if "/" in path else ""].append(path)
+    patterns: list[str] = []
+    for _, several in sorted(tops.items()):
+        candidates = list(_candidates(sorted(several)))
+        for keep_off in ({*others, *unchanged}, others):
+            clear = [one for one in candidates if not any(map(matcher(one), keep_off))]
+            if clear:
+                patterns += clear[0]
+                break
+        else:
+            patterns += candidates[-1]
+    if len(patterns) > _FEW:
+        endings = sorted({os.path.splitext(path)[1] for path in paths})
+        wide = [f"**/*{literal(ending)}" for ending in endings]
+        if all(endings) and len(wide) <= _FEW and not any(map(matcher(wide), others)):
+            return wide
+    return patterns
+
+
+def _candidates(paths: list[str]) -> Iterator[list[str]]:
+    """Yield lists of patterns that match the paths of one top directory; the best first."""
+    directories = sorted({os.path.dirname(path) for path in paths})
+    by_kind = sorted({(os.path.dirname(path), os.path.splitext(path)[1]) for path in paths})
+    literals = [literal(path) for path in paths]
+    same_kind = [f"{below(directory)}*{literal(ending)}" for directory, ending in by_kind if ending]
+    if directories == [""] and len(paths) <= _NAMED:
+        yield literals
+    if len(same_kind) == len(by_kind) <= (_NAMED if len(directories) == 1 else 1):
+        yield same_kind
+    common = os.path.commonpath(directories) if directories != [""] else ""
+    if common:
+        yield [f"{below(common)}{'*' if len(directories) == 1 else '**'}"]
+    if len(same_kind) == len(by_kind) <= _FEW:
+        yield same_kind
+    if len(paths) <= _FEW:
+        yield literals
+    yield [f"{below(common)}{'*' if len(directories) == 1 else '**'}"]
+
+
+def below(directory: str) -> str:
+    """Return how a pattern of what is in a directory begins; "" is the box itself."""
+    return f"{literal(directory)}/" if directory else ""
+
+
+def literal(path: str) -> str:
+    """Return a pattern that matches a path, whatever is in it."""
+    return re.sub(r"[*?[]", lambda found: "?" if found[0] == "[" else f"[{found[0]}]", path)
