@@ -57,6 +57,13 @@ def _candidates(paths: list[str]) -> Iterator[list[str]]:
     common = os.path.commonpath(directories) if directories != [""] else ""
     if common:
         yield [f"{below(common)}{'*' if len(directories) == 1 else '**'}"]
+    if common and len(directories) > 1:
+        endings = sorted({ending for _, ending in by_kind})
+        if all(endings) and len(endings) <= _NAMED:
+            yield [f"{below(common)}**/*{literal(ending)}" for ending in endings]
+        names = {os.path.basename(path) for path in paths}
+        if len(names) == 1:
+            yield [f"{below(common)}**/{literal(name)}" for name in names]
     if len(same_kind) == len(by_kind) <= _FEW:
         yield same_kind
     if len(paths) <= _FEW:

@@ -6,6 +6,7 @@ file that is written repeats, so that a person can correct it.
 
 from __future__ import annotations
 
+import bisect
 import errno
 import math
 import os
@@ -118,11 +119,21 @@ def missing_inputs(seen: Observed, exists: Callable[[str], bool]) -> list[str]:
         path
         for path in dict.fromkeys([*seen.looked, *_lamented(seen.stderr)])
         if path != "." and not path.startswith(("../", *_PRIVATE)) and path not in seen.initial
-        if not any(path == one or path.startswith(one + "/") for one in made)
+        if made.isdisjoint(_and_above(path))
         if not _by_name(path) and not _is_marker(path) and exists(path)
     ]
     # A directory that was listed stands for what was read below it.
-    return [path for path in wanted if not any(path.startswith(other + "/") for other in wanted)]
+    several = set(wanted)
+    return [path for path in wanted if several.isdisjoint(_and_above(path)[1:])]
+
+
+def _and_above(path: str) -> list[str]:
+    """Return a path, and those of the directories that it is in."""
+    paths = [path]
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        paths.append(path)
+    return paths
 
 
 def _lamented(said: str) -> list[str]:
@@ -180,6 +191,41 @@ def _set_apart(
                 made.ignore += [(pattern, why) for pattern in patterns]
 
 
+class _History:
+    """When in the first run what was made got its content.
+
+    Args:
+        ops: the run's.
+        made: the files that it left.
+    """
+
+    def __init__(self, ops: Sequence[Op], made: Collection[str]) -> None:
+        self._begun: dict[str, list[int]] = defaultdict(list)
+        self._changes: list[tuple[int, str]] = []
+        self.journalled: set[str] = set()
+        for number, op in enumerate(ops):
+            path = op.target if op.kind in INSTALLS else op.path
+            if op.kind in ("mknod", *INSTALLS) or (op.kind == "open" and not op.flags & os.O_APPEND):
+                self._begun[path].append(number)
+            if path in made and (op.kind in INSTALLS or op.kind == "write"):
+                self._changes.append((number, path))
+            for ending in ("-journal", "-wal"):
+                if path.endswith(ending):
+                    self.journalled.add(path.removesuffix(ending))
+
+    def late(self, path: str, size: int) -> str:
+        """Say what a small file was written after, if that makes it a marker; "" if it does not."""
+        begun = self._begun.get(path)
+        if not begun:
+            return ""
+        first, last = (bisect.bisect_left(self._changes, (number, "")) for number in (begun[0], begun[-1]))
+        before = self._changes[first - 1][1] if first else ""
+        if size == 0 and before:
+            return f"empty, and made after {shown(before)}"
+        between = next((other for _, other in self._changes[first:last] if other != path), "")
+        return f"small, and written anew after {shown(between)}" if between else ""
+
+
 def _kinds(seen: Observed) -> dict[str, tuple[str, str]]:
     """Return of each file that the command leaves what it is, and why it seems so."""
     made = {
@@ -189,18 +235,21 @@ def _kinds(seen: Observed) -> dict[str, tuple[str, str]]:
         if entry.kind in ("file", "link") and entry != seen.initial.get(path)
         if not path.startswith(_PRIVATE)
     }
-    return {path: _kind(path, seen, made) for path in made}
+    history = _History(seen.ops, made)
+    return {path: _kind(path, seen, history) for path in made}
 
 
-def _kind(path: str, seen: Observed, made: Collection[str]) -> tuple[str, str]:
+def _kind(path: str, seen: Observed, history: _History) -> tuple[str, str]:
     varies = seen.first.get(path) != seen.second.get(path)
     seems = _by_name(path)
     grows = seen.again.get(path) != seen.first.get(path)
     if seems == "a log" and path in seen.by_line and not varies and not grows:
         seems = ""  # whoever resumes it at its end, and adds nothing that is there, keeps data in it
+    if path in history.journalled:
+        return "apart", "a database with a journal, for a check to read"
     if seems in _IGNORED:
         return "ignore", f"{seems}, that {_VARIES}" if varies else f"{seems}, by its name"
-    marker = "" if seems else _marker(path, seen, made)
+    marker = "" if seems else _marker(path, seen, history)
     if marker:
         return "checkpoint", f"{marker}; {_VARIES}" if varies else marker
     if varies:
@@ -217,7 +266,7 @@ def _by_name(path: str) -> str:
     return ""
 
 
-def _marker(path: str, seen: Observed, made: Collection[str]) -> str:
+def _marker(path: str, seen: Observed, history: _History) -> str:
     """Say why a file seems to be a checkpoint; "" if it does not."""
     entry = seen.first.get(path) or seen.second[path]
     for directory in path.split("/")[:-1]:
@@ -227,35 +276,12 @@ def _marker(path: str, seen: Observed, made: Collection[str]) -> str:
         return ""
     if _is_marker(path):
         return "small, and named like a marker or a state"
-    return "" if path in seen.by_line else _late(path, entry.size, seen.ops, made)
+    return "" if path in seen.by_line else history.late(path, entry.size)
 
 
 def _is_marker(path: str) -> bool:
     *above, name = path.split("/")
     return bool(_MARKER.fullmatch(name)) or any(map(_MARKERS.fullmatch, above))
-
-
-def _late(path: str, size: int, ops: Sequence[Op], made: Collection[str]) -> str:
-    """Say what a small file was written after, if that makes it a marker; "" if it does not."""
-    begun = [number for number, op in enumerate(ops) if _gives_content(op, path)]
-    others = [
-        (number, op.target if op.kind in INSTALLS else op.path)
-        for number, op in enumerate(ops)
-        if op.kind in INSTALLS or op.kind == "write"
-    ]
-    others = [(number, other) for number, other in others if other in made and other != path]
-    before = [other for number, other in others if begun and number < begun[0]]
-    if size == 0 and before:
-        return f"empty, and made after {shown(before[-1])}"
-    between = [other for number, other in others if begun and begun[0] < number < begun[-1]]
-    return f"small, and written anew after {shown(between[0])}" if between else ""
-
-
-def _gives_content(op: Op, path: str) -> bool:
-    """Tell whether an op begins a content of a file."""
-    if op.kind in INSTALLS:
-        return op.target == path
-    return op.path == path and (op.kind == "mknod" or (op.kind == "open" and not op.flags & os.O_APPEND))
 
 
 def _require(seen: Observed, outputs: Collection[str], reasons: dict[str, tuple[str, str]]) -> None:
@@ -274,11 +300,7 @@ def _require(seen: Observed, outputs: Collection[str], reasons: dict[str, tuple[
 def _how(seen: Observed, outputs: Collection[str]) -> str:
     """Say how the outputs came to be there."""
     installed = {op.target for op in seen.ops if op.kind in INSTALLS}
-    whole = sum(
-        1
-        for path in outputs
-        if any(path == one or path.startswith(one + "/") for one in installed) or path in seen.by_line
-    )
+    whole = sum(1 for path in outputs if not installed.isdisjoint(_and_above(path)) or path in seen.by_line)
     files = f"{len(outputs)} file{'s' * (len(outputs) != 1)}"
     if seen.refused or not seen.ops:
         return files

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from outlive_harness.intercept import abi
-from outlive_harness.intercept.filter import INTERCEPTED, program
+from outlive_harness.intercept.filter import INTERCEPTED, LOOKS, program
 
 PYTHON = sys.executable
 
@@ -44,7 +44,8 @@ def test_every_call_of_one_table_that_the_other_has_is_in_both():
     assert set(arm) <= set(x86)
     only_x86 = set(x86) - set(arm)
     legacy = (
-        "open creat rename mkdir rmdir link unlink symlink chmod chown lchown utime utimes futimesat mknod"
+        "open creat rename mkdir rmdir link unlink symlink chmod chown lchown utime utimes futimesat mknod "
+        "stat lstat access"
     )
     assert only_x86 == set(legacy.split())
 
@@ -109,6 +110,17 @@ def test_the_filter_decides_as_designed(arch):
     assert _simulate(code, 1, 0x40000003, [0] * 6) == notify  # a 32-bit task
     if table.foreign_from:
         assert _simulate(code, table.foreign_from, table.audit, [0] * 6) == notify
+
+
+@pytest.mark.parametrize("arch", sorted(abi.ABIS))
+def test_questions_stop_only_where_they_are_asked_for(arch):
+    """There are thousands of them in a run, and they change nothing."""
+    table = abi.ABIS[arch]
+    known = [table.numbers[name] for name in LOOKS if name in table.numbers]
+    assert len(known) == {"x86_64": 7, "aarch64": 4}[arch]
+    for looks, answer in ((False, abi.SECCOMP_RET_ALLOW), (True, abi.SECCOMP_RET_USER_NOTIF)):
+        code = program(table, looks=looks)
+        assert {_simulate(code, number, table.audit, [0] * 6) for number in known} == {answer}
 
 
 def test_each_call_is_decoded(observe):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlive_harness.cli.given import as_written, words_of
+from outlive_harness.cli.new import _gathered
 from outlive_harness.disk.tree import Entry
 from outlive_harness.globs import matcher
 from outlive_harness.patterns import globs, literal
@@ -72,8 +73,9 @@ def written(path):
         (["out/a.csv", "out/b.json"], [], ["out/*.csv", "out/*.json"]),
         (["out/a", "out/b"], [], ["out/*"]),
         (["out/a.csv", "out/deep/b.csv"], [], ["out/**"]),
-        (["out/a.csv", "out/deep/b.csv"], ["out/deep/b.done"], ["out/*.csv", "out/deep/*.csv"]),
+        (["out/a.csv", "out/deep/b.csv"], ["out/deep/b.done"], ["out/**/*.csv"]),
         (["out/a", "out/b"], ["out/_SUCCESS"], ["out/a", "out/b"]),
+        (["out/1/_SUCCESS", "out/2/_SUCCESS"], ["out/1/a"], ["out/**/_SUCCESS"]),
         (["report.txt"], ["run.log"], ["report.txt"]),
         ([f"part{n}.csv" for n in range(40)], ["part.log"], ["*.csv"]),
         ([f"out/{n}" for n in range(40)], ["out/_SUCCESS"], ["out/*"]),
@@ -130,6 +132,17 @@ def test_a_small_file_that_is_written_anew_as_the_run_goes_on_is_its_state():
     assert propose(seen(first, ops=ops)).checkpoints == [("where", "small, and written anew after out/a.csv")]
     once = propose(seen(first, ops=[*put("out/a.csv"), *put("where"), *put("out/b.csv")]))
     assert once.outputs == ["where", "out/*.csv"]
+
+
+def test_a_database_is_for_a_check_to_read():
+    """Its file is written in place, and whole only together with its journal."""
+    journal = Op("open", "openat", "rows.db-journal", flags=os.O_CREAT | os.O_RDWR)
+    made = propose(seen(tree(rows__db=9, out=9), ops=[journal]))
+    assert (made.outputs, [pattern for pattern, _ in made.apart]) == (["out"], ["rows.db"])
+    with pytest.raises(
+        ScenarioError, match=r"rows.db \(a database with a journal, for a check to read\); fix"
+    ):
+        propose(seen(tree(rows__db=9), ops=[journal]))
 
 
 def test_where_only_markers_are_left_they_are_what_the_command_is_for():
@@ -287,6 +300,13 @@ def test_a_text_that_is_no_command_is_an_error(text):
         words_of(text)
 
 
+def test_many_files_of_one_directory_are_copied_as_the_directory():
+    """Those directly where the user is stay single: the directory above them is the whole project."""
+    many = [f"raw/{n}" for n in range(9)]
+    single = [str(n) for n in range(9)]
+    assert _gathered([*many, *single, "conf/a", "lib", "lib/x"]) == [*single, "conf/a", "lib", "raw"]
+
+
 def test_files_of_the_user_are_written_relative_to_the_scenario(tmp_path):
     """Python is the one that runs the suite; what the command makes, or is elsewhere, stays as it is."""
     for name in ("p.py", "c.yml", "x'y"):
@@ -373,6 +393,10 @@ for name in (b"a{{ x }}.csv", b"[b]*.csv", b"c\\xff\\n.csv"):
         Path(os.fsdecode(part)).write_text("x")
         os.replace(part, os.path.join(where, name))
 """
+LOOKING = """
+names = Path("names.txt")
+put("total", "".join(p.read_text() for p in sorted(Path("data").glob("*"))) + str(names.exists()))
+"""
 SORTED = "set -e\nmkdir -p out\nsort names.txt > out/.part\nmv out/.part out/names.txt\n: > out/_SUCCESS\n"
 IN_PLACE = "mkdir -p out\ncat data/*.txt > out/all.txt\n"
 
@@ -414,6 +438,13 @@ WHOLE = {
         "sorted.txt",
         "sort < names.txt > part && mv part sorted",
         ['outputs="sorted"', '("names.txt",)'],
+        0,
+    ),
+    "looking": (
+        PUT + LOOKING,
+        "looking.py",
+        "python3 looking.py",
+        ['outputs="total"', 'copytree(ROOT / "data", "data"', '("names.txt",)'],
         0,
     ),
     "box": ("", "x", "cp names.txt {box}/copied", ['"{box}/copied"', 'cd "$0"'], 1),

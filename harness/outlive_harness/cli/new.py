@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def _watched(
         copied: list[str] = []
         for _ in range(_ROUNDS):
             seen = watch(session, subject, timeout)
-            more = missing_inputs(seen, lambda path: (root / path).is_file() or (root / path).is_dir())
+            more = missing_inputs(seen, lambda path: _is_there(root / path))
             if not more:
                 break
             copied = _gathered([*copied, *more])
@@ -153,14 +154,17 @@ def _watched(
         yield seen, copied
 
 
+def _is_there(path: Path) -> bool:
+    """Tell whether something can be copied; a hidden directory is a tool's own, and may be large."""
+    return path.is_file() or (path.is_dir() and not path.name.startswith("."))
+
+
 def _gathered(paths: list[str]) -> list[str]:
     """Return paths with a directory in place of many of its files."""
-    made: list[str] = []
-    for path in dict.fromkeys(paths):
-        parent = os.path.dirname(path)
-        beside = [other for other in paths if parent and os.path.dirname(other) == parent]
-        made.append(parent if len(beside) > _FEW else path)
-    return sorted(one for one in set(made) if not any(one.startswith(f"{other}/") for other in made))
+    parents = {path: os.path.dirname(path) for path in paths}
+    beside = Counter(parent for parent in parents.values() if parent)
+    made = {parent if beside[parent] > _FEW else path for path, parent in parents.items()}
+    return sorted(path for path in made if not any(str(above) in made for above in Path(path).parents))
 
 
 def _copy(paths: list[str], root: Path, source: Path) -> None:

@@ -21,7 +21,7 @@ from .session import Session
 from .subject import Subject
 from .waves import Waiting, collect
 
-#: Seconds between the begins of two runs: a time in a file, of whole seconds, must differ.
+#: Seconds from the end of one run to the begin of another: a time in a file, of whole seconds, must differ.
 _APART = 1.01
 _numbers = itertools.count()
 
@@ -60,8 +60,8 @@ def observe(runner: Runner, subject: Subject, place: Path, timeout: float) -> Ob
 
 def _observe(runner: Runner, subject: Subject, template: Path, timeout: float, seen: Observed) -> None:
     seen.initial = runner.look(subject)
-    begun = time.monotonic()
     first = _run(runner, subject, timeout, seen)
+    ended = time.monotonic()
     seen.seconds, seen.outside, seen.looked = first.seconds, first.outside, first.looked
     seen.blind = [reason for _, reason in first.blind]
     seen.failure, seen.stderr = first.failure(), first.stderr
@@ -72,7 +72,7 @@ def _observe(runner: Runner, subject: Subject, template: Path, timeout: float, s
     again = runner.run(subject, timeout=timeout)
     seen.again_failure = again.failure()
     seen.again = runner.look(subject)
-    time.sleep(max(0.0, begun + _APART - time.monotonic()))
+    time.sleep(max(0.0, ended + _APART - time.monotonic()))
     runner.fill(template)
     second = runner.run(subject, timeout=timeout)
     if second.failure():
@@ -90,7 +90,7 @@ def _run(runner: Runner, subject: Subject, timeout: float, seen: Observed) -> Ra
         return GO
 
     try:
-        return runner.run(subject, timeout=timeout, visit=visit, reads=True)
+        return runner.run(subject, timeout=timeout, visit=visit, reads=True, looks=True)
     except InterceptionRefusedError as error:
         seen.refused = f"calls cannot be intercepted here: {error.strerror or error}"
         return runner.run(subject, timeout=timeout)

@@ -189,6 +189,7 @@ class Runner:
         data: Keeper | bool = False,
         places: bool = True,
         reads: bool = False,
+        looks: bool = False,
         promises: bool = False,
         stacks: str = "",
     ) -> Ran:
@@ -214,6 +215,7 @@ class Runner:
                     data=data,
                     places=places,
                     reads=reads,
+                    looks=looks,
                     promises=promises or bool(data),
                     acks=subject.acks,
                     control=self._control,

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
 from . import abi
-from .filter import INTERCEPTED
+from .filter import INTERCEPTED, LOOKS
 from .task import (
     MOST,
     Place,
@@ -95,7 +95,7 @@ class Decoder:
         self.outside: dict[str, None] = {}
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
-        #: paths in the box that were to be opened to be read, whether they are there or not
+        #: paths in the box that were to be read, or asked for, whether they are there or not
         self.looked: dict[str, None] = {}
         #: (path, or "" for all of the box; what was out of sight there), as an ordered set.
         self.blind: dict[tuple[str, str], None] = {}
@@ -105,7 +105,7 @@ class Decoder:
         self._foreign_from = table.foreign_from
         self._decoders: dict[int, tuple[str, Callable[[str, int, Arguments], Op | None]]] = {
             table.numbers[name]: (name, getattr(self, "_" + _FAMILY[name]))
-            for name in INTERCEPTED
+            for name in (*INTERCEPTED, *LOOKS)
             if name in table.numbers
         }
 
@@ -331,12 +331,23 @@ class Decoder:
         """Keep a path as it was given: where its links lead may change, and that counts too."""
         assert self.reads is not None
         self.reads[os.fsdecode(program_of(tid))] = None
+        raw = self._note_look(tid, dirfd, raw)
+        if not raw.startswith(self._inside) and not raw.startswith(_NO_FILES):
+            self.reads[os.fsdecode(raw)] = None
+
+    def _note_look(self, tid: int, dirfd: int, raw: bytes) -> bytes:
+        """Keep a path if it is in the box, there or not; return it from the root on."""
         if not raw.startswith(b"/"):
             raw = directory_of(tid, dirfd) + b"/" + raw
         if raw.startswith(self._inside):
             self.looked[os.path.relpath(os.fsdecode(raw), os.fsdecode(self.box))] = None
-        elif not raw.startswith(_NO_FILES):
-            self.reads[os.fsdecode(raw)] = None
+        return raw
+
+    def _look(self, name: str, tid: int, a: Arguments) -> None:
+        dirfd, address = (abi.AT_FDCWD, a[0]) if name in ("stat", "lstat", "access") else (a[0], a[1])
+        raw = read_string(tid, address) if address else b""
+        if raw:  # otherwise it asks for what a descriptor is open on
+            self._note_look(tid, dirfd, raw)
 
     def _making(self, tid: int, found: _Found) -> Detail | None:
         return Detail(found.place.look(), umask=umask(tid)) if self._data else None
@@ -634,4 +645,5 @@ _FAMILY = {
         "view",
     ),
     "mmap": "mmap",
+    **dict.fromkeys(LOOKS, "look"),
 }

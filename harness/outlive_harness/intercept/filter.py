@@ -35,6 +35,8 @@ _ALWAYS = (
 )  # fmt: skip
 #: Opens stop only where their flags can change something: (call, argument that holds the flags).
 _OPENS = (("open", 1), ("openat", 2), ("open_by_handle_at", 2))
+#: Calls that ask whether a file is there; they stop only where it is asked what a program looks for.
+LOOKS = ("newfstatat", "statx", "stat", "lstat", "access", "faccessat", "faccessat2")
 #: Asynchronous submission would slip past a filter on calls, so it is not there (ENOSYS).
 _ABSENT = ("io_uring_setup", "io_setup")
 
@@ -53,12 +55,13 @@ def _return(action: int) -> bytes:
     return _insn(_RET, 0, 0, action)
 
 
-def program(table: abi.Abi, *, reads: bool = False) -> bytes:
+def program(table: abi.Abi, *, reads: bool = False, looks: bool = False) -> bytes:
     """Assemble the filter for one architecture; every jump is local, so order is free.
 
     Args:
         table: its numbers.
         reads: whether opens stop that only read, too.
+        looks: whether calls stop that only ask whether a file is there.
     """
     notify, allow = _return(abi.SECCOMP_RET_USER_NOTIF), _return(abi.SECCOMP_RET_ALLOW)
     code = [
@@ -85,6 +88,8 @@ def program(table: abi.Abi, *, reads: bool = False) -> bytes:
     when("mmap", [_low_word(3), *shared_file, notify, allow])
     clones = [_insn(_JEQ, 1, 0, abi.FICLONE), _insn(_JEQ, 0, 1, abi.FICLONERANGE)]
     when("ioctl", [_low_word(1), *clones, notify, allow])
+    for name in LOOKS if looks else ():
+        when(name, [notify])
     for name in _ABSENT:
         when(name, [_return(abi.SECCOMP_RET_ERRNO | errno.ENOSYS)])
     code.append(allow)
@@ -109,7 +114,7 @@ def prctl(option: int, value: int) -> None:
         raise OSError(code, f"prctl({option}): {os.strerror(code)}")
 
 
-def install(table: abi.Abi | None, *, reads: bool = False) -> int:
+def install(table: abi.Abi | None, *, reads: bool = False, looks: bool = False) -> int:
     """Put the calling thread, and all that it will start, under the filter; return the listener.
 
     Raises:
@@ -118,7 +123,7 @@ def install(table: abi.Abi | None, *, reads: bool = False) -> int:
     if table is None or sys.platform != "linux":
         raise OSError(errno.ENOSYS, f"no seccomp here that is known: {sys.platform}, {platform.machine()}")
     prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
-    code = program(table, reads=reads)
+    code = program(table, reads=reads, looks=looks)
     argument = _Program(len(code) // 8, code)
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     listener = _seccomp(table, flags, argument)

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from outlive_harness.intercept import abi
@@ -48,6 +49,7 @@ def start(
     env: Mapping[str, str],
     intercept: bool = True,
     reads: bool = False,
+    looks: bool = False,
 ) -> Child:
     """Start *argv* in *cwd*, in a session of its own, its standard input empty.
 
@@ -60,7 +62,8 @@ def start(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     pid = os.fork()
     if pid == 0:
-        _become(argv, cwd, env, theirs, (out_write, err_write), intercept=intercept, reads=reads)
+        listen = partial(install, reads=reads, looks=looks) if intercept else None
+        _become(argv, cwd, env, theirs, (out_write, err_write), listen)
     os.close(out_write)
     os.close(err_write)
     theirs.close()
@@ -115,9 +118,7 @@ def _become(
     env: Mapping[str, str],
     channel: socket.socket,
     outputs: tuple[int, int],
-    *,
-    intercept: bool,
-    reads: bool,
+    listen: Callable[[abi.Abi | None], int] | None,
 ) -> None:
     """Turn the forked child into the pipeline; never returns."""
     step = "start"
@@ -130,9 +131,9 @@ def _become(
         null = os.open(os.devnull, os.O_RDONLY)
         for fd, place in ((null, 0), (outputs[0], 1), (outputs[1], 2)):
             os.dup2(fd, place)
-        if intercept:
+        if listen is not None:
             step = "intercept"
-            listener = install(abi.native(), reads=reads)
+            listener = listen(abi.native())
             socket.send_fds(channel, [b"L"], [listener])
             os.close(listener)
         step = "exec"

@@ -37,7 +37,7 @@ class Ran:
         acks: what lines of its standard output acknowledged.
         said: how many of them were there before each op, where that was asked for.
         reads: paths outside its box that it opened or ran, where that was asked for.
-        looked: paths in its box that it opened to read, or tried to, where that was asked for.
+        looked: paths in its box that it opened to read, tried to, or asked for, where that was wanted.
     """
 
     ended: str
@@ -77,6 +77,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     data: bool | Keeper = False,
     places: bool = True,
     reads: bool = False,
+    looks: bool = False,
     tear: int | None = None,
     grace: float = 5.0,
     kill_after: float | None = None,
@@ -101,6 +102,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
             where the bytes are to be kept, if not in the ops themselves.
         places: whether writes carry where in the file they go.
         reads: whether to tell what it reads.
+        looks: whether to tell what it only asks for as well: is it there?
         tear: where the run is crashed in front of a write, write so many bytes of it first.
         grace: seconds that the run has left once a signal was sent to it.
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
@@ -122,7 +124,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     if zygote is not None:
         child = zygote.start(cwd=cwd, intercept=visit is not None, stacks=stacks)
     else:
-        child = start(argv, cwd=cwd, env=env, intercept=visit is not None, reads=reads)
+        child = start(argv, cwd=cwd, env=env, intercept=visit is not None, reads=reads, looks=looks)
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}
     out, err = streams.values()
     decoder = (
