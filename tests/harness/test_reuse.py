@@ -173,3 +173,27 @@ def test_a_damaged_entry_is_none(project, text):
         path.write_text(text)
     outlive(project, "--changed")
     assert explored(project) == ["first", "second"]
+
+
+SET_UP = """
+import shutil
+from outlive_harness import scenario
+
+def copy():
+    shutil.copy2("HERE/data/letters", "letters")
+
+copied = scenario(command=["sh", "-c", "sort letters > t && mv t o"], outputs="o", setup=copy)
+"""
+
+
+def test_what_a_setup_copies_is_part_of_what_a_result_came_of(tmp_path):
+    """The run reads the copy in its box, and only the setup knows where that is from."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "letters").write_text("a")
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios" / "copied.py").write_text(SET_UP.replace("HERE", str(tmp_path)))
+    outlive(tmp_path)
+    (tmp_path / "data" / "letters").touch()
+    assert "nothing that it came of has changed" in str(outlive(tmp_path, "--changed"))
+    (tmp_path / "data" / "letters").write_text("b")
+    assert "nothing that it came of has changed" not in str(outlive(tmp_path, "--changed"))

@@ -45,7 +45,7 @@ class Record:
         value: what the check printed after it.
         acks: what it acknowledged.
         findings: violations that need no crash: ``not-idempotent``.
-        reads: paths outside its box that the first run opened or ran.
+        reads: paths outside its box that the first run, or the setup before it, opened or ran.
         stacks: where in the program each op comes from, where that is known.
         preload: what a zygote imports beforehand; None where each trial is an exec.
         refused: why calls could not be intercepted; "" if they were.
@@ -104,8 +104,10 @@ def record(runner: Runner, subject: Subject, place: Path, *, by_exec: bool = Fal
     made = Record(subject, place)
     try:
         runner.cool()
-        runner.prepare(subject, place / "template")
+        read = runner.prepare(subject, place / "template")
         _record(runner, made, by_exec=by_exec)
+        if made.reads:  # otherwise it is not known what the run itself read
+            made.reads += read
     except BoxError as error:
         made.reason = str(error)
         runner.empty()

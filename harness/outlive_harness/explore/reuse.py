@@ -1,9 +1,9 @@
 """Results that still hold: each is kept with the content of all that its golden run read.
 
 A scenario need not be explored again where nothing has changed: not its declaration, not the files
-beside it, not what its first golden run opened or ran outside the box (as seen by the supervisor, in
-any language), not this harness, its options or the kernel. Environment variables are not compared,
-nor what a ``setup`` or ``check`` alone reads elsewhere.
+beside it, not what its setup and its first golden run opened or ran outside the box (as seen by the
+supervisor, in any language), not this harness, its options or the kernel. Environment variables are not
+compared, nor what a ``check`` alone reads elsewhere.
 """
 
 from __future__ import annotations

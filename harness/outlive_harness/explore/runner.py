@@ -13,7 +13,8 @@ from pathlib import Path
 from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import WHOLE, Tree, copy_tree, readable, remove_tree, scan
 from outlive_harness.intercept.decode import Keeper
-from outlive_harness.intercept.supervisor import Answer
+from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.run import Ran, run
 from outlive_harness.launch.zygote import Zygote, ZygoteError
 from outlive_harness.trace import INSTALLS, Op
@@ -145,8 +146,10 @@ class Runner:
         os.chmod(path, stat.S_IMODE(info.st_mode))
         os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
-    def prepare(self, subject: Subject, template: Path) -> None:
+    def prepare(self, subject: Subject, template: Path) -> list[str]:
         """Make the template that every box of a subject starts from: directories, input, setup.
+
+        Return the paths outside the box that the setup opened or ran, as far as that could be seen.
 
         Raises:
             BoxError: the input does not exist, the setup fails, ...
@@ -157,11 +160,17 @@ class Runner:
         self.fill(source)
         for name in (TMP, HOME):
             (self.box / name).mkdir(exist_ok=True)
+        read: list[str] = []
         if subject.setup:
-            ran = self._helper(subject, subject.setup)
+            try:
+                ran = self._helper(subject, subject.setup, reads=True)
+            except InterceptionRefusedError:
+                ran = self._helper(subject, subject.setup)
+            read = ran.reads
             if ran.failure():
                 raise BoxError(f"setup {ran.failure()}\n{ran.stderr}".rstrip())
         self.keep(template)
+        return read
 
     def keep(self, where: Path) -> None:
         """Copy the box as it is now.
@@ -270,7 +279,7 @@ class Runner:
         lines = ran.stdout.strip().splitlines()
         return (lines[-1] if lines else ""), ran.failure()
 
-    def _helper(self, subject: Subject, argv: tuple[str, ...]) -> Ran:
+    def _helper(self, subject: Subject, argv: tuple[str, ...], *, reads: bool = False) -> Ran:
         command, cwd = subject.command(argv, self.box)
         env = subject.environment(self.box)
         return run(
@@ -279,6 +288,8 @@ class Runner:
             env=env,
             box=self.box,
             timeout=_HELPER_LIMIT,
+            visit=(lambda _op, _number: GO) if reads else None,
+            reads=reads,
             control=self._control,
             spared=self._spared,
         )
