@@ -40,7 +40,7 @@ def watch(session: Session, subject: Subject, timeout: float) -> Observed:
     while not waiting.is_over():
         session.replace_dead()
         session.wait(0.05)
-    return collect(job, waiting, Observed)[0]
+    return collect(waiting, Observed)[0]
 
 
 def observe(runner: Runner, subject: Subject, place: Path, timeout: float) -> Observed:
