@@ -158,7 +158,7 @@ def test_a_baseline_fails_for_what_is_new_and_for_what_is_gone(outlive):
     assert "--update-baseline writes it" in err
     status, out, err = outlive(*known, "--update-baseline")
     assert status == 0
-    assert "1 known violations in known.json" in err
+    assert "1 known violation in known.json" in err
     status, out, _ = outlive(*known)
     assert status == 0
     assert "known: torn-output of out" in out

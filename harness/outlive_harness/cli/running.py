@@ -104,7 +104,7 @@ def _write_baseline(known: Baseline, result: RunResult) -> None:
         baseline.write(now)
     except OSError as error:
         raise ScenarioError(f"--baseline={str(now.path)!r}: {error.strerror or error}") from error
-    click.echo(f"outlive: {len(now.known)} known violations in {now.path}", err=True)
+    click.echo(f"outlive: {baseline.known_count(len(now.known))} in {now.path}", err=True)
 
 
 def _ledger(root: Path, wish: dict[str, Any]) -> Ledger | None:

@@ -96,7 +96,7 @@ def _attribute(violation: Violation, record: Record, found: Explained) -> None:
     cure = next((one for one in found.advice if key in one.cures), None)
     plan = parse_plan(violation.point) if violation.point else ()
     violation.advice = cure.text if cure is not None else ""
-    number = cure.sites[0] if cure is not None else 0
+    number = _site(cure.sites, record.ops, violation.path) if cure is not None else 0
     if not plan:  # the golden runs alone show it: what made the file last
         made = (n for n, op in enumerate(record.ops, start=1) if violation.path in (op.path, op.target))
         number = max(made, default=0)
@@ -106,6 +106,12 @@ def _attribute(violation: Violation, record: Record, found: Explained) -> None:
     if source is not None:
         violation.source = str(source)
         violation.stack = tuple(str(frame) for frame in source.stack if frame.is_own)
+
+
+def _site(sites: Sequence[int], ops: Sequence[Op], path: str) -> int:
+    """Return the place of a repair that is about a path, or else the first."""
+    about = (site for site in sites if path and path in (ops[site - 1].path, ops[site - 1].target))
+    return next(about, sites[0])
 
 
 def _blamed(ops: Sequence[Op], kind: str, path: str, plan: Plan) -> int:

@@ -41,6 +41,11 @@ def known_by(name: str, violation: Violation) -> Known:
     return Known(name, violation.kind, violation.fault, _DIGITS.sub("#", violation.path))
 
 
+def known_count(count: int) -> str:
+    """Say how many are known."""
+    return f"{count} known violation{'s' * (count != 1)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """The violations of one file.

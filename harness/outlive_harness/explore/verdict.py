@@ -5,6 +5,7 @@ from __future__ import annotations
 from outlive_harness.faults import every
 from outlive_harness.scenario import Scenario
 
+from .baseline import known_count
 from .golden import Record
 from .options import Options
 from .results import Coverage, ScenarioResult, Verdict
@@ -28,7 +29,7 @@ def conclude(result: ScenarioResult, record: Record, scenario: Scenario, options
         result.verdict = Verdict.VIOLATED
         result.reason = f"gone: {several}; {baseline.path} still lists it, --update-baseline takes it out"
     else:
-        known = f"{len(result.violations)} known violations" if result.violations else ""
+        known = known_count(len(result.violations)) if result.violations else ""
         deeper = sum(coverage.deeper for coverage in result.faults.values())
         more = f"{deeper} deeper plans, seed {options.seed}" if deeper else ""
         result.verdict, result.reason = Verdict.HELD, "; ".join(filter(None, (known, label, more)))
