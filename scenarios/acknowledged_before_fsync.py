@@ -20,6 +20,6 @@ def promises_are_kept(acks: list[str]) -> None:
 @scenario(setup=inbox, check=promises_are_kept, faults=("kill", "power"), expect="lost-ack")
 def acknowledged_before_fsync() -> None:
     for order in Path("inbox").iterdir():
-        atomic_write(Path("ledger", order.name), order.read_text(), durable=False)  # no fsync
+        atomic_write(Path("ledger", order.name), order.read_text(), durable="none")  # no fsync
         ack(order.name)
         order.unlink()  # who was told so forgets it

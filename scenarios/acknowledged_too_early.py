@@ -12,7 +12,7 @@ TABLE, NEXT = Path("table.csv"), Path("next.txt")
 def acknowledged_too_early() -> None:
     first = int(NEXT.read_text()) if NEXT.exists() else 0
     for number in range(first, 3):
-        atomic_write(NEXT, str(number + 1), durable=False)  # counted as taken ...
+        atomic_write(NEXT, str(number + 1), durable="none")  # counted as taken ...
         ack(f"row {number}")  # ... promised ...
         rows = TABLE.read_text() if TABLE.exists() else ""
-        atomic_write(TABLE, f"{rows}row {number}\n", durable=False)  # ... and only now stored
+        atomic_write(TABLE, f"{rows}row {number}\n", durable="none")  # ... and only now stored

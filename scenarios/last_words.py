@@ -19,5 +19,5 @@ def last_words() -> None:
     signal.signal(signal.SIGTERM, save_and_stop)
     for number in range(3):
         lines.append(f"{number},{number**2}\n")
-        atomic_write("progress.txt", f"{number} of 3\n", durable=False)
-    atomic_write("squares.csv", "".join(lines), durable=False)
+        atomic_write("progress.txt", f"{number} of 3\n", durable="none")
+    atomic_write("squares.csv", "".join(lines), durable="none")

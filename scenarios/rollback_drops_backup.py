@@ -19,7 +19,7 @@ def rollback_drops_backup() -> None:
     if BACKUP.exists():  # killed before it was done: take back what was added
         before = BACKUP.read_text()
         BACKUP.unlink()  # too early: now only this process knows the old total
-        atomic_write(TOTAL, before, durable=False)
+        atomic_write(TOTAL, before, durable="none")
     TOTAL.rename(BACKUP)
-    atomic_write(TOTAL, str(int(BACKUP.read_text()) + 25), durable=False)
+    atomic_write(TOTAL, str(int(BACKUP.read_text()) + 25), durable="none")
     BACKUP.rename(DONE)

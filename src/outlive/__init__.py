@@ -6,16 +6,27 @@ with atomic_open("out/big.bin", "wb") as out: # the same, for what does not fit 
 run_steps([fetch, clean, report])             # run again after a crash: what was done is skipped
 """
 
-from ._atomic import atomic_open, atomic_write
+from ._atomic import atomic_open, atomic_path, atomic_write
+from ._batch import Batch, IncompleteBatchError, atomic_batch
 from ._checkpoints import Checkpoints, mark_done, step_done
+from ._directory import atomic_directory
+from ._durable import PublishedNotDurableError
 from ._steps import StepResult, run_steps
+from ._temporary import remove_orphans
 
 __all__ = [
+    "Batch",
     "Checkpoints",
+    "IncompleteBatchError",
+    "PublishedNotDurableError",
     "StepResult",
+    "atomic_batch",
+    "atomic_directory",
     "atomic_open",
+    "atomic_path",
     "atomic_write",
     "mark_done",
+    "remove_orphans",
     "run_steps",
     "step_done",
 ]

@@ -1,8 +1,8 @@
 """Whole files or none: a temporary file, brought to the disk, then renamed over the destination.
 
-The order of the system calls is the whole of it: write, flush, fchmod, fsync, close, rename, fsync of
-the directory. Each step that is left out loses data on some file system: T. S. Pillai et al., "All
-File Systems Are Not Created Equal", OSDI 2014 (the ALICE study); rename(2) and fsync(2).
+The order of the system calls is the whole of it: open (O_EXCL), write, close, fchown, fsetxattr, fchmod,
+fsync, rename, fsync of the directory. Each step that is left out loses data on some file system: T. S.
+Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014 (the ALICE study); rename(2) and fsync(2).
 """
 
 from __future__ import annotations
@@ -10,25 +10,26 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
-from _thread import allocate_lock
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, overload
+
+from . import _syscalls
+from ._attributes import keep_attributes
+from ._durable import close_names, open_to_sync, sync_file, sync_names, synced_directory
+from ._place import Place, checked_durable, checked_path, file_place, shown
+from ._temporary import Temporary, make, make_temporary_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
-    from tempfile import _TemporaryFileWrapper
+    from pathlib import Path
     from typing import BinaryIO, Literal, TextIO
 
-_SUFFIX = ".outlive-tmp"
-_LONGEST_NAME = 255  # bytes, NAME_MAX of Linux and macOS
-_RANDOM_PART = 8  # characters that tempfile puts between prefix and suffix
+    from ._place import Durable
+
 _MODES = ("w", "wt", "wb")
 _NEWLINES = (None, "", "\n", "\r", "\r\n")
-_NO_DIRECTORY_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
-
-_umask_lock = allocate_lock()
+_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def atomic_write(
@@ -37,7 +38,9 @@ def atomic_write(
     *,
     encoding: str | None = None,
     newline: str | None = None,
-    durable: bool = True,
+    durable: Durable = "full",
+    overwrite: bool = True,
+    parents: bool = False,
 ) -> None:
     r"""Replace a file's content as a whole: a reader, or a crash, finds the old content or the new.
 
@@ -46,20 +49,38 @@ def atomic_write(
         data: The whole new content: text, or bytes.
         encoding: Of text; None is UTF-8. Bytes take none.
         newline: What a `"\n"` in text becomes, as for `open`. Bytes take none.
-        durable: Whether the new content must survive a power cut once this returns.
+        durable: What must survive a power cut once this returns: "full", "file" or "none".
+        overwrite: Whether a file that is there may be replaced.
+        parents: Whether missing directories are made.
 
     Raises:
         TypeError: The data are neither text nor bytes, or the destination is no path.
         ValueError: The destination is empty or no possible name, or an option is wrong or out of place.
         OSError: As for `atomic_open`.
     """
+    path = checked_path("destination", destination)
+    content = encoded(data, encoding, newline)
+    place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
+    draft = Draft(place)
+    try:
+        draft.write(content)
+        draft.publish()
+    except BaseException as error:
+        draft.give_up(error)
+        raise
+
+
+def encoded(data: object, encoding: str | None, newline: str | None) -> memoryview:
+    """Return the bytes to write, or refuse data or options that cannot be written."""
     if not isinstance(data, str | bytes | bytearray | memoryview):
         raise TypeError(f"data={shown(data)} is neither text nor bytes")
-    mode = "w" if isinstance(data, str) else "wb"
-    with atomic_open(  # type: ignore[call-overload]  # an encoding for bytes is refused there, in words
-        destination, mode, encoding=encoding, newline=newline, durable=durable
-    ) as file:
-        file.write(data)
+    if not isinstance(data, str):
+        checked_text_options("wb", encoding, newline)
+        return memoryview(data).cast("B")
+    checked_text_options("w", encoding, newline)
+    ending = os.linesep if newline is None else newline or "\n"
+    text = data if ending == "\n" else data.replace("\n", ending)
+    return memoryview(text.encode("utf-8" if encoding is None else encoding))
 
 
 @overload
@@ -69,14 +90,18 @@ def atomic_open(
     *,
     encoding: str | None = None,
     newline: str | None = None,
-    durable: bool = True,
+    durable: Durable = "full",
+    overwrite: bool = True,
+    parents: bool = False,
 ) -> AbstractContextManager[TextIO]: ...
 @overload
 def atomic_open(
     destination: str | os.PathLike[str],
     mode: Literal["wb"],
     *,
-    durable: bool = True,
+    durable: Durable = "full",
+    overwrite: bool = True,
+    parents: bool = False,
 ) -> AbstractContextManager[BinaryIO]: ...
 @contextmanager
 def atomic_open(
@@ -85,70 +110,206 @@ def atomic_open(
     *,
     encoding: str | None = None,
     newline: str | None = None,
-    durable: bool = True,
+    durable: Durable = "full",
+    overwrite: bool = True,
+    parents: bool = False,
 ) -> Iterator[Any]:
     r"""Open a file that takes its place as a whole: all of what the body writes, or nothing.
 
-    The body writes a temporary file beside the destination, `.NAME.RANDOM.outlive-tmp`. When the body
-    ends, that file is flushed, given its permissions, brought to the disk and renamed over the
-    destination. An exception in the body, Ctrl-C included, leaves the destination as it was and no
-    temporary file; only a process that is killed leaves one.
+    The body writes a temporary file beside the destination, `.NAME.0.outlive-tmp`. When the body ends,
+    that file is flushed, given its attributes, brought to the disk and renamed over the destination. An
+    exception in the body, Ctrl-C and a cancelled task included, leaves the destination as it was and no
+    temporary file. A process that is killed leaves one, which the next write to this destination
+    removes; see `remove_orphans` for how a live writer's is told from it. A child that is forked in the
+    body publishes nothing and removes nothing.
 
-    A new file gets the permissions that `open` would have given it (the umask's); one that replaces
-    another gets the other's read, write and execute bits. Owner, access lists and extended attributes
-    are those of a new file, and further hard links to the old file keep the old content. Writing asks
-    permission of the directory, as every rename does, and not of the file.
+    A new file gets the permissions that `open` would have given it. One that replaces another gets the
+    other's read, write and execute bits, its extended attributes and access list, its group where the
+    writer is in it, and its owner where the writer is root; until it is finished nobody but its owner may
+    read it. Not taken over are the set-user-id bits, `security.capability`, `.ima` and `.evm`, which speak
+    of the old content, and what the writer has no right to set. Further hard links to the old file keep
+    the old content. Writing asks permission of the directory, as every rename does, and not of the file.
 
     A symbolic link is followed: the file that it names is replaced, and the link stays. The path is
     resolved once, on entry to the body; a later chdir redirects nothing.
 
     An fsync that fails is an error and is never tried again: after it the kernel may have dropped the
-    data and call the next fsync a success (PostgreSQL's "fsyncgate", 2018). On macOS, fsync hands the
-    data to the drive, which may hold them in its cache.
+    data and call the next fsync a success (PostgreSQL's "fsyncgate", 2018). Nothing is ever copied: where
+    a rename is refused (EXDEV, EBUSY where a file is mounted at the destination), that is the error. On
+    Windows a rename waits up to two seconds for readers that share nothing. What is done for macOS and
+    Windows is tested with stand-ins only.
 
     Args:
-        destination: The file to write. Its directory must exist.
+        destination: The file to write.
         mode: "w" or "wt" for text, "wb" for bytes.
         encoding: Of text; None is UTF-8. Bytes take none.
         newline: What a `"\n"` becomes in text, as for `open`. Bytes take none.
-        durable: Whether the new content must survive a power cut once the body has ended. False skips
-            both fsyncs: it stays atomic for readers and crashes of the process, and is faster.
+        durable: What must survive a power cut once the body has ended. "full": the new content. "file":
+            either content, whole; it saves the directory's fsync. "none": nothing, it may even leave an
+            empty file; it stays atomic for readers and for crashes of the process, and is fastest. On
+            macOS, "full" also empties the drive's cache.
+        overwrite: Whether a file that is there may be replaced. If not, of several writers at a time one
+            wins; a symbolic link counts as a file that is there, wherever it leads.
+        parents: Whether missing directories are made, as `os.makedirs` does. With durable="full" their
+            names last too, and so does that of the lowest one that was there: one fsync more.
 
     Returns:
-        A context manager that gives the open file. Nothing is checked or made before it is entered.
+        A context manager that gives the open file. Nothing is checked or made before it is entered. The
+        body may close the file.
 
     Raises:
         TypeError: The destination is no path.
         ValueError: The destination is empty or no possible name, an option is wrong or out of place, or
-            the body has closed the file.
+            the body has detached the file's buffer.
+        FileExistsError: Something is there, and overwrite=False: found on entry, or at the end.
         FileNotFoundError: The destination's directory does not exist; `filename` says which.
         IsADirectoryError: The destination is a directory.
         PermissionError: No file can be made in the destination's directory.
+        PublishedNotDurableError: The new content is there, and only the directory's fsync failed.
         OSError: The destination is a pipe or a device, or the operating system refuses for a reason of
-            its own. If `filename` is the destination's directory and the message says that the change
-            was made, only the last fsync failed.
+            its own.
     """
     path = checked_path("destination", destination)
-    text_options = _checked_text_options(mode, encoding, newline)
-    target, permissions = _resolve(path)
-    # The directory is opened first: one that cannot be fsynced is found before anything is replaced.
-    with synced_directory(os.path.dirname(target)) if durable else nullcontext():
-        temporary = _make_temporary(path, target, mode, text_options)
+    text_options = checked_text_options(mode, encoding, newline)
+    place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
+    draft = Draft(place)
+    try:
+        with opened(draft.temporary, draft.descriptor, mode, text_options) as file:
+            yield file
+        draft.publish()
+    except BaseException as error:
+        draft.give_up(error)
+        raise
+
+
+class Draft:
+    """A file that is to take its place: made, then written, then published or given up."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        # What replaces a file may have to be as private as that: nobody else reads it before it is finished.
+        mode = 0o666 if place.old is None else 0o600
+        self._names = place.names
         try:
-            yield temporary.file
-            _finish(temporary, permissions, durable=durable)
-        except BaseException as error:
-            _give_up(temporary, path, error)
-            raise
-        try:
-            os.replace(temporary.name, target)
+            self.temporary, self.descriptor = make(
+                place.directory, place.name, lambda path: os.open(path, _MADE_WITH, mode)
+            )
         except OSError as error:
-            _give_up(temporary, path, error)
+            close_names(self._names)
+            raise refused(place, error) from error
+        except BaseException:
+            close_names(self._names)
             raise
+
+    def write(self, content: memoryview) -> None:
+        """Write all of it, and close the file."""
+        try:
+            while content:
+                content = content[os.write(self.descriptor, content) :]
+        finally:
+            os.close(self.descriptor)
+
+    def publish(self) -> None:
+        """Bring what was written to the disk, and give it its name."""
+        temporary, place = self.temporary, self.place
+        refuse_child(temporary)
+        finish(temporary.descriptor, place, temporary.status)
+        if os.name == "nt":  # which renames no open file
+            temporary.release()
+        rename_into_place(place, temporary.path)
         # From here on the temporary name may be another's: it is not touched again.
+        temporary.release()
+        sync_names(self._names, place.directory)
+        self._close()
+
+    def give_up(self, error: BaseException) -> None:
+        """Remove the temporary file, unless the error came when it had its name already."""
+        # It may be an interrupt, just after the rename.
+        if not self.temporary.is_at(self.place.target):
+            error.add_note(f"destination={self.place.path!r} was not written")
+        self.temporary.discard()
+        self._close()
+
+    def _close(self) -> None:
+        descriptor, self._names = self._names, -1
+        close_names(descriptor)
 
 
-def _checked_text_options(mode: str, encoding: str | None, newline: str | None) -> dict[str, str | None]:
+@contextmanager
+def atomic_path(
+    destination: str | os.PathLike[str],
+    *,
+    durable: Durable = "full",
+    overwrite: bool = True,
+    parents: bool = False,
+) -> Iterator[Path]:
+    """Give a path for a library that opens files itself; what is there in the end takes its place whole.
+
+    The path has the destination's name, in a directory of its own beside it, `.NAME.0.outlive-tmp`, that
+    only its owner may enter. So suffixes are what they should be, and it does not matter how the file
+    gets there: written, replaced by a rename, or linked. Nothing is there at first.
+
+    A new file has the permissions that the library gave it; else all that `atomic_open` says holds.
+
+    Args:
+        destination: The file to write.
+        durable: What must survive a power cut once the body has ended: "full", "file" or "none".
+        overwrite: Whether a file that is there may be replaced.
+        parents: Whether missing directories are made.
+
+    Returns:
+        A context manager that gives a `pathlib.Path`.
+
+    Raises:
+        FileNotFoundError: The body left no file at the path; or the destination has no directory.
+        ValueError: The body left other files beside it, as a database that was not closed does.
+        OSError: As for `atomic_open`.
+    """
+    from pathlib import Path  # noqa: PLC0415 - more than the rest of the import together
+
+    path = checked_path("destination", destination)
+    place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
+    with place.synced():
+        temporary = make_directory(place, 0o700)
+        inner = os.path.join(temporary.path, place.name)
+        is_finished = False
+        try:
+            yield Path(inner)
+            refuse_child(temporary)
+            _finish_path(place, temporary.path, inner)
+            is_finished = True
+            rename_into_place(place, inner)
+        except BaseException as error:
+            if not is_finished or os.path.lexists(inner):  # else an interrupt, just after the rename
+                error.add_note(f"destination={place.path!r} was not written")
+            raise
+        finally:
+            temporary.discard()  # before the directory is brought to the disk
+
+
+def _finish_path(place: Place, directory: str, inner: str) -> None:
+    """Bring to the disk what the body left at the path, if it is one file and nothing else."""
+    left = sorted(os.listdir(directory))
+    if place.name not in left:
+        message = (
+            f"destination={place.path!r} was not written: the body left no file at the path it was given"
+        )
+        raise FileNotFoundError(errno.ENOENT, message, inner)
+    if left != [place.name]:
+        others = ", ".join(repr(name) for name in left if name != place.name)
+        raise ValueError(f"destination={place.path!r}: the body left more than the file: {shown(others)}")
+    if not stat.S_ISREG(os.lstat(inner).st_mode):
+        message = f"destination={place.path!r} was not written: the body left something else than a file"
+        raise OSError(errno.EINVAL, message, inner)
+    descriptor = open_to_sync(inner)
+    try:
+        finish(descriptor, place, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def checked_text_options(mode: str, encoding: str | None, newline: str | None) -> dict[str, str | None]:
+    """Return the options for a text file, none for bytes, or refuse what is wrong or out of place."""
     if mode not in _MODES:
         raise ValueError(f"mode={shown(mode)} is not one of {', '.join(map(repr, _MODES))}")
     if mode == "wb":
@@ -165,133 +326,80 @@ def _checked_text_options(mode: str, encoding: str | None, newline: str | None) 
     return {"encoding": "utf-8" if encoding is None else encoding, "newline": newline}
 
 
-def _resolve(path: str) -> tuple[str, int]:
-    """Return the real path to replace and the permissions of the new file, or refuse the destination."""
-    directory, name = os.path.split(path)
-    if name in ("", os.curdir, os.pardir):
-        raise OSError(errno.EISDIR, f"destination={path!r} names a directory; give the path of a file", path)
-    target = os.path.realpath(path)
+def refused(place: Place, error: OSError) -> OSError:
+    """Return the error of a directory that takes no temporary."""
+    message = (
+        f"destination={place.path!r} cannot be written: its directory takes no new file ({error.strerror})"
+    )
+    return OSError(error.errno, message, place.directory)
+
+
+def make_directory(place: Place, mode: int) -> Temporary:
+    """Make a temporary directory for a destination.
+
+    Raises:
+        OSError: Its directory takes none.
+    """
     try:
-        old = os.stat(path)
-    except FileNotFoundError:
-        # Both, for a link may point into a directory that does not exist.
-        for parent in (directory or os.curdir, os.path.dirname(target)):
-            if not os.path.isdir(parent):
-                message = f"destination={path!r} has no directory to be written in; create it first"
-                raise FileNotFoundError(errno.ENOENT, message, parent) from None
-        return target, 0o666 & ~_current_umask()
+        return make_temporary_directory(place.directory, place.name, mode)
     except OSError as error:
-        message = f"destination={path!r} cannot be reached ({error.strerror})"
-        raise OSError(error.errno, message, path) from error
-    if stat.S_ISDIR(old.st_mode):
-        raise OSError(errno.EISDIR, f"destination={path!r} is a directory; give the path of a file", target)
-    if not stat.S_ISREG(old.st_mode):
-        message = f"destination={path!r} is not a regular file and would be lost if it were replaced"
-        raise OSError(errno.EINVAL, message, target)
-    return target, old.st_mode & 0o777
-
-
-def _current_umask() -> int:
-    """Return the umask without a moment in which it is another: other threads make files too."""
-    with suppress(OSError), open("/proc/thread-self/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"Umask:"):
-                return int(line.split()[1], 8)
-    # No Linux, or no /proc: the umask can only be read by setting it, for that moment to the strictest.
-    with _umask_lock:
-        umask = os.umask(0o077)
-        os.umask(umask)
-    return umask
-
-
-def _make_temporary(
-    path: str, target: str, mode: str, text_options: dict[str, str | None]
-) -> _TemporaryFileWrapper[Any]:
-    from tempfile import NamedTemporaryFile  # noqa: PLC0415 - more than the rest of the import together
-
-    parent, name = os.path.split(target)
-    room = _LONGEST_NAME - len("..") - _RANDOM_PART - len(_SUFFIX)
-    while len(os.fsencode(name)) > room:
-        name = name[:-1]
-    options: dict[str, Any] = {"dir": parent, "prefix": f".{name}.", "suffix": _SUFFIX, "delete": False}
-    try:
-        return NamedTemporaryFile(mode, **options, **text_options)  # type: ignore[call-overload, no-any-return]
-    except OSError as error:
-        message = (
-            f"destination={path!r} cannot be written: its directory takes no new file ({error.strerror})"
-        )
-        raise OSError(error.errno, message, parent) from error
-
-
-def _finish(temporary: _TemporaryFileWrapper[Any], permissions: int, *, durable: bool) -> None:
-    """Bring content and permissions to the disk, under the temporary name."""
-    if temporary.file.closed:
-        raise ValueError("the body closed the file, so that it can no longer be brought to the disk")
-    temporary.file.flush()
-    descriptor = temporary.file.fileno()
-    if hasattr(os, "fchmod"):  # from 3.13 on also on Windows
-        os.fchmod(descriptor, permissions)
-    if durable:
-        os.fsync(descriptor)
-    temporary.close()
-
-
-def _give_up(temporary: _TemporaryFileWrapper[Any], path: str, error: BaseException) -> None:
-    # Closing writes what is still buffered, and may fail as the body did: the first error is the one to tell.
-    with suppress(OSError, ValueError):
-        temporary.close()
-    with suppress(OSError):
-        os.unlink(temporary.name)
-    error.add_note(f"destination={path!r} was not written")
+        raise refused(place, error) from error
 
 
 @contextmanager
-def synced_directory(directory: str) -> Iterator[None]:
-    """Bring to the disk what the body makes, renames or removes in a directory.
+def opened(
+    temporary: Temporary, descriptor: int, mode: str, text_options: dict[str, str | None]
+) -> Iterator[Any]:
+    """Give a descriptor as an open file, and close that when the body ends."""
+    # Under its path: libraries ask a file for its name.
+    file = open(  # type: ignore[call-overload]  # noqa: SIM115 - closed below, by hand where that may fail
+        temporary.path, mode, opener=lambda *_: descriptor, **text_options
+    )
+    try:
+        yield file
+        refuse_child(temporary)
+        file.close()
+    except BaseException:
+        # Closing writes what is still buffered, and may fail as the body did: the first error is told.
+        with suppress(OSError, ValueError):
+            file.close()
+        raise
 
-    Names are a directory's content: a file's own fsync does not make its name last (fsync(2)).
+
+def refuse_child(temporary: Temporary) -> None:
+    """Raise in a process that was forked in the body: what it was forked from publishes, or does not."""
+    if not temporary.is_ours():
+        raise RuntimeError("this process was forked in the body; only the one that entered it can end it")
+
+
+def finish(descriptor: int, place: Place, made: os.stat_result) -> None:
+    """Bring content and attributes to the disk, under the temporary name."""
+    if place.old is not None:
+        keep_attributes(descriptor, place.target, place.old, made)
+    sync_file(descriptor, place.durable)
+
+
+def rename_into_place(place: Place, source: str) -> None:
+    """Give a finished file its name.
 
     Raises:
-        OSError: The directory cannot be opened, and the body has not run; or its fsync failed, after
-            the body. A file system that has no fsync of directories is no error.
+        OSError: The operating system refuses; FileExistsError if there is one that may not be replaced.
     """
-    if sys.platform == "win32":  # has no fsync of a directory
-        yield
+    if place.overwrite:
+        _syscalls.replace(source, place.target)
         return
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        message = f"the directory cannot be opened to be fsynced ({error.strerror})"
-        raise OSError(error.errno, message, directory) from error
-    try:
-        yield
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in _NO_DIRECTORY_FSYNC:
-                message = f"the change was made, but a power cut may undo it: fsync failed ({error.strerror})"
-                raise OSError(error.errno, message, directory) from error
-    finally:
-        os.close(descriptor)
+        _syscalls.rename_new(source, place.target)
+    except FileExistsError as error:
+        message = f"destination={place.path!r} exists by now, and overwrite=False"
+        raise FileExistsError(errno.EEXIST, message, place.target) from error
 
 
-def checked_path(argument: str, value: object) -> str:
-    """Return a path argument as a string, or refuse what no file system can name."""
-    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if not isinstance(path, str):
-        raise TypeError(f"{argument}={shown(value)} is not a path; give a str or a pathlib.Path")
-    if not path:
-        raise ValueError(f"{argument}={path!r} is empty; give a path")
-    try:
-        encoded = os.fsencode(path)
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{argument}={path!r} cannot be the name of a file here") from error
-    if b"\0" in encoded:
-        raise ValueError(f"{argument}={path!r} holds a NUL, which no file's name can")
-    return path
-
-
-def shown(value: object) -> str:
-    """Return the start of a value's repr, for a message."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
+__all__ = [
+    "atomic_open",
+    "atomic_path",
+    "atomic_write",
+    "checked_path",
+    "shown",
+    "synced_directory",
+]

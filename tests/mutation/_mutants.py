@@ -16,18 +16,39 @@ SOURCE = Path(__file__).parents[2] / "src" / "outlive"
 #: Calls whose place matters, by the last part of their name.
 CALLS = {
     "fsync",
+    "sync_file",
+    "sync_names",
+    "sync_tree",
+    "overlapped",
     "flush",
     "replace",
     "rename",
+    "rename_new",
+    "rename_into_place",
     "link",
     "fchmod",
+    "finish",
+    "keep_attributes",
+    "make_directories",
     "unlink",
     "mkdir",
     "mark_done",
     "atomic_write",
 }
+#: Files in which each call is removed, but not moved: where its place matters, that stands in the table.
+UNMOVED = {
+    "_attributes.py",
+    "_batch.py",
+    "_directory.py",
+    "_durable.py",
+    "_place.py",
+    "_syscalls.py",
+    "_temporary.py",
+}
+#: Functions that a run here does not come to: what is done without renameat2, and after an error.
+UNREACHED = {"_brought_back", "_incomplete", "_swapped", "discard", "remove_replaced", "rename_new"}
 #: Context managers that bring something to the disk when they end.
-CONTEXTS = {"synced_directory"}
+CONTEXTS = {"synced", "synced_directory"}
 
 
 class Mutant(NamedTuple):
@@ -47,72 +68,107 @@ class Mutant(NamedTuple):
 #: name: (file, what stands there, what stands there instead)
 REPLACED = {
     "the temporary file lies in another directory": (
-        "_atomic.py", '{"dir": parent, ', '{"dir": None, ',
+        "_atomic.py",
+        "                place.directory, place.name, lambda path: os.open(",
+        "                os.environ['TMPDIR'], place.name, lambda path: os.open(",
     ),
     "the destination is written in place": (
         "_atomic.py",
-        "return NamedTemporaryFile(mode, **options, **text_options)",
-        """
-        import tempfile
-        return tempfile._TemporaryFileWrapper(open(target, mode, **text_options), target, delete=False)""",
+        """\
+            self.temporary, self.descriptor = make(
+                place.directory, place.name, lambda path: os.open(path, _MADE_WITH, mode)
+            )
+""",
+        """\
+            self.descriptor = os.open(place.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            self.temporary = Temporary(place.target, os.dup(self.descriptor))
+""",
     ),
-    "the temporary file has one name and need not be new": (
+    "the temporary file need not be new": (
         "_atomic.py",
-        "return NamedTemporaryFile(mode, **options, **text_options)",
-        """
-        import tempfile
-        place = os.path.join(parent, f".{name}{_SUFFIX}")
-        return tempfile._TemporaryFileWrapper(open(place, mode, **text_options), place, delete=False)""",
+        "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL",
+        "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC",
     ),
-    "the temporary file has one name, and is added to": (
+    "the temporary file need not be new, and is added to": (
         "_atomic.py",
-        "return NamedTemporaryFile(mode, **options, **text_options)",
-        """
-        import tempfile
-        place = os.path.join(parent, f".{name}{_SUFFIX}")
-        file = open(place, mode.replace("w", "a"), **text_options)
-        return tempfile._TemporaryFileWrapper(file, place, delete=False)""",
+        "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL",
+        "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_APPEND",
+    ),
+    "nobody looks for orphans": (
+        "_temporary.py",
+        'if _fcntl is None or sys.platform != "linux":\n        return False\n    try:',
+        "return False\n    try:",
     ),
     "the rename comes before the file is finished": (
         "_atomic.py",
-        "            _finish(temporary, permissions, durable=durable)\n",
         """\
-            os.replace(temporary.name, target)
-            _finish(temporary, permissions, durable=durable)
+        finish(temporary.descriptor, place, temporary.status)
+        if os.name == "nt":  # which renames no open file
+            temporary.release()
+        rename_into_place(place, temporary.path)
 """,
         """\
-        try:
-            os.replace(temporary.name, target)
-        except OSError as error:
-            _give_up(temporary, path, error)
-            raise
+        rename_into_place(place, temporary.path)
+        finish(temporary.descriptor, place, temporary.status)
 """,
+    ),
+    "the file is fsynced before it is written": (
+        "_atomic.py",
+        "        draft.write(content)\n        draft.publish()\n",
+        "        os.fsync(draft.descriptor)\n        draft.write(content)\n        draft.publish()\n",
+        "    sync_file(descriptor, place.durable)\n",
         "",
     ),
     "the file is fsynced before it is flushed": (
         "_atomic.py",
-        "    temporary.file.flush()\n    descriptor = temporary.file.fileno()\n",
-        "    descriptor = temporary.file.fileno()\n    os.fsync(descriptor)\n    temporary.file.flush()\n",
-        "    if durable:\n        os.fsync(descriptor)\n    temporary.close()",
-        "    temporary.close()",
+        "            yield file\n        draft.publish()\n",
+        "            yield file\n            os.fsync(file.fileno())\n        draft.publish()\n",
+        "    sync_file(descriptor, place.durable)\n",
+        "",
     ),
-    "the file is fsynced after the rename": (
-        "_atomic.py",
-        "    if durable:\n        os.fsync(descriptor)\n    temporary.close()",
-        "    temporary.close()",
-        "            os.replace(temporary.name, target)\n",
+    "the old directory is removed before the new one is on the disk": (
+        "_directory.py",
+        "        temporary.release()\n",
+        "        temporary.release()\n        if replaced:\n            remove_replaced(replaced)\n",
+    ),
+    "the old directory is removed before the new one has its name": (
+        "_directory.py",
+        "    if _syscalls.exchange(new, place.target):\n        return new\n",
         """\
-            os.replace(temporary.name, target)
-            if durable:
-                late = os.open(target, os.O_RDONLY)
-                os.fsync(late)
-                os.close(late)
+    import shutil
+    shutil.rmtree(place.target)
+    os.rename(new, place.target)
+    return ""
 """,
+    ),
+    "the old directory is renamed aside, and not brought back": (
+        "_directory.py",
+        "    if _syscalls.exchange(new, place.target):\n        return new\n",
+        "",
+        "if _brought_back(place):",
+        "if False:",
+    ),
+    "files of a directory are not fsynced": (
+        "_durable.py",
+        "    overlapped(lambda path: _sync_path(path, durable), files)\n",
+        "",
+    ),
+    "a batch renames before it fsyncs": (
+        "_batch.py",
+        "        self._sync_files()\n        for place, inner in self._files:\n",
+        "        for place, inner in self._files:\n",
+        "            self.published.append(place.path)\n",
+        "            self.published.append(place.path)\n        self._sync_files()\n",
+    ),
+    "a new name may replace one that is there": (
+        "_syscalls.py",
+        "elif _renamed(source, target, _NOREPLACE, _EXCL):",
+        "elif _renamed(source, target, 0, 0):",
     ),
     "the marker is not made durable": (
         "_checkpoints.py",
         "atomic_write(marker, self._content(name))",
-        "atomic_write(marker, self._content(name), durable=False)",
+        "atomic_write(marker, self._content(name), durable='none')",
     ),
     "the marker is written in place": (
         "_checkpoints.py",
@@ -191,10 +247,14 @@ def _carriers(trees: list[ast.Module]) -> set[str]:
 def derived(path: Path, tree: ast.Module, calls: set[str]) -> list[Mutant]:
     """Return the mutants of one file, given what calls matter."""
     found = []
+    unreached = [one for one in ast.walk(tree) if getattr(one, "name", "") in UNREACHED]
+    skipped = {id(node) for function in unreached for node in ast.walk(function)}
     for place, (holder, field, index, is_whole) in enumerate(_sites(tree, calls)):
         statement = getattr(holder, field)[index]
         for what, change in _CHANGES.items():
             if what == "removed" and is_whole:  # what it holds is removed by itself
+                continue
+            if id(holder) in skipped or (what != "removed" and path.name in UNMOVED):
                 continue
             changed = copy.deepcopy(tree)
             if change(getattr(_sites(changed, calls)[place][0], field), index):
@@ -261,12 +321,12 @@ def _values(tree: ast.AST) -> list[tuple[ast.AST, str, Callable[[], None]]]:
         if isinstance(node, ast.FunctionDef) and not any(map(_is_overload, node.decorator_list)):
             for number, argument in enumerate(node.args.kwonlyargs):
                 if argument.arg == "durable" and node.args.kw_defaults[number] is not None:
-                    change = partial(node.args.kw_defaults.__setitem__, number, ast.Constant(value=False))
+                    change = partial(node.args.kw_defaults.__setitem__, number, ast.Constant(value="none"))
                     found.append((node, f"not durable unless asked: {node.name}", change))
         for keyword in getattr(node, "keywords", ()):
             if keyword.arg == "durable":
-                change = partial(setattr, keyword, "value", ast.Constant(value=False))
-                found.append((node, f"durable=False: {_name(node)}", change))
+                change = partial(setattr, keyword, "value", ast.Constant(value="none"))
+                found.append((node, f"durable='none': {_name(node)}", change))
         for field, value in ast.iter_fields(node):
             if isinstance(value, ast.Call) and _name(value) == "step_done":
                 found += [

@@ -58,7 +58,7 @@ if not step_done("postcard"):
     with atomic_open("out/postcard") as file:
         file.write(Path("inbox/postcard").read_text())
     mark_done("postcard")
-    drop("postcard")
+drop("postcard")
 for path, text in EXPECTED.items():
     if Path(path).read_text() != text or Path(path).stat().st_mode & 0o777 != 0o644:
         sys.exit(f"{path} is not what it should be")

@@ -10,11 +10,18 @@ import pytest
 import outlive
 
 PUBLIC = [
+    "Batch",
     "Checkpoints",
+    "IncompleteBatchError",
+    "PublishedNotDurableError",
     "StepResult",
+    "atomic_batch",
+    "atomic_directory",
     "atomic_open",
+    "atomic_path",
     "atomic_write",
     "mark_done",
+    "remove_orphans",
     "run_steps",
     "step_done",
 ]
@@ -54,6 +61,8 @@ def test_import_is_light():
         "dataclasses",
         "inspect",
         "threading",
+        "concurrent.futures",
+        "ctypes",
         "shutil",
     }
     assert heavy.isdisjoint(modules)
@@ -81,7 +90,10 @@ def test_public_names():
     assert shown == set(PUBLIC)
 
 
-@pytest.mark.parametrize("name", [*PUBLIC, "Checkpoints.clear", "Checkpoints.done", "Checkpoints.mark_done"])
+@pytest.mark.parametrize(
+    "name",
+    [*PUBLIC, "Batch.open", "Batch.write", "Checkpoints.clear", "Checkpoints.done", "Checkpoints.mark_done"],
+)
 def test_public_names_have_docstrings(name):
     """Each public name says what it means."""
     value = outlive
@@ -90,9 +102,7 @@ def test_public_names_have_docstrings(name):
     assert inspect.getdoc(value)
 
 
-@pytest.mark.parametrize(
-    "name", ["Checkpoints", "atomic_open", "atomic_write", "mark_done", "run_steps", "step_done"]
-)
+@pytest.mark.parametrize("name", [name for name in PUBLIC if not name.endswith(("Error", "Result"))])
 def test_defaults_are_keywords(name):
     """An argument that can be left out is given by name, so that one can be added later."""
     for parameter in inspect.signature(getattr(outlive, name)).parameters.values():

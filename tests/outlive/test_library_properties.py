@@ -39,7 +39,7 @@ def test_bytes_come_back(old, new):
         target = Path(folder, "out")
         if old is not None:
             target.write_bytes(old)
-        atomic_write(target, new, durable=False)
+        atomic_write(target, new, durable="none")
         assert target.read_bytes() == new
         assert inside(folder) == ["out"]
 
@@ -59,7 +59,7 @@ def test_text_is_what_open_would_write(text, newline, encoding):
         expected = plain.getvalue()
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "out")
-        atomic_write(target, text, encoding=encoding, newline=newline, durable=False)
+        atomic_write(target, text, encoding=encoding, newline=newline, durable="none")
         assert target.read_bytes() == expected
 
 
@@ -67,7 +67,7 @@ def test_text_is_what_open_would_write(text, newline, encoding):
 @given(
     pieces=st.lists(UTF8_TEXT | st.just("x" * 9000), max_size=8),
     fail_after=st.none() | st.integers(0, 8),
-    durable=st.booleans(),
+    durable=st.sampled_from(["full", "file", "none"]),
 )
 def test_all_pieces_or_none(pieces, fail_after, durable):
     """A streamed file holds all its pieces, or none if the body fails after any of them."""
@@ -102,7 +102,7 @@ def test_any_file_name(name):
                 atomic_write(f"{folder}/{name}", "x")
             assert inside(folder) == []
         else:
-            atomic_write(f"{folder}/{name}", "x", durable=False)
+            atomic_write(f"{folder}/{name}", "x", durable="none")
             assert inside(folder) == [name]
 
 

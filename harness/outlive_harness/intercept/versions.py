@@ -68,7 +68,8 @@ class Versions:
                 self._note(path, target, installed=True)
                 if op.flags & abi.RENAME_EXCHANGE and op.kind == "rename":
                     self._note(path, path)
-                    self._note(target, path, installed=True)
+                    # No output for that alone: it may be where an old tree waits to be removed.
+                    self._note(target, path)
         elif op.kind in ("open", "unlink", "truncate"):
             self._note(op.path, op.path)
 

@@ -1,0 +1,76 @@
+"""What a file that replaces another takes over from it, besides its name: owner, extended attributes, mode.
+
+The order matters: chown(2) clears bits of the mode, and an access list that is set sets the mode's group
+bits (acl(5)); so the mode comes last.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+#: New content does not come with what the old one was trusted to do (capabilities(7)), or was signed as.
+_OF_THE_CONTENT = frozenset(("security.capability", "security.ima", "security.evm"))
+_ACCESS_LIST = "system.posix_acl_access"
+#: What a caller without the right, or a file system without the means, is told.
+_CANNOT = frozenset((errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP))
+#: The old file, or an attribute of it, was removed meanwhile.
+_GONE = frozenset((errno.ENOENT, getattr(errno, "ENODATA", errno.ENOENT)))
+_PERMISSIONS = 0o777
+
+
+def keep_attributes(descriptor: int, target: str, old: os.stat_result, new: os.stat_result) -> None:
+    """Give an open file or directory, of which the status is *new*, what the one at a path has.
+
+    What the caller has no right to set, or the file system no place for, is left out: the owner for all
+    but root, the group for those who are not in it, attributes of `security.*` and `trusted.*`.
+
+    Raises:
+        OSError: The disk is full, or fails.
+    """
+    if hasattr(os, "fchown"):
+        _keep_owner(descriptor, old, new)
+    if hasattr(os, "listxattr"):
+        _keep_extended(descriptor, target)
+    if hasattr(os, "fchmod"):  # from 3.13 on also on Windows
+        # The set-id bits of a file are a matter of what it holds; those of a directory of what it will.
+        bits = 0o7777 if stat.S_ISDIR(old.st_mode) else _PERMISSIONS
+        os.fchmod(descriptor, old.st_mode & bits)
+
+
+def _keep_owner(descriptor: int, old: os.stat_result, new: os.stat_result) -> None:
+    user = old.st_uid if old.st_uid != new.st_uid and os.geteuid() == 0 else -1
+    group = old.st_gid if old.st_gid != new.st_gid else -1
+    if (user, group) != (-1, -1):
+        try:
+            os.fchown(descriptor, user, group)
+        except OSError as error:
+            # EINVAL: an id that has no meaning in this user namespace.
+            if error.errno not in _CANNOT | {errno.EINVAL}:
+                raise
+
+
+def _keep_extended(descriptor: int, target: str) -> None:
+    try:
+        names = os.listxattr(target)
+        inherited = os.listxattr(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT | _GONE:
+            raise
+        return
+    for name in names:
+        if name not in _OF_THE_CONTENT:
+            _copy(name, target, descriptor)
+    if _ACCESS_LIST in inherited and _ACCESS_LIST not in names:  # the directory's default list
+        with suppress(OSError):
+            os.removexattr(descriptor, _ACCESS_LIST)
+
+
+def _copy(name: str, target: str, descriptor: int) -> None:
+    try:
+        os.setxattr(descriptor, name, os.getxattr(target, name))
+    except OSError as error:
+        if error.errno not in _CANNOT | _GONE:
+            raise

@@ -1,0 +1,223 @@
+"""Many files made durable together: to wait for the disk once costs less than to wait for each.
+
+First all data are written, then all files are fsynced, several at a time, so that the file system commits
+them in groups; then all get their names, in order; then each directory is fsynced once.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, overload
+
+from ._atomic import checked_text_options, encoded, make_directory, opened, refuse_child, rename_into_place
+from ._attributes import keep_attributes
+from ._durable import close_names, overlapped, sync_file, synced_directory
+from ._place import Place, checked_durable, checked_path, file_place
+from ._temporary import Temporary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO, Literal, TextIO
+
+    from ._place import Durable
+
+_NAME = "outlive-batch"  # of the directory that holds what is not published yet, in each that is written to
+_MOST_OPEN = 256  # files that wait for their fsync, each with a descriptor
+_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class IncompleteBatchError(OSError):
+    """The files of a batch were finished, but not all could be renamed into place.
+
+    Attributes:
+        published: The destinations that have their new content, in order. It lasts as the batch's
+            durability says, unless a note says otherwise.
+        unpublished: Those that are as they were.
+        filename: The one at which it stopped.
+    """
+
+    published: tuple[str, ...] = ()
+    unpublished: tuple[str, ...] = ()
+
+
+@contextmanager
+def atomic_batch(*, durable: Durable = "full", parents: bool = False) -> Iterator[Batch]:
+    """Write many files, each whole or not at all, and wait for the disk once for all of them.
+
+    What the body writes is kept in a directory `.outlive-batch.0.outlive-tmp` in each directory that it
+    writes to. When the body ends, all files are fsynced, several at a time by up to 16 threads; then
+    they are renamed into place in the order in which they were written; then each directory is fsynced.
+
+    For each file all that `atomic_open` says holds once the body has ended. For all of them together:
+
+    - If the body, a write or an fsync fails, none is published.
+    - A process that is killed has published the first few of them, or none, or all.
+    - A power cut before the end may leave any of them published, each whole. So a file that says that
+      others are there does not belong into the batch; write it when the batch has ended.
+
+    One descriptor is held for each directory that is written to, and at most 256 for files.
+
+    Args:
+        durable: What must survive a power cut once the body has ended: "full", "file" or "none".
+        parents: Whether missing directories are made.
+
+    Returns:
+        A context manager that gives a `Batch`.
+
+    Raises:
+        IncompleteBatchError: Not all could be renamed into place; it says which.
+        PublishedNotDurableError: All were, and only the fsync of a directory failed.
+        OSError: As for `atomic_open`; nothing is published, and a note says so.
+    """
+    batch = Batch(checked_durable(durable), parents=parents)
+    try:
+        yield batch
+        batch._finish()  # noqa: SLF001 - of this module
+    except BaseException as error:
+        if not batch.published:
+            error.add_note("no file of the batch was written")
+        raise
+    finally:
+        batch._discard()  # noqa: SLF001 - of this module
+    # All names at once, those of the temporary directories that are gone too.
+    batch._sync_directories()  # noqa: SLF001 - of this module
+
+
+class Batch:
+    """Files that are written together; `atomic_batch` gives one."""
+
+    def __init__(self, durable: str, *, parents: bool) -> None:
+        self._durable = durable
+        self._parents = parents
+        self._directories: dict[str, Temporary] = {}
+        self._files: list[tuple[Place, str]] = []
+        self._unsynced: list[int] = []
+        self._made = 0
+        self.published: list[str] = []
+
+    def write(
+        self,
+        destination: str | os.PathLike[str],
+        data: str | bytes | bytearray | memoryview,
+        *,
+        encoding: str | None = None,
+        newline: str | None = None,
+        overwrite: bool = True,
+    ) -> None:
+        """Write a file of the batch; the arguments are those of `atomic_write`."""
+        content = encoded(data, encoding, newline)
+        with self.open(destination, "wb", overwrite=overwrite) as file:
+            file.write(content)
+
+    @overload
+    def open(
+        self,
+        destination: str | os.PathLike[str],
+        mode: Literal["w", "wt"] = "w",
+        *,
+        encoding: str | None = None,
+        newline: str | None = None,
+        overwrite: bool = True,
+    ) -> AbstractContextManager[TextIO]: ...
+    @overload
+    def open(
+        self,
+        destination: str | os.PathLike[str],
+        mode: Literal["wb"],
+        *,
+        overwrite: bool = True,
+    ) -> AbstractContextManager[BinaryIO]: ...
+    @contextmanager
+    def open(
+        self,
+        destination: str | os.PathLike[str],
+        mode: str = "w",
+        *,
+        encoding: str | None = None,
+        newline: str | None = None,
+        overwrite: bool = True,
+    ) -> Iterator[Any]:
+        """Open a file of the batch; the arguments are those of `atomic_open`.
+
+        Where the body fails and that is caught, this file is not in the batch and the others are.
+        """
+        path = checked_path("destination", destination)
+        text_options = checked_text_options(mode, encoding, newline)
+        place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents)
+        close_names(place.names)  # it can be fsynced; that comes at the end
+        temporary = self._directory(place)
+        self._made += 1
+        inner = os.path.join(temporary.path, str(self._made))
+        descriptor = os.open(inner, _MADE_WITH, 0o666)
+        kept = os.dup(descriptor)
+        try:
+            with opened(temporary, descriptor, mode, text_options) as file:
+                yield file
+            if place.old is not None:
+                keep_attributes(kept, place.target, place.old, os.fstat(kept))
+        except BaseException:
+            os.close(kept)
+            os.unlink(inner)
+            raise
+        self._unsynced.append(kept)
+        self._files.append((place, inner))
+        if len(self._unsynced) >= _MOST_OPEN:
+            self._sync_files()
+
+    def _directory(self, place: Place) -> Temporary:
+        """Return the directory in which a destination's new content is kept until it is published."""
+        if place.directory not in self._directories:
+            self._directories[place.directory] = make_directory(place._replace(name=_NAME), 0o700)
+        return self._directories[place.directory]
+
+    def _finish(self) -> None:
+        for temporary in self._directories.values():
+            refuse_child(temporary)
+        self._sync_files()
+        for place, inner in self._files:
+            try:
+                rename_into_place(place, inner)
+            except OSError as error:
+                raise self._incomplete(place, error) from error
+            self.published.append(place.path)
+
+    def _sync_files(self) -> None:
+        overlapped(lambda descriptor: sync_file(descriptor, self._durable), self._unsynced)
+        self._close()
+
+    def _incomplete(self, at: Place, cause: OSError) -> IncompleteBatchError:
+        """Return the error of a batch that is published in part, which by now lasts."""
+        paths = [place.path for place, _ in self._files]
+        count = len(self.published)
+        message = f"destination={at.path!r}: {count} of {len(paths)} files of the batch were written"
+        error = IncompleteBatchError(cause.errno, f"{message} ({cause.strerror})", at.target)
+        error.published, error.unpublished = tuple(paths[:count]), tuple(paths[count:])
+        if count:
+            try:
+                self._sync_directories()
+            except OSError as failed:
+                error.add_note(f"a power cut may undo those: {failed}")
+        return error
+
+    def _sync_directories(self) -> None:
+        failed: OSError | None = None
+        for directory in self._directories:
+            try:
+                with synced_directory(directory, durable=self._durable):
+                    pass
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def _discard(self) -> None:
+        self._close()
+        for temporary in self._directories.values():
+            temporary.discard()
+
+    def _close(self) -> None:
+        while self._unsynced:
+            with suppress(OSError):
+                os.close(self._unsynced.pop())

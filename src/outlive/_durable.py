@@ -1,0 +1,174 @@
+"""What has reached the disk: fsync of files, of directories, and of many at a time.
+
+Names are a directory's content: a file's own fsync does not make its name last (fsync(2)). An fsync that
+failed is never tried again: the kernel may have dropped the data, and call the next one a success
+(https://wiki.postgresql.org/wiki/Fsync_Errors).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_fcntl: Any
+try:
+    import fcntl as _fcntl
+except ImportError:  # Windows
+    _fcntl = None
+
+_FULL_FSYNC = getattr(_fcntl, "F_FULLFSYNC", None)  # of macOS
+_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
+_AT_ONCE = 16  # fsyncs under way; more gain nothing on any disk that was measured
+_FEW = 4  # so many are done one by one: no thread is worth its start
+
+
+class PublishedNotDurableError(OSError):
+    """The change was made and can be seen, but a power cut may undo it: the directory's fsync failed.
+
+    Attributes:
+        filename: The directory.
+    """
+
+
+def sync_file(descriptor: int, durable: str) -> None:
+    """Bring a file's content and attributes to the disk, unless durable is "none".
+
+    With "full" on macOS that takes F_FULLFSYNC (fcntl(2) there): fsync hands the data to the drive,
+    which may keep them in its cache. Where a file system does not know it, fsync is what there is.
+
+    Raises:
+        OSError: They may not be on the disk, and never will be.
+    """
+    if durable == "none":
+        return
+    if _FULL_FSYNC is not None and durable == "full":
+        try:
+            _fcntl.fcntl(descriptor, _FULL_FSYNC)
+        except OSError as error:
+            if error.errno not in (*_UNSUPPORTED, errno.ENOTTY):
+                raise
+        else:
+            return
+    os.fsync(descriptor)
+
+
+@contextmanager
+def synced_directory(directory: str, *, durable: str = "full") -> Iterator[None]:
+    """Bring to the disk what the body makes, renames or removes in a directory, if durable is "full".
+
+    It is opened first: one that cannot be fsynced is found before anything is changed.
+
+    Raises:
+        OSError: The directory cannot be opened, and the body has not run.
+        PublishedNotDurableError: Its fsync failed, after the body. A file system that has no fsync of
+            directories is no error.
+    """
+    descriptor = open_names(directory, durable)
+    try:
+        yield
+        sync_names(descriptor, directory)
+    finally:
+        close_names(descriptor)
+
+
+def open_names(directory: str, durable: str = "full") -> int:
+    """Open a directory that is to be fsynced; return -1 if it is not to be.
+
+    Raises:
+        OSError: That is refused; the message says what for.
+    """
+    if durable != "full" or sys.platform == "win32":  # which has no fsync of a directory
+        return -1
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        message = f"the directory cannot be opened to be fsynced ({error.strerror})"
+        raise OSError(error.errno, message, directory) from error
+
+
+def sync_names(descriptor: int, directory: str) -> None:
+    """Bring the names in a directory to the disk, if it was opened for that.
+
+    Raises:
+        PublishedNotDurableError: They may not be there.
+    """
+    if descriptor < 0:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            message = f"the change was made, but a power cut may undo it: fsync failed ({error.strerror})"
+            raise PublishedNotDurableError(error.errno, message, directory) from error
+
+
+def close_names(descriptor: int) -> None:
+    """Close what `open_names` returned."""
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
+def sync_tree(top: str, durable: str) -> None:
+    """Bring all below a directory to the disk: the files, then the directories from the lowest up.
+
+    Raises:
+        OSError: Something below cannot be opened, or is not on the disk.
+    """
+    if durable == "none":
+        return
+    files, directories = [], []
+    for where, _, names in os.walk(top, topdown=False, onerror=_raise):
+        directories.append(where)
+        paths = [os.path.join(where, name) for name in names]
+        files += [path for path in paths if stat.S_ISREG(os.lstat(path).st_mode)]
+    overlapped(lambda path: _sync_path(path, durable), files)
+    for directory in directories:
+        with synced_directory(directory):
+            pass
+
+
+def overlapped(sync: Callable[[Any], None], items: Iterable[Any]) -> None:
+    """Call a function that waits for the disk with each of many, several at a time.
+
+    All have ended when this returns or raises. File systems write what several wait for in one go.
+
+    Raises:
+        OSError: The first of the errors, in the order of the items.
+    """
+    items = list(items)
+    if len(items) <= _FEW:
+        for item in items:
+            sync(item)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - keeps `import outlive` light
+
+    with ThreadPoolExecutor(min(_AT_ONCE, len(items)), "outlive-fsync") as pool:
+        waiting = [pool.submit(sync, item) for item in items]
+    for one in waiting:
+        one.result()
+
+
+def _sync_path(path: str, durable: str) -> None:
+    descriptor = open_to_sync(path)
+    try:
+        sync_file(descriptor, durable)
+    finally:
+        os.close(descriptor)
+
+
+def open_to_sync(path: str) -> int:
+    """Open a file that others wrote, to bring it to the disk; a link is refused, a pipe does not block."""
+    if sys.platform == "win32":  # whose fsync asks for the right to write
+        return os.open(path, os.O_RDWR | os.O_BINARY)
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,227 @@
+"""Where a result goes: a path is checked and resolved once, before anything is made."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from ._durable import close_names, open_names, sync_names, synced_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Literal, TypeAlias
+
+    Durable: TypeAlias = Literal["full", "file", "none"]
+
+_LEVELS = ("full", "file", "none")
+
+
+class Place(NamedTuple):
+    """A destination, resolved: a later chdir, or a link that is turned elsewhere, redirects nothing.
+
+    Attributes:
+        path: as it was given, for messages.
+        target: the real path that is to be replaced.
+        directory: where that is.
+        name: its last part.
+        old: what stands there; None if nothing does.
+        durable: what must survive a power cut.
+        overwrite: whether what stands there may be replaced.
+        names: its directory, open to be fsynced, or -1. Whoever asked for the place closes it.
+    """
+
+    path: str
+    target: str
+    directory: str
+    name: str
+    old: os.stat_result | None
+    durable: str
+    overwrite: bool
+    names: int
+
+    @contextmanager
+    def synced(self) -> Iterator[None]:
+        """Bring to the disk what the body makes of the names in the directory, if that is wanted."""
+        try:
+            yield
+            sync_names(self.names, self.directory)
+        finally:
+            close_names(self.names)
+
+
+def file_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
+    """Resolve the destination of a file, or refuse it.
+
+    Raises:
+        OSError: as `atomic_open` says.
+    """
+    name = os.path.basename(path)
+    if name in ("", os.curdir, os.pardir):
+        raise OSError(errno.EISDIR, f"destination={path!r} names a directory; give the path of a file", path)
+    old, is_link = _found(path, overwrite=overwrite)
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        if stat.S_ISDIR(old.st_mode):
+            message = f"destination={path!r} is a directory; give the path of a file"
+            raise OSError(errno.EISDIR, message, os.path.realpath(path))
+        message = f"destination={path!r} is not a regular file and would be lost if it were replaced"
+        raise OSError(errno.EINVAL, message, os.path.realpath(path))
+    return _placed(path, path, old, durable, overwrite, is_link=is_link, parents=parents)
+
+
+def directory_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
+    """Resolve the destination of a directory, or refuse it.
+
+    Raises:
+        OSError: as `atomic_directory` says.
+    """
+    trimmed = path.rstrip(os.sep + (os.altsep or ""))
+    if os.path.basename(trimmed) in ("", os.curdir, os.pardir):
+        message = f"destination={path!r} names a directory without its name; give the path of one in another"
+        raise OSError(errno.EINVAL, message, path)
+    old, is_link = _found(trimmed, overwrite=overwrite)
+    if old is not None and not stat.S_ISDIR(old.st_mode):
+        message = f"destination={path!r} is not a directory and would be lost if it were replaced"
+        raise OSError(errno.ENOTDIR, message, os.path.realpath(trimmed))
+    # What is replaced is removed at the end: without that fsync a power cut could bring back its rest.
+    lasting = "full" if durable == "file" and old is not None else durable
+    return _placed(path, trimmed, old, lasting, overwrite, is_link=is_link, parents=parents)
+
+
+def _found(path: str, *, overwrite: bool) -> tuple[os.stat_result | None, bool]:
+    """Return what stands at a path, and whether a link leads there; refuse it if it may not be replaced."""
+    old = _status(os.lstat, path)
+    if old is not None and not overwrite:
+        raise FileExistsError(errno.EEXIST, f"destination={path!r} exists, and overwrite=False", path)
+    if old is None or not stat.S_ISLNK(old.st_mode):
+        return old, False
+    return _status(os.stat, path), True
+
+
+def _status(look: Callable[[str], os.stat_result], path: str) -> os.stat_result | None:
+    try:
+        return look(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        message = f"destination={path!r} cannot be reached ({error.strerror})"
+        raise OSError(error.errno, message, path) from error
+
+
+def _placed(
+    shown_as: str,
+    path: str,
+    old: os.stat_result | None,
+    durable: str,
+    overwrite: bool,  # noqa: FBT001 - handed on
+    *,
+    is_link: bool,
+    parents: bool,
+) -> Place:
+    directory, name = os.path.split(os.path.realpath(path) if is_link else path)
+    directory = directory or os.curdir
+    if parents:
+        directory = os.path.realpath(directory)
+        _make_parents(path, directory, durable)
+    elif old is None:
+        _require_parents(path, directory)
+    names = open_names(directory, durable)
+    try:
+        directory = _real(directory, names)
+    except BaseException:
+        close_names(names)
+        raise
+    return Place(shown_as, os.path.join(directory, name), directory, name, old, durable, overwrite, names)
+
+
+def _real(directory: str, opened: int) -> str:
+    """Return a directory's real path: the kernel knows it, and need not be asked part by part."""
+    if sys.platform != "linux":
+        return os.path.realpath(directory)
+    descriptor = -1
+    try:
+        descriptor = opened if opened >= 0 else os.open(directory, os.O_PATH | os.O_CLOEXEC)
+        real = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:  # no /proc
+        return os.path.realpath(directory)
+    finally:
+        if opened < 0 <= descriptor:
+            os.close(descriptor)
+    # Else it is one that is not below our root.
+    return real if real.startswith("/") else os.path.realpath(directory)
+
+
+def _make_parents(path: str, directory: str, durable: str) -> None:
+    try:
+        make_directories(directory, durable)
+    except OSError as error:
+        message = f"destination={path!r} has no directory, and none can be made ({error.strerror})"
+        raise type(error)(error.errno, message, error.filename) from error
+
+
+def _require_parents(path: str, directory: str) -> None:
+    # Both, for a link may point into a directory that does not exist.
+    for parent in (os.path.dirname(path) or os.curdir, directory):
+        if not os.path.isdir(parent):
+            message = (
+                f"destination={path!r} has no directory to be written in; create it first, or parents=True"
+            )
+            raise FileNotFoundError(errno.ENOENT, message, parent)
+
+
+def make_directories(directory: str, durable: str) -> None:
+    """Make a directory and what is missing above it; each name is on the disk before there is one below.
+
+    So of those that are there only the last may be one that a killed run made and did not fsync. Its
+    name is brought to the disk too.
+
+    Raises:
+        OSError: One cannot be made, or its name not be brought to the disk.
+    """
+    missing = []
+    while not os.path.isdir(directory):
+        missing.append(directory)
+        directory = os.path.dirname(directory)
+    if durable == "full":
+        # Where the one above may not be opened, nobody like us made a directory.
+        with suppress(PermissionError), synced_directory(os.path.dirname(directory)):
+            pass
+    for one in reversed(missing):
+        with synced_directory(os.path.dirname(one), durable=durable), suppress(FileExistsError):
+            os.mkdir(one)
+
+
+def checked_durable(value: object) -> str:
+    """Return how durable something is to be, or refuse what is no such word."""
+    if isinstance(value, bool):
+        word = "'full'" if value else "'none'"
+        message = f"durable={value!r} is not one of {', '.join(map(repr, _LEVELS))}; give {word}"
+        raise ValueError(message)  # noqa: TRY004 - a wrong word, like any other
+    if value not in _LEVELS:
+        raise ValueError(f"durable={shown(value)} is not one of {', '.join(map(repr, _LEVELS))}")
+    return str(value)
+
+
+def checked_path(argument: str, value: object) -> str:
+    """Return a path argument as a string, or refuse what no file system can name."""
+    path = value if isinstance(value, str) else os.fspath(value) if isinstance(value, os.PathLike) else None
+    if not isinstance(path, str):
+        raise TypeError(f"{argument}={shown(value)} is not a path; give a str or a pathlib.Path")
+    if not path:
+        raise ValueError(f"{argument}={path!r} is empty; give a path")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{argument}={path!r} cannot be the name of a file here") from error
+    if "\0" in path:
+        raise ValueError(f"{argument}={path!r} holds a NUL, which no file's name can")
+    return path
+
+
+def shown(value: object) -> str:
+    """Return the start of a value's repr, for a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -1,0 +1,115 @@
+"""Renames that the standard library does not know: one that replaces nothing, one that swaps two names.
+
+Sources: rename(2), renameat2 (Linux 3.15); rename(2) of macOS, renamex_np (10.12); MoveFileExW of Windows.
+What is for macOS and Windows is tested with stand-ins, and not run there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_AT_FDCWD = -100
+_NOREPLACE, _EXCHANGE = 1, 2  # of renameat2
+_SWAP, _EXCL = 2, 4  # of renamex_np
+_NUMBERS = {"x86_64": 316, "aarch64": 276}  # of renameat2, where the C library has no function for it
+#: What an old kernel, a file system or a container's filter says to a flag that it does not know.
+_UNKNOWN = frozenset((errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM))
+#: Windows: access denied, sharing violation, lock violation: a virus scanner or an indexer has it open.
+_SHARING = frozenset((5, 32, 33))
+_PATIENCE = 2.0  # seconds
+
+
+def replace(source: str, target: str) -> None:
+    """Rename a file over another.
+
+    On Windows a reader that shares nothing is waited for, for two seconds. There is no other way round:
+    a copy would not be atomic.
+
+    Raises:
+        OSError: The operating system refuses, on Windows for all that time.
+    """
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if getattr(error, "winerror", None) not in _SHARING:
+            raise
+        _patiently(lambda: os.replace(source, target))
+
+
+def rename_new(source: str, target: str) -> None:
+    """Rename a file or directory to a name that nothing has.
+
+    Without renameat2 a file is linked to the new name and unlinked from the old one: as safe, but a
+    process that is killed in between leaves both. A directory is renamed: that replaces at most an
+    empty one.
+
+    Raises:
+        FileExistsError: Something has the name, by now or all along.
+        OSError: The operating system refuses, or has no way to do this.
+    """
+    if sys.platform == "win32":
+        _patiently(lambda: os.rename(source, target))
+    elif _renamed(source, target, _NOREPLACE, _EXCL):
+        return
+    elif os.path.isdir(source):
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+        os.rename(source, target)
+    else:
+        os.link(source, target, follow_symlinks=False)
+        os.unlink(source)
+
+
+def exchange(one: str, other: str) -> bool:
+    """Swap what two names stand for, in one step; return False where there is no such call.
+
+    Raises:
+        OSError: The operating system refuses.
+    """
+    return sys.platform != "win32" and _renamed(one, other, _EXCHANGE, _SWAP)
+
+
+def _renamed(source: str, target: str, linux: int, macos: int) -> bool:
+    """Rename with flags; return False where the flags are not known."""
+    code = _call_rename(os.fsencode(source), os.fsencode(target), linux, macos)
+    if code and code not in _UNKNOWN:
+        raise OSError(code, os.strerror(code), source, None, target)
+    return not code
+
+
+def _call_rename(source: bytes, target: bytes, linux: int, macos: int) -> int:
+    """Return the errno that the system's rename with flags ends with, 0 for success."""
+    import ctypes  # noqa: PLC0415 - more than the rest of the import together
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        failed = libc.renameat2(_AT_FDCWD, source, _AT_FDCWD, target, ctypes.c_uint(linux))
+    elif hasattr(libc, "renamex_np"):
+        failed = libc.renamex_np(source, target, ctypes.c_uint(macos))
+    elif sys.platform == "linux" and os.uname().machine in _NUMBERS:
+        number = ctypes.c_long(_NUMBERS[os.uname().machine])
+        at = ctypes.c_long(_AT_FDCWD)
+        failed = libc.syscall(number, at, source, at, target, ctypes.c_ulong(linux))
+    else:
+        return errno.ENOSYS
+    return ctypes.get_errno() if failed else 0
+
+
+def _patiently(rename: Callable[[], None]) -> None:
+    """Rename, again and again for a bounded time while Windows says that somebody has the file open."""
+    deadline, pause = time.monotonic() + _PATIENCE, 0.001
+    while True:
+        try:
+            return rename()
+        except OSError as error:
+            if getattr(error, "winerror", None) not in _SHARING or time.monotonic() >= deadline:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)

@@ -1,0 +1,354 @@
+"""Temporary files and directories: where they are, how a live one is told from a dead one's, and their end.
+
+A temporary of `report.csv` is `.report.csv.0.outlive-tmp` beside it; if that is taken, number 1, and so on.
+Its writer holds a lock on it (flock(2)), which the kernel takes away when the process ends, however it
+ends. A temporary whose lock can be had is therefore an orphan. As the names are few and known, the next
+write to the same destination comes upon it and removes it, and never has to search the directory.
+
+Two moments need care. A writer makes its file and then locks it: in between, another may take it for an
+orphan. So the writer looks, once it has the lock, whether the name still stands for its file, and if not
+makes another. And who removes an orphan looks likewise, lock in hand, before it does.
+
+Locks are believed only on Linux, and on file systems of one machine. On a network (NFS, SMB, 9p, FUSE,
+virtiofs, Lustre) a lock may say nothing of other machines: there temporaries are removed by their writers
+alone, and once a killed one has left its own under the first number, the next number is taken.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ._durable import synced_directory
+from ._place import checked_path, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_fcntl: Any
+try:
+    import fcntl as _fcntl
+except ImportError:  # Windows
+    _fcntl = None
+
+SUFFIX = ".outlive-tmp"
+#: Names that are looked at before one is drawn at random: more writers of one destination at a time.
+_LABELS = tuple(map(str, range(16)))
+_LONGEST_NAME = 255  # bytes, NAME_MAX of Linux and macOS
+_LONGEST_LABEL = 16  # bytes, of a number or a random part
+_LONGEST_CHARACTER = 4  # bytes, in UTF-8
+_ROOM = _LONGEST_NAME - len("..") - _LONGEST_LABEL - len(SUFFIX)
+_NAME = re.compile(r"\..+\.(?:[0-9]{1,2}|[0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
+#: File systems of which one kernel knows all locks. Overlays count: each has an upper layer of its own.
+_LOCAL = frozenset(
+    {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "nilfs2", "overlay"}
+    | {"ramfs", "reiserfs", "tmpfs", "vfat", "xfs", "zfs"}
+)
+#: Device numbers, and whether locks are believed there: to look it up costs more than a lock.
+_believed: dict[int, bool] = {}
+
+_Identity = tuple[int, int]
+
+
+class Temporary:
+    """A temporary file or directory of this process.
+
+    Attributes:
+        path: where it is.
+        descriptor: it, open for reading; it holds the lock. -1 for a directory on Windows.
+    """
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        #: what it was when it was made
+        self.status = os.lstat(path) if descriptor < 0 else os.fstat(descriptor)
+        self._identity = _identity(self.status)
+        self._process = os.getpid()
+        self._is_held = True
+
+    def __del__(self) -> None:
+        # An interrupt between its making and the block that takes care of it.
+        if getattr(self, "_is_held", False):
+            self.discard()
+
+    def is_ours(self) -> bool:
+        """Tell whether this process made it. A child that was forked since did not."""
+        return os.getpid() == self._process
+
+    def is_at(self, path: str) -> bool:
+        """Tell whether a name stands for it."""
+        try:
+            return _identity(os.lstat(path)) == self._identity
+        except OSError:
+            return False
+
+    def discard(self) -> None:
+        """Remove it, unless it has gone to its destination: its name may then be another's."""
+        if self.is_ours() and self.is_at(self.path):
+            with suppress(OSError):
+                _remove(self.path)
+        self.release()
+
+    def stands_for(self, made: int) -> bool:
+        """Tell whether it is the file that was made, and that file still has a name."""
+        if made < 0:
+            return self.is_at(self.path)
+        status = os.fstat(made)
+        return _identity(status) == self._identity and status.st_nlink > 0
+
+    def release(self) -> None:
+        """Let go of the lock, also for children that were forked meanwhile and have the descriptor too."""
+        descriptor, self.descriptor, self._is_held = self.descriptor, -1, False
+        if descriptor < 0:
+            return
+        try:
+            if _fcntl is not None and self.is_ours():
+                _fcntl.flock(descriptor, _fcntl.LOCK_UN)
+        except OSError:  # no locks here
+            pass
+        finally:
+            os.close(descriptor)
+
+
+def make(directory: str, name: str, create: Callable[[str], int]) -> tuple[Temporary, int]:
+    """Make a temporary for a destination, and remove what dead writers of it left under its names.
+
+    Args:
+        directory: Where.
+        name: The destination's name.
+        create: Makes it at a path where nothing must be, and returns a descriptor, or -1 for none.
+
+    Returns:
+        The temporary, locked, and what *create* returned.
+
+    Raises:
+        OSError: The operating system refuses.
+    """
+    for label in _LABELS:
+        path = f"{directory}{os.sep}{temporary_name(name, label)}"
+        try:
+            found = _attempt(path, create)
+        except FileExistsError:
+            if not remove_orphan(path):
+                continue
+            try:
+                found = _attempt(path, create)
+            except FileExistsError:
+                continue
+        if found is not None:
+            return found
+    path = os.path.join(directory, temporary_name(name, os.urandom(8).hex()))
+    found = _attempt(path, create)
+    if found is None:
+        raise FileExistsError(errno.EEXIST, "no temporary name is free", directory)
+    return found
+
+
+def make_temporary_directory(directory: str, name: str, mode: int) -> Temporary:
+    """Make a temporary directory, as `make` does."""
+
+    def create(path: str) -> int:
+        os.mkdir(path, mode)
+        return -1
+
+    return make(directory, name, create)[0]
+
+
+def _attempt(path: str, create: Callable[[str], int]) -> tuple[Temporary, int] | None:
+    """Make and lock a temporary; return None if somebody took it for an orphan in between."""
+    made = -1
+    try:
+        made = create(path)
+        temporary = _locked(path, made)
+    except OSError:
+        if made >= 0:
+            os.close(made)
+        raise
+    except BaseException:  # an interrupt, perhaps just after it was made: it is not locked
+        if made >= 0:
+            os.close(made)
+        remove_orphan(path)
+        raise
+    if temporary is not None:
+        return temporary, made
+    if made >= 0:
+        os.close(made)
+    return None
+
+
+def temporary_name(name: str, label: str) -> str:
+    """Return the name of a destination's temporary; a long one is cut between characters."""
+    while len(name) * _LONGEST_CHARACTER > _ROOM and len(os.fsencode(name)) > _ROOM:
+        name = name[:-1]
+    return f".{name}.{label}{SUFFIX}"
+
+
+def _locked(path: str, made: int) -> Temporary | None:
+    """Take the lock of what was just made; None if somebody took it for an orphan."""
+    if made < 0 and sys.platform == "win32":  # where a directory cannot be opened
+        return Temporary(path, -1)
+    try:
+        temporary = Temporary(path, os.open(path, _read_flags()))
+    except FileNotFoundError:
+        return None
+    except PermissionError:  # a umask that leaves its maker no right to read
+        if made < 0:
+            raise
+        return Temporary(path, os.dup(made))
+    if _believes(path, temporary.status.st_dev) and _lock(temporary.descriptor) is False:
+        temporary.release()
+        return None
+    if not temporary.stands_for(made):
+        # Ours was removed. If another's has the name, not yet locked, who made it will give it up.
+        temporary.discard()
+        return None
+    return temporary
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Take a lock; return False if another has it, and None where there are no locks."""
+    if _fcntl is None:
+        return None
+    try:
+        _fcntl.flock(descriptor, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def remove_orphans(directory: str | os.PathLike[str] = ".") -> list[str]:
+    """Remove the temporary files and directories that killed writers left in a directory.
+
+    A write removes those of its own destination by itself. This is for destinations that nobody writes
+    again, as names with a date in them. What a live process still writes, on this machine, stays; so
+    does all on network file systems, and elsewhere than on Linux, where nothing tells the two apart.
+
+    Args:
+        directory: Where to look; not in what is below.
+
+    Returns:
+        The paths that were removed, sorted.
+
+    Raises:
+        TypeError: The directory is no path.
+        ValueError: It is empty or no possible name.
+        OSError: It cannot be read.
+    """
+    directory = checked_path("directory", directory)
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError as error:
+        message = f"directory={shown(directory)} cannot be read ({error.strerror})"
+        raise OSError(error.errno, message, directory) from error
+    paths = [os.path.join(directory, name) for name in names if _NAME.fullmatch(name)]
+    return [path for path in paths if remove_orphan(path)]
+
+
+def remove_orphan(path: str, *, is_synced: bool = False) -> bool:
+    """Remove a temporary, if it is known that no live process writes it; return whether it was removed.
+
+    A directory may be the old one of an exchange that a killed process did not bring to the disk. It is
+    taken apart only when that is done, or a power cut could bring it back in parts.
+
+    Args:
+        path: Where it is.
+        is_synced: Whether the names in its directory are on the disk, or need not be.
+    """
+    if _fcntl is None or sys.platform != "linux":
+        return False
+    try:
+        descriptor = os.open(path, _read_flags())
+    except OSError:
+        return False
+    try:
+        status = os.fstat(descriptor)
+        known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+        if not known or not _lock(descriptor) or not is_local(os.path.dirname(path)):
+            return False
+        if _identity(status) != _identity(os.lstat(path)):
+            return False
+        if stat.S_ISDIR(status.st_mode) and not is_synced:
+            with synced_directory(os.path.dirname(path)):
+                pass
+        _remove(path)
+    except OSError:  # it is gone, or not ours to remove
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def remove_replaced(path: str) -> None:
+    """Remove the old directory of an exchange, which is on the disk; what cannot be removed stays."""
+    if _believes(path, os.lstat(path).st_dev):
+        remove_orphan(path, is_synced=True)
+    else:
+        with suppress(OSError):
+            _remove(path)
+
+
+def _remove(path: str) -> None:
+    """Remove a file, or a directory with all that is in it; no link that somebody puts there is followed."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        os.unlink(path)
+    elif sys.platform == "win32":
+        from shutil import rmtree  # noqa: PLC0415 - keeps `import outlive` light
+
+        rmtree(path)
+    else:
+        for _, directories, files, where in os.fwalk(path, topdown=False):
+            for name in files:
+                os.unlink(name, dir_fd=where)
+            for name in directories:
+                is_link = stat.S_ISLNK(os.lstat(name, dir_fd=where).st_mode)
+                (os.unlink if is_link else os.rmdir)(name, dir_fd=where)
+        os.rmdir(path)
+
+
+def _believes(path: str, device: int) -> bool:
+    """Tell whether locks are believed on the file system of a temporary; looked up once for each."""
+    if _fcntl is None or sys.platform != "linux":
+        return False
+    if device not in _believed:
+        _believed[device] = is_local(os.path.dirname(path))
+    return _believed[device]
+
+
+def is_local(directory: str) -> bool:
+    """Tell whether this kernel alone writes the file system of a directory (proc_pid_mountinfo(5))."""
+    where = os.fsencode(os.path.realpath(directory))
+    best, kind = b"", b""
+    try:
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            for line in mounts:
+                fields, _, rest = line.partition(b" - ")
+                point = re.sub(rb"\\([0-7]{3})", _octal, fields.split()[4])
+                above = point.rstrip(b"/") + b"/"
+                # Of two on one place the later one is seen.
+                if (where + b"/").startswith(above) and len(point) >= len(best):
+                    best, kind = point, rest.split()[0]
+    except OSError:
+        return False
+    return os.fsdecode(kind) in _LOCAL
+
+
+def _octal(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 8)])
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino
+
+
+def _read_flags() -> int:
+    if sys.platform == "win32":  # whose fsync asks for the right to write
+        return os.O_RDWR | os.O_BINARY
+    return os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

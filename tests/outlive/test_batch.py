@@ -1,0 +1,304 @@
+"""atomic_batch: many files, each whole, made durable together."""
+
+# What raises is the body, of several lines; names are compared as text.
+# ruff: noqa: PT012, PTH208
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from outlive import IncompleteBatchError, PublishedNotDurableError, _syscalls, atomic_batch, remove_orphans
+
+STAGED = ".outlive-batch.0.outlive-tmp"
+
+
+def texts(folder):
+    return {path.name: path.read_text() for path in sorted(Path(folder).iterdir())}
+
+
+@pytest.mark.parametrize("durable", ["full", "file", "none"])
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 30, 300])
+def test_all_files_are_written(tmp_path, durable, count):
+    """Any number of files is written, more than are kept open too, and nothing else is left."""
+    with atomic_batch(durable=durable) as batch:
+        for number in range(count):
+            batch.write(tmp_path / str(number), str(number))
+        assert os.listdir(tmp_path) == ([STAGED] if count else [])
+    assert texts(tmp_path) == dict(sorted((str(number), str(number)) for number in range(count)))
+    assert batch.published == [str(tmp_path / str(number)) for number in range(count)]
+
+
+def test_kinds_of_writing(tmp_path):
+    """Text, bytes, encodings and newlines are written as atomic_write would, and streams too."""
+    with atomic_batch() as batch:
+        batch.write(tmp_path / "text", "é\n", encoding="latin-1", newline="\r\n")
+        batch.write(tmp_path / "bytes", b"\0")
+        with batch.open(tmp_path / "stream", "wb") as file:
+            file.write(b"a")
+            file.write(b"b")
+    read = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert read == {"text": b"\xe9\r\n", "bytes": b"\0", "stream": b"ab"}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Record fsyncs and renames, in order."""
+    seen = []
+    fsync, replace = os.fsync, os.replace
+
+    def record_fsync(descriptor):
+        status = os.fstat(descriptor)
+        seen.append("fsync directory" if stat.S_ISDIR(status.st_mode) else "fsync file")
+        fsync(descriptor)
+
+    def record_replace(source, target):
+        seen.append(f"rename {Path(target).name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_replace)
+    return seen
+
+
+def test_order_of_system_calls(calls, tmp_path):
+    """All files are on the disk before the first has its name; each directory is fsynced once, at the end."""
+    (tmp_path / "b").mkdir()
+    names = ["z", "b/1", "a", "b/2", "y", "x"]
+    with atomic_batch() as batch:
+        for name in names:
+            batch.write(tmp_path / name, name)
+        assert calls == []
+    renames = [f"rename {Path(name).name}" for name in names]
+    assert calls == ["fsync file"] * 6 + renames + ["fsync directory"] * 2
+
+
+@pytest.mark.parametrize(
+    ("durable", "expected"), [("file", ["fsync file", "rename a"]), ("none", ["rename a"])]
+)
+def test_what_is_not_durable_saves_fsyncs(calls, tmp_path, durable, expected):
+    """With "file" the directory is not fsynced, with "none" nothing is."""
+    with atomic_batch(durable=durable) as batch:
+        batch.write(tmp_path / "a", "new")
+    assert calls == expected
+
+
+def test_bad_durable():
+    """What is no word for durability is refused."""
+    with pytest.raises(ValueError, match=r"^durable=True is not one of"), atomic_batch(durable=True):
+        pass
+
+
+def test_exception_in_the_body(tmp_path):
+    """Whatever ends the body early, no file of the batch is published, and nothing is left."""
+    (tmp_path / "b").write_text("old")
+    with pytest.raises(KeyboardInterrupt) as caught, atomic_batch() as batch:
+        for name in "abc":
+            batch.write(tmp_path / name, "new")
+        raise KeyboardInterrupt
+    assert caught.value.__notes__ == ["no file of the batch was written"]
+    assert texts(tmp_path) == {"b": "old"}
+
+
+def test_file_that_fails_is_not_in_the_batch(tmp_path):
+    """A file whose writing fails, and is caught, is as it was; the others are written."""
+    with atomic_batch() as batch:
+        batch.write(tmp_path / "a", "new")
+        with pytest.raises(UnicodeEncodeError):
+            batch.write(tmp_path / "b", "\ud800")
+        with pytest.raises(ZeroDivisionError), batch.open(tmp_path / "c") as file:
+            file.write("half")
+            raise ZeroDivisionError
+        batch.write(tmp_path / "d", "new")
+    assert texts(tmp_path) == {"a": "new", "d": "new"}
+
+
+def test_one_destination_twice(tmp_path):
+    """The later of two contents is the one that is there in the end."""
+    with atomic_batch() as batch:
+        batch.write(tmp_path / "a", "first")
+        batch.write(tmp_path / "a", "second")
+    assert texts(tmp_path) == {"a": "second"}
+
+
+def test_rename_that_fails_half_way(monkeypatch, tmp_path):
+    """The error says which files are published and which are not; those that are, last; nothing is left."""
+    replace, synced, fsync = os.replace, [], os.fsync
+
+    def fail(source, target):
+        if target.endswith("c"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    def record(descriptor):
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(os, "fsync", record)
+    with (
+        pytest.raises(
+            IncompleteBatchError, match=r"2 of 4 files of the batch were written .No space"
+        ) as caught,
+        atomic_batch() as batch,
+    ):
+        for name in "abcd":
+            batch.write(tmp_path / name, "new")
+    error = caught.value
+    assert (error.errno, error.filename) == (errno.ENOSPC, str(tmp_path / "c"))
+    assert error.published == (str(tmp_path / "a"), str(tmp_path / "b"))
+    assert error.unpublished == (str(tmp_path / "c"), str(tmp_path / "d"))
+    assert synced == [False] * 4 + [True]
+    assert texts(tmp_path) == {"a": "new", "b": "new"}
+
+
+def test_failed_fsync_of_a_file(monkeypatch, tmp_path):
+    """If one file cannot be brought to the disk, none is published; each fsync is tried once."""
+    tried, fsync = [], os.fsync
+
+    def fail(descriptor):
+        tried.append(descriptor)
+        if len(tried) == 3:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught, atomic_batch() as batch:
+        for number in range(20):
+            batch.write(tmp_path / str(number), "new")
+    assert caught.value.__notes__ == ["no file of the batch was written"]
+    assert len(tried) == 20
+    assert os.listdir(tmp_path) == []
+
+
+def test_failed_fsync_of_a_directory(monkeypatch, tmp_path):
+    """When only a directory's fsync fails all files are there, and the error says so."""
+    fsync = os.fsync
+
+    def fail(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(PublishedNotDurableError), atomic_batch() as batch:
+        batch.write(tmp_path / "a", "new")
+    assert texts(tmp_path) == {"a": "new"}
+
+
+def test_overwrite_false(tmp_path):
+    """A file that may not be replaced stops the batch where it stands in the order."""
+    (tmp_path / "b").write_text("old")
+    with atomic_batch() as batch:
+        with pytest.raises(FileExistsError, match="overwrite=False"):
+            batch.write(tmp_path / "b", "new", overwrite=False)
+        batch.write(tmp_path / "c", "new", overwrite=False)
+    with pytest.raises(IncompleteBatchError) as caught, atomic_batch() as batch:
+        batch.write(tmp_path / "d", "new", overwrite=False)
+        batch.write(tmp_path / "e", "new", overwrite=False)
+        (tmp_path / "e").write_text("another's")
+    assert caught.value.published == (str(tmp_path / "d"),)
+    assert texts(tmp_path) == {"b": "old", "c": "new", "d": "new", "e": "another's"}
+
+
+def test_parents_chdir_and_modes(monkeypatch, tmp_path):
+    """Directories are made where that is asked for, paths are resolved at once, modes are those of open."""
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o027)
+    try:
+        with atomic_batch(parents=True) as batch:
+            batch.write("a/b/c", "new")
+            os.chdir("/")
+    finally:
+        os.umask(before)
+    made = tmp_path / "a" / "b" / "c"
+    assert made.read_text() == "new"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o640
+    with pytest.raises(FileNotFoundError, match="create it first"), atomic_batch() as batch:
+        batch.write(tmp_path / "no" / "x", "new")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are removed on Linux only")
+def test_killed_in_the_body(tmp_path):
+    """A killed batch publishes nothing, and the next one in the directory removes what it left."""
+    code = """
+import os, sys, outlive
+with outlive.atomic_batch() as batch:
+    batch.write(sys.argv[1] + "/a", "new")
+    os.kill(os.getpid(), 9)
+"""
+    command = [sys.executable, "-I", "-c", code, str(tmp_path)]
+    assert subprocess.run(command, timeout=60, check=False).returncode == -signal.SIGKILL
+    assert os.listdir(tmp_path) == [STAGED]
+    with atomic_batch() as batch:
+        batch.write(tmp_path / "b", "new")
+        assert remove_orphans(tmp_path) == []
+    assert texts(tmp_path) == {"b": "new"}
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount a file system")
+@pytest.mark.parametrize("way", ["batch", "write", "directory"])
+def test_disk_that_is_full(tmp_path, way):
+    """On a disk that is really full the old files stay, the error says so, and nothing is left."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    code = """
+import os, sys, outlive
+os.chdir(sys.argv[1])
+try:
+    if sys.argv[2] == "batch":
+        with outlive.atomic_batch() as batch:
+            for number in range(100):
+                batch.write(f"f{number}", "x" * 4000)
+    elif sys.argv[2] == "write":
+        outlive.atomic_write("out", "x" * 100_000)
+    else:
+        with outlive.atomic_directory("tree") as tree:
+            for number in range(100):
+                (tree / str(number)).write_text("x" * 4000)
+except OSError as error:
+    print(error.errno, *error.__notes__, *os.listdir())
+"""
+    try:
+        (tmp_path / "out").write_text("old")
+        command = [sys.executable, "-I", "-c", code, str(tmp_path), way]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        note = (
+            "no file of the batch"
+            if way == "batch"
+            else f"destination='{'out' if way == 'write' else 'tree'}'"
+        )
+        assert done.stdout == f"{errno.ENOSPC} {note} was {'not ' * (way != 'batch')}written out\n", (
+            done.stderr
+        )
+        assert (tmp_path / "out").read_text() == "old"
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_no_descriptor_is_left_open(tmp_path):
+    """Neither success nor failure leaks a descriptor."""
+    before = len(os.listdir("/dev/fd"))
+    for fails in (False, True):
+        try:
+            with atomic_batch() as batch:
+                for number in range(10):
+                    batch.write(tmp_path / str(number), "new")
+                assert not fails
+        except AssertionError:
+            pass
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_no_replacing_without_renameat2(monkeypatch, tmp_path):
+    """The batch keeps its promise not to replace also where a link has to do."""
+    monkeypatch.setattr(_syscalls, "_call_rename", lambda *_: errno.ENOSYS)
+    with atomic_batch() as batch:
+        batch.write(tmp_path / "a", "new", overwrite=False)
+    assert texts(tmp_path) == {"a": "new"}

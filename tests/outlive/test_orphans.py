@@ -1,0 +1,450 @@
+"""What killed writers leave is removed, and what live ones write never is."""
+
+# Names are compared as text.
+# ruff: noqa: PTH208
+
+import contextlib
+import fcntl
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from outlive import _temporary, atomic_directory, atomic_open, atomic_path, atomic_write, remove_orphans
+
+SUFFIX = ".outlive-tmp"
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="orphans are removed on Linux only")
+
+KILLED = """
+import os, sys, outlive
+way, target = sys.argv[1:]
+with getattr(outlive, way)(target) as given:
+    if way == "atomic_open":
+        given.write("half")
+        given.flush()
+    elif way == "atomic_path":
+        given.write_text("half")
+    else:
+        (given / "half").write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+LIVE = """
+import sys, outlive
+with getattr(outlive, sys.argv[1])(sys.argv[2]) as given:
+    print("writing", flush=True)
+    sys.stdin.readline()
+    if sys.argv[1] == "atomic_open":
+        given.write("live")
+    elif sys.argv[1] == "atomic_path":
+        given.write_text("live")
+"""
+every_way = pytest.mark.parametrize("way", ["atomic_open", "atomic_path", "atomic_directory"])
+
+
+def killed(way, target):
+    command = [sys.executable, "-I", "-c", KILLED, way, str(target)]
+    assert subprocess.run(command, timeout=60, check=False).returncode == -signal.SIGKILL
+
+
+@contextlib.contextmanager
+def live(way, target):
+    """Give a process that has begun to write; it goes on when it is told to, or when this ends."""
+    command = [sys.executable, "-I", "-c", LIVE, way, str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        yield process
+        process.communicate("\n", timeout=60)
+    assert process.returncode == 0
+
+
+def write(way, target):
+    """Write a destination once, whole."""
+    if way == "atomic_directory":
+        with atomic_directory(target) as folder:
+            (folder / "file").write_text("new")
+    elif way == "atomic_path":
+        with atomic_path(target) as path:
+            path.write_text("new")
+    else:
+        atomic_write(target, "new")
+
+
+@every_way
+def test_next_write_removes_what_a_killed_one_left(tmp_path, way):
+    """After a real SIGKILL one thing is left, and the next write of the destination removes it."""
+    killed(way, tmp_path / "out")
+    assert os.listdir(tmp_path) == [f".out.0{SUFFIX}"]
+    write(way, tmp_path / "out")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@every_way
+def test_next_write_need_not_be_of_the_same_way(tmp_path, way):
+    """A file's write removes a directory that was left, and the other way round."""
+    killed(way, tmp_path / "out")
+    write("atomic_directory" if way == "atomic_open" else "atomic_open", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@every_way
+def test_live_writer_is_left_alone(tmp_path, way):
+    """While another process writes, nobody takes its temporary away, and both publish."""
+    with live(way, tmp_path / "out"):
+        assert remove_orphans(tmp_path) == []
+        write(way, tmp_path / "out")
+        assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", "out"]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_orphans_behind_a_live_writer(tmp_path):
+    """An orphan whose number is not the first one is found too, when a write comes upon it."""
+    with live("atomic_open", tmp_path / "out"):
+        killed("atomic_open", tmp_path / "out")
+        assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", f".out.1{SUFFIX}"]
+        write("atomic_open", tmp_path / "out")
+        assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", "out"]
+
+
+def test_remove_orphans(tmp_path):
+    """All that dead writers left in a directory is removed and told, and nothing else."""
+    for way, name in (("atomic_open", "a.csv"), ("atomic_path", "b.csv"), ("atomic_directory", "c")):
+        killed(way, tmp_path / name)
+    others = [
+        f".x{SUFFIX}",
+        f"x.0{SUFFIX}",
+        f".x.0{SUFFIX}.csv",
+        f".x.123{SUFFIX}",
+        "plain",
+        f".y.new{SUFFIX}",
+    ]
+    for name in others:
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / f".pipe.0{SUFFIX}")
+    (tmp_path / f".link.0{SUFFIX}").symlink_to("plain")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / f".a.0{SUFFIX}").touch()
+    left = sorted([*others, "below", f".pipe.0{SUFFIX}", f".link.0{SUFFIX}"])
+    with live("atomic_open", tmp_path / "live"):
+        removed = remove_orphans(tmp_path)
+        assert removed == [str(tmp_path / f".{name}.0{SUFFIX}") for name in ("a.csv", "b.csv", "c")]
+        assert sorted(os.listdir(tmp_path)) == sorted([*left, f".live.0{SUFFIX}"])
+    assert sorted(os.listdir(tmp_path)) == sorted([*left, "live"])
+    assert (tmp_path / "below" / f".a.0{SUFFIX}").exists()
+
+
+def test_remove_orphans_of_nothing(tmp_path):
+    """A directory that is not there, or no path at all, is an error that says so."""
+    with pytest.raises(FileNotFoundError, match=r"directory=.* cannot be read"):
+        remove_orphans(tmp_path / "no")
+    with pytest.raises(TypeError, match="directory=3 is not a path"):
+        remove_orphans(3)
+
+
+def test_file_that_is_taken_for_an_orphan_before_it_is_locked(monkeypatch, tmp_path):
+    """A writer whose file is removed between its making and its lock makes another, and publishes that."""
+    locked, removed = _temporary._locked, []
+
+    def steal_first(path, made):
+        if not removed:
+            removed.append(_temporary.remove_orphan(path))
+        return locked(path, made)
+
+    monkeypatch.setattr(_temporary, "_locked", steal_first)
+    atomic_write(tmp_path / "out", "new")
+    assert removed == [True]
+    assert (tmp_path / "out").read_text() == "new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_file_that_is_another_writers_before_it_is_locked(monkeypatch, tmp_path):
+    """A writer whose file is removed, and whose name another takes, never publishes the other's file."""
+    locked, removed = _temporary._locked, []
+
+    def replace_first(path, made):
+        if not removed:
+            removed.append(_temporary.remove_orphan(path))
+            Path(path).write_text("another's")
+        return locked(path, made)
+
+    monkeypatch.setattr(_temporary, "_locked", replace_first)
+    atomic_write(tmp_path / "out", "new")
+    assert removed == [True]
+    assert (tmp_path / "out").read_text() == "new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_no_name_is_free(monkeypatch, tmp_path):
+    """Where every temporary name is taken there is an error in the end, and no search without end."""
+    monkeypatch.setattr(_temporary, "_LABELS", ("0", "1"))
+    monkeypatch.setattr(os, "urandom", lambda _count: b"\2")
+    for number in ("0", "1", "02"):
+        (tmp_path / f".out.{number}{SUFFIX}").symlink_to("nowhere")
+    with pytest.raises(FileExistsError, match=r"takes no new file .File exists"):
+        atomic_write(tmp_path / "out", "new")
+
+
+def test_file_that_is_being_looked_at_when_it_is_locked(tmp_path, monkeypatch):
+    """A writer that finds its new file locked by somebody who takes it for an orphan makes another."""
+    lock, held = _temporary._lock, []
+
+    def look_first(descriptor):
+        if not held:
+            held.append(os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+        return lock(descriptor)
+
+    monkeypatch.setattr(_temporary, "_lock", look_first)
+    atomic_write(tmp_path / "out", "new")
+    os.close(held[0])
+    assert (tmp_path / "out").read_text() == "new"
+    assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", "out"]  # to be removed by who holds it
+
+
+def test_name_that_is_another_file_when_the_lock_is_had(monkeypatch, tmp_path):
+    """Who has the lock of an orphan, and finds another file under the name, leaves that alone."""
+    path = tmp_path / f".out.0{SUFFIX}"
+    path.touch()
+    lock = _temporary._lock
+
+    def replace(descriptor):
+        path.rename(tmp_path / "moved")
+        path.write_text("another's")
+        return lock(descriptor)
+
+    monkeypatch.setattr(_temporary, "_lock", replace)
+    assert not _temporary.remove_orphan(str(path))
+    assert path.read_text() == "another's"
+
+
+@pytest.mark.parametrize("gone", ["mounts", "network", "locks"])
+def test_where_locks_are_not_believed(monkeypatch, tmp_path, gone):
+    """Without locks, on a network, or where that cannot be told, nothing is removed, and writes go on."""
+    mounts = b"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /tmp rw,x - nfs4 server:/ rw\n"
+    if gone == "locks":
+        monkeypatch.setattr(_temporary, "_fcntl", None)
+    elif gone == "mounts":
+        monkeypatch.setattr(_temporary, "open", lambda *_: (_ for _ in ()).throw(OSError), raising=False)
+    else:
+        point = os.fsencode(tmp_path).replace(b" ", rb"\040")
+        monkeypatch.setattr(
+            _temporary, "open", lambda *_: io.BytesIO(mounts.replace(b"/tmp", point)), raising=False
+        )
+    monkeypatch.setattr(_temporary, "_believed", {})
+    (tmp_path / f".out.0{SUFFIX}").touch()
+    with atomic_open(tmp_path / "out"):
+        assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", f".out.1{SUFFIX}"]
+    assert remove_orphans(tmp_path) == []
+    assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", "out"]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        ("1 0 0:1 / / rw - ext4 a rw", True),
+        ("1 0 0:1 / / rw - nfs4 a rw", False),
+        ("1 0 0:1 / / rw - nfs4 a rw\n2 1 0:2 / {0} rw shared:1 - tmpfs a rw", True),
+        ("1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {0} rw - fuse.sshfs a rw", False),
+        ("1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {0}x rw - fuse.sshfs a rw", True),
+        ("1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {0} rw - 9p a rw\n3 2 0:3 / {0} rw - xfs a rw", True),
+        ("", False),
+    ],
+)
+def test_which_file_systems_are_local(monkeypatch, tmp_path, mounts, expected):
+    """The mount that is seen at a path decides: the longest, and of those the last."""
+    folder = tmp_path / "a b\\c"
+    folder.mkdir()
+    shown = str(folder).replace("\\", r"\134").replace(" ", r"\040")
+    text = mounts.format(shown).encode()
+    monkeypatch.setattr(_temporary, "open", lambda *_: io.BytesIO(text), raising=False)
+    assert _temporary.is_local(str(folder)) is expected
+
+
+def test_other_things_under_the_temporary_names(tmp_path):
+    """Pipes, links and what is locked are passed over, and a write neither waits nor follows."""
+    os.mkfifo(tmp_path / f".out.0{SUFFIX}")
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / f".out.1{SUFFIX}").symlink_to("precious")
+    (tmp_path / f".out.2{SUFFIX}").symlink_to("nowhere")
+    atomic_write(tmp_path / "out", "new")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert len(os.listdir(tmp_path)) == 5
+
+
+def test_more_writers_than_numbers(tmp_path):
+    """When all numbers are taken names are random, and all writers publish."""
+    with contextlib.ExitStack() as stack:
+        for number in range(20):
+            stack.enter_context(atomic_open(tmp_path / "out")).write(str(number))
+        assert len(os.listdir(tmp_path)) == 20
+    assert (tmp_path / "out").read_text() == "0"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_writers_that_are_killed_while_others_write(tmp_path):
+    """Processes are killed anywhere, beside one that goes on: whole contents, and in the end no litter."""
+    code = """
+import sys, outlive
+while True:
+    outlive.atomic_write(sys.argv[1], sys.argv[2] * 5000, durable="none")
+"""
+    target = tmp_path / "out"
+    for _ in range(4):
+        writers = [
+            subprocess.Popen([sys.executable, "-I", "-c", code, str(target), str(number)])
+            for number in range(3)
+        ]
+        for number in range(200):
+            atomic_write(target, "9" * 5000, durable="none")
+            text = target.read_text()
+            assert len(text) == 5000
+            assert len(set(text)) == 1
+            if number % 60 == 59:
+                writers[number // 60].kill()
+        for writer in writers:
+            writer.kill()
+            writer.wait(timeout=60)
+    atomic_write(target, "end")
+    remove_orphans(tmp_path)
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_published_file_is_not_locked(tmp_path):
+    """The lock ends with the write, also if a child that was forked meanwhile lives on."""
+    target = tmp_path / "out"
+    read, hold = os.pipe()
+    with atomic_open(target) as file:
+        file.write("new")
+        file.flush()
+        child = os.fork()
+        if child == 0:
+            os.close(hold)
+            os.read(read, 1)
+            os._exit(0)
+    with target.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(hold)
+    os.close(read)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@every_way
+@pytest.mark.parametrize("ending", ["leaves", "raises"])
+def test_child_that_is_forked_in_the_body(tmp_path, way, ending):
+    """A forked child that comes to the end of the body publishes nothing and removes nothing."""
+    code = """
+import os, sys, outlive
+way, target, ending = sys.argv[1:]
+try:
+    with getattr(outlive, way)(target) as given:
+        if way == "atomic_path":
+            given.write_text("new")
+        child = os.fork()
+        if child == 0 and ending == "raises":
+            raise KeyboardInterrupt
+        if child:
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            assert not os.path.exists(target), "the child published"
+            assert len(os.listdir(os.path.dirname(target))) == 1, "the child removed the parent's"
+except (RuntimeError, KeyboardInterrupt) as error:
+    assert child == 0 and (ending == "raises" or "was forked in the body" in str(error)), error
+    os._exit(7)
+"""
+    command = [sys.executable, "-I", "-c", code, way, str(tmp_path / "out"), ending]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_temporary_that_nobody_took_care_of_goes_with_its_object(tmp_path):
+    """An interrupt between the making and the block that takes care of it leaves nothing."""
+    made, _ = _temporary.make(str(tmp_path), "out", lambda path: os.open(path, os.O_CREAT | os.O_EXCL))
+    assert os.listdir(tmp_path) == [f".out.0{SUFFIX}"]
+    del made
+    assert os.listdir(tmp_path) == []
+
+
+class _Stop(BaseException):
+    """An interrupt."""
+
+
+#: Functions that run after an interrupt, or when all is done.
+CLEANUP = {"discard", "release", "__del__", "_remove"}
+
+
+def write_struck_at(way, target, at):
+    """Write, struck by an interrupt at one instruction of the library; return whether there are as many."""
+    package = str(Path(_temporary.__file__).parent)
+    left = [at]
+
+    def trace(frame, event, _argument):
+        frame.f_trace_opcodes = True
+        if not frame.f_code.co_filename.startswith(package) or frame.f_code.co_name in CLEANUP:
+            return None
+        left[0] -= event == "opcode"
+        if left[0] == 0:
+            sys.settrace(None)
+            raise _Stop
+        return trace
+
+    sys.settrace(trace)
+    try:
+        write(way, target)
+    except _Stop:
+        return True
+    finally:
+        sys.settrace(None)
+    return left[0] <= 0
+
+
+def give_content(way, target, text):
+    """Make what stands at a destination anew."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    target.unlink(missing_ok=True)
+    if text is not None:
+        if way == "atomic_directory":
+            target.mkdir()
+        (target / "file" if way == "atomic_directory" else target).write_text(text)
+
+
+# What is opened when the interrupt comes is closed by the collector, which says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+@every_way
+@pytest.mark.parametrize("old", [None, "old"])
+def test_interrupt_at_any_instruction(tmp_path, way, old):
+    """Wherever in the library an interrupt comes, there is the old or the new, whole, and nothing else."""
+    target = tmp_path / "out"
+    content = target / "file" if way == "atomic_directory" else target
+    at, found = 1, set()
+    write(way, target)  # what is looked up once is known then
+    give_content(way, target, old)
+    while write_struck_at(way, target, at):
+        found.add(content.read_text() if content.exists() else None)
+        remove_orphans(tmp_path)  # of an interrupt while the old tree was removed
+        assert set(os.listdir(tmp_path)) <= {"out"}, at
+        give_content(way, target, old)
+        at += 3
+    assert found == {old, "new"}
+    assert at > 300
+    assert content.read_text() == "new"
+
+
+def test_threads_that_write_one_destination_leave_no_litter(tmp_path):
+    """Threads hold locks against one another too."""
+    threads = [
+        threading.Thread(
+            target=lambda: [atomic_write(tmp_path / "out", "x" * 100, durable="none") for _ in range(50)]
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert os.listdir(tmp_path) == ["out"]
