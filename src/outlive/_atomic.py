@@ -149,7 +149,8 @@ def atomic_open(
             empty file; it stays atomic for readers and for crashes of the process, and is fastest. On
             macOS, "full" also empties the drive's cache.
         overwrite: Whether a file that is there may be replaced. If not, of several writers at a time one
-            wins; a symbolic link counts as a file that is there, wherever it leads.
+            wins; a symbolic link counts as a file that is there, wherever it leads. A write that is
+            refused on entry removes no orphan.
         parents: Whether missing directories are made, as `os.makedirs` does. With durable="full" their
             names last too, and so does that of the lowest one that was there: one fsync more.
 
