@@ -11,10 +11,12 @@ from ._batch import Batch, IncompleteBatchError, atomic_batch
 from ._checkpoints import Checkpoints, mark_done, step_done
 from ._directory import atomic_directory
 from ._durable import PublishedNotDurableError
+from ._lock import AlreadyRunningError, run_lock
 from ._steps import StepResult, run_steps
 from ._temporary import remove_orphans
 
 __all__ = [
+    "AlreadyRunningError",
     "Batch",
     "Checkpoints",
     "IncompleteBatchError",
@@ -27,6 +29,7 @@ __all__ = [
     "atomic_write",
     "mark_done",
     "remove_orphans",
+    "run_lock",
     "run_steps",
     "step_done",
 ]

@@ -11,6 +11,7 @@ import outlive
 
 PUBLIC = [
     "Batch",
+    "AlreadyRunningError",
     "Checkpoints",
     "IncompleteBatchError",
     "PublishedNotDurableError",
@@ -22,6 +23,7 @@ PUBLIC = [
     "atomic_write",
     "mark_done",
     "remove_orphans",
+    "run_lock",
     "run_steps",
     "step_done",
 ]

@@ -1,0 +1,156 @@
+"""One run at a time: a lock that the kernel keeps, and takes back from a process that dies.
+
+A file that says "a run is under way" outlives a killed run and locks out the next one for ever. What
+holds here is flock(2) on an open file; the file's content only tells people whose it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from ._atomic import checked_path, shown
+from ._checkpoints import _DEFAULT_DIRECTORY, _checked_string, _make_directory, _stem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LONGEST_TOLD = 1000  # bytes of a holder's description
+_BETWEEN_LOOKS = 0.05  # seconds; flock has no time limit of its own
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+
+
+class AlreadyRunningError(RuntimeError):
+    """Another run holds the lock; the message names its process, as far as its lock file tells."""
+
+
+@contextmanager
+def run_lock(
+    directory: str | os.PathLike[str] = _DEFAULT_DIRECTORY, *, run_id: str = "", wait: bool | float = False
+) -> Iterator[None]:
+    """Let one run at a time into the body: of all that name this directory and run id, on this machine.
+
+    The lock is the kernel's (flock(2)) on the file `run.lock` in the directory, or `run.ID.lock`. It ends
+    with the body, and with the process however that dies, SIGKILL and power cuts included: a file that is
+    left over locks nobody out. It is never removed, for a run that has just opened it would then hold a
+    lock on a file that the next run does not see.
+
+    A program that is started from the body does not get the lock. A fork without exec, such as a worker
+    of `multiprocessing` under "fork", shares it: if the run is killed, the lock lasts until its last
+    worker is gone, which is as it should be while that may still write.
+
+    Args:
+        directory: Where the lock is: that of the checkpoints. It is made if its own parent exists.
+        run_id: Which run this is, as for `Checkpoints`. Runs with two ids do not lock each other out.
+        wait: What to do while another run holds the lock: False fails at once, True waits as long as it
+            takes, a number waits that many seconds.
+
+    Returns:
+        A context manager. Nothing is checked or made before it is entered. A second one in the same
+        process, in any thread, is refused as another process is.
+
+    Raises:
+        AlreadyRunningError: Another run holds the lock, or held it for all the seconds to wait.
+        TypeError: The directory is no path, the id no string, or `wait` no number.
+        ValueError: The directory is empty or no possible name, or `wait` is negative or not a number.
+        NotImplementedError: The platform has no flock.
+        OSError: The file cannot be opened, or its file system has no locks.
+    """
+    folder = os.path.abspath(checked_path("directory", directory))
+    stem = _stem(_checked_string("run_id", run_id))
+    _check_wait(wait)
+    _make_directory(folder)
+    # No stem holds a dot, so that no id can name another's lock, and no marker ends in ".lock".
+    path = os.path.join(folder, f"run.{stem}.lock" if run_id else "run.lock")
+    descriptor = _locked(path, wait)
+    try:
+        _tell(descriptor)
+        yield
+    finally:
+        _release(descriptor)
+
+
+def _check_wait(wait: object) -> None:
+    if not isinstance(wait, bool | int | float):
+        raise TypeError(f"wait={shown(wait)} is not True, False, or a number of seconds")
+    if not wait >= 0:
+        raise ValueError(f"wait={shown(wait)} is not a number of seconds that can be waited")
+
+
+def _locked(path: str, wait: bool | float) -> int:  # noqa: FBT001 - as the public argument
+    """Return a descriptor that holds the lock of the file that stands at the path."""
+    end = time.monotonic() + wait
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            while not _try_lock(descriptor, path, block=wait is True):
+                left = end - time.monotonic()
+                if left <= 0:
+                    _refuse(descriptor, path, wait)
+                time.sleep(min(_BETWEEN_LOOKS, left))
+            if _stands_at(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # somebody removed the file while we waited: a lock that no one else sees
+
+
+def _try_lock(descriptor: int, path: str, *, block: bool) -> bool:
+    try:
+        import fcntl  # noqa: PLC0415 - not on every platform
+    except ImportError as error:
+        raise NotImplementedError(f"run_lock needs flock, which {sys.platform} does not have") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if block else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        folder = os.path.dirname(path)
+        message = (
+            f"directory={folder!r} is on a file system that gives no lock ({error.strerror}); "
+            "give a directory on a local disk"
+        )
+        raise OSError(error.errno, message, path) from error
+    return True
+
+
+def _release(descriptor: int) -> None:
+    import fcntl  # noqa: PLC0415 - not on every platform
+
+    try:
+        # Said, and not left to close: a forked child may have the description open still.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def _stands_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _tell(descriptor: int) -> None:
+    """Write who holds the lock, as well as can be: on a full disk the lock holds all the same."""
+    import shlex  # noqa: PLC0415 - keeps `import outlive` light
+
+    text = f"pid {os.getpid()} on {os.uname().nodename}: {shlex.join(sys.orig_argv)}"
+    line = text.replace("\n", " ").encode("utf-8", "backslashreplace")[:_LONGEST_TOLD] + b"\n"
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, line, 0)
+
+
+def _refuse(descriptor: int, path: str, wait: float) -> None:
+    told = os.pread(descriptor, _LONGEST_TOLD, 0).decode("utf-8", "replace").strip()
+    holder = told if told.isprintable() else repr(told)
+    waited = f", and has for {wait:g} s" if wait else ""
+    raise AlreadyRunningError(f"another run holds {path!r}{waited}: {holder or 'it has not said which'}")
