@@ -12,6 +12,7 @@ from ._checkpoints import Checkpoints, mark_done, step_done
 from ._directory import atomic_directory
 from ._durable import PublishedNotDurableError
 from ._lock import AlreadyRunningError, run_lock
+from ._retry import Retry
 from ._steps import StepResult, run_steps
 from ._temporary import remove_orphans
 
@@ -21,6 +22,7 @@ __all__ = [
     "Checkpoints",
     "IncompleteBatchError",
     "PublishedNotDurableError",
+    "Retry",
     "StepResult",
     "atomic_batch",
     "atomic_directory",

@@ -15,6 +15,7 @@ PUBLIC = [
     "Checkpoints",
     "IncompleteBatchError",
     "PublishedNotDurableError",
+    "Retry",
     "StepResult",
     "atomic_batch",
     "atomic_directory",

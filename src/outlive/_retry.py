@@ -1,0 +1,174 @@
+"""Another attempt at what fails for a while, after a pause that is drawn at random.
+
+The pause is exponential with full jitter: M. Brooker, "Exponential Backoff and Jitter", AWS
+Architecture Blog, 2015. The loop is tenacity's (the extra `retry`), which is loaded at the first call.
+
+An error of durability is never tried again: after an fsync that failed the kernel may have dropped
+the data and call the next one a success. Code that raises one sets `outlive_durability = True` on it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from ._atomic import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Retry:
+    """How to try again: `Retry(on=OSError).call(f)`, or as a decorator, `@Retry(on=OSError)`.
+
+    The pause after attempt n (from 0) is drawn evenly between 0 and `min(most, first * 2**n)`. If the
+    error tells how long to wait, by `hint` or by an attribute `retry_after`, it is that long instead.
+
+    What the caller sees at last is the function's own error, with a note that tells how many attempts
+    there were.
+
+    Args:
+        on: The exception class, or a tuple of them, after which another attempt makes sense. All other
+            errors come through at once, and so does one of durability (`outlive_durability` is true).
+        attempts: At most so many calls.
+        total: Seconds from the start of the first call; a pause that would end later is not begun.
+        first: The longest first pause, in seconds.
+        most: The longest pause, in seconds, if the error does not tell one.
+        hint: Given the error, returns the seconds to wait, or None. What is no number from 0 on is none.
+        sleep: Called with the seconds of each pause.
+        clock: Gives the seconds now.
+        random: Gives a number from 0 up to 1; None is that of the module `random`.
+
+    Raises:
+        TypeError: An argument is not of its kind, or `on` names no `Exception`.
+        ValueError: A number is out of range.
+    """
+
+    __slots__ = ("attempts", "clock", "first", "hint", "most", "on", "random", "sleep", "total")
+
+    def __init__(  # noqa: PLR0913 - all but one have a default, and are given by name
+        self,
+        on: type[Exception] | tuple[type[Exception], ...],
+        *,
+        attempts: int = 5,
+        total: float = 60.0,
+        first: float = 0.5,
+        most: float = 30.0,
+        hint: Callable[[Exception], float | None] | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] | None = None,
+    ) -> None:
+        self.on = _checked_classes(on)
+        if type(attempts) is not int:  # True is one to isinstance
+            raise TypeError(f"attempts={shown(attempts)} is not a whole number")
+        if attempts < 1:
+            raise ValueError(f"attempts={attempts} is less than 1")
+        for name, value in (("total", total), ("first", first), ("most", most)):
+            if not _is_seconds(value):
+                raise ValueError(f"{name}={shown(value)} is not a number of seconds from 0 on")
+        self.attempts, self.total, self.first, self.most = attempts, total, first, most
+        self.hint, self.sleep, self.clock, self.random = hint, sleep, clock, random
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return the function with retries.
+
+        Raises:
+            TypeError: It is not a function, or an async or generator function, whose call fails nowhere.
+        """
+        _check_function(function)
+
+        @wraps(function)
+        def retried(*args: P.args, **kwargs: P.kwargs) -> R:
+            return self.call(function, *args, **kwargs)
+
+        return retried
+
+    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function until it returns, or raise its last error.
+
+        Raises:
+            TypeError: As for the decorator.
+            ModuleNotFoundError: tenacity is not installed.
+        """
+        _check_function(function)
+        try:
+            import tenacity  # noqa: PLC0415 - an extra
+        except ModuleNotFoundError as error:
+            message = "Retry needs tenacity: pip install 'outlive[retry]'"
+            raise ModuleNotFoundError(message, name="tenacity") from error
+        course = _Course(self)
+        retrying = tenacity.Retrying(
+            sleep=self.sleep,  # type: ignore[arg-type]  # what it returns is not looked at
+            retry=tenacity.retry_if_exception(self._wanted),
+            stop=course.stop,
+            wait=course.pause,
+            reraise=True,
+        )
+        return retrying(function, *args, **kwargs)
+
+    def _wanted(self, error: BaseException) -> bool:
+        return isinstance(error, self.on) and not getattr(error, "outlive_durability", False)
+
+    def pause(self, error: Exception, number: int) -> float:
+        """Return the seconds to wait after attempt `number`, counted from 0, failed with an error."""
+        for hint in (self.hint(error) if self.hint else None, getattr(error, "retry_after", None)):
+            if _is_seconds(hint):
+                return float(hint)  # type: ignore[arg-type]  # a number, as was just seen
+        draw = self.random or _default_random()
+        return draw() * min(self.most, self.first * 2.0 ** min(number, 1000))
+
+
+class _Course:
+    """One call's attempts: the pause is drawn once for each, whether tenacity asks `stop` or `wait` first."""
+
+    def __init__(self, retry: Retry) -> None:
+        self._retry = retry
+        self._start = retry.clock()
+        self._pauses: dict[int, float] = {}
+
+    def pause(self, state: Any) -> float:  # noqa: ANN401 - tenacity's RetryCallState
+        number = state.attempt_number - 1
+        if number not in self._pauses:
+            self._pauses[number] = self._retry.pause(state.outcome.exception(), number)
+        return self._pauses[number]
+
+    def stop(self, state: Any) -> bool:  # noqa: ANN401 - as above
+        number, spent = state.attempt_number, self._retry.clock() - self._start
+        if number < self._retry.attempts and spent + self.pause(state) <= self._retry.total:
+            return False
+        plural = "" if number == 1 else "s"
+        state.outcome.exception().add_note(f"gave up after {number} attempt{plural} in {spent:.1f} s")
+        return True
+
+
+def _default_random() -> Callable[[], float]:
+    import random  # noqa: PLC0415 - keeps `import outlive` light
+
+    return random.random
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _checked_classes(on: object) -> tuple[type[Exception], ...]:
+    classes = on if isinstance(on, tuple) else (on,)
+    if not classes or not all(isinstance(one, type) and issubclass(one, Exception) for one in classes):
+        raise TypeError(f"on={shown(on)} is not a subclass of Exception, nor a tuple of them")
+    return classes
+
+
+def _check_function(function: object) -> None:
+    import inspect  # noqa: PLC0415 - keeps `import outlive` light
+
+    if not callable(function):
+        raise TypeError(f"function={shown(function)} is not a function")
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(is_kind(function) for is_kind in kinds):
+        raise TypeError(f"function={shown(function)} is async or a generator: its call runs none of its body")
