@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from outlive import Checkpoints
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
@@ -42,6 +46,36 @@ def test_the_pipeline_of_the_readme_holds_and_skips_on_its_second_pass(tmp_path)
         "skipped clean (already done)\nskipped report (already done)\n",
     ]
     assert (tmp_path / "data/out/report.txt").read_text() == "2 rows\n"
+
+
+def test_an_output_that_was_truncated_is_made_again(tmp_path):
+    """The example with items, killed at every op, holds; run again it does what is missing."""
+    pytest.importorskip("tenacity", reason="needs tenacity: pip install 'outlive[retry]'")
+    needs = (
+        "from pathlib import Path\n"
+        "def download(city):\n    print('fetch', city)\n    return f'{city},1\\n' * 100\n"
+        "def join(path):\n    print('join')\n"
+        "    cities = ('oslo', 'rome', 'lima')\n"
+        "    atomic_write(path, ''.join(Path(f'{city}.csv').read_text() for city in cities))\n"
+    )
+    (tmp_path / "pipeline.py").write_text(needs + block("run_lock(run_id"))
+    done = outlive(tmp_path, "check", "--outputs", "*.csv", "--", sys.executable, "pipeline.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "run").mkdir()
+
+    def again():
+        command = [sys.executable, "../pipeline.py"]
+        return subprocess.run(
+            command, cwd=tmp_path / "run", capture_output=True, text=True, check=True
+        ).stdout
+
+    assert again() == "fetch oslo\nfetch rome\nfetch lima\njoin\n"
+    assert again() == ""
+    os.truncate(tmp_path / "run" / "all.csv", 10)
+    run = Checkpoints(tmp_path / "run" / ".checkpoints", run_id="2026-11-24")
+    assert run.why("join").endswith("all.csv has 10 bytes and had 2100 when the step was marked")
+    assert again() == "join\n"
+    assert (tmp_path / "run" / "all.csv").stat().st_size == 2100
 
 
 def test_the_scenario_of_the_readme_is_caught(tmp_path):

@@ -36,6 +36,8 @@ class PublishedNotDurableError(OSError):
         filename: The directory.
     """
 
+    outlive_durability = True  # so that no retry of a step takes it for a passing fault
+
 
 def sync_file(descriptor: int, durable: str) -> None:
     """Bring a file's content and attributes to the disk, unless durable is "none".
@@ -56,7 +58,11 @@ def sync_file(descriptor: int, durable: str) -> None:
                 raise
         else:
             return
-    os.fsync(descriptor)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        vars(error)["outlive_durability"] = True  # Retry leaves such an error alone
+        raise
 
 
 @contextmanager

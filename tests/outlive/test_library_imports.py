@@ -10,8 +10,8 @@ import pytest
 import outlive
 
 PUBLIC = [
-    "Batch",
     "AlreadyRunningError",
+    "Batch",
     "Checkpoints",
     "IncompleteBatchError",
     "PublishedNotDurableError",

@@ -1,11 +1,13 @@
 """Retry: the pauses, their bounds, and the error that comes out."""
 
+import errno
 import math
+import os
 import sys
 
 import pytest
 
-from outlive import Retry
+from outlive import Retry, atomic_write
 
 pytest.importorskip("tenacity", reason="needs tenacity: pip install 'outlive[retry]'")
 
@@ -167,3 +169,17 @@ def test_bad_arguments(on, options, kind, message):
     """What cannot be is refused by name and value."""
     with pytest.raises(kind, match=message):
         Retry(on, **options)
+
+
+def test_a_failed_fsync_of_ours_is_not_tried_again(tmp_path, monkeypatch):
+    """The kernel may have dropped the data: a second fsync that succeeds would prove nothing."""
+    calls = []
+
+    def failing(_descriptor):
+        calls.append(1)
+        raise OSError(errno.EIO, "the disk fails")
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(OSError, match="the disk fails"):
+        Retry(on=OSError, sleep=lambda _: None).call(atomic_write, tmp_path / "out", "x")
+    assert calls == [1]
