@@ -46,6 +46,9 @@ UNMOVED = {
     "_syscalls.py",
     "_temporary.py",
 }
+#: Files that no crash of a box can tell anything of: what goes over the network has a real store in
+#: test_remote.py, and who holds a lock is killed in test_lock.py.
+APART = {"remote.py", "_lock.py"}
 #: Functions that a run here does not come to: what is done without renameat2, and after an error.
 UNREACHED = {"_brought_back", "_incomplete", "_swapped", "discard", "remove_replaced", "rename_new"}
 #: Context managers that bring something to the disk when they end.
@@ -214,8 +217,7 @@ REPLACED = {
 
 def mutants() -> list[Mutant]:
     """Return all mutants, in the same order each time."""
-    # What goes over the network lies outside any box: tests/outlive/test_remote.py has a real store for it.
-    paths = [path for path in sorted(SOURCE.glob("*.py")) if path.name != "remote.py"]
+    paths = [path for path in sorted(SOURCE.glob("*.py")) if path.name not in APART]
     trees = {path: ast.parse(path.read_text()) for path in paths}
     calls = CALLS | _carriers(list(trees.values()))
     found = [mutant for path, tree in trees.items() for mutant in derived(path, tree, calls)]
