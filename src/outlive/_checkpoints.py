@@ -269,7 +269,7 @@ class Checkpoints:
                 for marker in markers:
                     with suppress(FileNotFoundError):
                         os.unlink(marker)
-        for directory in self._items_directories() if name is None else [self._items(name)]:
+        for directory in self._entries(_ITEMS) if name is None else [self._items(name)]:
             if os.path.isdir(directory):
                 Checkpoints(directory).clear()
 
@@ -344,14 +344,6 @@ class Checkpoints:
         """Return the directory of a step's items. No run's directory has a dot, and no marker this suffix."""
         return os.path.join(self._folder(), _stem(_checked_string("name", name)) + _ITEMS)
 
-    def _items_directories(self) -> list[str]:
-        folder = self._folder()
-        try:
-            entries = sorted(os.listdir(folder))
-        except FileNotFoundError:
-            return []
-        return [os.path.join(folder, entry) for entry in entries if entry.endswith(_ITEMS)]
-
     def _make_lasting(self, marker: str) -> None:
         """Bring the names in a marker's directory to the disk, once for all markers that are there now."""
         if self._lasting.get(marker) == _identity(marker) is not None:
@@ -377,13 +369,16 @@ class Checkpoints:
         return os.path.join(self._folder(), _stem(_checked_string("name", name)) + _SUFFIX)
 
     def _marker_files(self) -> list[str]:
+        return [path for path in self._entries(_SUFFIX) if stat.S_ISREG(_mode(path))]
+
+    def _entries(self, suffix: str) -> list[str]:
+        """Return what this run's directory holds under names that end so, sorted."""
         folder = self._folder()
         try:
             entries = sorted(os.listdir(folder))
         except FileNotFoundError:
             return []
-        paths = [os.path.join(folder, entry) for entry in entries if entry.endswith(_SUFFIX)]
-        return [path for path in paths if stat.S_ISREG(_mode(path))]
+        return [os.path.join(folder, entry) for entry in entries if entry.endswith(suffix)]
 
     def _content(self, name: str, claims: Mapping[str, object] | None = None) -> bytes:
         import json  # noqa: PLC0415 - keeps `import outlive` light
