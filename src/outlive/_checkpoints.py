@@ -1,42 +1,28 @@
-"""Which steps are done: one small file each, written whole and brought to the disk.
-
-A marker holds its step's name and its run's id, and what its step declared: sizes and digests of outputs,
-parameters, a version. It counts only if it says exactly what it should, and is still so: an empty, cut
-or damaged one is a step that is not done. Nothing in it depends on time or place, so
-that two runs leave the same bytes.
-"""
-
-# As in _atomic.py.
+"""Which steps are done: each has a mark, made when its outputs are on the disk, verified when believed."""
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._atomic import atomic_write, checked_path, shown, synced_directory
-from ._claims import CLAIMS, asked, difference
+from ._claims import asked, difference
+from ._marker_files import MarkerFiles
+from ._place import checked_path, shown
+from ._stores import checked_string
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Literal
 
     from ._claims import Outputs
+    from ._stores import Seen, Store
 
     Verify = Literal["stat", "hash"]
 
 _T = TypeVar("_T")
 
-_Identity = tuple[int, int]  # inode and time of the last change, ns: of one marker, and of none after it
-
-_DEFAULT_DIRECTORY = ".checkpoints"
-_SCHEMA = 1
-_SUFFIX = ".done"
-_ITEMS = ".items"
-_KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
-_LONGEST_STEM = 120  # characters; leaves room for suffixes where names hold 143 bytes (eCryptfs)
+DEFAULT_DIRECTORY = ".checkpoints"
 
 
 def step_done(
@@ -81,23 +67,42 @@ class Checkpoints:
     `clean.done`, and in the run `monday` it is `monday/clean.done`; no two names share a marker, also
     where the file system ignores case, and none lies outside the directory.
 
+    A file each is what one wants for some hundred steps: it is seen by `ls`, and removed by hand. For those
+    who mark thousands of items there is `store="sqlite"`: all marks in the file `marks.sqlite` of the
+    directory, a fraction of the cost for each, and for a `group` of them almost none. It reads what is
+    marked when it is first asked: what other processes mark or clear after that, it does not notice, so
+    that processes that work side by side should have different steps or items. Neither store sees the
+    other's marks.
+
     Args:
         directory: Where the markers are. It is made when the first step is marked; its own parent must
             exist. A relative path is resolved here: a later chdir redirects nothing.
         run_id: Which run this is. The empty string is the run that needs no id.
+        store: "files", or "sqlite". On a network file system the latter warns, and works without a
+            write-ahead log, which needs memory that all its users share (https://sqlite.org/wal.html).
 
     Raises:
         TypeError: The directory is no path, or the id no string.
-        ValueError: The directory is empty or no possible name.
+        ValueError: The directory is empty or no possible name, or the store none of the two; or, when it is
+            first looked into, the SQLite file is none of outlive's, or a newer version's.
     """
 
-    def __init__(self, directory: str | os.PathLike[str] = _DEFAULT_DIRECTORY, *, run_id: str = "") -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] = DEFAULT_DIRECTORY,
+        *,
+        run_id: str = "",
+        store: Literal["files", "sqlite"] = "files",
+    ) -> None:
         self.directory = os.path.abspath(checked_path("directory", directory))
-        self.run_id = _checked_string("run_id", run_id)
-        self._lasting: dict[str, _Identity] = {}
+        self.run_id = checked_string("run_id", run_id)
+        self.store = store
+        self._store = _opened(store, self.directory, self.run_id)
+        self._known = self._store.known
 
     def __repr__(self) -> str:
-        return f"Checkpoints({self.directory!r}, run_id={self.run_id!r})"
+        store = "" if self.store == "files" else f", store={self.store!r}"
+        return f"Checkpoints({self.directory!r}, run_id={self.run_id!r}{store})"
 
     def step_done(
         self,
@@ -132,10 +137,18 @@ class Checkpoints:
             OSError: The marker or an output is there and cannot be read, or the markers' directory cannot be
                 fsynced.
         """
-        marker = self._marker(name)
-        if self._doubt(name, marker, outputs, params, version, verify):
+        # Most often asked; and a mark that vouches for nothing has nothing to verify.
+        if (
+            outputs is None
+            and params is None
+            and version is None
+            and type(name) is str
+            and name in self._known
+        ):
+            return True
+        if self._doubt(name, outputs, params, version, verify):
             return False
-        self._make_lasting(marker)
+        self._store.settle(name)
         return True
 
     def why(
@@ -152,7 +165,7 @@ class Checkpoints:
         Raises:
             TypeError, ValueError, OSError: As `step_done`.
         """
-        doubt = self._doubt(name, self._marker(name), outputs, params, version, verify)
+        doubt = self._doubt(name, outputs, params, version, verify)
         return f"{name} will run: {doubt}" if doubt else f"{name} will not run: it is done"
 
     def mark_done(
@@ -182,15 +195,11 @@ class Checkpoints:
             IsADirectoryError: A directory stands where the marker should be.
             OSError: The operating system refuses.
         """
-        marker = self._marker(name)
-        _refuse_irregular(marker, name)
+        self._store.check(checked_string("name", name))
         claims = asked(outputs, params, version)
         if "outputs" in claims:
             claims["outputs"] = self._recorded(claims["outputs"])
-        _make_directory(self.directory)
-        if self.run_id:
-            _make_directory(os.path.dirname(marker))
-        atomic_write(marker, self._content(name, claims))
+        self._store.put(name, claims)
 
     def todo(self, name: str, items: Iterable[_T], *, key: Callable[[_T], str] | None = None) -> Iterator[_T]:
         """Yield the items of a step that are not done yet; one is done when the loop asks for the next.
@@ -209,22 +218,41 @@ class Checkpoints:
             ValueError: Two items have one name.
             OSError: As `step_done` and `mark_done`.
         """
-        markers = Checkpoints(self._items(name), run_id="")
+        marks = self._store.items(checked_string("name", name))
+        known = marks.known
         seen: dict[str, int] = {}
-        is_made = False
         for position, item in enumerate(items):
-            own = _checked_string(f"items[{position}]" if key is None else "key", key(item) if key else item)
-            if own in seen:
+            own: Any = key(item) if key else item
+            if not isinstance(own, str):
+                checked_string(f"items[{position}]" if key is None else "key", own)
+            if seen.setdefault(own, position) != position:
                 raise ValueError(f"items[{position}] has the name of items[{seen[own]}]: {shown(own)}")
-            seen[own] = position
-            if markers.step_done(own):
+            if own in known:
+                continue
+            if not self._difference(marks.look(own), {}, "stat"):
+                marks.settle(own)
                 continue
             yield item
-            if not is_made:
-                _make_directory(self.directory)
-                _make_directory(os.path.dirname(markers.directory))
-                is_made = True
-            markers.mark_done(own)
+            marks.check(own)
+            marks.put(own, {})
+
+    def group(self, *, most: int = 1000) -> AbstractContextManager[None]:
+        """Bring the marks that are made in the body to the disk together, where the store can.
+
+        With `store="sqlite"` they are held back and written in one transaction, which costs one fsync, when
+        there are `most` of them, when one of them is asked for, and when the body ends, also by an error.
+        A run that is killed has lost those that were held back, and does their work again. With
+        `store="files"` each is on the disk at once, as ever.
+
+        Args:
+            most: Marks that are held back at a time.
+
+        Raises:
+            ValueError: `most` is no whole number from 1.
+        """
+        if type(most) is not int or most < 1:
+            raise ValueError(f"most={shown(most)} is no whole number from 1")
+        return self._store.group(most)
 
     def done(self) -> list[str]:
         """Return the names of this run's marked steps, sorted. Files that are no markers are ignored.
@@ -235,15 +263,28 @@ class Checkpoints:
             NotADirectoryError: A file stands where the markers' directory should be.
             OSError: The directory or a marker is there and cannot be read.
         """
-        names = []
-        for marker in self._marker_files():
-            content = _read_regular(marker)
-            fields = _fields(content)
-            name = fields.get("step")
-            # A marker that was copied or renamed speaks of a step that is not its own.
-            if isinstance(name, str) and marker == self._marker(name) and self._is_own(name, content, fields):
-                names.append(name)
-        return sorted(names)
+        return self._store.names()
+
+    def runs(self) -> list[str]:
+        """Return the ids of all runs that have a mark in the directory, in this store, sorted.
+
+        Raises:
+            NotADirectoryError: A file stands where the markers' directory should be.
+            OSError: The directory cannot be read.
+        """
+        return self._store.runs()
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield what there is to tell of each mark of this run, as JSON can hold it: steps, then items.
+
+        Each has `run_id` and `step`, an item's also `item`, and what it vouches for: `outputs`, `params`,
+        `version`; `marked_at` is in ns since 1970. What stands in a mark's place and is none, or a newer
+        version's, has `file` and `doubt` instead.
+
+        Raises:
+            OSError: As `done`.
+        """
+        return self._store.records()
 
     def clear(self, name: str | None = None) -> None:
         """Forget one step of this run, or with no name all of them, durably, and their items.
@@ -257,26 +298,13 @@ class Checkpoints:
             IsADirectoryError: A directory stands where the marker should be.
             OSError: The operating system refuses.
         """
-        if name is None:
-            markers = self._marker_files()
-        else:
-            markers = [self._marker(name)]
-            _refuse_irregular(markers[0], name)
-        folder = self._folder()
-        if os.path.isdir(folder):
-            # Also if no marker is there: whoever removed it may have been killed before the fsync.
-            with synced_directory(folder):
-                for marker in markers:
-                    with suppress(FileNotFoundError):
-                        os.unlink(marker)
-        for directory in self._entries(_ITEMS) if name is None else [self._items(name)]:
-            if os.path.isdir(directory):
-                Checkpoints(directory).clear()
+        if name is not None:
+            self._store.check(checked_string("name", name))
+        self._store.forget(name)
 
     def _doubt(
         self,
         name: str,
-        marker: str,
         outputs: Outputs | None,
         params: Mapping[str, object] | None,
         version: str | None,
@@ -286,23 +314,17 @@ class Checkpoints:
         if verify not in ("stat", "hash"):
             raise ValueError(f"verify={shown(verify)} is not one of 'stat', 'hash'")
         wish = asked(outputs, params, version)
-        content = _read_regular(marker)
-        if content == self._content(name) and not wish:  # as most are
-            return ""
-        mode = _mode(marker)
-        if content is None:
-            what = "a directory" if stat.S_ISDIR(mode) else "what is no file"
-            return f"{what} stands where its marker should be" if mode else "it is not marked"
-        fields = _fields(content)
-        schema = fields.get("schema")
-        if isinstance(schema, int) and schema > _SCHEMA:
-            return f"its marker was written by a newer version of outlive (schema {schema})"
-        if not self._is_own(name, content, fields):
-            return "its marker is damaged"
         if "outputs" in wish:
             wish["outputs"] = sorted(self._spelt(path) for path in wish["outputs"])
-        since = os.lstat(marker).st_mtime_ns
-        return difference(fields, wish) or self._altered(fields.get("outputs", {}), since, verify)
+        return self._difference(self._store.look(checked_string("name", name)), wish, verify)
+
+    def _difference(self, seen: Seen, wish: Mapping[str, Any], verify: str) -> str:
+        """Say in what a mark is not what is wished for, or what it vouches for is not what it was."""
+        if seen.doubt or not (wish or seen.claims):
+            return seen.doubt
+        return difference(seen.claims, wish) or self._altered(
+            seen.claims.get("outputs", {}), seen.since, verify
+        )
 
     def _altered(self, recorded: dict[str, list[object]], since: int, verify: str) -> str:
         """Say which output is not what its marker says; "" if all are."""
@@ -335,139 +357,12 @@ class Checkpoints:
         inside = os.path.relpath(whole, self._base)
         return whole if inside.split(os.sep)[0] == os.pardir else inside
 
-    def _is_own(self, name: str, content: bytes | None, fields: dict[str, Any]) -> bool:
-        """Tell whether a marker is, to the byte, what this run writes for a step."""
-        claims = {key: fields[key] for key in CLAIMS if key in fields}
-        return content == self._content(name, claims) and isinstance(claims.get("outputs", {}), dict)
 
-    def _items(self, name: str) -> str:
-        """Return the directory of a step's items. No run's directory has a dot, and no marker this suffix."""
-        return os.path.join(self._folder(), _stem(_checked_string("name", name)) + _ITEMS)
+def _opened(store: str, directory: str, run_id: str) -> Store:
+    if store == "sqlite":
+        from ._sqlite_marks import SqliteMarks  # noqa: PLC0415 - for those who mark many
 
-    def _make_lasting(self, marker: str) -> None:
-        """Bring the names in a marker's directory to the disk, once for all markers that are there now."""
-        if self._lasting.get(marker) == _identity(marker) is not None:
-            return
-        # Looked at before the fsync: what comes in between is not vouched for.
-        seen = [marker] if self._lasting else self._marker_files()
-        found = {path: _identity(path) for path in seen}
-        with synced_directory(os.path.dirname(marker)):
-            pass
-        self._lasting |= {path: identity for path, identity in found.items() if identity is not None}
-
-    def _folder(self) -> str:
-        """Return this run's directory, which need not exist, or refuse what is no directory."""
-        # A run's directory holds no dot, and each marker does: neither can stand in the other's way.
-        folder = os.path.join(self.directory, _stem(self.run_id)) if self.run_id else self.directory
-        for directory in (self.directory, folder):
-            if os.path.lexists(directory) and not os.path.isdir(directory):
-                message = f"directory={self.directory!r} cannot hold checkpoints: this is not a directory"
-                raise NotADirectoryError(errno.ENOTDIR, message, directory)
-        return folder
-
-    def _marker(self, name: str) -> str:
-        return os.path.join(self._folder(), _stem(_checked_string("name", name)) + _SUFFIX)
-
-    def _marker_files(self) -> list[str]:
-        return [path for path in self._entries(_SUFFIX) if stat.S_ISREG(_mode(path))]
-
-    def _entries(self, suffix: str) -> list[str]:
-        """Return what this run's directory holds under names that end so, sorted."""
-        folder = self._folder()
-        try:
-            entries = sorted(os.listdir(folder))
-        except FileNotFoundError:
-            return []
-        return [os.path.join(folder, entry) for entry in entries if entry.endswith(suffix)]
-
-    def _content(self, name: str, claims: Mapping[str, object] | None = None) -> bytes:
-        import json  # noqa: PLC0415 - keeps `import outlive` light
-
-        # Not as ASCII: \u escapes would give a pair of lone surrogates and the character they make one form.
-        fields = {"schema": _SCHEMA, "run_id": self.run_id, "step": name, **(claims or {})}
-        return f"{json.dumps(fields, ensure_ascii=False)}\n".encode("utf-8", "surrogatepass")
-
-
-def _fields(content: bytes | None) -> dict[str, Any]:
-    """Return what a marker says; nothing if it is none."""
-    import json  # noqa: PLC0415 - keeps `import outlive` light
-
-    try:
-        fields = json.loads((content or b"").decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError):
-        return {}
-    return fields if isinstance(fields, dict) else {}
-
-
-def _stem(name: str) -> str:
-    """Spell any string as a file's name, no two alike: "%" is the empty one, "~" comes before a hash."""
-    encoded = name.encode("utf-8", "surrogatepass")
-    stem = "".join(chr(byte) if byte in _KEPT else f"%{byte:02x}" for byte in encoded) or "%"
-    if len(stem) <= _LONGEST_STEM:
-        return stem
-    import hashlib  # noqa: PLC0415 - keeps `import outlive` light
-
-    tail = f"~{hashlib.sha256(encoded).hexdigest()}"
-    return stem[: _LONGEST_STEM - len(tail)] + tail
-
-
-def _identity(path: str) -> _Identity | None:
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_ctime_ns
-
-
-def _mode(path: str) -> int:
-    """Return what stands at a path, as lstat does; 0 is nothing."""
-    try:
-        return os.lstat(path).st_mode
-    except FileNotFoundError:
-        return 0
-
-
-def _read_regular(path: str) -> bytes | None:
-    """Return a regular file's content, or None: opening a pipe in its place could wait for ever."""
-    if not stat.S_ISREG(_mode(path)):
-        return None
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:  # just cleared by another process
-        return None
-
-
-def _refuse_irregular(marker: str, name: str) -> None:
-    """Raise if something stands at a marker's path that no checkpoint made: it is not ours to replace."""
-    mode = _mode(marker)
-    if mode and not stat.S_ISREG(mode):
-        kind, code = ("a directory", errno.EISDIR) if stat.S_ISDIR(mode) else ("not a file", errno.EINVAL)
-        message = f"name={shown(name)} cannot be marked or cleared: what stands at its marker is {kind}"
-        raise OSError(code, message, marker)
-
-
-def _make_directory(path: str) -> None:
-    """Make a directory that lasts, in a directory that exists.
-
-    The parent is fsynced also if the directory is there already: whoever made it may have been killed
-    between the two.
-    """
-    parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        message = f"directory={path!r} has no directory to be made in; create it first"
-        raise FileNotFoundError(errno.ENOENT, message, parent)
-    try:
-        with synced_directory(parent), suppress(FileExistsError):  # another process may be faster
-            if not os.path.isdir(path):
-                os.mkdir(path)
-    except PermissionError:
-        # A parent that cannot be opened is one that no checkpoint ever made a directory in.
-        if not os.path.isdir(path):
-            raise
-
-
-def _checked_string(argument: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{argument}={shown(value)} is not a string")
-    return value
+        return SqliteMarks(directory, run_id)
+    if store != "files":
+        raise ValueError(f"store={shown(store)} is not one of 'files', 'sqlite'")
+    return MarkerFiles(directory, run_id)

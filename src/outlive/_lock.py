@@ -13,8 +13,10 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ._atomic import checked_path, shown
-from ._checkpoints import _DEFAULT_DIRECTORY, _checked_string, _make_directory, _stem
+from ._checkpoints import DEFAULT_DIRECTORY
+from ._marker_files import stem
+from ._place import checked_path, shown
+from ._stores import checked_string, make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +32,7 @@ class AlreadyRunningError(RuntimeError):
 
 @contextmanager
 def run_lock(
-    directory: str | os.PathLike[str] = _DEFAULT_DIRECTORY, *, run_id: str = "", wait: bool | float = False
+    directory: str | os.PathLike[str] = DEFAULT_DIRECTORY, *, run_id: str = "", wait: bool | float = False
 ) -> Iterator[None]:
     """Let one run at a time into the body: of all that name this directory and run id, on this machine.
 
@@ -61,11 +63,11 @@ def run_lock(
         OSError: The file cannot be opened, or its file system has no locks.
     """
     folder = os.path.abspath(checked_path("directory", directory))
-    stem = _stem(_checked_string("run_id", run_id))
+    spelt = stem(checked_string("run_id", run_id))
     _check_wait(wait)
-    _make_directory(folder)
+    make_directory(folder)
     # No stem holds a dot, so that no id can name another's lock, and no marker ends in ".lock".
-    path = os.path.join(folder, f"run.{stem}.lock" if run_id else "run.lock")
+    path = os.path.join(folder, f"run.{spelt}.lock" if run_id else "run.lock")
     descriptor = _locked(path, wait)
     try:
         _tell(descriptor)

@@ -1,0 +1,314 @@
+"""Marks as small files, one each: to be seen, searched and removed by hand.
+
+A marker holds its run's id, its step's name and its item's, and what its step declared. It counts only if
+it says exactly what it should: an empty, cut or damaged one is a step that is not done. Nothing in it
+depends on time or place, so that two runs leave the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from ._atomic import atomic_write
+from ._claims import CLAIMS
+from ._durable import synced_directory
+from ._place import shown
+from ._stores import PLAIN, SCHEMA, UNMARKED, Seen, make_directory, refuse_no_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_SUFFIX = ".done"
+_ITEMS = ".items"
+_KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
+_PLAIN = re.compile("[a-z0-9_-]+").fullmatch
+_LONGEST_STEM = 120  # characters; leaves room for suffixes where names hold 143 bytes (eCryptfs)
+
+#: A link is no marker, and neither a pipe, which nobody may write, nor a socket (open(2)).
+_READ = os.O_RDONLY
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _READ |= getattr(os, _flag, 0)
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
+
+_encoder: Callable[[object], str] | None = None
+
+_Identity = tuple[int, int]  # inode and time of the last change, ns: of one marker, and of none after it
+
+
+class MarkerFiles:
+    """The markers of one run's steps, or of one step's items."""
+
+    def __init__(self, directory: str, run_id: str, *, step: str | None = None) -> None:
+        self._directory, self._run_id, self._step = directory, run_id, step
+        # A run's directory holds no dot, a marker and a step's items do: none can stand in another's way.
+        self._folders = [directory, *([os.path.join(directory, stem(run_id))] if run_id else [])]
+        if step is not None:
+            self._folders.append(os.path.join(self._folders[-1], stem(step) + _ITEMS))
+        self._made: tuple[int, int] | None = None
+        self._lasting: dict[str, _Identity] = {}
+        self.known: frozenset[str] = frozenset()  # a file may be removed by hand: it is looked at each time
+
+    def look(self, name: str) -> Seen:
+        marker = self._marker(name)
+        content, since = _read_regular(marker)
+        if content == self._content(name, {}):  # as most are
+            return PLAIN
+        if content is None:
+            self._folder()
+            mode = _mode(marker)
+            what = "a directory" if stat.S_ISDIR(mode) else "what is no file"
+            return Seen(f"{what} stands where its marker should be", {}) if mode else UNMARKED
+        fields = _fields(content)
+        schema = fields.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            return Seen(f"its marker was written by a newer version of outlive (schema {schema})", {})
+        if not self._is_own(name, content, fields):
+            return Seen("its marker is damaged", {})
+        return Seen("", _claims(fields), since)
+
+    def settle(self, name: str) -> None:
+        marker = self._marker(name)
+        if self._lasting.get(marker) == _identity(marker) is not None:
+            return
+        # Looked at before the fsync: what comes in between is not vouched for.
+        seen = [marker] if self._lasting else self._marker_files()
+        found = {path: _identity(path) for path in seen}
+        with synced_directory(os.path.dirname(marker)):
+            pass
+        self._lasting |= {path: identity for path, identity in found.items() if identity is not None}
+
+    def check(self, name: str) -> None:
+        """Raise if something stands at a marker's path that no checkpoint made: it is not ours to replace."""
+        marker = os.path.join(self._folder(), stem(name) + _SUFFIX)
+        mode = _mode(marker)
+        if mode and not stat.S_ISREG(mode):
+            kind, code = ("a directory", errno.EISDIR) if stat.S_ISDIR(mode) else ("not a file", errno.EINVAL)
+            message = f"name={shown(name)} cannot be marked or cleared: what stands at its marker is {kind}"
+            raise OSError(code, message, marker)
+
+    def put(self, name: str, claims: Mapping[str, Any]) -> None:
+        self._make_folders()
+        atomic_write(self._marker(name), self._content(name, claims))
+
+    @contextmanager
+    def group(self, most: int) -> Iterator[None]:  # noqa: ARG002 - each marker is on the disk by itself
+        yield
+
+    def names(self) -> list[str]:
+        found = (self._told(marker) for marker in self._marker_files())
+        return sorted(name for name, fields in found if fields)
+
+    def forget(self, name: str | None) -> None:
+        folder = self._folder()
+        if name is None:
+            _remove(folder, self._marker_files())
+            items = self._entries(_ITEMS)
+        else:
+            _remove(folder, [self._marker(name)])
+            items = [os.path.join(folder, stem(name) + _ITEMS)]
+        for directory in items:
+            _remove(directory, _markers(directory))
+
+    def items(self, name: str) -> MarkerFiles:
+        return MarkerFiles(self._directory, self._run_id, step=name)
+
+    def runs(self) -> list[str]:
+        refuse_no_directory(self._directory, self._directory)
+        folders = [one for one in _entries(self._directory, "") if "." not in os.path.basename(one)]
+        ids = [""] if _holds_marks(self._directory) else []
+        return sorted(ids + [_whose(one, "run_id") for one in folders if _holds_marks(one)])
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        for marker in self._marker_files():
+            yield self._record(marker)
+        if self._step is None:
+            for folder in self._entries(_ITEMS):
+                yield from self.items(_whose(folder, "step")).records()
+
+    def _record(self, marker: str) -> dict[str, Any]:
+        content, since = _read_regular(marker)
+        name, fields = self._told(marker)
+        record: dict[str, Any] = {"run_id": self._run_id, "step": name if self._step is None else self._step}
+        if self._step is not None:
+            record["item"] = name
+        if fields:
+            return {**record, **_claims(fields), "marked_at": since}
+        schema = _fields(content).get("schema")
+        is_newer = isinstance(schema, int) and schema > SCHEMA
+        return {**record, "file": marker, "doubt": "of a newer version" if is_newer else "damaged"}
+
+    def _told(self, marker: str) -> tuple[str, dict[str, Any]]:
+        """Return whose marker this is, and what it says; nothing if it is none, or speaks of another."""
+        content, _ = _read_regular(marker)
+        fields = _fields(content)
+        name = fields.get("step" if self._step is None else "item")
+        # A marker that was copied or renamed speaks of a step that is not its own.
+        if isinstance(name, str) and marker == self._marker(name) and self._is_own(name, content, fields):
+            return name, fields
+        return os.path.basename(marker).removesuffix(_SUFFIX), {}
+
+    def _make_folders(self) -> None:
+        """Make the directories that last, once for each time that they come to be."""
+        folder = self._folders[-1]
+        if self._made is None or self._made != _place_of(folder):
+            for one in self._folders:
+                make_directory(one)
+            self._made = _place_of(folder)
+
+    def _folder(self) -> str:
+        """Return where the markers are, which need not exist, or refuse what is no directory."""
+        for folder in self._folders:
+            refuse_no_directory(self._directory, folder)
+        return self._folders[-1]
+
+    def _marker(self, name: str) -> str:
+        return f"{self._folders[-1]}{os.sep}{stem(name)}{_SUFFIX}"
+
+    def _marker_files(self) -> list[str]:
+        return _markers(self._folder())
+
+    def _entries(self, suffix: str) -> list[str]:
+        return _entries(self._folder(), suffix)
+
+    def _is_own(self, name: str, content: bytes | None, fields: dict[str, Any]) -> bool:
+        """Tell whether a marker is, to the byte, what is written here under a name."""
+        claims = _claims(fields)
+        return content == self._content(name, claims) and isinstance(claims.get("outputs", {}), dict)
+
+    def _content(self, name: str, claims: Mapping[str, object]) -> bytes:
+        whose = {"step": name} if self._step is None else {"step": self._step, "item": name}
+        text = _encode({"schema": SCHEMA, "run_id": self._run_id, **whose, **claims})
+        return f"{text}\n".encode("utf-8", "surrogatepass")
+
+
+def stem(name: str) -> str:
+    """Spell any string as a file's name, no two alike: "%" is the empty one, "~" comes before a hash."""
+    if _PLAIN(name) and len(name) <= _LONGEST_STEM:
+        return name
+    encoded = name.encode("utf-8", "surrogatepass")
+    spelt = "".join(chr(byte) if byte in _KEPT else f"%{byte:02x}" for byte in encoded) or "%"
+    if len(spelt) <= _LONGEST_STEM:
+        return spelt
+    import hashlib  # noqa: PLC0415 - keeps `import outlive` light
+
+    tail = f"~{hashlib.sha256(encoded).hexdigest()}"
+    return spelt[: _LONGEST_STEM - len(tail)] + tail
+
+
+def _whose(folder: str, field: str) -> str:
+    """Return the run's id or the step's name that a folder is for; as it is spelt, if nobody can tell."""
+    from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - for those who list what there is
+
+    spelt = os.path.basename(folder).removesuffix(_ITEMS)
+    if "~" not in spelt:
+        return unquote_to_bytes("" if spelt == "%" else spelt).decode("utf-8", "surrogatepass")
+    for marker in (path for one in _with_items(folder) for path in _markers(one)):
+        name = _fields(_read_regular(marker)[0]).get(field)
+        if isinstance(name, str) and stem(name) == spelt:
+            return name
+    return spelt
+
+
+def _encode(fields: Mapping[str, object]) -> str:
+    global _encoder  # noqa: PLW0603 - made once, when the first marker is looked at
+    if _encoder is None:
+        import json  # noqa: PLC0415 - keeps `import outlive` light
+
+        # Not as ASCII: \u escapes would give a pair of lone surrogates and the character they make one form.
+        _encoder = json.JSONEncoder(ensure_ascii=False).encode
+    return _encoder(fields)
+
+
+def _claims(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: fields[key] for key in CLAIMS if key in fields}
+
+
+def _fields(content: bytes | None) -> dict[str, Any]:
+    """Return what a marker says; nothing if it is none."""
+    import json  # noqa: PLC0415 - keeps `import outlive` light
+
+    try:
+        fields = json.loads((content or b"").decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _remove(folder: str, markers: list[str]) -> None:
+    """Remove markers of one folder, which need not exist, so that it lasts."""
+    if os.path.isdir(folder):
+        # Also if no marker is there: whoever removed it may have been killed before the fsync.
+        with synced_directory(folder):
+            for marker in markers:
+                with suppress(FileNotFoundError):
+                    os.unlink(marker)
+
+
+def _holds_marks(folder: str) -> bool:
+    return any(map(_markers, _with_items(folder)))
+
+
+def _with_items(folder: str) -> list[str]:
+    return [folder, *_entries(folder, _ITEMS)]
+
+
+def _markers(folder: str) -> list[str]:
+    return [path for path in _entries(folder, _SUFFIX) if stat.S_ISREG(_mode(path))]
+
+
+def _entries(folder: str, suffix: str) -> list[str]:
+    """Return what a folder, which need not exist, holds under names that end so, sorted."""
+    try:
+        return [os.path.join(folder, entry) for entry in sorted(os.listdir(folder)) if entry.endswith(suffix)]
+    except (FileNotFoundError, NotADirectoryError):  # what is no directory holds nothing
+        return []
+
+
+def _identity(path: str) -> _Identity | None:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_ctime_ns
+
+
+def _place_of(path: str) -> tuple[int, int] | None:
+    """Return which directory stands at a path; None if none does."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _mode(path: str) -> int:
+    """Return what stands at a path, as lstat does; 0 is nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _read_regular(path: str) -> tuple[bytes | None, int]:
+    """Return what a regular file holds, and when it was written, or None: a pipe might never answer."""
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None, 0
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None, 0
+        content = os.read(descriptor, status.st_size + 1)
+        while len(content) < status.st_size and (more := os.read(descriptor, status.st_size)):
+            content += more
+        return content, status.st_mtime_ns
+    finally:
+        os.close(descriptor)
