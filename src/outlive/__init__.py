@@ -13,6 +13,7 @@ from ._directory import atomic_directory
 from ._durable import PublishedNotDurableError
 from ._lock import AlreadyRunningError, run_lock
 from ._retry import Retry
+from ._step import Step, step
 from ._steps import StepResult, run_steps
 from ._temporary import remove_orphans
 
@@ -23,6 +24,7 @@ __all__ = [
     "IncompleteBatchError",
     "PublishedNotDurableError",
     "Retry",
+    "Step",
     "StepResult",
     "atomic_batch",
     "atomic_directory",
@@ -33,5 +35,6 @@ __all__ = [
     "remove_orphans",
     "run_lock",
     "run_steps",
+    "step",
     "step_done",
 ]

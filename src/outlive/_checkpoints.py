@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._claims import asked, difference
+from ._claims import NOTHING, doubt, recorded, warn_of_nesting, wished
 from ._marker_files import MarkerFiles
 from ._place import checked_path, shown
 from ._stores import checked_string
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Literal
 
-    from ._claims import Outputs
-    from ._stores import Seen, Store
+    from ._claims import Paths
+    from ._stores import Store
 
     Verify = Literal["stat", "hash"]
 
@@ -29,26 +29,29 @@ def step_done(
     name: str,
     *,
     run_id: str = "",
-    outputs: Outputs | None = None,
+    inputs: Paths | None = None,
+    outputs: Paths | None = None,
     params: Mapping[str, object] | None = None,
     version: str | None = None,
     verify: Verify = "stat",
 ) -> bool:
     """Tell whether a step is marked in `.checkpoints` of the current directory; see `Checkpoints`."""
     run = Checkpoints(run_id=run_id)
-    return run.step_done(name, outputs=outputs, params=params, version=version, verify=verify)
+    return run.step_done(name, inputs=inputs, outputs=outputs, params=params, version=version, verify=verify)
 
 
 def mark_done(
     name: str,
     *,
     run_id: str = "",
-    outputs: Outputs | None = None,
+    inputs: Paths | None = None,
+    outputs: Paths | None = None,
     params: Mapping[str, object] | None = None,
     version: str | None = None,
 ) -> None:
     """Mark a step in `.checkpoints` of the current directory, durably; see `Checkpoints`."""
-    Checkpoints(run_id=run_id).mark_done(name, outputs=outputs, params=params, version=version)
+    run = Checkpoints(run_id=run_id)
+    run.mark_done(name, inputs=inputs, outputs=outputs, params=params, version=version)
 
 
 class Checkpoints:
@@ -108,7 +111,8 @@ class Checkpoints:
         self,
         name: str,
         *,
-        outputs: Outputs | None = None,
+        inputs: Paths | None = None,
+        outputs: Paths | None = None,
         params: Mapping[str, object] | None = None,
         version: str | None = None,
         verify: Verify = "stat",
@@ -118,17 +122,19 @@ class Checkpoints:
         The run that marked it may have been killed before its marker was on the disk. A pipeline that
         skips the step may remove what the step was made from, so the marker is brought to the disk first.
 
-        What the marker says of outputs is verified, whether or not they are named here: a step is not done
-        whose output is missing, truncated or altered. Of outputs, parameters and version, what is given
-        must also be what was given when the step was marked.
+        What the marker says of files is verified, whether or not they are named here: a step is not done
+        whose output is missing, truncated or altered, or whose input is another. An input that is not there
+        any more undoes nothing. Of inputs, outputs, parameters and version, what is given must also be what
+        was given when the step was marked.
 
         Args:
             name: The step's.
+            inputs: The paths that the step is to be made from.
             outputs: The paths that the step is to have made.
             params: What it was to be made with.
             version: Of the step's code, as its author counts.
-            verify: "stat" reads an output only where its size is right and it was last written after its
-                marker, or at the same time; "hash" reads it always.
+            verify: "stat" reads a file only where its size is right and it was last written after the marker,
+                or at the same time; "hash" reads it always.
 
         Raises:
             TypeError: The name is no string, or another argument not what it should be.
@@ -137,25 +143,42 @@ class Checkpoints:
             OSError: The marker or an output is there and cannot be read, or the markers' directory cannot be
                 fsynced.
         """
-        # Most often asked; and a mark that vouches for nothing has nothing to verify.
-        if (
-            outputs is None
-            and params is None
-            and version is None
-            and type(name) is str
-            and name in self._known
-        ):
+        is_plain = inputs is None and outputs is None and params is None and version is None
+        if is_plain and type(name) is str and name in self._known:  # such a mark has nothing to verify
             return True
-        if self._doubt(name, outputs, params, version, verify):
-            return False
-        self._store.settle(name)
-        return True
+        return not self.doubt(
+            name, inputs=inputs, outputs=outputs, params=params, version=version, verify=verify
+        )
+
+    def doubt(
+        self,
+        name: str,
+        *,
+        inputs: Paths | None = None,
+        outputs: Paths | None = None,
+        params: Mapping[str, object] | None = None,
+        version: str | None = None,
+        verify: Verify = "stat",
+    ) -> str:
+        """Say why a step does not count as done, in some words; "" if it does. All else is as in `step_done`.
+
+        Raises:
+            TypeError, ValueError, OSError: As `step_done`.
+        """
+        if verify not in ("stat", "hash"):
+            raise ValueError(f"verify={shown(verify)} is not one of 'stat', 'hash'")
+        wish = wished(inputs, outputs, params, version)
+        found = doubt(self._store.look(checked_string("name", name)), wish, self._base, verify)
+        if not found:
+            self._store.settle(name)
+        return found
 
     def why(
         self,
         name: str,
         *,
-        outputs: Outputs | None = None,
+        inputs: Paths | None = None,
+        outputs: Paths | None = None,
         params: Mapping[str, object] | None = None,
         version: str | None = None,
         verify: Verify = "stat",
@@ -165,41 +188,44 @@ class Checkpoints:
         Raises:
             TypeError, ValueError, OSError: As `step_done`.
         """
-        doubt = self._doubt(name, outputs, params, version, verify)
-        return f"{name} will run: {doubt}" if doubt else f"{name} will not run: it is done"
+        why = self.doubt(name, inputs=inputs, outputs=outputs, params=params, version=version, verify=verify)
+        return f"{name} will run: {why}" if why else f"{name} will not run: it is done"
 
     def mark_done(
         self,
         name: str,
         *,
-        outputs: Outputs | None = None,
+        inputs: Paths | None = None,
+        outputs: Paths | None = None,
         params: Mapping[str, object] | None = None,
         version: str | None = None,
     ) -> None:
         """Mark a step of this run; once this returns, a power cut does not take it back.
 
         Outputs that are named are brought to the disk first, each with its name, and the marker records their
-        sizes and digests: it vouches for them. A marker that is there, also a damaged one, is replaced.
+        sizes and digests, and those of inputs: it vouches for them. A marker that is there, also a damaged
+        one, is replaced.
 
         Args:
             name: The step's.
+            inputs: The paths that the step was made from: files, or directories with all that is below. They
+                are recorded as they are now: what was changed while the step ran is not seen.
             outputs: The paths that the step has made: files, or directories with all that is below.
             params: What it was made with: data that JSON can hold.
             version: Of the step's code, as its author counts.
 
         Raises:
             TypeError: The name is no string, or another argument not what it should be.
-            FileNotFoundError: An output is not there; or the directory does not exist that the markers'
-                directory is to be made in.
+            FileNotFoundError: An input or output is not there; or the directory does not exist that the
+                markers' directory is to be made in.
             NotADirectoryError: A file stands where the markers' directory should be.
             IsADirectoryError: A directory stands where the marker should be.
             OSError: The operating system refuses.
         """
         self._store.check(checked_string("name", name))
-        claims = asked(outputs, params, version)
-        if "outputs" in claims:
-            claims["outputs"] = self._recorded(claims["outputs"])
-        self._store.put(name, claims)
+        wish = wished(inputs, outputs, params, version)
+        warn_of_nesting(wish.outputs, self.directory)
+        self._store.put(name, recorded(wish, self._base))
 
     def todo(self, name: str, items: Iterable[_T], *, key: Callable[[_T], str] | None = None) -> Iterator[_T]:
         """Yield the items of a step that are not done yet; one is done when the loop asks for the next.
@@ -229,7 +255,7 @@ class Checkpoints:
                 raise ValueError(f"items[{position}] has the name of items[{seen[own]}]: {shown(own)}")
             if own in known:
                 continue
-            if not self._difference(marks.look(own), {}, "stat"):
+            if not doubt(marks.look(own), NOTHING, self._base, "stat"):
                 marks.settle(own)
                 continue
             yield item
@@ -253,6 +279,14 @@ class Checkpoints:
         if type(most) is not int or most < 1:
             raise ValueError(f"most={shown(most)} is no whole number from 1")
         return self._store.group(most)
+
+    def marked(self, name: str) -> bool:
+        """Tell whether a step has a mark, whatever has become since of what that vouches for.
+
+        Raises:
+            TypeError, OSError: As `step_done`.
+        """
+        return not self._store.look(checked_string("name", name)).doubt
 
     def done(self) -> list[str]:
         """Return the names of this run's marked steps, sorted. Files that are no markers are ignored.
@@ -302,60 +336,9 @@ class Checkpoints:
             self._store.check(checked_string("name", name))
         self._store.forget(name)
 
-    def _doubt(
-        self,
-        name: str,
-        outputs: Outputs | None,
-        params: Mapping[str, object] | None,
-        version: str | None,
-        verify: str,
-    ) -> str:
-        """Say why a step does not count as done; "" if it does."""
-        if verify not in ("stat", "hash"):
-            raise ValueError(f"verify={shown(verify)} is not one of 'stat', 'hash'")
-        wish = asked(outputs, params, version)
-        if "outputs" in wish:
-            wish["outputs"] = sorted(self._spelt(path) for path in wish["outputs"])
-        return self._difference(self._store.look(checked_string("name", name)), wish, verify)
-
-    def _difference(self, seen: Seen, wish: Mapping[str, Any], verify: str) -> str:
-        """Say in what a mark is not what is wished for, or what it vouches for is not what it was."""
-        if seen.doubt or not (wish or seen.claims):
-            return seen.doubt
-        return difference(seen.claims, wish) or self._altered(
-            seen.claims.get("outputs", {}), seen.since, verify
-        )
-
-    def _altered(self, recorded: dict[str, list[object]], since: int, verify: str) -> str:
-        """Say which output is not what its marker says; "" if all are."""
-        if recorded:
-            from ._outputs import Facts, changed  # noqa: PLC0415 - for those who declare outputs
-
-            for path, facts in recorded.items():
-                try:
-                    then = Facts(*facts)  # type: ignore[arg-type]  # a marker is what its bytes say
-                except TypeError:
-                    return "its marker is damaged"
-                how = changed(os.path.join(self._base, path), then, since=since, verify=verify)
-                if how:
-                    return f"its output {path} {how}"
-        return ""
-
-    def _recorded(self, outputs: list[str]) -> dict[str, list[object]]:
-        """Bring outputs to the disk, and return what is recorded of them."""
-        from ._outputs import recorded  # noqa: PLC0415 - for those who declare outputs
-
-        return {self._spelt(path): list(recorded(path)) for path in sorted(outputs)}
-
     @property
     def _base(self) -> str:
         return os.path.dirname(self.directory)
-
-    def _spelt(self, path: str) -> str:
-        """Return an output's path as markers have it: from where their directory is, if it is below that."""
-        whole = os.path.abspath(path)
-        inside = os.path.relpath(whole, self._base)
-        return whole if inside.split(os.sep)[0] == os.pardir else inside
 
 
 def _opened(store: str, directory: str, run_id: str) -> Store:

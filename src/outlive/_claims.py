@@ -1,45 +1,146 @@
-"""What a step declares beside its name: its outputs, its parameters, its version."""
+"""What a step declares beside its name, and whether its mark says the same, and files still are so."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._place import checked_path, shown
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from ._stores import Seen
+
     Path: TypeAlias = str | os.PathLike[str]
-    Outputs: TypeAlias = Path | Iterable[Path]
+    Paths: TypeAlias = Path | Iterable[Path]
 
 #: The fields of a marker that hold them, in their order.
-CLAIMS = ("outputs", "params", "version")
+CLAIMS = ("inputs", "outputs", "params", "version")
+#: Those of them that hold, by path, what is recorded of files.
+FILES = ("inputs", "outputs")
 
 
-def asked(
-    outputs: Outputs | None, params: Mapping[str, object] | None, version: str | None
-) -> dict[str, Any]:
-    """Return what was declared, as it is put down, or refuse what cannot be.
+class Wish(NamedTuple):
+    """What a step declares now; None is what it says nothing of."""
+
+    inputs: list[str] | None
+    outputs: list[str] | None
+    params: object
+    version: str | None
+
+
+#: What most steps declare.
+NOTHING = Wish(None, None, None, None)
+
+
+def wished(
+    inputs: Paths | None, outputs: Paths | None, params: Mapping[str, object] | None, version: str | None
+) -> Wish:
+    """Return what was declared, or refuse what cannot be.
 
     Raises:
         TypeError: An argument is not what it should be.
-        ValueError: A parameter is a number that JSON does not have, or a path is empty or none.
+        ValueError: A path is empty or no possible name.
+    """
+    if version is not None and not isinstance(version, str):
+        raise TypeError(f"version={shown(version)} is not a string")
+    return Wish(
+        checked_paths("inputs", inputs),
+        checked_paths("outputs", outputs),
+        None if params is None else _plain(params),
+        version,
+    )
+
+
+def checked_paths(argument: str, paths: Paths | None) -> list[str] | None:
+    """Return one path or several as several.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: One is empty or no possible name.
+    """
+    if paths is None:
+        return None
+    several = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not isinstance(several, Iterable):
+        raise TypeError(f"{argument}={shown(paths)} are no paths; give a list of them")
+    return [checked_path(argument, path) for path in several]
+
+
+def recorded(wish: Wish, base: str) -> dict[str, Any]:
+    """Bring outputs to the disk, and return what a mark is to say.
+
+    Raises:
+        OSError: An input or output is not there, or cannot be read, or brought to the disk.
     """
     made: dict[str, Any] = {}
-    if outputs is not None:
-        several = [outputs] if isinstance(outputs, str | os.PathLike) else outputs
-        if not isinstance(several, Iterable):
-            raise TypeError(f"outputs={shown(outputs)} are no paths; give a list of them")
-        made["outputs"] = [checked_path("outputs", path) for path in several]
-    if params is not None:
-        made["params"] = _plain(params)
-    if version is not None:
-        if not isinstance(version, str):
-            raise TypeError(f"version={shown(version)} is not a string")
-        made["version"] = version
+    if wish.inputs or wish.outputs:
+        from . import _outputs as files  # noqa: PLC0415 - for those who declare files
+
+        for field, paths, facts in (
+            ("inputs", wish.inputs, files.facts),
+            ("outputs", wish.outputs, files.recorded),
+        ):
+            if paths is not None:
+                made[field] = {spelt(path, base): list(facts(path)) for path in sorted(paths)}
+    else:
+        made |= {field: {} for field in FILES if getattr(wish, field) is not None}
+    if wish.params is not None:
+        made["params"] = wish.params
+    if wish.version is not None:
+        made["version"] = wish.version
     return made
+
+
+def warn_of_nesting(outputs: list[str] | None, directory: str) -> None:
+    """Warn of marks that lie inside an output."""
+    marks = os.path.join(os.path.realpath(directory), "")
+    for path in outputs or ():
+        if marks.startswith(os.path.join(os.path.realpath(path), "")):
+            import warnings  # noqa: PLC0415 - keeps `import outlive` light
+
+            message = (
+                f"directory={directory!r} of the checkpoints lies inside the output {path!r}: each mark "
+                "changes that output, and who replaces it removes the marks; keep them apart"
+            )
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+def doubt(seen: Seen, wish: Wish, base: str, verify: str) -> str:
+    """Say in what a mark is not what is wished for, or files are not what it says; "" if all is well.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    if seen.doubt or not (seen.claims or any(one is not None for one in wish)):
+        return seen.doubt
+    return _declared_otherwise(seen.claims, wish, base) or _altered(seen, base, verify)
+
+
+def _altered(seen: Seen, base: str, verify: str) -> str:
+    """Say which input or output is not what the mark says; "" if all are."""
+    for field in FILES:
+        for path, then in seen.claims.get(field, {}).items():
+            from . import _outputs as files  # noqa: PLC0415 - for those who declare files
+
+            look = files.changed if field == "outputs" else files.another
+            try:
+                facts = files.Facts(*then)
+            except TypeError:
+                return "its marker is damaged"
+            how = look(os.path.join(base, path), facts, since=seen.since, verify=verify)
+            if how:
+                return f"its {field[:-1]} {path} {how}"
+    return ""
+
+
+def spelt(path: str, base: str) -> str:
+    """Return a file's path as marks have it: from where their directory is, if it is below that."""
+    whole = os.path.abspath(path)
+    inside = os.path.relpath(whole, base)
+    return whole if inside.split(os.sep)[0] == os.pardir else inside
 
 
 def _plain(params: object) -> object:
@@ -56,21 +157,22 @@ def _plain(params: object) -> object:
     return json.loads(json.dumps(dict(params), sort_keys=True))
 
 
-def difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _declared_otherwise(then: Mapping[str, Any], now: Wish, base: str) -> str:
     """Say in what the declaration is another than it was; "" if in nothing that is declared now."""
-    if "outputs" in now:
-        known = sorted(then.get("outputs", {}))
-        if known != now["outputs"]:
-            return f"its outputs were {known} and are {now['outputs']}"
-    if "params" in now:
+    for field, paths in (("inputs", now.inputs), ("outputs", now.outputs)):
+        if paths is not None:
+            known, wanted = sorted(then.get(field, {})), sorted({spelt(path, base) for path in paths})
+            if known != wanted:
+                return f"its {field} were {known} and are {wanted}"
+    if isinstance(now.params, dict):
         known_params = then.get("params")
         if not isinstance(known_params, dict):
             return "no parameters were put down when it was marked"
-        for name in sorted({*known_params, *now["params"]}):
-            both = [[some[name]] if name in some else [] for some in (known_params, now["params"])]
+        for name in sorted({*known_params, *now.params}):
+            both = [[some[name]] if name in some else [] for some in (known_params, now.params)]
             if both[0] != both[1]:
                 before, after = (shown(one[0]) if one else "not given" for one in both)
                 return f"its parameter {name} was {before} and is {after}"
-    if "version" in now and then.get("version") != now["version"]:
-        return f"its version was {shown(then.get('version'))} and is {shown(now['version'])}"
+    if now.version is not None and then.get("version") != now.version:
+        return f"its version was {shown(then.get('version'))} and is {shown(now.version)}"
     return ""

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ._atomic import atomic_write
-from ._claims import CLAIMS
+from ._claims import CLAIMS, FILES
 from ._durable import synced_directory
 from ._place import shown
 from ._stores import PLAIN, SCHEMA, UNMARKED, Seen, make_directory, refuse_no_directory
@@ -178,7 +178,8 @@ class MarkerFiles:
     def _is_own(self, name: str, content: bytes | None, fields: dict[str, Any]) -> bool:
         """Tell whether a marker is, to the byte, what is written here under a name."""
         claims = _claims(fields)
-        return content == self._content(name, claims) and isinstance(claims.get("outputs", {}), dict)
+        is_whole = all(isinstance(claims.get(field, {}), dict) for field in FILES)
+        return content == self._content(name, claims) and is_whole
 
     def _content(self, name: str, claims: Mapping[str, object]) -> bytes:
         whose = {"step": name} if self._step is None else {"step": self._step, "item": name}

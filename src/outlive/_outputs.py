@@ -1,4 +1,4 @@
-"""What a marker says of its step's outputs, and whether they still are what it says.
+"""What a marker says of its step's files, and whether they still are what it says.
 
 A digest decides. It is not computed anew where an output has the size that it had, and was last written
 before its marker was: whatever writes a file sets its time of modification (stat(2)), and equal times
@@ -19,7 +19,7 @@ _DIGEST = 16
 
 
 class Facts(NamedTuple):
-    """What is recorded of an output.
+    """What is recorded of an input or an output.
 
     Attributes:
         kind: "file" or "directory".
@@ -40,9 +40,9 @@ def recorded(path: str) -> Facts:
         OSError: It is neither a file nor a directory, or cannot be read or brought to the disk.
     """
     where = os.path.realpath(path)
-    facts = _facts(where)
-    _bring_to_disk(where, facts.kind)
-    return facts
+    found = facts(where)
+    _bring_to_disk(where, found.kind)
+    return found
 
 
 def _bring_to_disk(path: str, kind: str) -> None:
@@ -71,22 +71,48 @@ def changed(path: str, then: Facts, *, since: int, verify: str) -> str:
     Raises:
         OSError: It cannot be read.
     """
+    how, is_rewritten = _difference(path, then, since, verify)
+    if is_rewritten and not how:  # somebody wrote it again, and perhaps nobody brought it to the disk
+        _bring_to_disk(os.path.realpath(path), then.kind)
+    return how
+
+
+def another(path: str, then: Facts, *, since: int, verify: str) -> str:
+    """Say how an input differs from what was recorded of it; "" if it does not, or is not there any more.
+
+    What a step was made from may go once the step is done. The arguments are those of `changed`.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return _difference(path, then, since, verify)[0] if os.path.exists(path) else ""
+
+
+def _difference(path: str, then: Facts, since: int, verify: str) -> tuple[str, bool]:
+    """Say how a file differs from what was recorded of it, and whether it was written since."""
     where = os.path.realpath(path)
     try:
         kind, size, written = _outside(where)
     except FileNotFoundError:
-        return "is missing"
+        return "is missing", False
     if kind != then.kind:
-        return f"is a {kind} and was a {then.kind}"
+        return f"is a {kind} and was a {then.kind}", False
     if size != then.size:
-        return f"has {size} bytes and had {then.size} when the step was marked"
+        return f"has {size} bytes and had {then.size} when the step was marked", False
     if verify == "stat" and written < since:
-        return ""
-    if _facts(where).digest != then.digest:
-        return "has another content"
-    if written >= since:  # somebody wrote it again, and perhaps nobody brought it to the disk
-        _bring_to_disk(where, kind)
-    return ""
+        return "", False
+    if facts(where).digest != then.digest:
+        return "has another content", False
+    return "", written >= since
+
+
+def signature(path: str) -> object:
+    """Return what differs once a file, or one below a directory, was changed or removed (stat(2))."""
+    where = os.path.realpath(path)
+    if not os.path.exists(where):
+        return None
+    several = [where, *(_below(where) if os.path.isdir(where) else ())]
+    return [(one, (s := os.lstat(one)).st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for one in several]
 
 
 def _outside(path: str) -> tuple[str, int, int]:
@@ -103,7 +129,14 @@ def _outside(path: str) -> tuple[str, int, int]:
     return "directory", size, written
 
 
-def _facts(path: str) -> Facts:
+def facts(path: str) -> Facts:
+    """Return what is to be recorded of an input.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        OSError: It is neither a file nor a directory, or cannot be read.
+    """
+    path = os.path.realpath(path)
     kind, size, _ = _outside(path)
     if kind == "file":
         return Facts(kind, size, _digest_of_file(path))

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ._claims import FILES
 from ._sqlite_file import Database, Mark
 from ._stores import PLAIN, UNMARKED, Seen
 
@@ -50,7 +51,7 @@ class SqliteMarks:
         import json  # noqa: PLC0415 - of use to those who declare something
 
         text = json.dumps(claims, ensure_ascii=False) if claims else None
-        marked_at = self._database.touch() if "outputs" in claims else time.time_ns()
+        marked_at = self._database.touch() if claims.keys() & FILES else time.time_ns()
         self._read()
         learn = partial(self._learn, name, marked_at, text)
         self._database.put(Mark(self._run, self._part, encoded(name), marked_at, text, learn))
@@ -131,5 +132,5 @@ def _claims(text: str) -> dict[str, Any] | None:
         claims = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         return None
-    is_whole = isinstance(claims, dict) and isinstance(claims.get("outputs", {}), dict)
+    is_whole = isinstance(claims, dict) and all(isinstance(claims.get(field, {}), dict) for field in FILES)
     return claims if is_whole else None

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ._atomic import shown
 from ._checkpoints import Checkpoints
+from ._place import shown
+from ._step import makers, named_steps, ordered, told_before
+from ._stores import UNMARKED
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Function: TypeAlias = Callable[[], object]
-    Steps: TypeAlias = Mapping[str, Function] | Iterable[Function | tuple[str, Function]]
+    from ._step import Step, Steps
 
 
 class StepResult(NamedTuple):
-    """What became of a step: it ran, or it was skipped because it was already done."""
+    """What became of a step.
+
+    Attributes:
+        name: The step's.
+        outcome: It ran, or was skipped because it was done already, or failed.
+        reason: Why, in words; "" where a step was skipped because it was done, or ran for the first time.
+    """
 
     name: str
-    outcome: Literal["ran", "skipped"]
+    outcome: Literal["ran", "skipped", "failed"]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        name = self.name if self.name.isprintable() else repr(self.name)
+        reason = "already done" if self.outcome == "skipped" else self.reason
+        return f"{self.outcome} {name}{f' ({reason})' if reason else ''}"
 
 
 def run_steps(
@@ -34,47 +49,163 @@ def run_steps(
     A step that is stopped half-way runs again from its beginning, so each step must be one that may:
     it writes its outputs whole (`atomic_write`) and does not add to what an earlier attempt left.
 
+    Steps that were declared by `step` run after those whose outputs they read, and are verified before they
+    are skipped. Each is also logged to `outlive` (module logging) with the fields `step`, `outcome`, `reason`
+    and `seconds`. On a terminal, where rich is installed, a bar shows how far the pipeline is.
+
     Args:
         steps: Functions without arguments, each named by its `__name__`, or pairs of a name and a
             function, or a mapping of names to functions. A name is what a step is known by when the
-            pipeline runs again: to change it is to run the step once more.
+            pipeline runs again: to change it is to run the step once more. They run as they are given,
+            except where inputs and outputs, or `after`, ask for another order.
         checkpoints: Where the marks are kept, and of which run; None is `Checkpoints()`, that is
             `.checkpoints` in the current directory and the run without an id.
-        report: Called with one line for each step: `ran clean`, `skipped clean (already done)`.
+        report: Called with one line for each step: `ran clean`, `skipped clean (already done)`,
+            `ran clean (its input raw.csv has another content)`, `failed clean (OSError: disk full)`.
 
     Returns:
-        One result for each step, in order.
+        One result for each step, in the order in which they ran.
 
     Raises:
         TypeError: A step is not what it should be, and nothing ran; or a step gave back a coroutine or
             a generator, so that its body has not run, and it is not marked.
-        ValueError: Two steps have one name; nothing ran.
-        BaseException: Whatever a step raises, with a note that names the step. The steps before it stay
-            marked.
+        ValueError: Two steps have one name, or make one file, or come after one another in a circle, or
+            after one that is not there; nothing ran.
+        FileNotFoundError: An input of a step is not there when it is to run.
+        RuntimeError: An input of a step was changed or removed while it ran, and it is not marked.
+        BaseException: Whatever a step raises, with a note that names the step and those that did not run, and
+            with the results in its attribute `outlive_results`. The steps before it stay marked.
     """
-    named = _named(steps)
+    named = named_steps(steps)
     if checkpoints is None:
         checkpoints = Checkpoints()
     elif not isinstance(checkpoints, Checkpoints):
         raise TypeError(f"checkpoints={shown(checkpoints)} is not an outlive.Checkpoints")
-    results = []
-    for name, step in named.items():
-        skipped = checkpoints.step_done(name)
-        if not skipped:
-            _run(name, step, checkpoints)
-        results.append(StepResult(name, "skipped" if skipped else "ran"))
-        label = name if name.isprintable() else repr(name)
-        report(f"skipped {label} (already done)" if skipped else f"ran {label}")
+    told, made_by = told_before(named), makers(named)
+    order = ordered({name: [*told[name], *made_by[name]] for name in named})
+    results: list[StepResult] = []
+    outdated: dict[str, str] = {}
+    with _progress(order, report) as begin:
+        for name in order:
+            begin(name)
+            started = time.monotonic()
+            one = named[name]
+            reason = outdated.get(name) or checkpoints.doubt(name, **_declared(one))
+            try:
+                if reason:
+                    _forget_later(name, order, told, checkpoints, outdated)
+                    _run(name, one, checkpoints)
+            except BaseException as error:
+                results.append(StepResult(name, "failed", _in_words(error)))
+                _tell(results[-1], report, started)
+                _explain(error, results, order)
+                raise
+            first = reason == UNMARKED.doubt
+            results.append(StepResult(name, "ran" if reason else "skipped", "" if first else reason))
+            _tell(results[-1], report, started)
     return results
 
 
-def _run(name: str, step: Function, checkpoints: Checkpoints) -> None:
-    try:
-        _check_finished(name, step())
-        checkpoints.mark_done(name)
-    except BaseException as error:
-        error.add_note(f"in step {name!r}; the steps before it stay marked as done")
-        raise
+def _declared(one: Step) -> dict[str, Any]:
+    return {
+        "inputs": one.inputs,
+        "outputs": one.outputs,
+        "params": one.params,
+        "version": one.version,
+    }
+
+
+def _forget_later(
+    name: str,
+    order: list[str],
+    told: Mapping[str, list[str]],
+    checkpoints: Checkpoints,
+    outdated: dict[str, str],
+) -> None:
+    """Forget, before a step runs, those that must run again after it.
+
+    Not when it has run: killed between its outputs and its mark, the next run would do it again, find its
+    outputs as they were, and never know that what came after them is older.
+    """
+    for later in order:
+        if name in told[later] and checkpoints.marked(later):
+            checkpoints.clear(later)
+            outdated[later] = f"{name} ran"
+
+
+def _run(name: str, one: Step, checkpoints: Checkpoints) -> None:
+    for path in one.inputs or ():
+        if not os.path.exists(path):
+            message = f"inputs={path!r} of step {name!r} is not there, and no step before it has made it"
+            raise FileNotFoundError(errno.ENOENT, message, path)
+    before = _state(one)
+    _check_finished(name, one.function() if one.retry is None else one.retry.call(one.function))
+    checkpoints.mark_done(name, **_declared(one))
+    if _state(one) != before:  # also while it was being read for the mark
+        checkpoints.clear(name)
+        paths = ", ".join(map(repr, one.inputs or ()))
+        raise RuntimeError(
+            f"inputs={paths} of step {name!r} changed while it ran: what it made may be of neither"
+        )
+
+
+def _state(one: Step) -> list[object]:
+    """Return what tells whether inputs were changed."""
+    if not one.inputs:
+        return []
+    from ._outputs import signature  # noqa: PLC0415 - for those who declare files
+
+    return [signature(path) for path in one.inputs]
+
+
+def _tell(result: StepResult, report: Callable[[str], object], started: float) -> None:
+    import logging  # noqa: PLC0415 - keeps `import outlive` light
+
+    seconds = time.monotonic() - started
+    fields = {"step": result.name, "outcome": result.outcome, "reason": result.reason, "seconds": seconds}
+    logging.getLogger("outlive").info("%s in %.1f s", result, seconds, extra=fields)
+    report(str(result))
+
+
+def _explain(error: BaseException, results: list[StepResult], order: list[str]) -> None:
+    vars(error)["outlive_results"] = results
+    left = ", ".join(order[len(results) :])
+    not_run = f"; not run: {left}" if left else ""
+    error.add_note(f"in step {results[-1].name!r}; the steps before it stay marked as done{not_run}")
+
+
+def _in_words(error: BaseException) -> str:
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+@contextmanager
+def _progress(order: list[str], report: object) -> Iterator[Callable[[str], object]]:
+    """Show how far a pipeline is, on a terminal, where there is rich; give what is called with each step.
+
+    What steps print goes above the bar. It is drawn when a step begins, by no thread: a step may fork.
+    """
+    bar: Any = None
+    if report is print and _is_terminal():
+        try:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+        except ImportError:
+            pass
+        else:
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+            bar = Progress(*columns, transient=True, auto_refresh=False)
+    if bar is None:
+        yield len
+        return
+    task = bar.add_task("", total=len(order))
+    with bar:
+        yield lambda name: bar.update(task, description=name, completed=order.index(name), refresh=True)
+
+
+def _is_terminal() -> bool:
+    import sys  # noqa: PLC0415 - where it is now, not where it was
+
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _check_finished(name: str, result: object) -> None:
@@ -83,30 +214,3 @@ def _check_finished(name: str, result: object) -> None:
         result.close()  # or Python warns that it was never awaited
     if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
         raise TypeError(f"step={name!r} gave back a {type(result).__name__}: its body has not run")
-
-
-def _named(steps: object) -> dict[str, Function]:
-    """Return the steps by name, in order, or refuse what cannot be run as it is given."""
-    if not isinstance(steps, Iterable) or isinstance(steps, str | bytes):
-        raise TypeError(f"steps={shown(steps)} is not a list of steps")
-    named: dict[str, Function] = {}
-    for index, step in enumerate(steps.items() if isinstance(steps, Mapping) else steps):
-        where = f"steps[{index}]={shown(step)}"
-        if isinstance(step, tuple) and len(step) == 2:
-            name, function = step
-        else:
-            name, function = _own_name(step), step
-        if not callable(function):
-            raise TypeError(f"{where} is not a function, nor a pair of a name and a function")
-        if not isinstance(name, str):
-            raise TypeError(f"{where} has no name that is a string; give a pair of a name and a function")
-        if name in named:
-            raise ValueError(f"{where} has a name that an earlier step has: {name!r}")
-        named[name] = function
-    return named
-
-
-def _own_name(function: object) -> str | None:
-    # All lambdas are called "<lambda>": as the name of a checkpoint that would be an accident.
-    name = getattr(function, "__name__", None)
-    return None if name == "<lambda>" else name

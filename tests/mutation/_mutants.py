@@ -221,17 +221,26 @@ REPLACED = {
     ),
     "all steps are marked before the first has run": (
         "_steps.py",
+        "        for name in order:\n            begin(name)\n",
         """\
-    for name, step in named.items():
-        skipped = checkpoints.step_done(name)
+        before = {name: checkpoints.doubt(name, **_declared(named[name])) for name in order}
+        for name in order:
+            checkpoints.mark_done(name)
+        for name in order:
+            begin(name)
 """,
-        """\
-    before = {name: checkpoints.step_done(name) for name in named}
-    for name in named:
-        checkpoints.mark_done(name)
-    for name, step in named.items():
-        skipped = before[name]
-""",
+        "outdated.get(name) or checkpoints.doubt(name, **_declared(one))",
+        "before[name]",
+    ),
+    "what comes after a step is not forgotten, and runs if that ran": (
+        "_steps.py",
+        "            checkpoints.clear(later)\n            outdated",
+        "            outdated",
+    ),
+    "inputs are not looked at": (
+        "_claims.py",
+        """look = files.changed if field == "outputs" else files.another""",
+        """look = files.changed if field == "outputs" else (lambda *_, **__: "")""",
     ),
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from outlive_harness.scenario import scenario
 
 PIPELINE = Path(__file__).with_name("_pipeline.py")
 FILES = Path(__file__).with_name("_files.py")
+DECLARED = Path(__file__).with_name("_declared.py")
 GROUPS = Path(__file__).with_name("_groups.py")
 VOUCH = Path(__file__).with_name("_vouch.py")
 RESTART = Path(__file__).with_name("_restart.py")
@@ -28,12 +29,15 @@ MATTERS = {
     "_atomic.py": (PIPELINE, FILES),
     "_batch.py": (GROUPS,),
     "_checkpoints.py": (PIPELINE, VOUCH),
+    "_claims.py": (DECLARED,),
     "_marker_files.py": (PIPELINE, VOUCH),
     "_directory.py": (GROUPS,),
     "_durable.py": (PIPELINE, GROUPS),
     "_outputs.py": (VOUCH,),
     "_place.py": (FILES,),
     "_sqlite_file.py": (SQLITE,),
+    "_step.py": (DECLARED,),
+    "_steps.py": (PIPELINE, DECLARED),
     "_syscalls.py": (FILES,),
     "_temporary.py": (PIPELINE, GROUPS),
 }
@@ -58,7 +62,7 @@ SCATTERED = "the temporary file lies in another directory"
 HARMLESS = {
     "after the next: _remove(folder, self._marker_files())": "what it changes places with only looks",
     "after the next: _remove(folder, [self._marker(name)])": "likewise",
-    "removed: _bring_to_disk(where, kind)": (
+    "removed: _bring_to_disk(os.path.realpath(path), then.kind)": (
         "it takes a run that writes an output again as it was, and is killed before it marks it"
     ),
     "before the one before: rename_into_place(place, temporary.path)": (
@@ -87,7 +91,9 @@ HARMLESS = {
     "before the one before: with synced_directory(parent), suppress(FileExistsError):": (
         "what it changes places with only says in words why the directory cannot be made"
     ),
-    "after the next: _run(name, step, checkpoints)": "what it changes places with is a list in memory",
+    "after the next: checkpoints.mark_done(name, **_declared(one))": (
+        "what it changes places with looks whether others changed an input meanwhile; here nobody does"
+    ),
     SCATTERED: "on one file system as atomic; on two an error, EXDEV",
     "the temporary file need not be new": "it is emptied first, and one process writes it",
     "after the next: with synced_directory(os.path.dirname(marker)):": (
@@ -235,7 +241,9 @@ def caught_in_a_restart(name, session, place):
     return TWO_CRASHES if caught_by(result) else ""
 
 
-@pytest.mark.parametrize("program", [PIPELINE, FILES, GROUPS, SQLITE, VOUCH], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "program", [PIPELINE, DECLARED, FILES, GROUPS, SQLITE, VOUCH], ids=lambda path: path.stem
+)
 def test_the_library_itself_holds(session, tmp_path, program):
     """The control: with nothing changed, nothing is found, and nothing is left that the next run leaves."""
     control = subject(tmp_path, "control", program=program)

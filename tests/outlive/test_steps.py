@@ -157,8 +157,10 @@ def test_step_that_raises(checkpoints, kind):
     lines = []
     with pytest.raises(kind) as caught:
         run_steps(steps, checkpoints=checkpoints, report=lines.append)
-    assert caught.value.__notes__ == ["in step 'broken'; the steps before it stay marked as done"]
-    assert lines == ["ran first"]
+    assert caught.value.__notes__ == [
+        "in step 'broken'; the steps before it stay marked as done; not run: last"
+    ]
+    assert lines == ["ran first", f"failed broken ({kind.__name__})"]
     assert ran == []
     assert checkpoints.done() == ["first"]
 

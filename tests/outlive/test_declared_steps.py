@@ -1,0 +1,351 @@
+"""run_steps with steps that declare what they read and make, and come after one another."""
+
+import logging
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from outlive import Checkpoints, Retry, StepResult, atomic_write, run_steps, step
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """Work in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(params=["files", "sqlite"])
+def run(request, tmp_path):
+    """Run steps with checkpoints of their own, opened anew each time, in each store."""
+
+    def run(steps, **options):
+        checkpoints = Checkpoints(tmp_path / "marks", store=request.param)
+        return run_steps(steps, checkpoints=checkpoints, **{"report": str, **options})
+
+    return run
+
+
+def named(name, ran, **declared):
+    return step(name=name, **declared)(lambda: ran.append(name))
+
+
+def copying(source, target, ran=None):
+    """Declare a step that copies one file to another, in upper case."""
+
+    def copy():
+        if ran is not None:
+            ran.append(target)
+        atomic_write(target, Path(source).read_text().upper())
+
+    return step(name=target, inputs=source, outputs=target)(copy)
+
+
+def test_a_declared_step_is_a_function_still():
+    """The decorated function is called as before, with its name and documentation."""
+
+    @step(outputs="out.txt", name="addition")
+    def add(left, *, right):
+        """Add."""
+        return left + right
+
+    assert add(1, right=2) == 3
+    assert (add.__name__, add.__doc__, add.name, add.outputs) == ("add", "Add.", "addition", ["out.txt"])
+
+
+def test_after_gives_the_order(run):
+    """Steps come after what they name, by name or as functions, and otherwise as they are given."""
+    ran = []
+
+    def plain():
+        ran.append("plain")
+
+    first = named("first", ran, after="last")
+    last = named("last", ran)
+    middle = named("middle", ran, after=[first, plain])
+    run([middle, first, last, plain])
+    assert ran == ["last", "first", "plain", "middle"]
+
+
+def test_inputs_and_outputs_give_the_order(run):
+    """Who reads what another makes, or what is inside it, comes after it."""
+    Path("raw").write_text("a")
+    ran = []
+
+    def tree():
+        Path("tree").mkdir(exist_ok=True)
+        Path("tree/leaf").write_text("leaf")
+
+    steps = [
+        copying("tree/leaf", "fruit", ran),
+        copying("middle", "last", ran),
+        copying("raw", "middle", ran),
+        step(outputs="tree")(tree),
+    ]
+    results = run(steps)
+    assert [one.name for one in results] == ["middle", "last", "tree", "fruit"]
+    assert Path("last").read_text() == "A"
+    assert [one.outcome for one in run(steps)] == ["skipped"] * 4
+
+
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        ({"a": "c", "b": "a", "c": "b"}, "in a circle: a after c after b after a"),
+        ({"a": "a", "b": (), "c": ()}, "in a circle: a after a"),
+        ({"a": "b", "b": "c", "c": "b"}, "in a circle: b after c after b"),
+        ({"a": "x", "b": (), "c": ()}, "^after='x' of step 'a' is none of the steps"),
+    ],
+)
+def test_an_order_that_cannot_be(run, after, message):
+    """A circle and an unknown step are named before anything runs."""
+    ran = []
+    with pytest.raises(ValueError, match=message):
+        run([named(name, ran, after=before) for name, before in after.items()])
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        (
+            {"outputs": "x"},
+            {"outputs": ["y", "./x"]},
+            "outputs='./x' of step 'b' and outputs='x'",
+        ),
+        (
+            {"outputs": "d"},
+            {"outputs": "d/x"},
+            "outputs='d/x' of step 'b' and outputs='d' of",
+        ),
+        ({"inputs": "x", "outputs": "x"}, {}, "inputs='x' of step 'a' is what it makes"),
+        ({"inputs": "x", "outputs": "y"}, {"inputs": "y", "outputs": "x"}, "in a circle: a after b after a"),
+    ],
+)
+def test_files_that_cannot_be_so(run, one, other, message):
+    """Two makers of one file, and a step that reads what it makes, are named before anything runs."""
+    ran = []
+    with pytest.raises(ValueError, match=message):
+        run([named("a", ran, **one), named("b", ran, **other)])
+    assert ran == []
+
+
+def test_what_comes_after_a_step_that_ran_runs_again(run, tmp_path):
+    """If a step runs again, so does all that was said to come after it, and nothing else."""
+    ran = []
+    steps = [named("a", ran), named("b", ran, after="a"), named("c", ran, after="b"), named("d", ran)]
+    assert run(steps) == [StepResult(name, "ran") for name in "abcd"]
+    for store in ("files", "sqlite"):
+        Checkpoints(tmp_path / "marks", store=store).clear("a")
+    assert run(steps) == [
+        StepResult("a", "ran"),
+        StepResult("b", "ran", "a ran"),
+        StepResult("c", "ran", "b ran"),
+        StepResult("d", "skipped"),
+    ]
+
+
+@pytest.mark.parametrize("place_of_the_kill", ["a", "b", "c"])
+def test_stopped_before_what_comes_after_has_run(run, place_of_the_kill, tmp_path):
+    """Stopped in any step after a change, the next run still does all that comes after it."""
+    ran, fails = [], set()
+
+    def work(name):
+        if name in fails:
+            raise KeyboardInterrupt
+        ran.append(name)
+
+    order = {"a": (), "b": "a", "c": "b"}
+    steps = [step(name=name, after=order[name])(lambda name=name: work(name)) for name in order]
+    run(steps)
+    for store in ("files", "sqlite"):
+        Checkpoints(tmp_path / "marks", store=store).clear("a")
+    fails.add(place_of_the_kill)
+    ran.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run(steps)
+    fails.clear()
+    run(steps)
+    assert ran == ["a", "b", "c"]
+
+
+def test_an_input_that_is_another(run):
+    """A step whose input changed runs again, and what reads its output only if that is another too."""
+    Path("raw").write_text("a")
+    steps = [copying("raw", "middle"), copying("middle", "last")]
+    run(steps)
+    Path("raw").write_text("A")  # which comes to the same
+    lines = []
+    run(steps, report=lines.append)
+    assert lines == ["ran middle (its input raw has another content)", "skipped last (already done)"]
+    Path("raw").write_text("longer")
+    assert [one.reason for one in run(steps)] == [
+        "its input raw has 6 bytes and had 1 when the step was marked",
+        "its input middle has 6 bytes and had 1 when the step was marked",
+    ]
+    assert Path("last").read_text() == "LONGER"
+
+
+def test_an_input_that_is_gone_undoes_nothing(run):
+    """What a step was made from may go once it is done; while it is not, that is an error that names it."""
+    Path("raw").write_text("a")
+    steps = [copying("raw", "out")]
+    run(steps)
+    Path("raw").unlink()
+    assert run(steps) == [StepResult("out", "skipped")]
+    Path("out").unlink()
+    with pytest.raises(FileNotFoundError, match=r"inputs='raw' of step 'out' is not there") as caught:
+        run(steps)
+    assert caught.value.outlive_results == [StepResult("out", "failed", f"FileNotFoundError: {caught.value}")]
+
+
+def test_an_output_that_is_truncated_is_made_again(run):
+    """It is noticed, told, and made as it was."""
+    Path("raw").write_text("abc")
+    run([copying("raw", "out")])
+    os.truncate("out", 1)
+    (result,) = run([copying("raw", "out")])
+    assert result.reason == "its output out has 1 bytes and had 3 when the step was marked"
+    assert Path("out").read_text() == "ABC"
+
+
+def test_parameters_and_version(run):
+    """A step runs again when one of them is another than it was."""
+    ran = []
+    run([named("a", ran, params={"n": 1}, version="1")])
+    assert run([named("a", ran, params={"n": 1}, version="1")]) == [StepResult("a", "skipped")]
+    assert run([named("a", ran, params={"n": 2}, version="1")])[0].reason == "its parameter n was 1 and is 2"
+    assert run([named("a", ran, params={"n": 2}, version="2")])[0].reason == "its version was '1' and is '2'"
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_text("b"), Path.unlink, Path.touch])
+def test_an_input_that_changes_meanwhile(run, change):
+    """A step whose input is changed or removed while it runs is not marked."""
+    raw = Path("raw")
+    raw.write_text("a")
+
+    def work():
+        atomic_write("out", raw.read_text())
+        time.sleep(0.02)  # longer than a tick of the kernel's clock
+        change(raw)
+
+    with pytest.raises((RuntimeError, FileNotFoundError), match="raw"):
+        run([step(inputs=raw, outputs="out")(work)])
+    raw.write_text("a")
+    ran = []
+    run([step(name="work", inputs=raw, outputs="out")(lambda: ran.append("work"))])
+    assert ran == ["work"]
+
+
+def test_killed_anywhere():
+    """Killed in any step, and its input changed then, the pipeline ends with what the new input gives."""
+    program = """
+import os, signal, sys
+from pathlib import Path
+from outlive import atomic_write, run_steps, step
+
+@step(inputs="middle", outputs="last")
+def last():
+    atomic_write("last", Path("middle").read_text() + "!")
+    die("last")
+
+@step(inputs="raw", outputs="middle")
+def middle():
+    atomic_write("middle", Path("raw").read_text() * 2)
+    die("middle")
+
+def die(where):
+    if sys.argv[1:] == [where]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run_steps([last, middle])
+"""
+    for number, where in enumerate(("middle", "last")):
+        Path("raw").write_text(str(number))
+        killed = subprocess.run([sys.executable, "-c", program, where], check=False, capture_output=True)
+        assert killed.returncode == -signal.SIGKILL
+        Path("raw").write_text(f"{number}x")
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+        assert Path("last").read_text() == f"{number}x{number}x!"
+
+
+def test_a_step_is_run_under_its_retry(run):
+    """A step that fails for a while is tried again, and marked once it has not failed."""
+    pytest.importorskip("tenacity", reason="needs tenacity: pip install 'outlive[retry]'")
+    errors = [OSError(), OSError()]
+
+    def flaky():
+        if errors:
+            raise errors.pop()
+
+    steps = [step(retry=Retry(OSError, sleep=lambda _seconds: None))(flaky)]
+    assert run(steps) == [StepResult("flaky", "ran")]
+    assert run(steps) == [StepResult("flaky", "skipped")]
+
+
+def test_the_log_and_the_report(run, caplog):
+    """Each step is told once, a failed one too, with its reason; the error says what did not run."""
+    caplog.set_level(logging.INFO, "outlive")
+    lines = []
+
+    def broken():
+        raise ValueError("row 7 has no city\nand more")
+
+    with pytest.raises(ValueError, match="row 7") as caught:
+        run({"a": int, "broken": broken, "c": int}, report=lines.append)
+    assert lines == ["ran a", "failed broken (ValueError: row 7 has no city)"]
+    told = [(one.step, one.outcome, one.reason) for one in caplog.records]
+    assert told == [("a", "ran", ""), ("broken", "failed", "ValueError: row 7 has no city")]
+    assert all(one.seconds >= 0 for one in caplog.records)
+    assert caught.value.__notes__ == ["in step 'broken'; the steps before it stay marked as done; not run: c"]
+
+
+def test_checkpoints_inside_an_output(tmp_path):
+    """Marks that would go with an output directory are warned of; those beside it are not."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.warns(RuntimeWarning, match=r"^directory='.*marks' of the checkpoints lies inside"):
+        run_steps([named("a", [], outputs=out)], checkpoints=Checkpoints(out / "marks"), report=str)
+    run_steps([named("a", [], outputs=out)], checkpoints=Checkpoints(tmp_path / "out-marks"), report=str)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [{"outputs": 5}, {"inputs": 5}, {"retry": 3}, {"version": 2}, {"name": 1}, {"after": 7}, {"params": [1]}],
+)
+def test_bad_declarations(declared):
+    """What cannot be declared is refused by name and value."""
+    ((name, value),) = declared.items()
+    with pytest.raises(TypeError, match=f"^{name}=") as caught:
+        step(**declared)(int)
+    assert str(value) in str(caught.value)
+
+
+def test_a_bar_on_a_terminal(tmp_path):
+    """On a terminal it is shown how far the pipeline is, and gone at the end; steps' own lines stay."""
+    pytest.importorskip("rich", reason="needs rich: pip install 'outlive[harness]'")
+    program = "from outlive import run_steps; run_steps({'one': lambda: print('hello'), 'two': int})"
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=theirs, cwd=tmp_path, env=environment
+    ) as child:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # EIO: the other end is closed
+                break
+        assert child.wait(60) == 0
+    os.close(ours)
+    assert b"0/2" in shown
+    assert b"1/2" in shown
+    for line in (b"hello\r\n", b"ran one\r\n", b"ran two\r\n"):
+        assert line in shown
