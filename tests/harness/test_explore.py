@@ -425,6 +425,22 @@ def test_a_known_bad_scenario_is_explored_until_it_is_caught(explored):
     )
 
 
+def test_a_scenario_is_left_at_its_first_violation_where_that_is_asked_for(explored):
+    """It is violated, as one that is explored to its end; what did not strike is said."""
+    bad = LONG.replace(', expect="torn-output"', "").replace('"a", buffering', '"w", buffering')
+    (fast,) = explored(bad, fail_fast=True, explain="none").scenarios
+    assert fast.verdict is Verdict.VIOLATED
+    assert set(fast.faults) == {"kill"}
+    assert 0 < fast.faults["kill"].tested < fast.faults["kill"].points
+    assert "points were enough" in fast.faults["kill"].label
+    assert fast.warnings[-2:] == [
+        f"stopped at the first violation: {fault} has not struck" for fault in ("torn", "power")
+    ]
+    (good,) = explored(GOOD, fail_fast=True).scenarios
+    assert good.verdict is Verdict.HELD
+    assert good.faults["kill"].tested == good.faults["kill"].points
+
+
 def test_sampled_points_are_counted_and_labelled(one):
     """--points N tests N of the points, chosen by the seed, and says so."""
     result = one(GOOD, points=4, seed=7)

@@ -115,12 +115,6 @@ DERIVED = (
     "always false",
     "inverted",
 )
-#: What mutants are struck with, one after the other: what one shows, those after it are spared.
-STAGES = (
-    {"faults": ("kill",), "points": 8},
-    {"faults": ("torn", "power"), "points": 24},
-    {"faults": FAULTS},
-)
 #: So many points of each fault are enough for a mutant that is listed as harmless: its reason is the proof.
 HARMLESS_POINTS = 40
 #: What survivors are struck with at last, in a restart.
@@ -200,34 +194,25 @@ def caught_in_turn(names, session, place):
             name: MATTERS.get(MUTANTS[name].file, (PIPELINE,)) for name in names if name not in caught
         }
         left = {name: turns[turn] for name, turns in programs.items() if turn < len(turns)}
-        caught |= caught_in_stages(left, session, place / str(turn)) if left else {}
+        caught |= caught_in_one(left, session, place / str(turn)) if left else {}
     return caught
 
 
-def caught_in_stages(programs, session, place):
+def caught_in_one(programs, session, place):
     """Return what showed each mutant that anything shows, of what has struck a single run of it."""
-    left = {
-        name: subject(place, f"m{number}", MUTANTS[name], program=program)
-        for number, (name, program) in enumerate(programs.items())
-    }
-    for one in left.values():
-        one.expect = ("diverged",)  # nobody will look at the boxes
     caught = {}
-    for stage in STAGES:
-        if stage is STAGES[-1]:
-            left.pop(SCATTERED, None)
-        is_last = stage is STAGES[-1]
-        known = {name: one for name, one in left.items() if is_last and is_listed(name, HARMLESS)}
-        others = {name: one for name, one in left.items() if name not in known}
-        results = []
-        for some, wish in ((others, stage), (known, {**stage, "points": HARMLESS_POINTS})):
-            results += explore(session, list(some.values()), Options(store=place / "s", **wish)).scenarios
-        for name, result in zip([*others, *known], results, strict=True):
-            found = ", ".join(caught_by(result))
-            if found:
+    for known in (False, True):
+        names = [name for name in programs if is_listed(name, HARMLESS) == known]
+        several = [
+            subject(place, f"m{number}-{known:d}", MUTANTS[name], program=programs[name])
+            for number, name in enumerate(names)
+        ]
+        points = HARMLESS_POINTS if known else None
+        wish = Options(store=place / "s", faults=FAULTS, fail_fast=True, explain="none", points=points)
+        for name, result in zip(names, explore(session, several, wish).scenarios, strict=True):
+            if found := ", ".join(caught_by(result)):
                 caught[name] = found
-                del left[name]
-            elif is_last and name not in known:
+            elif not known:
                 assert is_covered(result, programs[name]), (name, result)
     return caught
 
@@ -236,8 +221,8 @@ def caught_in_a_restart(name, session, place):
     """Return what two crashes in a row showed: "" if nothing."""
     program = AGAIN.get(MUTANTS[name].file, RESTART)
     again = subject(place, f"m{len(list(place.glob('*')))}", MUTANTS[name], program=program)
-    again.expect = ("recovery-failed",)
-    (result,) = explore(session, [again], Options(store=place / "s", **TWICE)).scenarios
+    wish = Options(store=place / "s", fail_fast=True, explain="none", **TWICE)
+    (result,) = explore(session, [again], wish).scenarios
     return TWO_CRASHES if caught_by(result) else ""
 
 

@@ -82,6 +82,9 @@ def shared(function: F) -> F:
             metavar="SECONDS",
             help="Begin no trial after so long; use what is left of it for deeper plans, drawn at random.",
         ),
+        click.option(
+            "--fail-fast", is_flag=True, help="Leave a scenario at the first violation that it shows."
+        ),
         click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
         click.option(
             "--zygote/--no-zygote",

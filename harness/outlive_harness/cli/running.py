@@ -47,11 +47,12 @@ def run_scenarios(scenarios: list[Scenario], broken: list[ScenarioResult], wish:
         zygote=wish["zygote"],
         select=wish["select"],
         exhaustive=wish.get("exhaustive", False),
+        fail_fast=wish["fail_fast"],
         real_fs=real_fs(wish["real_fs"]),
         explain=wish["explain"],
         exhibit=wish["html_file"] is not None,
         memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
-        baseline=_baseline(wish["baseline"], update=wish["update_baseline"]),
+        baseline=_baseline(wish["baseline"], update=wish["update_baseline"], fail_fast=wish["fail_fast"]),
         corpus=True,
     )
     for one in scenarios:
@@ -87,12 +88,14 @@ def run_scenarios(scenarios: list[Scenario], broken: list[ScenarioResult], wish:
     return Exit.USAGE if broken and not result.interrupted else result.exit_status
 
 
-def _baseline(path: Path | None, *, update: bool) -> Baseline | None:
+def _baseline(path: Path | None, *, update: bool, fail_fast: bool) -> Baseline | None:
     """Return what is known; where it is to be written, all that will be found."""
     if path is None:
         if update:
             raise ScenarioError("--update-baseline: which file? Give it with --baseline FILE")
         return None
+    if fail_fast:
+        raise ScenarioError("--fail-fast: with --baseline, a violation that is known would hide a new one")
     if not update:
         return baseline.read(path)
     return replace(baseline.read(path) if path.exists() else Baseline(path), takes_all=True)

@@ -271,10 +271,14 @@ class _Case:
             for campaign in self._campaigns(record, by_exec=by_exec):
                 found = {one.kind for one in result.violations} | _kinds(several.values())
                 wanted = frozenset() if options.exhaustive else frozenset(scenario.expect) - found
+                first = options.fail_fast and not scenario.expect
+                if first and found:
+                    result.warnings.append(f"stopped at the first violation: {campaign.name} has not struck")
+                    continue
                 if scenario.expect and not options.exhaustive and not wanted:
                     break
                 until = self.budget.until(scenario.name)
-                one = explored(record, replace(campaign, until=until, wanted=wanted))
+                one = explored(record, replace(campaign, until=until, wanted=wanted, first=first))
                 several[campaign.name] = one
                 yield from waves(session, record, one)
             until = self.budget.until(scenario.name)

@@ -37,6 +37,7 @@ class Options:
             are like them, or ``auto``, all unless there are very many.
         exhaustive: whether a known-bad scenario is explored to the end, though all that it is expected
             to show was found.
+        fail_fast: whether a scenario that should hold is left as soon as it is seen that it does not.
         real_fs: a real file system to cut the power on as well.
         explain: which violations are traced to their lines, and repairs of them tried: ``auto``, those that
             nobody expected, ``all`` or ``none``.
@@ -59,6 +60,7 @@ class Options:
     select: str = "auto"
     real_fs: str = ""
     exhaustive: bool = False
+    fail_fast: bool = False
     explain: str = "auto"
     exhibit: bool = False
     baseline: Baseline | None = None

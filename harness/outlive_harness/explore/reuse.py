@@ -32,7 +32,7 @@ from .subject import from_scenario
 
 _HARNESS = Path(__file__).parents[1]
 #: What decides the result, of the user's options: others only decide how fast it is there.
-_DECISIVE = ("points", "seed", "select", "exhaustive", "real_fs")
+_DECISIVE = ("points", "seed", "select", "exhaustive", "fail_fast", "real_fs")
 
 
 class Ledger:

@@ -101,6 +101,7 @@ class Campaign:
         label: what must be known of its coverage.
         by_exec: whether each run is to be an exec.
         wanted: kinds of violations that end the exploration once they are found; none to go on to its end.
+        first: whether any violation ends it.
         kept: plans that failed once, to be carried out first.
         kept_alone: whether there is nothing to be done beside these.
     """
@@ -114,13 +115,14 @@ class Campaign:
     label: str = ""
     by_exec: bool = False
     wanted: frozenset[str] = frozenset()
+    first: bool = False
     kept: tuple[Plan, ...] = ()
     kept_alone: bool = False
 
     def has_enough(self, trials: Sequence[Trial]) -> bool:
         """Tell whether all that is wanted was found: then nothing further can change the verdict."""
         found = {finding.kind for trial in trials for finding in trial.findings}
-        return bool(self.wanted) and self.wanted <= found
+        return bool(found) if self.first else bool(self.wanted) and self.wanted <= found
 
     @property
     def depth(self) -> int:
@@ -325,7 +327,7 @@ def _batches(orders: list[Order], campaign: Campaign) -> Iterator[list[Order]]:
 
     What is found then depends on the order of the points, and not on who was how fast.
     """
-    start, count = 0, _FIRST_BATCH if campaign.wanted else len(orders)
+    start, count = 0, _FIRST_BATCH if campaign.wanted or campaign.first else len(orders)
     while start < len(orders):
         yield orders[start : start + count]
         start, count = start + count, 2 * count
