@@ -61,7 +61,7 @@ def atomic_write(
     path = checked_path("destination", destination)
     content = encoded(data, encoding, newline)
     place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
-    draft = Draft(place)
+    draft = Draft(place, alone=True)
     try:
         draft.write(content)
         draft.publish()
@@ -186,14 +186,14 @@ def atomic_open(
 class Draft:
     """A file that is to take its place: made, then written, then published or given up."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, alone: bool = False) -> None:
         self.place = place
         # What replaces a file may have to be as private as that: nobody else reads it before it is finished.
         mode = 0o666 if place.old is None else 0o600
         self._names = place.names
         try:
             self.temporary, self.descriptor = make(
-                place.directory, place.name, lambda path: os.open(path, _MADE_WITH, mode)
+                place.directory, place.name, lambda path: os.open(path, _MADE_WITH, mode), alone=alone
             )
         except OSError as error:
             close_names(self._names)

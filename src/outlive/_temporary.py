@@ -116,13 +116,17 @@ class Temporary:
             os.close(descriptor)
 
 
-def make(directory: str, name: str, create: Callable[[str], int]) -> tuple[Temporary, int]:
+def make(
+    directory: str, name: str, create: Callable[[str], int], *, alone: bool = False
+) -> tuple[Temporary, int]:
     """Make a temporary for a destination, and remove what dead writers of it left under its names.
 
     Args:
         directory: Where.
         name: The destination's name.
         create: Makes it at a path where nothing must be, and returns a descriptor, or -1 for none.
+        alone: Whether nobody else gets that descriptor. What two share, an fsync of one that failed can
+            hide from the other (https://lwn.net/Articles/752063/), so that else the file is opened anew.
 
     Returns:
         The temporary, locked, and what *create* returned.
@@ -133,18 +137,18 @@ def make(directory: str, name: str, create: Callable[[str], int]) -> tuple[Tempo
     for label in _LABELS:
         path = f"{directory}{os.sep}{temporary_name(name, label)}"
         try:
-            found = _attempt(path, create)
+            found = _attempt(path, create, alone)
         except FileExistsError:
             if not remove_orphan(path):
                 continue
             try:
-                found = _attempt(path, create)
+                found = _attempt(path, create, alone)
             except FileExistsError:
                 continue
         if found is not None:
             return found
     path = os.path.join(directory, temporary_name(name, os.urandom(8).hex()))
-    found = _attempt(path, create)
+    found = _attempt(path, create, alone)
     if found is None:
         raise FileExistsError(errno.EEXIST, "no temporary name is free", directory)
     return found
@@ -160,12 +164,12 @@ def make_temporary_directory(directory: str, name: str, mode: int) -> Temporary:
     return make(directory, name, create)[0]
 
 
-def _attempt(path: str, create: Callable[[str], int]) -> tuple[Temporary, int] | None:
+def _attempt(path: str, create: Callable[[str], int], alone: bool) -> tuple[Temporary, int] | None:  # noqa: FBT001 - handed on
     """Make and lock a temporary; return None if somebody took it for an orphan in between."""
     made = -1
     try:
         made = create(path)
-        temporary = _locked(path, made)
+        temporary = _locked(path, made, alone=alone)
     except OSError:
         if made >= 0:
             os.close(made)
@@ -189,12 +193,12 @@ def temporary_name(name: str, label: str) -> str:
     return f".{name}.{label}{SUFFIX}"
 
 
-def _locked(path: str, made: int) -> Temporary | None:
+def _locked(path: str, made: int, *, alone: bool) -> Temporary | None:
     """Take the lock of what was just made; None if somebody took it for an orphan."""
     if made < 0 and sys.platform == "win32":  # where a directory cannot be opened
         return Temporary(path, -1)
     try:
-        temporary = Temporary(path, os.open(path, _read_flags()))
+        temporary = Temporary(path, os.dup(made) if alone else os.open(path, _read_flags()))
     except FileNotFoundError:
         return None
     except PermissionError:  # a umask that leaves its maker no right to read

@@ -81,7 +81,7 @@ REPLACED = {
         "_atomic.py",
         """\
             self.temporary, self.descriptor = make(
-                place.directory, place.name, lambda path: os.open(path, _MADE_WITH, mode)
+                place.directory, place.name, lambda path: os.open(path, _MADE_WITH, mode), alone=alone
             )
 """,
         """\
@@ -209,11 +209,6 @@ REPLACED = {
         "            self._held[mark[:3]] = mark\n",
         "            self._held[mark[:3]] = mark\n            mark.is_written()\n",
     ),
-    "a group is forgotten at its end": (
-        "_sqlite_file.py",
-        "            self._most = 0\n            self.write_out()\n",
-        "            self._most = 0\n            self._held.clear()\n",
-    ),
     "the file is made where it is to be": (
         "_sqlite_file.py",
         'atomic_write(self.path, _empty(is_logged=_journal(self.directory) == "WAL"), overwrite=False)',
@@ -236,11 +231,6 @@ REPLACED = {
         "_steps.py",
         "            checkpoints.clear(later)\n            outdated",
         "            outdated",
-    ),
-    "inputs are not looked at": (
-        "_claims.py",
-        """look = files.changed if field == "outputs" else files.another""",
-        """look = files.changed if field == "outputs" else (lambda *_, **__: "")""",
     ),
 }  # fmt: skip
 

@@ -150,10 +150,10 @@ def test_file_that_is_taken_for_an_orphan_before_it_is_locked(monkeypatch, tmp_p
     """A writer whose file is removed between its making and its lock makes another, and publishes that."""
     locked, removed = _temporary._locked, []
 
-    def steal_first(path, made):
+    def steal_first(path, made, **options):
         if not removed:
             removed.append(_temporary.remove_orphan(path))
-        return locked(path, made)
+        return locked(path, made, **options)
 
     monkeypatch.setattr(_temporary, "_locked", steal_first)
     atomic_write(tmp_path / "out", "new")
@@ -166,17 +166,17 @@ def test_file_that_is_another_writers_before_it_is_locked(monkeypatch, tmp_path)
     """A writer whose file is removed, and whose name another takes, never publishes the other's file."""
     locked, removed = _temporary._locked, []
 
-    def replace_first(path, made):
+    def replace_first(path, made, **options):
         if not removed:
             removed.append(_temporary.remove_orphan(path))
             Path(path).write_text("another's")
-        return locked(path, made)
+        return locked(path, made, **options)
 
     monkeypatch.setattr(_temporary, "_locked", replace_first)
     atomic_write(tmp_path / "out", "new")
     assert removed == [True]
     assert (tmp_path / "out").read_text() == "new"
-    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / ".out.0.outlive-tmp").read_text() == "another's"
 
 
 def test_no_name_is_free(monkeypatch, tmp_path):

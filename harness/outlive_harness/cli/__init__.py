@@ -110,7 +110,7 @@ class _Commands(click.Group):
     """Commands that are modules of this package, each imported where it is asked for."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
-        return ["check", "doctor", "new", "replay", "test"]
+        return ["check", "doctor", "new", "replay", "state", "test"]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(context):

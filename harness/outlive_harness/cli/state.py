@@ -1,0 +1,278 @@
+"""outlive state: what is marked in a directory of checkpoints, why a step would run, and how to forget it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from outlive import AlreadyRunningError, Checkpoints, atomic_write, remove_orphans, run_lock
+from outlive_harness.explore.results import Exit
+from outlive_harness.scenario import ScenarioError
+
+_DAY = 86_400 * 10**9  # ns
+_STORES: tuple[Literal["files", "sqlite"], ...] = ("files", "sqlite")
+
+
+def _where(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that say where marks are."""
+    for option in (
+        click.option("--store", type=click.Choice(_STORES), help="Marks of this store alone."),
+        click.option("--run-id", metavar="ID", help="Of which run; the empty string is that without an id."),
+        click.option(
+            "--dir",
+            "directory",
+            type=click.Path(path_type=Path),
+            default=Path(".checkpoints"),
+            metavar="DIR",
+            help="Where the checkpoints are; by default .checkpoints.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_json = click.option("--json", "out", type=click.File("w"), metavar="FILE", help="For machines; - is stdout.")
+
+
+@click.group("state", short_help="Say what is marked, and forget it.")
+def command() -> None:
+    """Say what is marked in a directory of checkpoints, why a step would run, and forget it.
+
+    Exit status: 0; 2 where there is no such directory, or it cannot be read.
+    """
+
+
+@command.command("ls", short_help="List the steps that are marked.")
+@_where
+@_json
+def ls(directory: Path, run_id: str | None, store: str | None, out: Any) -> int:  # noqa: ANN401
+    """List the steps that are marked, of all runs or of one: when, their items, whether they still count.
+
+    What they were marked with is looked at, and not what a pipeline would declare today.
+    """
+    with _told():
+        found = [row for run in _runs(directory, run_id, store) for row in _steps(run)]
+    if out is not None:
+        return _as_json(out, directory=str(directory), steps=found)
+    if not found:
+        click.echo(f"nothing is marked in {directory}")
+    several = len({row["store"] for row in found}) > 1
+    for row in found:
+        when = "-" if row["marked_at"] is None else _time(row["marked_at"])
+        items = f"{row['items']} item{'s' if row['items'] != 1 else ''}" if row["items"] else ""
+        notes = [row["doubt"] or "ok", items, row["store"] if several else ""]
+        name = "/".join(_printable(part) for part in (row["run_id"], row["step"]) if part)
+        click.echo(f"{when:19}  {name}  {', '.join(filter(None, notes))}")
+    return Exit.HELD
+
+
+@command.command("why", short_help="Say why a step would run, or not.")
+@click.argument("name")
+@click.option(
+    "--verify", type=click.Choice(["stat", "hash"]), default="stat", help="How files are looked at."
+)
+@_where
+@_json
+def why(
+    name: str,
+    verify: Literal["stat", "hash"],
+    directory: Path,
+    run_id: str | None,
+    store: str | None,
+    out: Any,  # noqa: ANN401 - click's file
+) -> int:
+    """Say why the step NAME would run, or not: by its mark, and the files that this vouches for.
+
+    The pipeline may declare other parameters today: what it would say of those it alone can tell.
+    """
+    with _told():
+        runs = list(_runs(directory, run_id or "", store))
+        run = next((one for one in runs if one.marked(name)), runs[0])
+        sentence, doubt = run.why(name, verify=verify), run.doubt(name, verify=verify)
+        names = [] if run.marked(name) else [known for one in runs for known in one.done()]
+        near = difflib.get_close_matches(name, names, 1)
+    if out is not None:
+        return _as_json(out, run_id=run.run_id, step=name, done=not doubt, doubt=doubt)
+    click.echo(sentence + (f"; did you mean {_printable(near[0])}?" if near else ""))
+    return Exit.HELD
+
+
+@command.command("clear", short_help="Forget steps.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "is_all", is_flag=True, help="Forget the whole run.")
+@click.option("--force", is_flag=True, help="Also while a run holds the lock.")
+@_where
+@_json
+def clear(
+    names: tuple[str, ...],
+    is_all: bool,  # noqa: FBT001 - click's
+    force: bool,  # noqa: FBT001 - click's
+    directory: Path,
+    run_id: str | None,
+    store: str | None,
+    out: Any,  # noqa: ANN401 - click's file
+) -> int:
+    """Forget the steps of these names, or with --all the run: they run again.
+
+    Refused while a run holds the lock of `outlive.run_lock`.
+    """
+    if bool(names) == is_all:
+        raise ScenarioError("outlive state clear: which steps? Give their names, or --all, and not both")
+    with _told(), _alone(directory, run_id or "", force=force):
+        runs = list(_runs(directory, run_id or "", store))
+        known = {name for run in runs for name in _marked(run)}
+        for run in runs:
+            for name in (None,) if is_all else names:
+                run.clear(name)
+    gone = sorted(known) if is_all else [name for name in names if name in known]
+    if out is not None:
+        return _as_json(out, run_id=run_id or "", cleared=gone)
+    for name in gone or ([] if names else ["nothing"]):
+        click.echo(f"forgot {_printable(name)}")
+    for name in names:
+        if name not in known:
+            click.echo(f"{_printable(name)} was not marked")
+    return Exit.HELD
+
+
+@command.command("gc", short_help="Remove what killed runs left, and old runs.")
+@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Forget runs not marked since.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@_where
+@_json
+def gc(
+    older_than: float | None,
+    dry_run: bool,  # noqa: FBT001 - click's
+    directory: Path,
+    run_id: str | None,
+    store: str | None,
+    out: Any,  # noqa: ANN401 - click's file
+) -> int:
+    """Remove temporary files that killed runs left, empty directories, and with --older-than old runs.
+
+    The run without an id is forgotten only where --run-id "" asks for it. What a live process writes stays.
+    """
+    removed: list[str] = []
+    with _told():
+        for run in _runs(directory, run_id, store):
+            if older_than is None:
+                break
+            newest = max((one.get("marked_at", 0) for one in run.records()), default=0)
+            if (run.run_id or run_id == "") and newest < time.time_ns() - older_than * _DAY:
+                removed.append(f"run {_printable(run.run_id)} ({run.store})")
+                if not dry_run:
+                    with _alone(directory, run.run_id, force=False):
+                        run.clear()
+        removed += _left_over(directory, dry_run=dry_run)
+    if out is not None:
+        return _as_json(out, removed=removed, dry_run=dry_run)
+    for one in removed:
+        click.echo(f"{'would remove' if dry_run else 'removed'} {one}")
+    return Exit.HELD
+
+
+@command.command("dump", short_help="Write all marks as lines of JSON.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to; else stdout.")
+@_where
+def dump(output: Path | None, directory: Path, run_id: str | None, store: str | None) -> int:
+    """Write all marks as lines of JSON, one a step or item, of all runs or of one."""
+    with _told():
+        records = [one for run in _runs(directory, run_id, store) for one in run.records()]
+        text = "".join(f"{json.dumps(one)}\n" for one in records)
+        if output is not None:
+            atomic_write(output, text)
+    if output is None:
+        click.echo(text, nl=False)
+    return Exit.HELD
+
+
+def _runs(directory: Path, run_id: str | None, store: str | None) -> Iterator[Checkpoints]:
+    """Yield the checkpoints of one run, or of all, in the stores that there are."""
+    if not directory.is_dir():
+        raise ScenarioError(f"--dir={str(directory)!r} is no directory; outlive.Checkpoints makes one")
+    for kind in _STORES:
+        if (store or kind) == kind and (kind == "files" or (directory / "marks.sqlite").exists()):
+            ids = Checkpoints(directory, store=kind).runs() if run_id is None else [run_id]
+            yield from (Checkpoints(directory, run_id=one, store=kind) for one in ids)
+        elif store == kind:
+            raise ScenarioError(f"--store={store!r}: there is no marks.sqlite in {str(directory)!r}")
+
+
+def _steps(run: Checkpoints) -> list[dict[str, Any]]:
+    """Return what there is to say of each step of a run, sorted."""
+    steps: dict[str, dict[str, Any]] = {}
+    for record in run.records():
+        step = {"store": run.store, "run_id": run.run_id, "step": record["step"], "marked_at": None}
+        row = steps.setdefault(record["step"], {**step, "items": 0, "doubt": "it is not marked"})
+        if "item" in record:
+            row["items"] += 1
+        else:
+            row["marked_at"] = record.get("marked_at")
+            row["doubt"] = (
+                f"its mark is {record['doubt']}" if "doubt" in record else run.doubt(record["step"])
+            )
+    return [steps[name] for name in sorted(steps)]
+
+
+def _marked(run: Checkpoints) -> set[str]:
+    return {record["step"] for record in run.records()}
+
+
+def _left_over(directory: Path, *, dry_run: bool) -> list[str]:
+    """Remove what nobody needs below a directory of marks; return what that was."""
+    removed = []
+    for folder, _, files in os.walk(directory, topdown=False):
+        if dry_run:
+            removed += [os.path.join(folder, name) for name in files if name.endswith(".outlive-tmp")]
+        else:
+            removed += remove_orphans(folder)
+            with suppress(OSError):  # it is not empty
+                if Path(folder) != directory:
+                    os.rmdir(folder)
+                    removed.append(folder)
+    return removed
+
+
+@contextmanager
+def _alone(directory: Path, run_id: str, *, force: bool) -> Iterator[None]:
+    """Hold the lock of a run meanwhile, where locks are in use."""
+    if force or not any(directory.glob("run*.lock")):
+        yield
+        return
+    try:
+        with run_lock(directory, run_id=run_id):
+            yield
+    except AlreadyRunningError as error:
+        raise ScenarioError(f"{error}; --force does it all the same") from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Make one kind of error of what the library refuses."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, ScenarioError):
+            raise
+        raise ScenarioError(getattr(error, "strerror", None) or str(error)) from error
+
+
+def _as_json(out: Any, **facts: object) -> int:  # noqa: ANN401 - click's file
+    out.write(json.dumps({"schema": 1, **facts}, indent=2) + "\n")
+    return Exit.HELD
+
+
+def _time(ns: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(ns / 10**9))
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() and name else repr(name)
