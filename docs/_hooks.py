@@ -31,9 +31,11 @@ def commands() -> str:
     found = {name: command for name in main.list_commands(_CONTEXT) if (command := _command(name))}
     check, test = (_options(found[name]) for name in ("check", "test"))
     shared = [option for option in test if option.opts in [other.opts for other in check]]
+    for name, command in list(found.items()):
+        if isinstance(command, click.Group):
+            found |= {f"{name} {one}": under for one, under in command.commands.items()}
     sections = [
-        _section(name, command, shared if name in ("check", "test") else [])
-        for name, command in found.items()
+        _section(name, found[name], shared if name in ("check", "test") else []) for name in sorted(found)
     ]
     title = "## What check and test have in common {#shared}"
     return "\n\n".join([*sections, title, _table(shared)])

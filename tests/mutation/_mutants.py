@@ -175,11 +175,6 @@ REPLACED = {
         "atomic_write(self._marker(name), self._content(name, claims))",
         "open(self._marker(name), 'wb').write(self._content(name, claims))",
     ),
-    "any marker counts, whatever it says": (
-        "_marker_files.py",
-        "if content == self._content(name, {}):",
-        "if content is not None:",
-    ),
     "any marker counts, and is written in place": (
         "_marker_files.py",
         "if content == self._content(name, {}):",

@@ -103,7 +103,6 @@ HARMLESS = {
     "after the next: with synced_directory(os.path.dirname(marker)):": (
         "what it changes places with is a dict in memory, of use to those that an error does not stop"
     ),
-    "any marker counts, whatever it says": "a marker that is written whole says what it should",
 }
 #: Mutants that only a power cut shows, by how their names begin after the line: SIGKILL keeps the page cache.
 UNSYNCED = ("removed: os.fsync(", "removed: with synced_directory(", "durable='none': ", "not durable unless")
