@@ -21,6 +21,7 @@ import os
 import re
 import stat
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ _LONGEST_LABEL = 16  # bytes, of a number or a random part
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
 _ROOM = _LONGEST_NAME - len("..") - _LONGEST_LABEL - len(SUFFIX)
 _NAME = re.compile(r"\..+\.(?:[0-9]{1,2}|[0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
+_LOOKS = 20
+_BETWEEN_LOOKS = 0.01  # seconds
 #: File systems of which one kernel knows all locks. Overlays count: each has an upper layer of its own.
 _LOCAL = frozenset(
     {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "nilfs2", "overlay"}
@@ -291,9 +294,15 @@ def remove_orphan(path: str, *, is_synced: bool = False) -> bool:
 
 
 def remove_replaced(path: str) -> None:
-    """Remove the old directory of an exchange, which is on the disk; what cannot be removed stays."""
+    """Remove the old directory of an exchange, which is on the disk; what cannot be removed stays.
+
+    Who published it may hold its lock still, for as long as it brings the names to the disk.
+    """
     if _believes(path, os.lstat(path).st_dev):
-        remove_orphan(path, is_synced=True)
+        for _ in range(_LOOKS):
+            if remove_orphan(path, is_synced=True) or not os.path.lexists(path):
+                return
+            time.sleep(_BETWEEN_LOOKS)
     else:
         with suppress(OSError):
             _remove(path)

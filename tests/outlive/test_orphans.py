@@ -179,6 +179,19 @@ def test_file_that_is_another_writers_before_it_is_locked(monkeypatch, tmp_path)
     assert (tmp_path / ".out.0.outlive-tmp").read_text() == "another's"
 
 
+def test_an_old_tree_whose_publisher_still_holds_its_lock(tmp_path):
+    """It is waited for, as whoever published it lets go once its name is on the disk."""
+    old = tmp_path / ".tree.0.outlive-tmp"
+    old.mkdir()
+    descriptor = os.open(old, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    publisher = threading.Timer(0.03, os.close, [descriptor])
+    publisher.start()
+    _temporary.remove_replaced(str(old))
+    publisher.join()
+    assert not old.exists()
+
+
 def test_no_name_is_free(monkeypatch, tmp_path):
     """Where every temporary name is taken there is an error in the end, and no search without end."""
     monkeypatch.setattr(_temporary, "_LABELS", ("0", "1"))

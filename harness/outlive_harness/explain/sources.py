@@ -26,7 +26,7 @@ from outlive_harness.trace import Op
 _FRAME = re.compile(r"(?P<file>.+):(?P<line>[0-9]+) (?P<function>.+)")
 #: Frames that are nobody's own: the interpreter, installed packages, and our two packages.
 _FOREIGN = re.compile(
-    r"<frozen |/(site|dist)-packages/|/lib/python3[^/]*/|/outlive_harness/|/outlive/(_[a-z]+|__init__)\.py$"
+    r"<frozen |/(site|dist)-packages/|/lib/python3[^/]*/|/outlive_harness/|/outlive/(_[a-z_]+|__init__)\.py$"
 )
 _LONGEST = 80
 
