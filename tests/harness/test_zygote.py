@@ -1,5 +1,6 @@
 """The zygote: a trial that is forked is as one by exec, or it is not forked."""
 
+import contextlib
 import os
 import sys
 import textwrap
@@ -8,7 +9,7 @@ import pytest
 
 from outlive_harness.explore.results import Verdict
 from outlive_harness.explore.session import Session
-from outlive_harness.launch.zygote import installed_modules, parse
+from outlive_harness.launch.zygote import Preload, Zygote, installed_modules, own_sources, parse
 
 #: Writes down all that a program can see of how it was started.
 FACTS = """
@@ -296,6 +297,61 @@ def writes():
     assert (result.verdict, result.zygote) == (Verdict.HELD, False)
 
 
+#: Says on its standard output which of the project's files it had to compile.
+_TELLS = """
+import sys
+compiled = []
+sys.addaudithook(lambda event, args: event == "compile" and compiled.append(str(args[1])))
+try:
+    import helper
+except SyntaxError:
+    helper = None
+print(getattr(helper, "VALUE", None), [name.rpartition("/")[2] for name in compiled])
+"""
+
+
+def said(zygote, place):
+    """Return what a trial prints, once it has ended."""
+    child = zygote.start(cwd=place, intercept=False)
+    assert child.reap() == 0
+    os.set_blocking(child.stdout, True)
+    text = os.read(child.stdout, 4096).decode()
+    child.close()
+    return text.strip()
+
+
+def test_the_projects_own_files_are_compiled_once_and_again_when_they_change(tmp_path):
+    """A trial runs the text that is there, and compiles it only if it is another than the zygote has seen."""
+    script, helper = tmp_path / "script.py", tmp_path / "helper.py"
+    script.write_text(_TELLS)
+    helper.write_text("VALUE = 'first'\n")
+    preload = Preload((), (str(script), str(helper), str(tmp_path / "gone.py")))
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    with contextlib.closing(
+        Zygote([sys.executable, str(script)], cwd=tmp_path, env=env, preload=preload)
+    ) as zygote:
+        assert said(zygote, tmp_path) == "first []"
+        helper.write_text("VALUE = 'other'\n")
+        assert said(zygote, tmp_path) == "other ['helper.py']"
+        script.write_text(_TELLS.replace("print(", "print('new', "))
+        assert said(zygote, tmp_path) == "new other ['helper.py']"
+
+
+@pytest.mark.parametrize(
+    ("text", "options"), [("VALUE = 1 is 1\n", []), ("VALUE = (\n", []), ("VALUE = 1\n", ["-W", "ignore"])]
+)
+def test_what_compiling_says_is_left_to_each_trial(tmp_path, text, options):
+    """A warning or an error of the compiler is the trial's own, and so is what -W makes of it."""
+    script, helper = tmp_path / "script.py", tmp_path / "helper.py"
+    script.write_text(_TELLS)
+    helper.write_text(text)
+    preload = Preload((), (str(script), str(helper)))
+    argv = [sys.executable, *options, str(script)]
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    with contextlib.closing(Zygote(argv, cwd=tmp_path, env=env, preload=preload)) as zygote:
+        assert "helper.py" in said(zygote, tmp_path)
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_processes_that_a_pipeline_starts_find_its_main_module(one, programs, method):
     """A child of multiprocessing starts from __main__ whichever way it was started."""
@@ -363,3 +419,15 @@ def test_what_can_be_imported_beforehand_is_read_off_the_files_that_a_run_opened
     found = ["csv", "_csv", "json", "json.decoder", "pkg", "pkg.fast", "apt_pkg"]
     assert installed_modules([sys.executable, "-m", "tool"], paths) == found
     assert installed_modules([sys.executable, "-m", "csv"], paths) == [*found[1:], "tool.__main__"]
+
+
+def test_what_can_be_compiled_beforehand_is_what_was_read_as_text():
+    """The script and the project's own modules; never an installed package, whose code is imported."""
+    paths = [
+        "/usr/lib/python3.12/csv.py",
+        "/home/me/project/helper.py",
+        "/home/me/project/__pycache__/o.pyc",
+        "/d.csv",
+    ]
+    assert own_sources([sys.executable, "run.py"], paths) == ["run.py", "/home/me/project/helper.py"]
+    assert own_sources([sys.executable, "-m", "tool"], paths) == ["/home/me/project/helper.py"]

@@ -19,7 +19,7 @@ from outlive_harness.explore.stacks import run_with_stacks
 from outlive_harness.explore.strike import Crash, run_struck
 from outlive_harness.explore.tapes import Tapes
 from outlive_harness.intercept.supervisor import GO, Answer
-from outlive_harness.launch.zygote import ZygoteError, parse
+from outlive_harness.launch.zygote import Preload, ZygoteError, parse
 from outlive_harness.plan import Plan
 from outlive_harness.trace import Op
 
@@ -118,7 +118,7 @@ def sources_of_recovery(tapes: Tapes, record: Record, plan: Plan) -> tuple[list[
 def _by_stacks(runner: Runner, record: Record) -> tuple[list[Source], list[Op]]:
     """Run on the box as it is, with a profiling hook."""
     try:
-        runner.warm(record.subject, record.preload or ())
+        runner.warm(record.subject, record.preload or Preload())
     except ZygoteError:
         return _by_commands(runner, record)
     texts, ops = run_with_stacks(runner, record)

@@ -14,6 +14,7 @@ from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import describe_difference, first_difference
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.run import Ran
+from outlive_harness.launch.zygote import Preload
 from outlive_harness.trace import Op, Trace
 
 from .acks import lost_acks
@@ -47,7 +48,7 @@ class Record:
         findings: violations that need no crash: ``not-idempotent``.
         reads: paths outside its box that the first run, or the setup before it, opened or ran.
         stacks: where in the program each op comes from, where that is known.
-        preload: what a zygote imports beforehand; None where each trial is an exec.
+        preload: what a zygote does beforehand; None where each trial is an exec.
         refused: why calls could not be intercepted; "" if they were.
         seconds: wall time of the longer golden run.
         limit: seconds that any later run may take.
@@ -71,7 +72,7 @@ class Record:
     warnings: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
     stacks: list[str] = field(default_factory=list)
-    preload: tuple[str, ...] | None = None
+    preload: Preload | None = None
     refused: str = ""
     seconds: float = 0.0
     limit: float = _SHORTEST_LIMIT

@@ -16,7 +16,7 @@ from outlive_harness.intercept.decode import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.run import Ran, run
-from outlive_harness.launch.zygote import Zygote, ZygoteError
+from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError
 from outlive_harness.trace import INSTALLS, Op
 
 from .subject import HOME, TMP, Subject
@@ -67,9 +67,9 @@ class Runner:
         self._place = place
         self._control = control
         #: warm interpreters, the one that was used last at the end
-        self._zygotes: dict[tuple[str, tuple[str, ...]], Zygote] = {}
+        self._zygotes: dict[tuple[str, Preload], Zygote] = {}
         #: which of them stands in for exec
-        self._warm: tuple[str, tuple[str, ...]] | None = None
+        self._warm: tuple[str, Preload] | None = None
         self.box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
         #: the same box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.box_bytes)))
@@ -245,20 +245,20 @@ class Runner:
         """Tell whether runs of a subject are forked from a zygote."""
         return self._warm is not None and self._warm[0] == subject.key()
 
-    def warm(self, subject: Subject, modules: Sequence[str]) -> tuple[str, ...]:
+    def warm(self, subject: Subject, preload: Preload) -> tuple[str, ...]:
         """Have a zygote for a subject from here on; return the modules that it cannot have imported.
 
         Raises:
             ZygoteError: there can be none.
         """
-        wanted = subject.key(), tuple(modules)
+        wanted = subject.key(), preload
         self.cool()
         zygote = self._zygotes.pop(wanted, None)
         if zygote is None:
             while len(self._zygotes) >= _ZYGOTES:
                 self._zygotes.pop(next(iter(self._zygotes))).close()
             argv, cwd = subject.command(subject.argv, self.box)
-            zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), modules=modules)
+            zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), preload=preload)
         self._zygotes[wanted] = zygote
         self._warm = wanted
         return zygote.bad

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from outlive_harness.launch.zygote import ZygoteError, installed_modules, parse
+from collections.abc import Sequence
+
+from outlive_harness.launch.zygote import Preload, ZygoteError, installed_modules, own_sources, parse
 
 from .golden import Record
 from .runner import Runner
@@ -25,7 +27,7 @@ def warm_up(runner: Runner, made: Record) -> None:
     if made.refused or len(made.ops) < LEAST_OPS or parse(argv) is None:
         return
     try:
-        made.preload, why = _tried(runner, made, installed_modules(argv, made.reads))
+        made.preload, why = _tried(runner, made, argv)
     except ZygoteError as error:
         why = str(error)
     if why:
@@ -33,13 +35,16 @@ def warm_up(runner: Runner, made: Record) -> None:
         made.warnings.append(f"no zygote, each trial is an exec: {why}")
 
 
-def _tried(runner: Runner, made: Record, modules: list[str]) -> tuple[tuple[str, ...] | None, str]:
-    """Return what a zygote could import, or why there is none."""
+def _tried(runner: Runner, made: Record, argv: Sequence[str]) -> tuple[Preload | None, str]:
+    """Return what a zygote could do beforehand, or why there is none."""
+    modules = installed_modules(argv, made.reads)
+    sources = tuple(own_sources(argv, made.reads))
     bad: tuple[str, ...] = ()
     for _ in range(_ATTEMPTS):
-        bad = runner.warm(made.subject, modules)
+        preload = Preload(tuple(modules), sources)
+        bad = runner.warm(made.subject, preload)
         if not bad:
-            return tuple(modules), ""
+            return preload, ""
         # What is wrong with a module is most often wrong with its package, which is imported first.
         packages = {name.partition(".")[0] for name in bad}
         modules = [name for name in modules if name.partition(".")[0] not in packages]

@@ -89,6 +89,38 @@ def _preload(names: Sequence[str]) -> list[str]:
     return bad
 
 
+#: What the project's own files compile to, by path and text: the only part of an import that is the same
+#: in each trial, and where no __pycache__ is, most of it.
+_compiled: dict[tuple[str, bytes], Any] = {}
+
+
+def _precompile(paths: Sequence[str]) -> None:
+    """Compile what each trial would; a text that does not compile, or is warned of, is left to the trial."""
+    if not paths or sys.warnoptions:
+        return
+    import warnings  # noqa: PLC0415 - not where there is nothing to compile
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in paths:
+            try:
+                with open(path, "rb") as file:
+                    source = file.read()
+                _compiled[path, source] = compile(source, path, "exec", dont_inherit=True)
+            except (OSError, ValueError, SyntaxError, Warning, RecursionError, MemoryError):
+                continue
+    SourceFileLoader.source_to_code = _source_to_code  # type: ignore[assignment, method-assign]
+
+
+_to_code = SourceFileLoader.source_to_code
+
+
+def _source_to_code(self: SourceFileLoader, data: Any, path: Any, **options: Any) -> Any:  # noqa: ANN401 - as it is
+    """Return the code of a module that is to be imported: read anew, compiled before if it was this text."""
+    known = _compiled.get((path, data)) if isinstance(data, bytes) and isinstance(path, str) else None
+    return _to_code(self, data, path, **options) if known is None else known
+
+
 # -- one trial ---------------------------------------------------------------------------------------
 
 
@@ -180,7 +212,8 @@ def _program(request: Request) -> Callable[[], object]:
     def run() -> None:
         with open(target, "rb") as file:
             source = file.read()
-        exec(compile(source, target, "exec", dont_inherit=True), main.__dict__)  # noqa: S102 - python FILE
+        code = _compiled.get((target, source)) or compile(source, target, "exec", dont_inherit=True)
+        exec(code, main.__dict__)  # noqa: S102 - python FILE
 
     return run
 
@@ -312,7 +345,9 @@ def main() -> None:
         if "reap" in request:
             _send(control, os.waitpid(request["reap"], 0)[1])
         elif "preload" in request:
-            _send(control, _preload(request["preload"]))
+            bad = _preload(request["preload"])
+            _precompile(request["compile"])
+            _send(control, bad)
             for name in request["forget"]:  # of use to imports alone
                 os.environ.pop(name, None)
             # Not to be looked through again in each trial: that would copy the pages that they are on.

@@ -74,6 +74,19 @@ def parse(argv: Sequence[str]) -> Script | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Preload:
+    """What a zygote does beforehand, once, that each of its trials would do.
+
+    Attributes:
+        modules: to import: of the standard library and of installed packages.
+        sources: to compile: files of the project's own, which each trial reads and runs itself.
+    """
+
+    modules: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
 #: With these set, widespread libraries start no threads when they are imported: a zygote has none to
 #: fork away from. Where results depend on the number of threads, the first trial shows it.
 _QUIET = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -90,15 +103,13 @@ class Zygote:
         argv: the pipeline's command line.
         cwd: where it starts.
         env: its whole environment.
-        modules: what to import beforehand.
+        preload: what to do beforehand.
 
     Raises:
         ZygoteError: it is no Python command, or cannot be started.
     """
 
-    def __init__(
-        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], modules: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], preload: Preload) -> None:
         script = parse(argv)
         table = abi.native()
         if script is None or table is None:
@@ -122,9 +133,12 @@ class Zygote:
                 preexec_fn=reset_signals,  # noqa: PLW1509 - a worker has one thread
             )
         try:
-            self.bad = tuple(
-                self._ask({"preload": list(modules), "forget": list(_QUIET.keys() - env.keys())})
-            )
+            request = {
+                "preload": preload.modules,
+                "compile": preload.sources,
+                "forget": list(_QUIET.keys() - env.keys()),
+            }
+            self.bad = tuple(self._ask(request))
         except BaseException:
             self.close()
             raise
@@ -242,6 +256,16 @@ def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
         if name not in main and all(part.isidentifier() for part in name.split(".")):
             names[name] = None
     return list(names)
+
+
+def own_sources(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
+    """Return the Python files of the project's own among those that a run read, and its script.
+
+    A file that is read as text is compiled by each import: had its bytecode been of use, that would be here.
+    """
+    script = parse(argv)
+    main = [script.target] if script is not None and script.kind == "file" else []
+    return main + [path for path in paths if path.endswith(".py") and _INSTALLED.match(path) is None]
 
 
 #: Directories that modules are imported from which are not the project's own.
