@@ -77,12 +77,14 @@ class SqliteMarks:
     def forget(self, name: str | None) -> None:
         if name is None:
             self._database.delete("DELETE FROM marks WHERE run = ?", (self._run,))
+            self._read(anew=True)
         else:
             own = (self._run, self._part, encoded(name), b"/" + encoded(name))
             self._database.delete(
                 "DELETE FROM marks WHERE run = ?1 AND (part = ?2 AND name = ?3 OR part = ?4)", own
             )
-        self._read(anew=True)
+            self.known.discard(name)
+            self._claims.pop(name, None)
 
     def items(self, name: str) -> SqliteMarks:
         return SqliteMarks(self._directory, self._run_id, step=name, database=self._database)

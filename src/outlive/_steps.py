@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -83,6 +83,10 @@ def run_steps(
         raise TypeError(f"checkpoints={shown(checkpoints)} is not an outlive.Checkpoints")
     told, made_by = told_before(named), makers(named)
     order = ordered({name: [*told[name], *made_by[name]] for name in named})
+    followers: dict[str, list[str]] = {}
+    for later in order:
+        for name in told[later]:
+            followers.setdefault(name, []).append(later)
     results: list[StepResult] = []
     outdated: dict[str, str] = {}
     with _progress(order, report) as begin:
@@ -93,7 +97,7 @@ def run_steps(
             reason = outdated.get(name) or checkpoints.doubt(name, **_declared(one))
             try:
                 if reason:
-                    _forget_later(name, order, told, checkpoints, outdated)
+                    _forget_later(name, followers.get(name, ()), checkpoints, outdated)
                     _run(name, one, checkpoints)
             except BaseException as error:
                 results.append(StepResult(name, "failed", _in_words(error)))
@@ -116,21 +120,20 @@ def _declared(one: Step) -> dict[str, Any]:
 
 
 def _forget_later(
-    name: str,
-    order: list[str],
-    told: Mapping[str, list[str]],
-    checkpoints: Checkpoints,
-    outdated: dict[str, str],
+    name: str, later: Iterable[str], checkpoints: Checkpoints, outdated: dict[str, str]
 ) -> None:
     """Forget, before a step runs, those that must run again after it.
 
     Not when it has run: killed between its outputs and its mark, the next run would do it again, find its
     outputs as they were, and never know that what came after them is older.
+
+    What has no mark is forgotten too. It may have items; and a run that was killed while it forgot may have
+    left that to the kernel, so that a power cut would bring the old mark back beside this step's new one.
     """
-    for later in order:
-        if name in told[later] and checkpoints.marked(later):
-            checkpoints.clear(later)
-            outdated[later] = f"{name} ran"
+    for one in later:
+        if one not in outdated:
+            outdated[one] = f"{name} ran" if checkpoints.marked(one) else ""
+            checkpoints.clear(one)
 
 
 def _run(name: str, one: Step, checkpoints: Checkpoints) -> None:

@@ -224,8 +224,8 @@ REPLACED = {
     ),
     "what comes after a step is not forgotten, and runs if that ran": (
         "_steps.py",
-        "            checkpoints.clear(later)\n            outdated",
-        "            outdated",
+        "            checkpoints.clear(one)\n",
+        "",
     ),
 }  # fmt: skip
 

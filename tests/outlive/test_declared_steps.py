@@ -22,11 +22,17 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture(params=["files", "sqlite"])
-def run(request, tmp_path):
+def store(request):
+    """Each store."""
+    return request.param
+
+
+@pytest.fixture
+def run(store, tmp_path):
     """Run steps with checkpoints of their own, opened anew each time, in each store."""
 
     def run(steps, **options):
-        checkpoints = Checkpoints(tmp_path / "marks", store=request.param)
+        checkpoints = Checkpoints(tmp_path / "marks", store=store)
         return run_steps(steps, checkpoints=checkpoints, **{"report": str, **options})
 
     return run
@@ -173,6 +179,48 @@ def test_stopped_before_what_comes_after_has_run(run, place_of_the_kill, tmp_pat
     fails.clear()
     run(steps)
     assert ran == ["a", "b", "c"]
+
+
+def test_the_items_of_what_comes_after_are_forgotten_also_if_it_never_ended(run, store, tmp_path):
+    """A step that was stopped among its items, and comes after one that now runs, begins with the first."""
+    made = []
+
+    def last():
+        marks = Checkpoints(tmp_path / "marks", store=store)
+        for item in marks.todo("last", ["x", "y", "z"]):
+            made.append(Path("first").read_text() + item)
+            if made == ["1x", "1y"]:
+                raise KeyboardInterrupt
+
+    def first():
+        Path("first").write_text(Path("raw").read_text())
+
+    steps = [step(inputs="raw", outputs="first")(first), step(after="first")(last)]
+    Path("raw").write_text("1")
+    with pytest.raises(KeyboardInterrupt):
+        run(steps)
+    Path("raw").write_text("2")
+    run(steps)
+    assert made == ["1x", "1y", "2x", "2y", "2z"]
+
+
+def test_what_a_killed_run_forgot_is_on_the_disk_before_the_step_runs(tmp_path, monkeypatch):
+    """A mark that is gone may come back with the power, unless somebody fsyncs the directory it was in."""
+    marks, synced = Checkpoints(tmp_path / "marks"), []
+    steps = [named("first", synced), named("last", synced, after="first")]
+    run_steps(steps, checkpoints=marks, report=str)
+    for name in ("first", "last"):
+        (tmp_path / "marks" / f"{name}.done").unlink()
+    synced.clear()
+    fsync = os.fsync
+
+    def noted(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    run_steps(steps, checkpoints=Checkpoints(tmp_path / "marks"), report=str)
+    assert synced.index("marks") < synced.index("first")
 
 
 def test_an_input_that_is_another(run):
