@@ -102,6 +102,30 @@ def test_what_failed_once_is_struck_first(outlive):
     assert "torn-output" in out
 
 
+def test_a_loss_that_was_made_impossible_is_dropped(outlive):
+    """With the fsync that was missing no disk leaves the state that failed: it is let go of, and all is held."""
+    source = """
+import os
+from outlive_harness import scenario
+
+@scenario(outputs="out", faults=("power",))
+def report():
+    with open("t", "w") as file:
+        file.write("xxxx")
+        file.flush()
+        {sync}
+    os.rename("t", "out")
+"""
+    Path("scenarios/report.py").write_text(source.format(sync="pass"))
+    assert outlive("test")[0] == 1
+    assert read("scenarios/regressions/report.json")["failures"]
+    Path("scenarios/report.py").write_text(source.format(sync="os.fsync(file.fileno())"))
+    status, out, _ = outlive("test")
+    assert status == 0, out
+    assert "is durable (" in out
+    assert read("scenarios/regressions/report.json")["failures"] == []
+
+
 def test_a_deep_failure_is_kept(outlive):
     """A random plan of two crashes, once found, is a trial of every run; where it is gone, it is dropped."""
     Path("scenarios/twice.py").write_text(

@@ -287,8 +287,9 @@ class _Case:
         finally:
             for name, one in several.items():
                 result.faults[name] = one.coverage
-                for plan in one.gone:
-                    result.warnings.append(self.regressions.drop(plan, "its op is not reached any more"))
+                for trial in one.gone:
+                    why = trial.trouble or "its op is not reached any more"
+                    result.warnings.append(self.regressions.drop(trial.plan, why))
                 intercepts = one.campaign.fault.intercepts
                 merge(
                     result, record, name, one.coverage, one.trials, exhaustive=intercepts, known=self.states

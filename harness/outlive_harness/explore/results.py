@@ -80,6 +80,7 @@ class Trial:
         lost: what a power cut lost: each op, or part of one, in words.
         profile: the disk that promises most and on which it can still happen, where it was violated.
         trouble: why the trial could not be carried out, if so.
+        impossible: whether that is because no run leaves such a state.
         left: names that the crash left, and what each is, where something was violated.
     """
 
@@ -97,6 +98,7 @@ class Trial:
     lost: list[str] = field(default_factory=list)
     profile: str = ""
     trouble: str = ""
+    impossible: bool = False
     kept: str = ""
     left: tuple[tuple[str, str], ...] = ()
     story: list[str] = field(default_factory=list)

@@ -235,7 +235,8 @@ class Tapes:
         """Return what the power cut that a plan ends with leaves, and the tape that it is on.
 
         Raises:
-            TapeError: there is no such state, or no recording to tell it from.
+            NoStateError: there is no such state.
+            TapeError: there is no recording to tell it from.
             BoxError: the box could not be filled, ...
         """
         point = plan[-1]
@@ -243,7 +244,7 @@ class Tapes:
         if model is None:
             raise TapeError(tape.reason)
         if point.at > len(tape.ops) - tape.last:
-            raise TapeError(f"{point}: the run makes only {len(tape.ops) - tape.last} ops")
+            raise NoStateError(f"{point}: the run makes only {len(tape.ops) - tape.last} ops")
         return tape, _state(model, tape.last + point.at, point)
 
     def strongest(self, record: Record, plan: Plan, state: State) -> str:
@@ -257,6 +258,10 @@ class TapeError(RuntimeError):
     """A power cut that cannot be carried out; the message says why."""
 
 
+class NoStateError(TapeError):
+    """A power cut that no disk leaves of this run; one that was named by an earlier run, perhaps."""
+
+
 def _state(model: PowerModel, at: int, point: Point) -> State:
     """Find the state that a point names, on whatever disk it can be."""
     error: LostError | None = None
@@ -265,4 +270,4 @@ def _state(model: PowerModel, at: int, point: Point) -> State:
             return model.under(profile).state(at, point.lost)
         except LostError as found:
             error = error or found
-    raise TapeError(f"{point}: {error}")
+    raise NoStateError(f"{point}: {error}")

@@ -22,7 +22,7 @@ from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
 from .strike import Crash, run_struck, torn
 from .subject import HOME, TMP
-from .tapes import MEMORY, TapeError, Tapes
+from .tapes import MEMORY, NoStateError, TapeError, Tapes
 
 #: Names that a crash left which are listed.
 _NAMES = 200
@@ -80,6 +80,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
             trial.unmet = whole and ran is not None and not ran.failure()
     except (BoxError, TapeError, OSError) as error:
         trial.trouble = str(error)
+        trial.impossible = isinstance(error, NoStateError)
         runner.empty()
     return trial
 

@@ -159,7 +159,7 @@ class Explored:
         coverage: how much was done.
         states: directory where its crash states are claimed, and kept for deeper plans.
         trials: what was done.
-        gone: plans that failed once, and are not reached any more.
+        gone: those of plans that failed once, and are not reached any more.
         taped: whether torn writes are told from a recording of the first run.
     """
 
@@ -167,7 +167,7 @@ class Explored:
     coverage: Coverage
     states: Path
     trials: list[Trial] = field(default_factory=list)
-    gone: list[Plan] = field(default_factory=list)
+    gone: list[Trial] = field(default_factory=list)
     taped: bool = False
 
     def order(self, record: Record, what: Planned, *, keep_states: bool) -> Order:
@@ -288,10 +288,11 @@ def _again(session: Session, record: Record, one: Explored, name: str) -> Genera
         yield waiting
     finally:
         done += collect(waiting, Trial)
-        met = [trial for trial in done if trial.reached or trial.trouble]
+        # What no run leaves any more was repaired: nothing is left to be tested.
+        met = [trial for trial in done if trial.reached or (trial.trouble and not trial.impossible)]
         one.trials += met
         one.coverage.chosen += len(met)
-    one.gone += [trial.plan for trial in done if trial not in met]
+    one.gone += [trial for trial in done if trial not in met]
     return {trial.plan for trial in met}
 
 
