@@ -53,8 +53,11 @@ class Place(NamedTuple):
             close_names(self.names)
 
 
-def file_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
+def file_place(path: str, durable: str, *, overwrite: bool, parents: bool, at_once: bool = False) -> Place:
     """Resolve the destination of a file, or refuse it.
+
+    Where it is replaced at once, before any code of the caller's runs, links on an absolute path stay as they
+    are: to resolve them costs as much as the write of a small file.
 
     Raises:
         OSError: as `atomic_open` says.
@@ -69,7 +72,7 @@ def file_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Pl
             raise OSError(errno.EISDIR, message, os.path.realpath(path))
         message = f"destination={path!r} is not a regular file and would be lost if it were replaced"
         raise OSError(errno.EINVAL, message, os.path.realpath(path))
-    return _placed(path, path, old, durable, overwrite, is_link=is_link, parents=parents)
+    return _placed(path, path, old, durable, overwrite, is_link=is_link, parents=parents, at_once=at_once)
 
 
 def directory_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
@@ -120,6 +123,7 @@ def _placed(
     *,
     is_link: bool,
     parents: bool,
+    at_once: bool = False,
 ) -> Place:
     directory, name = os.path.split(os.path.realpath(path) if is_link else path)
     directory = directory or os.curdir
@@ -130,7 +134,8 @@ def _placed(
         _require_parents(path, directory)
     names = open_names(directory, durable)
     try:
-        directory = _real(directory, names)
+        if not (at_once and os.path.isabs(directory)):  # else another thread's chdir redirects it
+            directory = _real(directory, names)
     except BaseException:
         close_names(names)
         raise

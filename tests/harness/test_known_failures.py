@@ -103,7 +103,7 @@ def test_what_failed_once_is_struck_first(outlive):
 
 
 def test_a_loss_that_was_made_impossible_is_dropped(outlive):
-    """With the fsync that was missing no disk leaves the state that failed: it is let go of, and all is held."""
+    """With the fsync that was missing no disk leaves the state that failed: it is let go of."""
     source = """
 import os
 from outlive_harness import scenario
