@@ -63,7 +63,7 @@ def atomic_write(
     place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents, at_once=True)
     draft = Draft(place, alone=True)
     try:
-        draft.write(content)
+        write_all(draft.descriptor, content)
         draft.publish()
     except BaseException as error:
         draft.give_up(error)
@@ -183,6 +183,15 @@ def atomic_open(
         raise
 
 
+def write_all(descriptor: int, content: memoryview) -> None:
+    """Write all of it, and close the file."""
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
+
+
 class Draft:
     """A file that is to take its place: made, then written, then published or given up."""
 
@@ -201,14 +210,6 @@ class Draft:
         except BaseException:
             close_names(self._names)
             raise
-
-    def write(self, content: memoryview) -> None:
-        """Write all of it, and close the file."""
-        try:
-            while content:
-                content = content[os.write(self.descriptor, content) :]
-        finally:
-            os.close(self.descriptor)
 
     def publish(self) -> None:
         """Bring what was written to the disk, and give it its name."""

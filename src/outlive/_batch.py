@@ -10,7 +10,15 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, overload
 
-from ._atomic import checked_text_options, encoded, make_directory, opened, refuse_child, rename_into_place
+from ._atomic import (
+    checked_text_options,
+    encoded,
+    make_directory,
+    opened,
+    refuse_child,
+    rename_into_place,
+    write_all,
+)
 from ._attributes import keep_attributes
 from ._durable import close_names, overlapped, sync_file, synced_directory
 from ._place import Place, checked_durable, checked_path, file_place
@@ -108,8 +116,8 @@ class Batch:
     ) -> None:
         """Write a file of the batch; the arguments are those of `atomic_write`."""
         content = encoded(data, encoding, newline)
-        with self.open(destination, "wb", overwrite=overwrite) as file:
-            file.write(content)
+        with self._added(destination, overwrite=overwrite) as (_, descriptor):
+            write_all(descriptor, content)
 
     @overload
     def open(
@@ -143,8 +151,19 @@ class Batch:
 
         Where the body fails and that is caught, this file is not in the batch and the others are.
         """
-        path = checked_path("destination", destination)
         text_options = checked_text_options(mode, encoding, newline)
+        with (
+            self._added(destination, overwrite=overwrite) as (temporary, descriptor),
+            opened(temporary, descriptor, mode, text_options) as file,
+        ):
+            yield file
+
+    @contextmanager
+    def _added(
+        self, destination: str | os.PathLike[str], *, overwrite: bool
+    ) -> Iterator[tuple[Temporary, int]]:
+        """Give a descriptor, which the body closes, for a file of the batch; it is none if the body fails."""
+        path = checked_path("destination", destination)
         place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents)
         close_names(place.names)  # it can be fsynced; that comes at the end
         temporary = self._directory(place)
@@ -153,8 +172,7 @@ class Batch:
         descriptor = os.open(inner, _MADE_WITH, 0o666)
         kept = os.dup(descriptor)
         try:
-            with opened(temporary, descriptor, mode, text_options) as file:
-                yield file
+            yield temporary, descriptor
             if place.old is not None:
                 keep_attributes(kept, place.target, place.old, os.fstat(kept))
         except BaseException:

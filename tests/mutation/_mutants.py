@@ -119,8 +119,8 @@ REPLACED = {
     ),
     "the file is fsynced before it is written": (
         "_atomic.py",
-        "        draft.write(content)\n        draft.publish()\n",
-        "        os.fsync(draft.descriptor)\n        draft.write(content)\n        draft.publish()\n",
+        "        write_all(draft.descriptor, content)\n",
+        "        os.fsync(draft.descriptor)\n        write_all(draft.descriptor, content)\n",
         "    sync_file(descriptor, place.durable)\n",
         "",
     ),
