@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Durable: TypeAlias = Literal["full", "file", "none"]
 
+_NO_NAME = ("", os.curdir, os.pardir)
 _LEVELS = ("full", "file", "none")
 
 
@@ -62,8 +63,8 @@ def file_place(path: str, durable: str, *, overwrite: bool, parents: bool, at_on
     Raises:
         OSError: as `atomic_open` says.
     """
-    name = os.path.basename(path)
-    if name in ("", os.curdir, os.pardir):
+    parts = os.path.split(path)
+    if parts[1] in _NO_NAME:
         raise OSError(errno.EISDIR, f"destination={path!r} names a directory; give the path of a file", path)
     old, is_link = _found(path, overwrite=overwrite)
     if old is not None and not stat.S_ISREG(old.st_mode):
@@ -72,7 +73,9 @@ def file_place(path: str, durable: str, *, overwrite: bool, parents: bool, at_on
             raise OSError(errno.EISDIR, message, os.path.realpath(path))
         message = f"destination={path!r} is not a regular file and would be lost if it were replaced"
         raise OSError(errno.EINVAL, message, os.path.realpath(path))
-    return _placed(path, path, old, durable, overwrite, is_link=is_link, parents=parents, at_once=at_once)
+    if is_link:
+        parts = os.path.split(os.path.realpath(path))
+    return _placed(path, parts, old, durable, overwrite, parents=parents, at_once=at_once)
 
 
 def directory_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
@@ -82,7 +85,8 @@ def directory_place(path: str, durable: str, *, overwrite: bool, parents: bool) 
         OSError: as `atomic_directory` says.
     """
     trimmed = path.rstrip(os.sep + (os.altsep or ""))
-    if os.path.basename(trimmed) in ("", os.curdir, os.pardir):
+    parts = os.path.split(trimmed)
+    if parts[1] in _NO_NAME:
         message = f"destination={path!r} names a directory without its name; give the path of one in another"
         raise OSError(errno.EINVAL, message, path)
     old, is_link = _found(trimmed, overwrite=overwrite)
@@ -91,7 +95,9 @@ def directory_place(path: str, durable: str, *, overwrite: bool, parents: bool) 
         raise OSError(errno.ENOTDIR, message, os.path.realpath(trimmed))
     # What is replaced is removed at the end: without that fsync a power cut could bring back its rest.
     lasting = "full" if durable == "file" and old is not None else durable
-    return _placed(path, trimmed, old, lasting, overwrite, is_link=is_link, parents=parents)
+    if is_link:
+        parts = os.path.split(os.path.realpath(trimmed))
+    return _placed(path, parts, old, lasting, overwrite, parents=parents)
 
 
 def _found(path: str, *, overwrite: bool) -> tuple[os.stat_result | None, bool]:
@@ -115,18 +121,16 @@ def _status(look: Callable[[str], os.stat_result], path: str) -> os.stat_result 
 
 
 def _placed(
-    shown_as: str,
     path: str,
+    parts: tuple[str, str],
     old: os.stat_result | None,
     durable: str,
     overwrite: bool,  # noqa: FBT001 - handed on
     *,
-    is_link: bool,
     parents: bool,
     at_once: bool = False,
 ) -> Place:
-    directory, name = os.path.split(os.path.realpath(path) if is_link else path)
-    directory = directory or os.curdir
+    directory, name = parts[0] or os.curdir, parts[1]
     if parents:
         directory = os.path.realpath(directory)
         _make_parents(path, directory, durable)
@@ -139,7 +143,7 @@ def _placed(
     except BaseException:
         close_names(names)
         raise
-    return Place(shown_as, os.path.join(directory, name), directory, name, old, durable, overwrite, names)
+    return Place(path, os.path.join(directory, name), directory, name, old, durable, overwrite, names)
 
 
 def _real(directory: str, opened: int) -> str:
@@ -168,13 +172,9 @@ def _make_parents(path: str, directory: str, durable: str) -> None:
 
 
 def _require_parents(path: str, directory: str) -> None:
-    # Both, for a link may point into a directory that does not exist.
-    for parent in (os.path.dirname(path) or os.curdir, directory):
-        if not os.path.isdir(parent):
-            message = (
-                f"destination={path!r} has no directory to be written in; create it first, or parents=True"
-            )
-            raise FileNotFoundError(errno.ENOENT, message, parent)
+    if not os.path.isdir(directory):  # also that which a link leads to
+        message = f"destination={path!r} has no directory to be written in; create it first, or parents=True"
+        raise FileNotFoundError(errno.ENOENT, message, directory)
 
 
 def make_directories(directory: str, durable: str) -> None:
