@@ -420,7 +420,7 @@ WHOLE = {
     "varying": (
         PUT + VARYING,
         "varying.py",
-        "python varying.py",
+        "python3 varying.py",
         ['outputs="out/*.csv"', "meta.json", "work/*.dat", '"run.log"'],
         0,
     ),
