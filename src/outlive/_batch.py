@@ -167,6 +167,7 @@ class Batch:
         place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents)
         close_names(place.names)  # it can be fsynced; that comes at the end
         temporary = self._directory(place)
+        refuse_child(temporary)  # before it takes a number that its parent will
         self._made += 1
         inner = os.path.join(temporary.path, str(self._made))
         descriptor = os.open(inner, _MADE_WITH, 0o666)

@@ -46,6 +46,27 @@ def test_kinds_of_writing(tmp_path):
     assert read == {"text": b"\xe9\r\n", "bytes": b"\0", "stream": b"ab"}
 
 
+@pytest.mark.parametrize("way", ["write", "open"])
+def test_a_child_that_is_forked_in_the_body_adds_nothing(tmp_path, way):
+    """It is refused before it makes a file, so that the batch it was forked from goes on."""
+    with atomic_batch() as batch:
+        batch.write(tmp_path / "a", "ours")
+        child = os.fork()
+        if not child:
+            try:
+                if way == "write":
+                    batch.write(tmp_path / "b", "the child's")
+                else:
+                    with batch.open(tmp_path / "b") as file:
+                        file.write("the child's")
+            except RuntimeError as error:
+                os._exit(0 if "forked in the body" in str(error) else 1)
+            os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+        batch.write(tmp_path / "c", "ours")
+    assert texts(tmp_path) == {"a": "ours", "c": "ours"}
+
+
 @pytest.fixture
 def calls(monkeypatch):
     """Record fsyncs and renames, in order."""
