@@ -60,7 +60,7 @@ def atomic_write(
     """
     path = checked_path("destination", destination)
     content = encoded(data, encoding, newline)
-    place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents, at_once=True)
+    place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
     draft = Draft(place, alone=True)
     try:
         write_all(draft.descriptor, content)

@@ -54,11 +54,8 @@ class Place(NamedTuple):
             close_names(self.names)
 
 
-def file_place(path: str, durable: str, *, overwrite: bool, parents: bool, at_once: bool = False) -> Place:
+def file_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
     """Resolve the destination of a file, or refuse it.
-
-    Where it is replaced at once, before any code of the caller's runs, links on an absolute path stay as they
-    are: to resolve them costs as much as the write of a small file.
 
     Raises:
         OSError: as `atomic_open` says.
@@ -75,7 +72,7 @@ def file_place(path: str, durable: str, *, overwrite: bool, parents: bool, at_on
         raise OSError(errno.EINVAL, message, os.path.realpath(path))
     if is_link:
         parts = os.path.split(os.path.realpath(path))
-    return _placed(path, parts, old, durable, overwrite, parents=parents, at_once=at_once)
+    return _placed(path, parts, old, durable, overwrite, parents=parents)
 
 
 def directory_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
@@ -128,7 +125,6 @@ def _placed(
     overwrite: bool,  # noqa: FBT001 - handed on
     *,
     parents: bool,
-    at_once: bool = False,
 ) -> Place:
     directory, name = parts[0] or os.curdir, parts[1]
     if parents:
@@ -138,8 +134,7 @@ def _placed(
         _require_parents(path, directory)
     names = open_names(directory, durable)
     try:
-        if not (at_once and os.path.isabs(directory)):  # else another thread's chdir redirects it
-            directory = _real(directory, names)
+        directory = _real(directory, names)
     except BaseException:
         close_names(names)
         raise
