@@ -63,15 +63,13 @@ def file_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Pl
     parts = os.path.split(path)
     if parts[1] in _NO_NAME:
         raise OSError(errno.EISDIR, f"destination={path!r} names a directory; give the path of a file", path)
-    old, is_link = _found(path, overwrite=overwrite)
+    old, parts = _found(path, parts, overwrite=overwrite)
     if old is not None and not stat.S_ISREG(old.st_mode):
         if stat.S_ISDIR(old.st_mode):
             message = f"destination={path!r} is a directory; give the path of a file"
             raise OSError(errno.EISDIR, message, os.path.realpath(path))
         message = f"destination={path!r} is not a regular file and would be lost if it were replaced"
         raise OSError(errno.EINVAL, message, os.path.realpath(path))
-    if is_link:
-        parts = os.path.split(os.path.realpath(path))
     return _placed(path, parts, old, durable, overwrite, parents=parents)
 
 
@@ -86,25 +84,29 @@ def directory_place(path: str, durable: str, *, overwrite: bool, parents: bool) 
     if parts[1] in _NO_NAME:
         message = f"destination={path!r} names a directory without its name; give the path of one in another"
         raise OSError(errno.EINVAL, message, path)
-    old, is_link = _found(trimmed, overwrite=overwrite)
+    old, parts = _found(trimmed, parts, overwrite=overwrite)
     if old is not None and not stat.S_ISDIR(old.st_mode):
         message = f"destination={path!r} is not a directory and would be lost if it were replaced"
         raise OSError(errno.ENOTDIR, message, os.path.realpath(trimmed))
     # What is replaced is removed at the end: without that fsync a power cut could bring back its rest.
     lasting = "full" if durable == "file" and old is not None else durable
-    if is_link:
-        parts = os.path.split(os.path.realpath(trimmed))
     return _placed(path, parts, old, lasting, overwrite, parents=parents)
 
 
-def _found(path: str, *, overwrite: bool) -> tuple[os.stat_result | None, bool]:
-    """Return what stands at a path, and whether a link leads there; refuse it if it may not be replaced."""
+def _found(
+    path: str, parts: tuple[str, str], *, overwrite: bool
+) -> tuple[os.stat_result | None, tuple[str, str]]:
+    """Return what stands at a path, and its directory and name, those that a link leads to if it is one.
+
+    Raises:
+        FileExistsError: it may not be replaced.
+    """
     old = _status(os.lstat, path)
     if old is not None and not overwrite:
         raise FileExistsError(errno.EEXIST, f"destination={path!r} exists, and overwrite=False", path)
     if old is None or not stat.S_ISLNK(old.st_mode):
-        return old, False
-    return _status(os.stat, path), True
+        return old, parts
+    return _status(os.stat, path), os.path.split(os.path.realpath(path))
 
 
 def _status(look: Callable[[str], os.stat_result], path: str) -> os.stat_result | None:
