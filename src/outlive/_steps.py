@@ -132,7 +132,8 @@ def _forget_later(
     """
     for one in later:
         if one not in outdated:
-            outdated[one] = f"{name} ran" if checkpoints.marked(one) else ""
+            has_mark = checkpoints.doubt(one) != UNMARKED.doubt  # a damaged one is a mark, too
+            outdated[one] = f"{name} ran" if has_mark else ""
             checkpoints.clear(one)
 
 

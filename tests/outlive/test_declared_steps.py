@@ -157,6 +157,17 @@ def test_what_comes_after_a_step_that_ran_runs_again(run, tmp_path):
     ]
 
 
+def test_what_comes_after_a_step_and_has_a_damaged_mark_did_not_run_for_the_first_time(tmp_path):
+    """That it was marked before is not lost from the reason, though the mark is forgotten."""
+    ran = []
+    steps = [named("a", ran), named("b", ran, after="a")]
+    marks = Checkpoints(tmp_path / "marks")
+    run_steps(steps, checkpoints=marks, report=str)
+    (tmp_path / "marks" / "a.done").unlink()
+    (tmp_path / "marks" / "b.done").write_text("{}")
+    assert run_steps(steps, checkpoints=marks, report=str)[1] == StepResult("b", "ran", "a ran")
+
+
 @pytest.mark.parametrize("place_of_the_kill", ["a", "b", "c"])
 def test_stopped_before_what_comes_after_has_run(run, place_of_the_kill, tmp_path):
     """Stopped in any step after a change, the next run still does all that comes after it."""
