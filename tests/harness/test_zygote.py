@@ -429,5 +429,6 @@ def test_what_can_be_compiled_beforehand_is_what_was_read_as_text():
         "/home/me/project/__pycache__/o.pyc",
         "/d.csv",
     ]
+    assert own_sources([sys.executable, paths[1]], paths) == ["/home/me/project/helper.py"]
     assert own_sources([sys.executable, "run.py"], paths) == ["run.py", "/home/me/project/helper.py"]
     assert own_sources([sys.executable, "-m", "tool"], paths) == ["/home/me/project/helper.py"]

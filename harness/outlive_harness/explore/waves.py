@@ -159,7 +159,7 @@ class Explored:
         coverage: how much was done.
         states: directory where its crash states are claimed, and kept for deeper plans.
         trials: what was done.
-        gone: those of plans that failed once, and are not reached any more.
+        gone: trials of plans that failed once, and have nothing to reach any more.
         taped: whether torn writes are told from a recording of the first run.
     """
 

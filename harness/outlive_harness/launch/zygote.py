@@ -265,7 +265,8 @@ def own_sources(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
     """
     script = parse(argv)
     main = [script.target] if script is not None and script.kind == "file" else []
-    return main + [path for path in paths if path.endswith(".py") and _INSTALLED.match(path) is None]
+    read = [path for path in paths if path.endswith(".py") and _INSTALLED.match(path) is None]
+    return list(dict.fromkeys(main + read))  # the run reads its script, too
 
 
 #: Directories that modules are imported from which are not the project's own.
