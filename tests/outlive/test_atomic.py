@@ -387,6 +387,27 @@ def test_symbolic_link_is_followed(tmp_path):
         assert (tmp_path / "real" / "file").read_text() == content
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel for the directory that it has open")
+def test_a_link_on_the_way_that_is_turned_elsewhere_redirects_nothing(monkeypatch, tmp_path):
+    """What is opened to be fsynced, what is written and what is renamed is all in one directory."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    link, opens = tmp_path / "link", os.open
+    link.symlink_to("here")
+
+    def turned(path, flags, *rest):
+        descriptor = opens(path, flags, *rest)
+        if flags & os.O_DIRECTORY:
+            link.unlink()
+            link.symlink_to("there")
+        return descriptor
+
+    monkeypatch.setattr(os, "open", turned)
+    atomic_write(link / "out", "x")
+    assert os.listdir(tmp_path / "here") == ["out"]
+    assert os.listdir(tmp_path / "there") == []
+
+
 def test_chdir_in_the_body_redirects_nothing(monkeypatch, tmp_path):
     """A relative destination is where it was when the body was entered."""
     (tmp_path / "elsewhere").mkdir()
