@@ -261,7 +261,7 @@ Bucket.create = creating
 """
 
 
-def test_a_worker_of_dask_that_is_killed_in_a_step_loses_nothing(tmp_path):
+def test_a_worker_of_dask_that_is_killed_in_a_step_loses_nothing(tmp_path, monkeypatch):
     """Two are killed, before they publish and before they mark: all parts are there, each published once."""
     pytest.importorskip("distributed", reason="needs Dask: pip install distributed")
     (tmp_path / "bucket").mkdir()
@@ -275,6 +275,7 @@ def test_a_worker_of_dask_that_is_killed_in_a_step_loses_nothing(tmp_path):
     )
     (tmp_path / "main.py").write_text(program)
     url = f"file://{tmp_path}/bucket"
+    monkeypatch.setenv("DASK_TEMPORARY_DIRECTORY", str(tmp_path / "dask"))  # else it leaves one in /tmp
     # Each worker preloads it, also one that takes the place of another.
     preload = {"PYTHONPATH": f"{tmp_path}:{EXAMPLES}", "DASK_DISTRIBUTED__WORKER__PRELOAD": "patched"}
     run = subprocess.Popen(
