@@ -21,7 +21,7 @@ from ._atomic import (
 )
 from ._attributes import keep_attributes
 from ._durable import close_names, overlapped, sync_file, synced_directory
-from ._place import Place, checked_durable, checked_path, file_place
+from ._place import Place, checked_durable, checked_path, file_place, identity
 from ._temporary import Temporary
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO, Literal, TextIO
 
-    from ._place import Durable
+    from ._place import Durable, Identity
 
 _NAME = "outlive-batch"  # of the directory that holds what is not published yet, in each that is written to
 _MOST_OPEN = 256  # files that wait for their fsync, each with a descriptor
@@ -100,6 +100,7 @@ class Batch:
         self._durable = durable
         self._parents = parents
         self._directories: dict[str, Temporary] = {}
+        self._known: dict[Identity | None, str] = {}
         self._files: list[tuple[Place, str]] = []
         self._unsynced: list[int] = []
         self._made = 0
@@ -164,7 +165,7 @@ class Batch:
     ) -> Iterator[tuple[Temporary, int]]:
         """Give a descriptor, which the body closes, for a file of the batch; it is none if the body fails."""
         path = checked_path("destination", destination)
-        place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents)
+        place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents, known=self._known)
         close_names(place.names)  # it can be fsynced; that comes at the end
         temporary = self._directory(place)
         refuse_child(temporary)  # before it takes a number that its parent will
@@ -189,6 +190,8 @@ class Batch:
         """Return the directory in which a destination's new content is kept until it is published."""
         if place.directory not in self._directories:
             self._directories[place.directory] = make_directory(place._replace(name=_NAME), 0o700)
+            if (known := identity(place.directory)) is not None:
+                self._known[known] = place.directory
         return self._directories[place.directory]
 
     def _finish(self) -> None:

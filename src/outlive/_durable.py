@@ -155,10 +155,26 @@ def overlapped(sync: Callable[[Any], None], items: Iterable[Any]) -> None:
         return
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - keeps `import outlive` light
 
-    with ThreadPoolExecutor(min(_AT_ONCE, len(items)), "outlive-fsync") as pool:
-        waiting = [pool.submit(sync, item) for item in items]
-    for one in waiting:
-        one.result()
+    count = min(_AT_ONCE, len(items))
+    # Each thread takes every so-manieth: to hand them one by one costs more than a fast disk's fsync.
+    with ThreadPoolExecutor(count, "outlive-fsync") as pool:
+        waiting = [pool.submit(_each, sync, items[first::count]) for first in range(count)]
+    failed: dict[int, OSError] = {}
+    for first, one in enumerate(waiting):
+        failed.update((number * count + first, error) for number, error in one.result())
+    if failed:
+        raise failed[min(failed)]
+
+
+def _each(sync: Callable[[Any], None], items: list[Any]) -> list[tuple[int, OSError]]:
+    """Call it with each, and return the errors, each with its item's number."""
+    failed = []
+    for number, item in enumerate(items):
+        try:
+            sync(item)
+        except OSError as error:
+            failed.append((number, error))
+    return failed
 
 
 def _sync_path(path: str, durable: str) -> None:

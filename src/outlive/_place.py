@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Literal, TypeAlias
 
     Durable: TypeAlias = Literal["full", "file", "none"]
+    Identity: TypeAlias = tuple[int, int]
 
 _NO_NAME = ("", os.curdir, os.pardir)
 _LEVELS = ("full", "file", "none")
@@ -54,8 +55,22 @@ class Place(NamedTuple):
             close_names(self.names)
 
 
-def file_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
+def file_place(
+    path: str,
+    durable: str,
+    *,
+    overwrite: bool,
+    parents: bool,
+    known: dict[Identity | None, str] | None = None,
+) -> Place:
     """Resolve the destination of a file, or refuse it.
+
+    Args:
+        path: As it was given.
+        durable: What must survive a power cut.
+        overwrite: Whether a file that is there may be replaced.
+        parents: Whether missing directories are made.
+        known: The real paths of directories that need not be opened, nor resolved again.
 
     Raises:
         OSError: as `atomic_open` says.
@@ -70,7 +85,21 @@ def file_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Pl
             raise OSError(errno.EISDIR, message, os.path.realpath(path))
         message = f"destination={path!r} is not a regular file and would be lost if it were replaced"
         raise OSError(errno.EINVAL, message, os.path.realpath(path))
+    at = identity(parts[0] or os.curdir) if known else None
+    if known and at in known:
+        directory, name = known[at], parts[1]
+        target = os.path.join(directory, name)
+        return Place(path, target, directory, name, old, durable, overwrite, -1)
     return _placed(path, parts, old, durable, overwrite, parents=parents)
+
+
+def identity(directory: str) -> Identity | None:
+    """Return what tells a directory from all others that are there, by whatever path; None if it is none."""
+    try:
+        status = os.stat(directory)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def directory_place(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:

@@ -87,7 +87,7 @@ HARMLESS = {
         "what it changes places with closes the file where an open one cannot be renamed"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_batch.py:186 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
+    "_batch.py:187 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
     "removed: os.unlink(inner)": "what an error leaves goes with the directory that it is in",
     "removed: _syscalls.rename_new(temporary.path, place.target)": (
         "no pipeline here makes a directory that may not be replaced; tests/outlive/test_directory.py does"

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from outlive import IncompleteBatchError, PublishedNotDurableError, _syscalls, atomic_batch, remove_orphans
+from outlive import (
+    IncompleteBatchError,
+    PublishedNotDurableError,
+    _durable,
+    _syscalls,
+    atomic_batch,
+    remove_orphans,
+)
 
 STAGED = ".outlive-batch.0.outlive-tmp"
 
@@ -197,6 +204,21 @@ def test_failed_fsync_of_a_file(monkeypatch, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_the_first_error_is_told():
+    """Of many that wait for the disk all are tried, and the error is that of the first that failed."""
+    tried = []
+
+    def sync(number):
+        tried.append(number)
+        if number in {41, 25, 90}:
+            raise OSError(number, "failed")
+
+    with pytest.raises(OSError, match="failed") as caught:
+        _durable.overlapped(sync, range(100))
+    assert caught.value.errno == 25
+    assert sorted(tried) == list(range(100))
+
+
 def test_failed_fsync_of_a_directory(monkeypatch, tmp_path):
     """When only a directory's fsync fails all files are there, and the error says so."""
     fsync = os.fsync
@@ -225,6 +247,27 @@ def test_overwrite_false(tmp_path):
         (tmp_path / "e").write_text("another's")
     assert caught.value.published == (str(tmp_path / "d"),)
     assert texts(tmp_path) == {"b": "old", "c": "new", "d": "new", "e": "another's"}
+
+
+def test_one_directory_by_many_paths(monkeypatch, tmp_path):
+    """A directory is the same by whatever path, and each path is what it is when a file is written."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("one")
+    monkeypatch.chdir(tmp_path / "one")
+    with atomic_batch() as batch:
+        batch.write(tmp_path / "one" / "a", "a")
+        batch.write("b", "b")
+        batch.write(link / "c", "c")
+        assert os.listdir(".") == [STAGED]
+        link.unlink()
+        link.symlink_to("two")
+        batch.write(link / "d", "d")
+        monkeypatch.chdir(tmp_path / "two")
+        batch.write("e", "e")
+    assert texts(tmp_path / "one") == {"a": "a", "b": "b", "c": "c"}
+    assert texts(tmp_path / "two") == {"d": "d", "e": "e"}
 
 
 def test_parents_chdir_and_modes(monkeypatch, tmp_path):
