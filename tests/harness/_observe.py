@@ -63,6 +63,8 @@ def main() -> None:
             timeout=wish.get("timeout", 60),
             visit=None if wish.get("plain") else visit,
             data=wish.get("data", False),
+            places=wish.get("places", True),
+            syncs=wish.get("syncs", True),
             kill_after=wish.get("kill_after"),
         )
     except InterceptionRefusedError as error:

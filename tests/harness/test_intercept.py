@@ -406,3 +406,51 @@ def test_a_run_without_interception_can_be_killed_at_a_moment(observe):
     assert seen.ended == "crashed"
     assert seen.code == -9
     assert seen.alive == []
+
+
+def test_what_only_makes_data_durable_need_not_run(observe, box):
+    """A sync that is spared is said to have succeeded; one that could only fail is run all the same."""
+    code = """
+import os
+def tried(fd):
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        return error.errno
+    return 0
+os.mkfifo("pipe")
+open("file", "w").close()
+# By such a descriptor nothing can be synced (open(2), O_PATH): EBADF shows that the call was run.
+print(tried(os.open("file", os.O_PATH)), tried(os.open("pipe", os.O_RDWR)), tried(os.open(".", os.O_RDONLY)))
+"""
+    for syncs, said in ((True, "9 22 0"), (False, "0 22 0")):
+        seen = observe(PYTHON, "-c", code, syncs=syncs)
+        assert seen.stdout.split() == said.split()
+        assert [op["kind"] for op in seen.ops].count("fsync") == 3
+        (box / "pipe").unlink()
+
+
+def test_descriptors_are_followed_where_numbers_are_given_anew(observe):
+    """What is kept of a task's descriptors for speed never stands for another file, task or program."""
+    code = """
+import os, sys
+for n in range(3):
+    fd = os.open(f"f{n}", os.O_CREAT | os.O_WRONLY)
+    os.write(fd, b"x")
+    os.rename(f"f{n}", f"g{n}")
+    os.write(fd, b"x")
+    os.unlink(f"g{n}")
+    os.write(fd, b"x")
+    os.close(fd)
+for n in range(34):  # more than are kept
+    if os.fork() == 0:
+        fd = os.open(f"c{n}", os.O_CREAT | os.O_WRONLY)
+        os.write(fd, b"x")
+        os.dup2(os.open("last", os.O_CREAT | os.O_WRONLY), fd, inheritable=True)
+        os.execv(sys.executable, [sys.executable, "-c", f"import os; os.write({fd}, b'x')"])
+    os.wait()
+"""
+    seen = observe(PYTHON, "-c", code, places=False)
+    written = [op["path"] for op in seen.ops if op["kind"] == "write"]
+    assert written[:9] == [name for n in range(3) for name in (f"f{n}", f"g{n}", f"g{n}")]
+    assert written[9:] == [name for n in range(34) for name in (f"c{n}", "last")]

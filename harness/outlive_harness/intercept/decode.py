@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -39,11 +40,14 @@ Arguments = tuple[int, int, int, int, int, int]
 #: Places that hold no files which outlive a run, or only such as the kernel makes up.
 _NO_FILES = (b"/dev/", b"/proc/", b"/sys/")
 _DELETED = b" (deleted)"
+_ENCODING = sys.getfilesystemencoding()
 #: File systems of the kernel's own making, and such as begin empty: mounted elsewhere they hide no file.
 _HARMLESS = frozenset(
     {b"proc", b"sysfs", b"tmpfs", b"ramfs", b"devpts", b"devtmpfs", b"mqueue", b"cgroup", b"cgroup2"}
 )
 _AF_UNIX = 1
+#: Tasks whose descriptors are kept at hand.
+_TASKS = 32
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 #: Modes of fallocate(2) that file systems know; one that is not listed is taken to know all.
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE, _ZERO, _INSERT = 1, 2, 8, 16, 32
@@ -88,10 +92,13 @@ class Decoder:
     ) -> None:
         self.box = box.rstrip(b"/")
         self._inside = self.box + b"/"
+        self._cut = len(self._inside)
         self._data = data is not False
         self._places = places
         self._keeper = None if isinstance(data, bool) else data
         self._file_systems: dict[int, int] = {}
+        #: directories of descriptors, by task
+        self._tables: dict[int, int] = {}
         self.outside: dict[str, None] = {}
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
@@ -129,12 +136,40 @@ class Decoder:
             # The kernel adds to the name of an open file that it is gone; another may just be called so.
             if path.endswith(_DELETED) and place.where != path and not os.path.lexists(path):
                 path = path.removesuffix(_DELETED)
-            return os.fsdecode(path[len(self._inside) :])
+            return path[self._cut :].decode(_ENCODING, "surrogateescape")
         return "" if path == self.box else None
 
     def _by_fd(self, tid: int, fd: int) -> _Found:
         place = behind(tid, fd & 0xFFFFFFFF)
         return _Found(self._relative(place), place)
+
+    def _name_of(self, tid: int, fd: int) -> str | None:
+        """Return where in the box a descriptor leads, as _by_fd() finds it; most ops are writes."""
+        fd &= 0xFFFFFFFF
+        try:
+            path = os.readlink(b"%d" % fd, dir_fd=self._tables[tid])
+        except (KeyError, OSError):
+            path = self._looked_up(tid, fd)
+        if path.startswith(self._inside) and not path.endswith(_DELETED):
+            return path[self._cut :].decode(_ENCODING, "surrogateescape")
+        return self._relative(Place(path, b"/proc/%d/fd/%d" % (tid, fd)))
+
+    def _looked_up(self, tid: int, fd: int) -> bytes:
+        """Return what a descriptor is open on, and keep the way to the others that this task has.
+
+        What is kept belongs to the task and not to its number, so that nobody else's is ever read.
+        """
+        if len(self._tables) >= _TASKS or tid in self._tables:
+            self.close()
+        path = descriptor_path(tid, fd)
+        with contextlib.suppress(OSError):
+            self._tables[tid] = os.open(b"/proc/%d/fd" % tid, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return path
+
+    def close(self) -> None:
+        """Let go of the tasks."""
+        while self._tables:
+            os.close(self._tables.popitem()[1])
 
     def _by_name(
         self, tid: int, dirfd: int, address: int, *, follow: bool = False, empty: bool = False
@@ -187,13 +222,17 @@ class Decoder:
     # -- writing -------------------------------------------------------------------------------------
 
     def _write(self, name: str, tid: int, a: Arguments) -> Op | None:
+        if not self._places:
+            inside = self._name_of(tid, a[0])
+            if inside is None:
+                return None
+            length = sum(size for _, size in read_iovecs(tid, a[1], a[2])) if "v" in name else a[2]
+            return Op("write", name, inside, "", tid, 0, length)
         found = self._by_fd(tid, a[0])
         if found.inside is None:
             return None
         parts = read_iovecs(tid, a[1], a[2]) if "v" in name else [(a[1], a[2])]
         length = sum(size for _, size in parts)
-        if not self._places:
-            return Op("write", name, found.inside, "", tid, 0, length)
         position, flags = descriptor_info(tid, a[0])
         how = a[5] if name == "pwritev2" else 0
         if name.startswith("pw") and not (name == "pwritev2" and a[3] == (1 << 64) - 1):
@@ -541,6 +580,9 @@ class Decoder:
             return None  # makes stores durable that were unseen in the first place
         if name == "sync":
             return Op(name, name, "", tid=tid)
+        if not self._data:
+            inside = self._name_of(tid, a[0])
+            return None if inside is None else Op(name, name, inside, "", tid)
         found = self._by_fd(tid, a[0])
         if found.inside is None:
             return None

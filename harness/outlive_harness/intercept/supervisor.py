@@ -23,7 +23,7 @@ from typing import NamedTuple
 from outlive_harness.trace import Op
 
 from . import abi
-from .decode import Decoder
+from .decode import Arguments, Decoder
 
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
@@ -38,15 +38,18 @@ class Answer(NamedTuple):
         crash: never answer: the run is to be killed in front of it.
         errno: fail the call with this error and do not run it.
         signal: send this to the run's leader, then let the call go on.
+        done: say that the call has succeeded, and do not run it.
     """
 
     crash: bool = False
     errno: int = 0
     signal: int = 0
+    done: bool = False
 
 
 GO = Answer()
 CRASH = Answer(crash=True)
+DONE = Answer(done=True)
 
 
 class Tail:
@@ -96,7 +99,7 @@ class Watched:
     ended: str = ""
     ops: int = 0
     #: the call that the run was crashed in front of: thread, number, architecture word, arguments
-    struck: tuple[int, int, int, tuple[int, ...]] | None = None
+    struck: tuple[int, int, int, Arguments] | None = None
     pids: set[int] = field(default_factory=set)
 
 
@@ -148,7 +151,8 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
     ending = "timeout"
     try:
         while True:
-            ready = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            left = deadline - time.monotonic()
+            ready = poller.poll(left * 1000 if left > 0 else 0)
             if not ready:
                 seen.ended = ending
                 return seen
@@ -162,23 +166,27 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
                             if error.errno in (errno.ENOENT, errno.EINTR):  # the task died meanwhile
                                 continue
                             raise
-                        ident, tid, _, number, audit, _, *arguments = _NOTIFICATION.unpack(buffer)
+                        told = _NOTIFICATION.unpack(buffer)
+                        ident, tid, _, number, audit, _ = told[:6]
+                        arguments = told[6:]
                         seen.pids.add(tid)
                         op = _decode(decoder, listener, ident, tid, number, audit, arguments)
-                        if op is not None:
-                            seen.ops += 1
-                            answer = visit(op, seen.ops)
-                            if answer.crash:
-                                seen.ended = "crashed"
-                                seen.struck = (tid, number, audit, tuple(arguments))
-                                return seen
-                            if answer.signal:
-                                os.kill(leader, answer.signal)
-                                deadline = min(deadline, time.monotonic() + grace)
-                                ending = "crashed"
-                            _answer(listener, ident, answer.errno)
-                        else:
+                        if op is None:
                             _answer(listener, ident)
+                            continue
+                        seen.ops += 1
+                        answer = visit(op, seen.ops)
+                        if answer is GO:
+                            _answer(listener, ident)
+                            continue
+                        if answer.crash:
+                            seen.ended = "crashed"
+                            seen.struck = (tid, number, audit, arguments)
+                            return seen
+                        if answer.signal:
+                            os.kill(leader, answer.signal)
+                            deadline, ending = min(deadline, time.monotonic() + grace), "crashed"
+                        _answer(listener, ident, answer.errno, done=answer.done)
                     elif event & select.POLLHUP:  # no task uses the filter any more
                         seen.ended = "exited"
                         return seen
@@ -196,11 +204,10 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
 
 
 def _decode(
-    decoder: Decoder, listener: int, ident: int, tid: int, number: int, audit: int, arguments: list[int]
+    decoder: Decoder, listener: int, ident: int, tid: int, number: int, audit: int, arguments: Arguments
 ) -> Op | None:
     try:
-        a, b, c, d, e, f = arguments
-        op = decoder.op(tid, number, audit, (a, b, c, d, e, f))
+        op = decoder.op(tid, number, audit, arguments)
     except OSError as error:
         if not _still_valid(listener, ident):
             return None
@@ -220,11 +227,10 @@ def _still_valid(listener: int, ident: int) -> bool:
     return True
 
 
-def _answer(listener: int, ident: int, error: int = 0) -> None:
-    go_on = 0 if error else abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE
-    answer = _RESPONSE.pack(ident, 0, -error, go_on)
+def _answer(listener: int, ident: int, error: int = 0, *, done: bool = False) -> None:
+    go_on = 0 if error or done else abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE
     try:  # noqa: SIM105 - suppress() takes as long as the call
-        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_SEND, answer)
+        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_SEND, _RESPONSE.pack(ident, 0, -error, go_on))
     except FileNotFoundError:  # ENOENT: the task was killed by somebody else
         pass
 

@@ -69,6 +69,7 @@ if _readv is not None:
 #: Short reads, of which there is one a path, share a buffer: a worker has one thread.
 _SHORT = 256
 _short = ctypes.create_string_buffer(_SHORT)
+_into_short = ctypes.byref(_Iovec(ctypes.addressof(_short), _SHORT))
 
 
 def read_memory(tid: int, address: int, length: int) -> bytes:
@@ -105,6 +106,14 @@ def read_string(tid: int, address: int) -> bytes:
     Raises:
         OSError: its memory cannot be read.
     """
+    # Nearly all paths come with one call; it stops at the end of the page, as the next may not be there.
+    room = _PAGE - address % _PAGE
+    _remote.base, _remote.length = address, min(_SHORT, room)
+    got = _readv(tid, _into_short, 1, _remote_at, 1, 0)
+    if got > 0:
+        found: bytes = _short.value  # as far as the first NUL
+        if len(found) < got:
+            return found
     text = b""
     while len(text) < _PATH_MAX:
         at = address + len(text)
@@ -178,6 +187,19 @@ def umask(tid: int) -> int:
             if line.startswith(b"Umask:"):
                 return int(line.split()[1], 8)
     return -1  # before Linux 4.7
+
+
+def handled_signals(tid: int) -> int:
+    """Return the signals that a task blocks, ignores or catches, as bits; all of them if it is gone."""
+    found = 0
+    try:
+        with open(f"/proc/{tid}/status", "rb") as status:
+            for line in status:
+                if line.startswith((b"SigBlk:", b"SigIgn:", b"SigCgt:")):
+                    found |= int(line.split()[1], 16)
+    except OSError:
+        return ~0
+    return found
 
 
 def is_capable(tid: int, capability: int) -> bool:

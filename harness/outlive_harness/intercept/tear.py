@@ -15,19 +15,17 @@ _PIDFD_GETFD = 438  # the same on every architecture
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def write_prefix(decoder: Decoder, call: tuple[int, int, int, tuple[int, ...]], length: int) -> None:
+def write_prefix(decoder: Decoder, call: tuple[int, int, int, Arguments], length: int) -> None:
     """Write the first bytes of the write that a task stands before.
 
     Raises:
         OSError: its data or descriptor cannot be had.
     """
     tid, number, audit, arguments = call
-    a, b, c, d, e, f = arguments
-    registers: Arguments = (a, b, c, d, e, f)
-    op = Decoder(decoder.box, data=True).op(tid, number, audit, registers)
+    op = Decoder(decoder.box, data=True).op(tid, number, audit, arguments)
     if op is None or op.kind != "write" or op.data is None:
         return
-    fd = _duplicate(tid, a)
+    fd = _duplicate(tid, arguments[0])
     try:
         part = op.data[:length]
         if op.syscall.startswith("pw") and op.offset >= 0:
