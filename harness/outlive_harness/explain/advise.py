@@ -20,7 +20,7 @@ from outlive_harness.explore.results import Trial
 from outlive_harness.explore.runner import BoxError
 from outlive_harness.explore.strike import Crash
 from outlive_harness.explore.tapes import Tape, Tapes
-from outlive_harness.explore.trial import Order, choose_start, examine
+from outlive_harness.explore.trial import Order, examine
 from outlive_harness.trace import WRITES
 
 from .repairs import Repair, Trace, numbered, repairs
@@ -83,6 +83,7 @@ def advise(tapes: Tapes, record: Record, wanted: Wanted, sources: Sequence[Sourc
     Raises:
         BoxError: a box could not be filled, ...
     """
+    tapes.runner.choose_start(record.subject, record.preload)
     tape, model = tapes.of(record, (), memory=wanted.memory)
     if model is None:
         return []
@@ -237,7 +238,7 @@ class _Court:
         for op in ops:
             crash.touched.note(op)
         order, trial = Order(record.place, ()), Trial(())
-        choose_start(runner, record, order)
+        runner.choose_start(record.subject, record.preload)
         runner.lay_out(state)
         examine(runner, record, order, trial, crash)
         if trial.trouble:

@@ -74,7 +74,7 @@ def _plans(
     bases = choose.sample(bases, min(_BASES, len(bases)))
     plans = planned(record, campaign, campaign.faults, bases, choose, first=False)
     # What is left out of these counts for nothing, so it is noted nowhere.
-    aside = Explored(replace(campaign, until=until), Coverage(), one.states)
+    aside = Explored(replace(campaign, until=until), Coverage(), one.states, one.clean)
     for fault in campaign.faults:
         if isinstance(fault, Power) and bases:
             name = f"z-{time.time_ns()}-{record.place.name}-{level}"

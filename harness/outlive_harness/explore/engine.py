@@ -280,7 +280,7 @@ class _Case:
                 until = self.budget.until(scenario.name)
                 one = explored(record, replace(campaign, until=until, wanted=wanted, first=first))
                 several[campaign.name] = one
-                yield from waves(session, record, one)
+                yield from waves(session, record, one, killed=several.get("kill"))
             until = self.budget.until(scenario.name)
             if until is not None and several and not (scenario.expect or _kinds(several.values())):
                 yield from deeper(session, record, list(several.values()), until)

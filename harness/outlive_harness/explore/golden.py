@@ -10,6 +10,7 @@ from pathlib import Path
 from outlive_harness.disk.tree import Entry, Tree
 from outlive_harness.globs import common_ends
 from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.task import handled_signals
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import describe_difference, first_difference
 from outlive_harness.launch.exec import InterceptionRefusedError
@@ -41,6 +42,9 @@ class Record:
         versions: digests of every whole content, by output path.
         varying: outputs whose intermediate contents differ between golden runs.
         stable: paths that both golden runs used.
+        signals: those that are caught, blocked or ignored before each op, as bits (proc_pid_status(5)).
+        is_alone: whether one process, the first, made all calls that were looked at.
+        has_order: whether the golden runs made the same ops in the same order.
         shapes: names that differ from run to run, by (directory, length): prefix and suffix around
             their random part.
         value: what the check printed after it.
@@ -65,6 +69,9 @@ class Record:
     versions: dict[str, set[str]] = field(default_factory=dict)
     varying: set[str] = field(default_factory=set)
     stable: set[str] = field(default_factory=set)
+    signals: list[int] = field(default_factory=list)
+    is_alone: bool = False
+    has_order: bool = False
     shapes: dict[tuple[str, int], set[tuple[str, str]]] = field(default_factory=dict)
     value: str = ""
     acks: list[str] = field(default_factory=list)
@@ -125,7 +132,7 @@ def _record(runner: Runner, made: Record, *, by_exec: bool) -> None:
         return
     made.seconds, made.least_ops = first.seconds, first.ops
     made.trace.outside, made.trace.blind = first.outside, first.blind
-    made.reads = first.reads
+    made.reads, made.is_alone = first.reads, first.is_alone
     made.final = runner.look(subject)
     made.acks = first.acks
     runner.keep(made.place / "golden")
@@ -157,7 +164,8 @@ def _record(runner: Runner, made: Record, *, by_exec: bool) -> None:
     _compare_runs(runner, made)
     _learn_versions(made, versions, second.versions)
     _warn(made, first)
-    if not second.order:
+    made.has_order = not second.order
+    if made.has_order:
         _learn_stacks(runner, made)
 
 
@@ -175,15 +183,17 @@ def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
     subject = made.subject
     versions = Versions(Path(os.path.realpath(runner.box)), subject.is_output)
 
+    is_first = ops is made.trace.ops  # which tells what it reads, and more that is not asked again
+
     def visit(op: Op, _number: int) -> Answer:
         ops.append(op)
         versions.before(op)
+        if is_first:
+            made.signals.append(handled_signals(op.tid))
         return GO
 
     limit = subject.timeout or _PATIENCE
     try:
-        # The first of them tells what it reads.
-        is_first = ops is made.trace.ops
         ran = runner.run(
             subject, timeout=limit, visit=None if made.refused else visit, reads=is_first and not made.refused
         )

@@ -68,6 +68,7 @@ def real_cuts(runner: Runner, record: Record, name: str, seed: int) -> Cuts:
         cuts = Cuts(place, reason=missing(name))
         if not cuts.reason:
             place.mkdir(parents=True, exist_ok=True)
+            runner.cool()  # a zygote would not see what is mounted
             try:
                 _record(runner, record, name, cuts, Random(seed))
             except RealFsError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import WHOLE, Tree, copy_tree, readable, remove_tree, scan
 from outlive_harness.intercept.decode import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.task import file_system
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.run import Ran, run
 from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError
@@ -23,6 +25,8 @@ from .subject import HOME, TMP, Subject
 
 #: Seconds that a setup or a check may take.
 _HELPER_LIMIT = 300.0
+#: tmpfs and ramfs, as statfs(2) calls them.
+_IN_MEMORY = frozenset({0x01021994, 0x858458F6})
 #: Warm interpreters that a worker has: it goes back and forth between the scenarios that are under way.
 _ZYGOTES = 4
 
@@ -74,6 +78,8 @@ class Runner:
         #: the same box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.box_bytes)))
         place.mkdir(parents=True, exist_ok=True)
+        #: whether an fsync costs nothing where the box is
+        self._is_in_memory = file_system(os.fsencode(place)) in _IN_MEMORY
 
     def fill(self, source: Path | None) -> None:
         """Make the box anew, as a copy of *source* or empty.
@@ -193,6 +199,7 @@ class Runner:
         timeout: float,
         visit: Callable[[Op, int], Answer] | None = None,
         tear: int | None = None,
+        syncs: bool = True,
         grace: float = 5.0,
         kill_after: float | None = None,
         data: Keeper | bool = False,
@@ -204,10 +211,10 @@ class Runner:
     ) -> Ran:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
 
-        Where a zygote was warmed for the subject it is forked from that, unless its data is recorded.
+        Where a zygote was warmed for the subject it is forked from that, unless it is to tell what it reads.
         """
         argv, cwd = subject.command(subject.argv, self.box)
-        is_warm = self.is_warm(subject) and not data and not promises and not reads and visit is not None
+        is_warm = self.is_warm(subject) and not reads and visit is not None
         while True:
             zygote = self._zygotes[self._warm] if is_warm and self._warm else None
             try:
@@ -219,6 +226,7 @@ class Runner:
                     timeout=timeout,
                     visit=visit,
                     tear=tear,
+                    syncs=syncs or self._is_in_memory,
                     grace=grace,
                     kill_after=kill_after,
                     data=data,
@@ -262,6 +270,14 @@ class Runner:
         self._zygotes[wanted] = zygote
         self._warm = wanted
         return zygote.bad
+
+    def choose_start(self, subject: Subject, preload: Preload | None) -> None:
+        """Have a zygote that stands in for exec, if there is anything to preload and it can be had."""
+        self.cool()
+        if preload is not None:
+            with contextlib.suppress(ZygoteError):
+                self.box.mkdir(exist_ok=True)
+                self.warm(subject, preload)
 
     def cool(self) -> None:
         """Execute what is run from here on."""

@@ -69,6 +69,7 @@ def run_struck(
         timeout=record.limit,
         visit=watcher.visit,
         tear=strike.tear,
+        syncs=keeper is not None,
         grace=strike.grace,
         data=keeper or False,
         places=keeper is not None,

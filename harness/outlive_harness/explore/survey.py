@@ -34,6 +34,7 @@ class Survey:
         limit: crash points, at most.
         memory: bytes of recorded data that are kept in memory.
         real: the file system that the power is cut on; "" for the model of the disk.
+        by_exec: whether the run is to be an exec, though a zygote would do.
         is_whole: whether the power is cut after each op, or after those that stand for the others.
     """
 
@@ -44,6 +45,7 @@ class Survey:
     limit: int = LIMIT
     memory: int = MEMORY
     real: str = ""
+    by_exec: bool = False
     is_whole: bool = True
 
 
@@ -67,6 +69,7 @@ class Surveyed:
 def survey(tapes: Tapes, record: Record, wanted: Survey) -> Surveyed:
     """Record a run and return its power cuts; trouble with the machine is told, not raised."""
     found = Surveyed(wanted.plan)
+    tapes.runner.choose_start(record.subject, None if wanted.by_exec else record.preload)
     try:
         if wanted.real:
             cuts = real_cuts(tapes.runner, record, wanted.real, wanted.seed)

@@ -103,7 +103,9 @@ class Tapes:
         Raises:
             BoxError: the box could not be filled, ...
         """
-        place = record.place / "tapes" / digest(plan)
+        # What is confirmed by exec is not told from a recording that was not.
+        is_warm = record.preload is None or self.runner.is_warm(record.subject)
+        place = record.place / ("tapes" if is_warm else "tapes-exec") / digest(plan)
         known = self._at_hand.get(place)
         if known is None:
             known = self._at_hand[place] = self._load(record, plan, place, memory)

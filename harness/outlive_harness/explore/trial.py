@@ -9,13 +9,12 @@ from outlive_harness import judge
 from outlive_harness.disk.tree import Tree, tree_digest
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.launch.run import Ran
-from outlive_harness.launch.zygote import ZygoteError
 from outlive_harness.plan import Plan, Point, plan_text
 from outlive_harness.realfs import KINDS
 from outlive_harness.trace import Op
 
 from .acks import digest_acks, lost_acks
-from .board import first_to
+from .board import first_to, load, save
 from .golden import Record
 from .real import real_cuts
 from .results import Finding, Trial
@@ -39,6 +38,8 @@ class Order:
         plan: the crashes, one a run.
         states: directory shared by the workers, where crash states are claimed; None to judge in any
             case.
+        clean: directory shared by all faults: states from which a recovery did all that it must; None to
+            recover in any case.
         start: a kept copy of the crash state after all but the plan's last crash, if there is one.
         acks: what the runs before that one acknowledged.
         keep_states: whether the crash state is to be kept for deeper plans.
@@ -51,6 +52,7 @@ class Order:
     place: Path
     plan: Plan
     states: Path | None = None
+    clean: Path | None = None
     start: Path | None = None
     keep_states: bool = False
     keep: Path | None = None
@@ -65,7 +67,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
     trial = Trial(order.plan)
     runner = tapes.runner
     try:
-        choose_start(runner, record, order)
+        runner.choose_start(record.subject, None if order.by_exec else record.preload)
         for _ in range(_ATTEMPTS):
             crash, ran = _strike_all(tapes, record, order, trial)
             if crash is not None:
@@ -83,18 +85,6 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
         trial.impossible = isinstance(error, NoStateError)
         runner.empty()
     return trial
-
-
-def choose_start(runner: Runner, record: Record, order: Order) -> None:
-    """Have a zygote where it stands in for exec."""
-    if order.by_exec or record.preload is None:
-        runner.cool()
-        return
-    try:
-        runner.box.mkdir(exist_ok=True)
-        runner.warm(record.subject, record.preload)
-    except ZygoteError:  # the trial is by exec, then
-        runner.cool()
 
 
 def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran | None]:
@@ -220,11 +210,41 @@ def examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: C
     now = {finding.path: finding for finding in torn(runner, record, state, crash)}
     trial.findings += (crash.torn | now).values()
     trial.story.append(f"{len(state)} names left behind")
-    _recover(runner, record, trial, state, crash, keep_ops=order.keep_states)
+    if not _is_known_to_recover(order, trial):
+        _recover_noting(runner, record, order, trial, state, crash)
     if trial.findings:
         trial.left = _left(record, state)
     if order.keep is not None:
         runner.keep(order.keep / "recovered")
+
+
+def _is_known_to_recover(order: Order, trial: Trial) -> bool:
+    """Tell whether another fault left these files before, and a recovery did all that it must."""
+    note = _note(order, trial)
+    if note is None or not note.exists():
+        return False
+    trial.recovery = load(note)
+    trial.story.append("recovered from before, after another fault")
+    return True
+
+
+def _recover_noting(
+    runner: Runner, record: Record, order: Order, trial: Trial, state: Tree, crash: Crash
+) -> None:
+    """Recover, and note for other faults that it came out well."""
+    before = len(trial.findings)
+    _recover(runner, record, trial, state, crash, keep_ops=order.keep_states)
+    # What is to be told of a leftover depends on who left it, so only a recovery without one is noted.
+    note = _note(order, trial)
+    if note is not None and len(trial.findings) == before and not trial.warnings:
+        save(note, trial.recovery)
+
+
+def _note(order: Order, trial: Trial) -> Path | None:
+    """Return where it is noted that a state recovers, with what its recovery does if that is wanted."""
+    if order.clean is None:
+        return None
+    return order.clean / f"{trial.state}.{'ops' if order.keep_states else 'state'}"
 
 
 def _left(record: Record, state: Tree) -> tuple[tuple[str, str], ...]:
@@ -262,6 +282,7 @@ def _recover(
             timeout=record.limit,
             visit=None if record.refused else visit,
             places=keep_ops,
+            syncs=False,
         )
         if not ran.failure():
             break

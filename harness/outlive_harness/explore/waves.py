@@ -27,6 +27,7 @@ from .session import Session
 from .survey import LEAST, LIMIT, Survey, Surveyed
 from .tapes import Tapes
 from .trial import Order
+from .twins import ended_as_killed, told, twins
 
 #: A plan, the kept crash state that it starts from, if any, and what was acknowledged before.
 Planned = tuple[Plan, Path | None, tuple[str, ...]]
@@ -158,6 +159,7 @@ class Explored:
         campaign: what it is to do.
         coverage: how much was done.
         states: directory where its crash states are claimed, and kept for deeper plans.
+        clean: directory where all faults of the record note from which states a recovery did all it must.
         trials: what was done.
         gone: trials of plans that failed once, and have nothing to reach any more.
         taped: whether torn writes are told from a recording of the first run.
@@ -166,6 +168,7 @@ class Explored:
     campaign: Campaign
     coverage: Coverage
     states: Path
+    clean: Path
     trials: list[Trial] = field(default_factory=list)
     gone: list[Trial] = field(default_factory=list)
     taped: bool = False
@@ -177,6 +180,7 @@ class Explored:
             record.place,
             plan,
             self.states,
+            self.clean,
             start,
             keep_states=keep_states,
             acks=acks,
@@ -192,7 +196,10 @@ def explored(record: Record, campaign: Campaign) -> Explored:
     coverage = Coverage(label=campaign.label, profile=profile)
     states = record.place / f"states-{time.time_ns()}-{record.place.name}-{campaign.fault.name}"
     states.mkdir()
-    return Explored(campaign, coverage, states)
+    # What was seen in a warm interpreter is no proof where each run is to be an exec.
+    clean = record.place / ("clean-exec" if campaign.by_exec else "clean")
+    clean.mkdir(exist_ok=True)
+    return Explored(campaign, coverage, states, clean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +216,7 @@ class Recording:
 
     def carry_out(self, tapes: Tapes, record: Record) -> bool:
         """Make it; say whether crash states can be told from it."""
+        tapes.runner.choose_start(record.subject, record.preload)
         try:
             return tapes.of(record, (), memory=self.memory).model is not None
         except (BoxError, OSError):
@@ -233,8 +241,17 @@ class Base:
     acks: tuple[str, ...] = ()
 
 
-def waves(session: Session, record: Record, one: Explored) -> Generator[Waiting, None, None]:
-    """Explore one fault, level by level; coverage and trials are filled in on the way."""
+def waves(
+    session: Session, record: Record, one: Explored, *, killed: Explored | None = None
+) -> Generator[Waiting, None, None]:
+    """Explore one fault, level by level; coverage and trials are filled in on the way.
+
+    Args:
+        session: whose workers carry it out.
+        record: the golden run.
+        one: what is to be done.
+        killed: what kills have shown, if they came before.
+    """
     campaign, coverage = one.campaign, one.coverage
     # The board's order is that of names: who was there first is served first.
     stamp = one.states.name.removeprefix("states-")
@@ -268,10 +285,33 @@ def waves(session: Session, record: Record, one: Explored) -> Generator[Waiting,
             work = Recording(record.place, campaign.options.memory)
             made = yield from handed_out(session, f"s-{stamp}", work, bool, until=campaign.until)
             one.taped = bool(made)
-        orders = [one.order(record, each, keep_states=level < campaign.deepest) for each in plans]
+        same, known = _alike(record, one, level, [each[0] for each in plans], killed)
+        known_plans = {trial.plan for trial in known} | {plan for alike in same.values() for plan in alike}
+        orders = [
+            one.order(record, each, keep_states=level < campaign.deepest)
+            for each in plans
+            if each[0] not in known_plans
+        ]
         yield from _carried_out(session, orders, f"t-{stamp}-{level}", one)
+        known += told(record, one.trials, same)
+        coverage.chosen += len(known)
+        one.trials += known
         if campaign.has_enough(one.trials):
             break
+
+
+def _alike(
+    record: Record, one: Explored, level: int, plans: Sequence[Plan], killed: Explored | None
+) -> tuple[dict[Plan, list[Plan]], list[Trial]]:
+    """Return which plans others will tell of, unless each is to be struck, and what is told already."""
+    campaign = one.campaign
+    if level > 1 or campaign.options.select == "all":
+        return {}, []
+    if campaign.fault.name == "kill":
+        return twins(record, plans), []
+    if campaign.fault.name == "term" and killed is not None and campaign.deepest == 1:
+        return {}, ended_as_killed(record, plans, killed.trials)
+    return {}, []
 
 
 def _again(session: Session, record: Record, one: Explored, name: str) -> Generator[Waiting, None, set[Plan]]:
@@ -418,6 +458,7 @@ def surveyed(
             limit,
             options.memory,
             real=fault.name if isinstance(fault, RealDisk) else "",
+            by_exec=campaign.by_exec,
             is_whole=not campaign.selects(len(base.ops)),
         )
         for base in bases
