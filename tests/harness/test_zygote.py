@@ -432,3 +432,54 @@ def test_what_can_be_compiled_beforehand_is_what_was_read_as_text():
     assert own_sources([sys.executable, paths[1]], paths) == ["/home/me/project/helper.py"]
     assert own_sources([sys.executable, "run.py"], paths) == ["run.py", "/home/me/project/helper.py"]
     assert own_sources([sys.executable, "-m", "tool"], paths) == ["/home/me/project/helper.py"]
+
+
+def test_a_check_is_forked_too_where_it_says_the_same(one, tmp_path):
+    """Its modules are there before it; one that can tell is executed each time, and says so to nobody."""
+    log = tmp_path / "log"
+    source = """
+def look():
+    there = "decimal" in sys.modules
+    import decimal
+    with open(LOG, "a") as log:
+        log.write("w" if there else "c")
+    return RETURNED
+
+@scenario(outputs="o", check=look)
+def it():
+    for n in range(4):
+        put("o", str(n))
+    put("o", "end")
+"""
+    for returned, is_warm in (("1", True), ("there", False)):
+        log.write_text("")
+        result = one(source.replace("LOG", repr(str(log))).replace("RETURNED", returned))
+        assert result.verdict is Verdict.HELD
+        assert result.zygote
+        assert not zygote_warnings(result)
+        said = log.read_text()
+        assert said[0] == "c"
+        assert set(said[2:]) == ({"w"} if is_warm else {"c"})
+
+
+def test_what_a_check_finds_is_confirmed_by_exec(one, tmp_path):
+    """A violation that it shows in a warm interpreter is seen in a fresh one before it is reported."""
+    log = tmp_path / "log"
+    source = f"""
+def names():
+    with open({str(log)!r}, "a") as log:
+        log.write("w" if "decimal" in sys.modules else "c")
+    import decimal
+    return sorted(path.name for path in Path().glob("part*"))
+
+@scenario(check=names)
+def it():
+    if not Path("done").exists():
+        Path("done").touch()
+        for n in range(4):
+            put(f"part{{n}}", "x")
+"""
+    result = one(source, explain="none")
+    assert [(violation.kind, violation.confirmed) for violation in result.violations] == [("diverged", True)]
+    assert "w" in log.read_text()
+    assert log.read_text().endswith("c")

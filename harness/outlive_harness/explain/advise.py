@@ -83,7 +83,7 @@ def advise(tapes: Tapes, record: Record, wanted: Wanted, sources: Sequence[Sourc
     Raises:
         BoxError: a box could not be filled, ...
     """
-    tapes.runner.choose_start(record.subject, record.preload)
+    tapes.runner.choose_start(record.subject, record.preload, record.check_preload)
     tape, model = tapes.of(record, (), memory=wanted.memory)
     if model is None:
         return []
@@ -238,7 +238,7 @@ class _Court:
         for op in ops:
             crash.touched.note(op)
         order, trial = Order(record.place, ()), Trial(())
-        runner.choose_start(record.subject, record.preload)
+        runner.choose_start(record.subject, record.preload, record.check_preload)
         runner.lay_out(state)
         examine(runner, record, order, trial, crash)
         if trial.trouble:

@@ -53,6 +53,7 @@ class Record:
         reads: paths outside its box that the first run, or the setup before it, opened or ran.
         stacks: where in the program each op comes from, where that is known.
         preload: what a zygote does beforehand; None where each trial is an exec.
+        check_preload: the same for the check.
         refused: why calls could not be intercepted; "" if they were.
         seconds: wall time of the longer golden run.
         limit: seconds that any later run may take.
@@ -80,6 +81,7 @@ class Record:
     reads: list[str] = field(default_factory=list)
     stacks: list[str] = field(default_factory=list)
     preload: Preload | None = None
+    check_preload: Preload | None = None
     refused: str = ""
     seconds: float = 0.0
     limit: float = _SHORTEST_LIMIT
@@ -224,9 +226,14 @@ def _again_on_its_result(runner: Runner, made: Record) -> None:
     if finding is not None:
         made.findings.append(finding)
     if subject.check:
-        made.value, failed = runner.check(subject, made.acks)
+        made.value, failed, reads = runner.check(subject, made.acks, reads=not made.refused)
         if failed:
             made.reason = f"the check fails with no fault: it {failed}"
+        elif made.preload is not None:
+            # Asked for late: it needs the record's own type.
+            from .warm import warm_up_check  # noqa: PLC0415
+
+            warm_up_check(runner, made, reads)
 
 
 def _changes(runner: Runner, made: Record) -> Finding | None:
@@ -275,7 +282,7 @@ def _second(runner: Runner, made: Record, first: Ran) -> _Second:
 
 
 def _switch_off(made: Record, why: str) -> None:
-    made.preload = None
+    made.preload = made.check_preload = None
     made.warnings.append(f"no zygote, each trial is an exec: {why}")
 
 
@@ -324,7 +331,7 @@ def _compare_runs(runner: Runner, made: Record) -> None:
         made.reason = f"nondeterministic: two runs with no fault differ in {path}\n{detail}"
         return
     if subject.check and not made.findings:
-        value, failed = runner.check(subject, made.acks)
+        value, failed, _ = runner.check(subject, made.acks)
         if failed or value != made.value:
             made.reason = f"nondeterministic: the check gave {made.value} and then {failed or value}"
     # What only one run leaves (a random name) is no more litter than what both leave.

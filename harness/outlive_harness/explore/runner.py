@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import WHOLE, Tree, copy_tree, readable, remove_tree, scan
@@ -28,7 +29,24 @@ _HELPER_LIMIT = 300.0
 #: tmpfs and ramfs, as statfs(2) calls them.
 _IN_MEMORY = frozenset({0x01021994, 0x858458F6})
 #: Warm interpreters that a worker has: it goes back and forth between the scenarios that are under way.
-_ZYGOTES = 4
+_ZYGOTES = 6
+#: The programs of a subject that may be forked from a zygote of their own.
+BODY, CHECK = "body", "check"
+_Warm = tuple[str, str, Preload]  # subject, role, what was done beforehand
+
+
+class Checked(NamedTuple):
+    """What a check said.
+
+    Attributes:
+        value: what it printed last.
+        failed: how it failed; "" if it did not.
+        reads: paths outside the box that it opened or ran, where that was asked for and could be seen.
+    """
+
+    value: str
+    failed: str
+    reads: list[str]
 
 
 class BoxError(RuntimeError):
@@ -71,9 +89,9 @@ class Runner:
         self._place = place
         self._control = control
         #: warm interpreters, the one that was used last at the end
-        self._zygotes: dict[tuple[str, Preload], Zygote] = {}
-        #: which of them stands in for exec
-        self._warm: tuple[str, Preload] | None = None
+        self._zygotes: dict[_Warm, Zygote] = {}
+        #: which of them stand in for exec, by role
+        self._warm: dict[str, _Warm] = {}
         self.box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
         #: the same box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.box_bytes)))
@@ -168,10 +186,8 @@ class Runner:
             (self.box / name).mkdir(exist_ok=True)
         read: list[str] = []
         if subject.setup:
-            try:
-                ran = self._helper(subject, subject.setup, reads=True)
-            except InterceptionRefusedError:
-                ran = self._helper(subject, subject.setup)
+            ran = self._telling(subject, subject.setup)
+            ran = ran or self._launch(subject, subject.setup, None, timeout=_HELPER_LIMIT)
             read = ran.reads
             if ran.failure():
                 raise BoxError(f"setup {ran.failure()}\n{ran.stderr}".rstrip())
@@ -211,38 +227,47 @@ class Runner:
     ) -> Ran:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
 
-        Where a zygote was warmed for the subject it is forked from that, unless it is to tell what it reads.
+        Where a zygote was chosen for the subject it is forked from that, unless it is to tell what it reads.
         """
-        argv, cwd = subject.command(subject.argv, self.box)
-        is_warm = self.is_warm(subject) and not reads and visit is not None
+        return self._launch(
+            subject,
+            subject.argv,
+            None if reads or visit is None else BODY,
+            timeout=timeout,
+            visit=visit,
+            tear=tear,
+            syncs=syncs or self._is_in_memory,
+            grace=grace,
+            kill_after=kill_after,
+            data=data,
+            places=places,
+            reads=reads,
+            looks=looks,
+            promises=promises or bool(data),
+            acks=subject.acks,
+            stacks=stacks,
+        )
+
+    def _launch(self, subject: Subject, argv: tuple[str, ...], role: str | None, **how: Any) -> Ran:  # noqa: ANN401 - as run() takes it
+        """Run one of a subject's programs: forked from the zygote for its role, if one was chosen."""
+        command, cwd = subject.command(argv, self.box)
         while True:
-            zygote = self._zygotes[self._warm] if is_warm and self._warm else None
+            chosen = self._warm.get(role) if role is not None else None
+            zygote = self._zygotes[chosen] if chosen is not None and chosen[0] == subject.key() else None
             try:
                 return run(
-                    argv,
+                    command,
                     cwd=cwd,
                     env=subject.environment(self.box),
                     box=self.box,
-                    timeout=timeout,
-                    visit=visit,
-                    tear=tear,
-                    syncs=syncs or self._is_in_memory,
-                    grace=grace,
-                    kill_after=kill_after,
-                    data=data,
-                    places=places,
-                    reads=reads,
-                    looks=looks,
-                    promises=promises or bool(data),
-                    acks=subject.acks,
                     control=self._control,
-                    zygote=zygote,
-                    stacks=stacks,
                     spared=self._spared,
+                    zygote=zygote,
+                    **how,
                 )
             except ZygoteError:
-                if self._warm is not None:
-                    self._zygotes.pop(self._warm).close()
+                assert chosen is not None
+                self._zygotes.pop(chosen).close()
                 self.cool()
 
     @property
@@ -251,64 +276,68 @@ class Runner:
 
     def is_warm(self, subject: Subject) -> bool:
         """Tell whether runs of a subject are forked from a zygote."""
-        return self._warm is not None and self._warm[0] == subject.key()
+        return BODY in self._warm and self._warm[BODY][0] == subject.key()
 
-    def warm(self, subject: Subject, preload: Preload) -> tuple[str, ...]:
+    def warm(self, subject: Subject, preload: Preload, role: str = BODY) -> tuple[str, ...]:
         """Have a zygote for a subject from here on; return the modules that it cannot have imported.
 
         Raises:
             ZygoteError: there can be none.
         """
-        wanted = subject.key(), preload
-        self.cool()
+        wanted = subject.key(), role, preload
+        self._warm.pop(role, None)
         zygote = self._zygotes.pop(wanted, None)
         if zygote is None:
             while len(self._zygotes) >= _ZYGOTES:
-                self._zygotes.pop(next(iter(self._zygotes))).close()
-            argv, cwd = subject.command(subject.argv, self.box)
+                oldest = next(one for one in self._zygotes if one not in self._warm.values())
+                self._zygotes.pop(oldest).close()
+            argv, cwd = subject.command(subject.argv if role == BODY else self._check_argv(subject), self.box)
             zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), preload=preload)
         self._zygotes[wanted] = zygote
-        self._warm = wanted
+        self._warm[role] = wanted
         return zygote.bad
 
-    def choose_start(self, subject: Subject, preload: Preload | None) -> None:
-        """Have a zygote that stands in for exec, if there is anything to preload and it can be had."""
+    def choose_start(self, subject: Subject, preload: Preload | None, check: Preload | None = None) -> None:
+        """Have zygotes that stand in for exec, where there is anything to preload and they can be had."""
         self.cool()
-        if preload is not None:
-            with contextlib.suppress(ZygoteError):
-                self.box.mkdir(exist_ok=True)
-                self.warm(subject, preload)
+        for role, wanted in ((BODY, preload), (CHECK, check)):
+            if wanted is not None:
+                with contextlib.suppress(ZygoteError):
+                    self.box.mkdir(exist_ok=True)
+                    self.warm(subject, wanted, role)
 
     def cool(self) -> None:
         """Execute what is run from here on."""
-        self._warm = None
+        self._warm.clear()
 
-    def check(self, subject: Subject, acks: Sequence[str] = ()) -> tuple[str, str]:
-        """Run the subject's check on the box: (what it printed last, how it failed or "")."""
-        assert subject.check is not None
-        argv = subject.check
+    def check(self, subject: Subject, acks: Sequence[str] = (), *, reads: bool = False) -> Checked:
+        """Run the subject's check on the box; *reads* is whether to tell what it reads."""
         if subject.check_takes_acks:
-            said = self._place / "acks"
-            said.write_text(json.dumps(list(acks)))
-            argv = (*argv, str(said))
-        ran = self._helper(subject, argv)
+            self._said.write_text(json.dumps(list(acks)))
+        argv = self._check_argv(subject)
+        ran = self._telling(subject, argv) if reads else None
+        if ran is None:
+            ran = self._launch(subject, argv, CHECK, timeout=_HELPER_LIMIT)
         lines = ran.stdout.strip().splitlines()
-        return (lines[-1] if lines else ""), ran.failure()
+        return Checked(lines[-1] if lines else "", ran.failure(), ran.reads)
 
-    def _helper(self, subject: Subject, argv: tuple[str, ...], *, reads: bool = False) -> Ran:
-        command, cwd = subject.command(argv, self.box)
-        env = subject.environment(self.box)
-        return run(
-            command,
-            cwd=cwd,
-            env=env,
-            box=self.box,
-            timeout=_HELPER_LIMIT,
-            visit=(lambda _op, _number: GO) if reads else None,
-            reads=reads,
-            control=self._control,
-            spared=self._spared,
-        )
+    def _check_argv(self, subject: Subject) -> tuple[str, ...]:
+        assert subject.check is not None
+        return (*subject.check, str(self._said)) if subject.check_takes_acks else subject.check
+
+    @property
+    def _said(self) -> Path:
+        """Where a check reads what was acknowledged."""
+        return self._place / "acks"
+
+    def _telling(self, subject: Subject, argv: tuple[str, ...]) -> Ran | None:
+        """Execute a setup or a check that tells what it reads; None where that cannot be seen."""
+        try:
+            return self._launch(
+                subject, argv, None, timeout=_HELPER_LIMIT, visit=lambda _op, _number: GO, reads=True
+            )
+        except InterceptionRefusedError:
+            return None
 
     def look(self, subject: Subject) -> Tree:
         """Read the files of the box, but for what the subject ignores.

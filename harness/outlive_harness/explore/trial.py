@@ -67,7 +67,10 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
     trial = Trial(order.plan)
     runner = tapes.runner
     try:
-        runner.choose_start(record.subject, None if order.by_exec else record.preload)
+        if order.by_exec:
+            runner.cool()
+        else:
+            runner.choose_start(record.subject, record.preload, record.check_preload)
         for _ in range(_ATTEMPTS):
             crash, ran = _strike_all(tapes, record, order, trial)
             if crash is not None:
@@ -337,7 +340,7 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
 
 
 def _check(runner: Runner, record: Record, trial: Trial) -> None:
-    value, failed = runner.check(record.subject, trial.acks)
+    value, failed, _ = runner.check(record.subject, trial.acks)
     if failed and record.subject.check_takes_acks and "AssertionError" in failed:
         trial.findings.append(Finding("lost-ack", "", f"after recovery a promise is broken: {failed}"))
     elif failed:

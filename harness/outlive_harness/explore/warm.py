@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from outlive_harness.launch.zygote import Preload, ZygoteError, installed_modules, own_sources, parse
 
 from .golden import Record
-from .runner import Runner
+from .runner import BODY, CHECK, Runner
 
 #: A run of fewer ops is over before a zygote has paid for itself.
 LEAST_OPS = 6
@@ -27,7 +28,7 @@ def warm_up(runner: Runner, made: Record) -> None:
     if made.refused or len(made.ops) < LEAST_OPS or parse(argv) is None:
         return
     try:
-        made.preload, why = _tried(runner, made, argv)
+        made.preload, why = _tried(runner, made, argv, made.reads, BODY)
     except ZygoteError as error:
         why = str(error)
     if why:
@@ -35,14 +36,36 @@ def warm_up(runner: Runner, made: Record) -> None:
         made.warnings.append(f"no zygote, each trial is an exec: {why}")
 
 
-def _tried(runner: Runner, made: Record, argv: Sequence[str]) -> tuple[Preload | None, str]:
+def warm_up_check(runner: Runner, made: Record, reads: Sequence[str]) -> None:
+    """Have a zygote for the check, if it comes to the same in it: ``check_preload`` says what it imported.
+
+    Args:
+        runner: what it is for.
+        made: the record of a golden run, with what the check said by exec.
+        reads: what the check read.
+    """
+    assert made.subject.check is not None
+    argv = made.subject.command(made.subject.check, runner.box)[0]
+    if not reads or parse(argv) is None:
+        return
+    with contextlib.suppress(ZygoteError):
+        preload, _ = _tried(runner, made, argv, reads, CHECK)
+        if preload is not None and runner.check(made.subject, made.acks)[:2] == (made.value, ""):
+            made.check_preload = preload
+            return
+    runner.choose_start(made.subject, made.preload)
+
+
+def _tried(
+    runner: Runner, made: Record, argv: Sequence[str], reads: Sequence[str], role: str
+) -> tuple[Preload | None, str]:
     """Return what a zygote could do beforehand, or why there is none."""
-    modules = installed_modules(argv, made.reads)
-    sources = tuple(own_sources(argv, made.reads))
+    modules = installed_modules(argv, reads)
+    sources = tuple(own_sources(argv, reads))
     bad: tuple[str, ...] = ()
     for _ in range(_ATTEMPTS):
         preload = Preload(tuple(modules), sources)
-        bad = runner.warm(made.subject, preload)
+        bad = runner.warm(made.subject, preload, role)
         if not bad:
             return preload, ""
         # What is wrong with a module is most often wrong with its package, which is imported first.

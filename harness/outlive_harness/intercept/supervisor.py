@@ -29,6 +29,8 @@ _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
 _IDENT = struct.Struct("=Q")
 _KEEP = 64 * 1024
+#: The part of its time that what a signal left without a leader has.
+_HURRIED = 0.2
 
 
 class Answer(NamedTuple):
@@ -129,7 +131,8 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
         visit: called with each op and its number (from 1) before it runs; says what becomes of it.
         timeout: seconds of wall time for the run.
         grace: seconds that the run has left once a signal was sent to it.
-        linger: seconds that the rest of the tree has after its leader ended.
+        linger: seconds that the rest of the tree has after its leader ended; a part of that where a
+            signal ended it, since it is to be killed in any case.
         control: a descriptor whose hang-up means that nobody waits for this run any more.
 
     Raises:
@@ -196,7 +199,8 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
                 elif fd == pidfd:
                     poller.unregister(pidfd)
                     ending = "lingering" if ending == "timeout" else ending
-                    deadline = min(deadline, time.monotonic() + linger)
+                    rest = linger if ending == "lingering" else linger * _HURRIED
+                    deadline = min(deadline, time.monotonic() + rest)
                 elif event & (select.POLLHUP | select.POLLERR):
                     raise AbandonedError
     finally:
