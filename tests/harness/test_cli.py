@@ -422,7 +422,7 @@ def test_a_fault_of_ours_exits_with_70(error, said, tmp_path, monkeypatch, capsy
         raise error
 
     monkeypatch.setattr(running, "explore", broken)
-    monkeypatch.setattr(running, "session_of", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(running, "session_of", lambda *_, **_more: contextlib.nullcontext())
     assert cli.run(["check", "true"]) == 70
     err = capsys.readouterr().err
     assert said in err

@@ -545,23 +545,53 @@ def test_a_session_leaves_no_process_and_no_directory(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_session_left_is_removed_by_the_next(tmp_path):
+@pytest.mark.parametrize("forks", [False, True])
+def test_what_a_killed_session_left_is_removed_by_the_next(tmp_path, forks):
     """A SIGKILLed harness cannot clean up; its workers end with it, and the next session sweeps."""
     code = (
         "import sys, time; from pathlib import Path; from outlive_harness.explore.session import Session\n"
         f"place = Path({str(tmp_path)!r})\n"
-        "with Session(jobs=1, box_dir=place) as s: print(s._workers[0].pid, flush=True); time.sleep(60)"
+        f"with Session(jobs=3, box_dir=place, forks={forks}) as s:\n"
+        "    print(*(worker.pid for worker in s._workers), flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        worker = int(process.stdout.readline())
+        workers = [int(word) for word in process.stdout.readline().split()]
         process.kill()
     deadline = time.monotonic() + 20
-    while psutil.pid_exists(worker) and time.monotonic() < deadline:
+    while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not psutil.pid_exists(worker)
+    assert not any(map(psutil.pid_exists, workers))
     (left,) = tmp_path.iterdir()
     with Session(jobs=1, box_dir=tmp_path):
         assert not left.exists()
+
+
+def test_a_forked_worker_does_as_one_by_exec_and_is_replaced_when_it_dies(tmp_path):
+    """It ends with its session, and loses nothing when it is killed."""
+    code = """
+import os, signal, sys, threading
+from pathlib import Path
+from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.session import Session
+from outlive_harness.scenario import scenario
+program = "import os, time; time.sleep(0.05); open('t', 'w').write('x'); os.rename('t', 'o')"
+one = scenario(command=[sys.executable, "-c", program], outputs="o", name="one")
+with Session(jobs=2, forks=True) as session:
+    commands = [Path(f"/proc/{worker.pid}/cmdline").read_bytes() for worker in session._workers]
+    assert commands == [Path("/proc/self/cmdline").read_bytes()] * 2, commands
+    threading.Timer(0.5, os.kill, (session._workers[0].pid, signal.SIGKILL)).start()
+    result = explore(session, [one], Options(store=Path(".outlive")))
+    assert result.verdict == "held", result
+print(*(worker.poll() for worker in session._workers))
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("nobody is left")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
+    )
+    assert "nobody is left" in done.stdout, done.stderr
 
 
 def test_two_scenarios_of_one_name_are_refused(explored):

@@ -51,7 +51,7 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
         acks=wish["acks"],
     )
     made.file = os.path.join(os.getcwd(), NO_FILE)
-    return run_scenarios([made], [], wish)
+    return run_scenarios([made], [], wish, forks=True)
 
 
 def check_program(program: str) -> None:

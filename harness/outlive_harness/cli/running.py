@@ -33,8 +33,13 @@ from outlive_harness.store import Store, write_down
 from .words import STORE, complain, real_fs
 
 
-def run_scenarios(scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict[str, Any]) -> Exit:
-    """Explore, tell what was found wherever it was asked for, and return the exit status."""
+def run_scenarios(
+    scenarios: list[Scenario], broken: list[ScenarioResult], wish: dict[str, Any], *, forks: bool = False
+) -> Exit:
+    """Explore, tell what was found wherever it was asked for, and return the exit status.
+
+    *forks* says that no code but ours has run in this process: workers may be forked from it.
+    """
     options = Options(
         faults=wish["faults"],
         depth=wish["depth"],
@@ -67,7 +72,7 @@ def run_scenarios(scenarios: list[Scenario], broken: list[ScenarioResult], wish:
         ledger = _ledger(options.store, wish)
         expected = [one.name for one in scenarios if one.expect]
         with (
-            session_of(wish["jobs"], wish["box_dir"]) as session,
+            session_of(wish["jobs"], wish["box_dir"], forks=forks) as session,
             Live(out, len(scenarios), expected=expected) as live,
         ):
             result = explore(session, scenarios, options, live, ledger=ledger, explain=explain)
@@ -135,13 +140,13 @@ def _tell_github(result: RunResult, out: Console) -> None:
 
 
 @contextlib.contextmanager
-def session_of(jobs: int | None, box_dir: Path | None) -> Iterator[Session]:
+def session_of(jobs: int | None, box_dir: Path | None, *, forks: bool = False) -> Iterator[Session]:
     """Open a session with its workers, and close it.
 
     Raises:
         ScenarioError: no boxes can be made.
     """
-    session = Session(jobs=jobs, box_dir=box_dir)
+    session = Session(jobs=jobs, box_dir=box_dir, forks=forks)
     try:
         session.open()
     except OSError as error:

@@ -13,9 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from outlive_harness.disk.tree import remove_tree
+
+from .forked import Forked, can_fork
 
 _PREFIX = "outlive-"
 #: A tmpfs with less room than this is passed over for the directory of temporary files.
@@ -25,6 +27,9 @@ _PATIENCE = 10.0
 _DEATHS = 8
 #: Bytes without which no worker can tell what it found.
 _RESULT_ROOM = 1 << 18
+
+
+_Worker = subprocess.Popen[bytes] | Forked
 
 
 class WorkerDiedError(RuntimeError):
@@ -51,17 +56,24 @@ class Session:
         jobs: how many worker processes this session starts; None is one a processor.
         box_dir: where its directory is made.
         root: the directory of another session that this one's workers join; it is not removed.
+        forks: whether the first workers may be forked from this process: it has run no code but ours.
     """
 
     def __init__(
-        self, *, jobs: int | None = None, box_dir: Path | None = None, root: Path | None = None
+        self,
+        *,
+        jobs: int | None = None,
+        box_dir: Path | None = None,
+        root: Path | None = None,
+        forks: bool = False,
     ) -> None:
         self.jobs = processors() if jobs is None else jobs
         self._box_dir = box_dir
         self._owns_root = root is None
         self.root = root or Path()
         self._lock: int | None = None
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._forks = forks
+        self._workers: list[_Worker] = []
         self._deaths = 0
 
     def __enter__(self) -> Self:
@@ -95,7 +107,7 @@ class Session:
             (root / name).mkdir()
         return root
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> _Worker:
         number = 0
         while True:  # numbers are shared by all sessions on one root
             with contextlib.suppress(FileExistsError):
@@ -106,13 +118,8 @@ class Session:
         with errors:
             # The lock goes with the open file, which the worker holds to its end: see _outlast.
             fcntl.flock(errors, fcntl.LOCK_EX)
-            worker = subprocess.Popen(
-                [sys.executable, "-P", "-m", "outlive_harness.explore.worker", str(self.root), str(number)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C is for us to handle
-            )
+            fork = self._forks and can_fork()
+            worker = (Forked if fork else _executed)(self.root, number, errors)
         assert worker.stdin is not None
         os.set_blocking(worker.stdin.fileno(), False)
         return worker
@@ -162,7 +169,7 @@ class Session:
         return "\n".join(text.strip()[-2000:] for text in texts if text.strip())
 
     @staticmethod
-    def _close(worker: subprocess.Popen[bytes]) -> None:
+    def _close(worker: _Worker) -> None:
         for stream in (worker.stdin, worker.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
@@ -197,6 +204,16 @@ class Session:
                         break
                     except OSError:
                         time.sleep(0.01)
+
+
+def _executed(root: Path, number: int, errors: BinaryIO) -> _Worker:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "outlive_harness.explore.worker", str(root), str(number)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        start_new_session=True,  # Ctrl-C is for us to handle
+    )
 
 
 def processors() -> int:

@@ -79,9 +79,8 @@ class Worker:
         return self._record
 
 
-def main() -> None:
+def serve(root: Path, number: int) -> None:
     """Work until standard input ends."""
-    root, number = Path(sys.argv[1]), int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # a broken lease is no reason to die
     control, report = os.dup(0), os.dup(1)
@@ -112,4 +111,4 @@ def _is_over(control: int) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Path(sys.argv[1]), int(sys.argv[2]))
