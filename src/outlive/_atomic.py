@@ -17,7 +17,8 @@ from . import _syscalls
 from ._attributes import keep_attributes
 from ._durable import close_names, open_to_sync, sync_file, sync_names, synced_directory
 from ._place import Place, checked_durable, checked_path, file_place, shown
-from ._temporary import Temporary, make, make_temporary_directory
+from ._straight import write_straight
+from ._temporary import Temporary, make, make_temporary_directory, refuse_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,10 @@ def atomic_write(
     """
     path = checked_path("destination", destination)
     content = encoded(data, encoding, newline)
-    place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
+    level = checked_durable(durable)
+    if overwrite and not parents and write_straight(path, content, level):
+        return
+    place = file_place(path, level, overwrite=overwrite, parents=parents)
     draft = Draft(place, alone=True)
     try:
         write_all(draft.descriptor, content)
@@ -72,6 +76,8 @@ def atomic_write(
 
 def encoded(data: object, encoding: str | None, newline: str | None) -> memoryview:
     """Return the bytes to write, or refuse data or options that cannot be written."""
+    if type(data) is bytes and encoding is None is newline:
+        return memoryview(data)
     if not isinstance(data, str | bytes | bytearray | memoryview):
         raise TypeError(f"data={shown(data)} is neither text nor bytes")
     if not isinstance(data, str):
@@ -214,7 +220,7 @@ class Draft:
     def publish(self) -> None:
         """Bring what was written to the disk, and give it its name."""
         temporary, place = self.temporary, self.place
-        refuse_child(temporary)
+        refuse_child(temporary.process)
         finish(temporary.descriptor, place, temporary.status)
         if os.name == "nt":  # which renames no open file
             temporary.release()
@@ -277,7 +283,7 @@ def atomic_path(
         is_finished = False
         try:
             yield Path(inner)
-            refuse_child(temporary)
+            refuse_child(temporary.process)
             _finish_path(place, temporary.path, inner)
             is_finished = True
             rename_into_place(place, inner)
@@ -359,19 +365,13 @@ def opened(
     )
     try:
         yield file
-        refuse_child(temporary)
+        refuse_child(temporary.process)
         file.close()
     except BaseException:
         # Closing writes what is still buffered, and may fail as the body did: the first error is told.
         with suppress(OSError, ValueError):
             file.close()
         raise
-
-
-def refuse_child(temporary: Temporary) -> None:
-    """Raise in a process that was forked in the body: what it was forked from publishes, or does not."""
-    if not temporary.is_ours():
-        raise RuntimeError("this process was forked in the body; only the one that entered it can end it")
 
 
 def finish(descriptor: int, place: Place, made: os.stat_result) -> None:

@@ -19,6 +19,8 @@ _CANNOT = frozenset((errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP)
 #: The old file, or an attribute of it, was removed meanwhile.
 _GONE = frozenset((errno.ENOENT, getattr(errno, "ENODATA", errno.ENOENT)))
 _PERMISSIONS = 0o777
+_HAS_OWNER, _HAS_EXTENDED = hasattr(os, "fchown"), hasattr(os, "listxattr")
+_HAS_MODE = hasattr(os, "fchmod")  # from 3.13 on also on Windows
 
 
 def keep_attributes(descriptor: int, target: str, old: os.stat_result, new: os.stat_result) -> None:
@@ -30,11 +32,11 @@ def keep_attributes(descriptor: int, target: str, old: os.stat_result, new: os.s
     Raises:
         OSError: The disk is full, or fails.
     """
-    if hasattr(os, "fchown"):
+    if _HAS_OWNER and (old.st_uid != new.st_uid or old.st_gid != new.st_gid):
         _keep_owner(descriptor, old, new)
-    if hasattr(os, "listxattr"):
+    if _HAS_EXTENDED:
         _keep_extended(descriptor, target)
-    if hasattr(os, "fchmod"):  # from 3.13 on also on Windows
+    if _HAS_MODE:
         # The set-id bits of a file are a matter of what it holds; those of a directory of what it will.
         bits = 0o7777 if stat.S_ISDIR(old.st_mode) else _PERMISSIONS
         os.fchmod(descriptor, old.st_mode & bits)

@@ -15,14 +15,13 @@ from ._atomic import (
     encoded,
     make_directory,
     opened,
-    refuse_child,
     rename_into_place,
     write_all,
 )
 from ._attributes import keep_attributes
 from ._durable import close_names, overlapped, sync_file, synced_directory
 from ._place import Place, checked_durable, checked_path, file_place, identity
-from ._temporary import Temporary
+from ._temporary import Temporary, refuse_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +167,7 @@ class Batch:
         place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents, known=self._known)
         close_names(place.names)  # it can be fsynced; that comes at the end
         temporary = self._directory(place)
-        refuse_child(temporary)  # before it takes a number that its parent will
+        refuse_child(temporary.process)  # before it takes a number that its parent will
         self._made += 1
         inner = os.path.join(temporary.path, str(self._made))
         descriptor = os.open(inner, _MADE_WITH, 0o666)
@@ -196,7 +195,7 @@ class Batch:
 
     def _finish(self) -> None:
         for temporary in self._directories.values():
-            refuse_child(temporary)
+            refuse_child(temporary.process)
         self._sync_files()
         for place, inner in self._files:
             try:

@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from . import _syscalls
-from ._atomic import make_directory, refuse_child
+from ._atomic import make_directory
 from ._attributes import keep_attributes
 from ._durable import close_names, sync_tree, synced_directory
 from ._place import Place, checked_durable, checked_path, directory_place
-from ._temporary import Temporary, remove_replaced, temporary_name
+from ._temporary import Temporary, refuse_child, remove_replaced, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def atomic_directory(
         temporary = make_directory(place, 0o777 if place.old is None else 0o700)
         try:
             yield Path(temporary.path)
-            refuse_child(temporary)
+            refuse_child(temporary.process)
             _finish(place, temporary, durable_as)
             replaced = _publish(place, temporary)
         except BaseException as error:

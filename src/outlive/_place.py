@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Durable: TypeAlias = Literal["full", "file", "none"]
     Identity: TypeAlias = tuple[int, int]
 
-_NO_NAME = ("", os.curdir, os.pardir)
+NO_NAME = ("", os.curdir, os.pardir)
 _LEVELS = ("full", "file", "none")
 
 
@@ -76,7 +76,7 @@ def file_place(
         OSError: as `atomic_open` says.
     """
     parts = os.path.split(path)
-    if parts[1] in _NO_NAME:
+    if parts[1] in NO_NAME:
         raise OSError(errno.EISDIR, f"destination={path!r} names a directory; give the path of a file", path)
     old, parts = _found(path, parts, overwrite=overwrite)
     if old is not None and not stat.S_ISREG(old.st_mode):
@@ -110,7 +110,7 @@ def directory_place(path: str, durable: str, *, overwrite: bool, parents: bool) 
     """
     trimmed = path.rstrip(os.sep + (os.altsep or ""))
     parts = os.path.split(trimmed)
-    if parts[1] in _NO_NAME:
+    if parts[1] in NO_NAME:
         message = f"destination={path!r} names a directory without its name; give the path of one in another"
         raise OSError(errno.EINVAL, message, path)
     old, parts = _found(trimmed, parts, overwrite=overwrite)

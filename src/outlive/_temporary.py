@@ -44,6 +44,8 @@ _LONGEST_NAME = 255  # bytes, NAME_MAX of Linux and macOS
 _LONGEST_LABEL = 16  # bytes, of a number or a random part
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
 _ROOM = _LONGEST_NAME - len("..") - _LONGEST_LABEL - len(SUFFIX)
+#: Characters of a name that is never too long for its temporary's.
+SHORT = _ROOM // _LONGEST_CHARACTER
 _NAME = re.compile(r"\..+\.(?:[0-9]{1,2}|[0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
 _LOOKS = 20
 _BETWEEN_LOOKS = 0.01  # seconds
@@ -64,6 +66,7 @@ class Temporary:
     Attributes:
         path: where it is.
         descriptor: it, open for reading; it holds the lock. -1 for a directory on Windows.
+        process: who made it.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -72,7 +75,7 @@ class Temporary:
         #: what it was when it was made
         self.status = os.lstat(path) if descriptor < 0 else os.fstat(descriptor)
         self._identity = _identity(self.status)
-        self._process = os.getpid()
+        self.process = os.getpid()
         self._is_held = True
 
     def __del__(self) -> None:
@@ -82,7 +85,7 @@ class Temporary:
 
     def is_ours(self) -> bool:
         """Tell whether this process made it. A child that was forked since did not."""
-        return os.getpid() == self._process
+        return os.getpid() == self.process
 
     def is_at(self, path: str) -> bool:
         """Tell whether a name stands for it."""
@@ -111,12 +114,16 @@ class Temporary:
         if descriptor < 0:
             return
         try:
-            if _fcntl is not None and self.is_ours():
-                _fcntl.flock(descriptor, _fcntl.LOCK_UN)
-        except OSError:  # no locks here
-            pass
+            if self.is_ours():
+                unlock(descriptor)
         finally:
             os.close(descriptor)
+
+
+def refuse_child(process: int) -> None:
+    """Raise in a process that was forked in the body: what it was forked from publishes, or does not."""
+    if os.getpid() != process:
+        raise RuntimeError("this process was forked in the body; only the one that entered it can end it")
 
 
 def make(
@@ -191,7 +198,7 @@ def _attempt(path: str, create: Callable[[str], int], alone: bool) -> tuple[Temp
 
 def temporary_name(name: str, label: str) -> str:
     """Return the name of a destination's temporary; a long one is cut between characters."""
-    while len(name) * _LONGEST_CHARACTER > _ROOM and len(os.fsencode(name)) > _ROOM:
+    while len(name) > SHORT and len(os.fsencode(name)) > _ROOM:
         name = name[:-1]
     return f".{name}.{label}{SUFFIX}"
 
@@ -208,7 +215,7 @@ def _locked(path: str, made: int, *, alone: bool) -> Temporary | None:
         if made < 0:
             raise
         return Temporary(path, os.dup(made))
-    if _believes(path, temporary.status.st_dev) and _lock(temporary.descriptor) is False:
+    if believes(path, temporary.status.st_dev) and lock(temporary.descriptor) is False:
         temporary.release()
         return None
     if not temporary.stands_for(made):
@@ -218,7 +225,7 @@ def _locked(path: str, made: int, *, alone: bool) -> Temporary | None:
     return temporary
 
 
-def _lock(descriptor: int) -> bool | None:
+def lock(descriptor: int) -> bool | None:
     """Take a lock; return False if another has it, and None where there are no locks."""
     if _fcntl is None:
         return None
@@ -229,6 +236,15 @@ def _lock(descriptor: int) -> bool | None:
     except OSError:
         return None
     return True
+
+
+def unlock(descriptor: int) -> None:
+    """Let go of a lock."""
+    try:
+        if _fcntl is not None:
+            _fcntl.flock(descriptor, _fcntl.LOCK_UN)
+    except OSError:  # no locks here
+        pass
 
 
 def remove_orphans(directory: str | os.PathLike[str] = ".") -> list[str]:
@@ -278,7 +294,7 @@ def remove_orphan(path: str, *, is_synced: bool = False) -> bool:
     try:
         status = os.fstat(descriptor)
         known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-        if not known or not _lock(descriptor) or not is_local(os.path.dirname(path)):
+        if not known or not lock(descriptor) or not is_local(os.path.dirname(path)):
             return False
         if _identity(status) != _identity(os.lstat(path)):
             return False
@@ -298,7 +314,7 @@ def remove_replaced(path: str) -> None:
 
     Who published it may hold its lock still, for as long as it brings the names to the disk.
     """
-    if _believes(path, os.lstat(path).st_dev):
+    if believes(path, os.lstat(path).st_dev):
         for _ in range(_LOOKS):
             if remove_orphan(path, is_synced=True) or not os.path.lexists(path):
                 return
@@ -326,7 +342,7 @@ def _remove(path: str) -> None:
         os.rmdir(path)
 
 
-def _believes(path: str, device: int) -> bool:
+def believes(path: str, device: int) -> bool:
     """Tell whether locks are believed on the file system of a temporary; looked up once for each."""
     if _fcntl is None or sys.platform != "linux":
         return False

@@ -17,6 +17,7 @@ import pytest
 
 from outlive import PublishedNotDurableError, atomic_open, atomic_write
 
+pytestmark = pytest.mark.usefixtures("both_ways")
 TEMPORARY = ".outlive-tmp"
 ENDINGS = (ValueError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
@@ -49,9 +50,10 @@ def calls(monkeypatch, tmp_path):  # noqa: ARG001 - making tmp_path unlinks some
             seen.append(("fsync file", Path(f"/proc/self/fd/{descriptor}").read_bytes()))
         fsync(descriptor)
 
-    def record_replace(source, target):
-        seen.append(("replace", target))
-        replace(source, target)
+    def record_replace(source, target, *, dst_dir_fd=None, **directory):
+        where = Path() if dst_dir_fd is None else Path(f"/proc/self/fd/{dst_dir_fd}").readlink()
+        seen.append(("replace", str(where / target)))
+        replace(source, target, dst_dir_fd=dst_dir_fd, **directory)
 
     def record_unlink(path, **options):
         seen.append(("unlink", path))
@@ -395,8 +397,8 @@ def test_a_link_on_the_way_that_is_turned_elsewhere_redirects_nothing(monkeypatc
     link, opens = tmp_path / "link", os.open
     link.symlink_to("here")
 
-    def turned(path, flags, *rest):
-        descriptor = opens(path, flags, *rest)
+    def turned(path, flags, *rest, **directory):
+        descriptor = opens(path, flags, *rest, **directory)
         if flags & os.O_DIRECTORY:
             link.unlink()
             link.symlink_to("there")

@@ -16,10 +16,21 @@ from pathlib import Path
 
 import pytest
 
-from outlive import _temporary, atomic_directory, atomic_open, atomic_path, atomic_write, remove_orphans
+from outlive import (
+    _straight,
+    _temporary,
+    atomic_directory,
+    atomic_open,
+    atomic_path,
+    atomic_write,
+    remove_orphans,
+)
 
 SUFFIX = ".outlive-tmp"
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="orphans are removed on Linux only")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="orphans are removed on Linux only"),
+    pytest.mark.usefixtures("both_ways"),
+]
 
 KILLED = """
 import os, sys, outlive
@@ -146,34 +157,43 @@ def test_remove_orphans_of_nothing(tmp_path):
         remove_orphans(3)
 
 
-def test_file_that_is_taken_for_an_orphan_before_it_is_locked(monkeypatch, tmp_path):
+@pytest.fixture
+def before_locks(monkeypatch):
+    """Do something before a writer locks what it has made; what removes orphans is not told of it."""
+    lock, actions = _temporary.lock, []
+
+    def locked(descriptor):
+        if actions:
+            actions.pop()(descriptor)
+        return lock(descriptor)
+
+    monkeypatch.setattr(_temporary, "lock", locked)
+    monkeypatch.setattr(_straight, "lock", locked)
+    return actions.append
+
+
+def test_file_that_is_taken_for_an_orphan_before_it_is_locked(before_locks, tmp_path):
     """A writer whose file is removed between its making and its lock makes another, and publishes that."""
-    locked, removed = _temporary._locked, []
-
-    def steal_first(path, made, **options):
-        if not removed:
-            removed.append(_temporary.remove_orphan(path))
-        return locked(path, made, **options)
-
-    monkeypatch.setattr(_temporary, "_locked", steal_first)
+    removed = []
+    before_locks(lambda _: removed.append(_temporary.remove_orphan(str(tmp_path / f".out.0{SUFFIX}"))))
     atomic_write(tmp_path / "out", "new")
     assert removed == [True]
     assert (tmp_path / "out").read_text() == "new"
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_file_that_is_another_writers_before_it_is_locked(monkeypatch, tmp_path):
+def test_file_that_is_another_writers_before_it_is_locked(before_locks, tmp_path):
     """A writer whose file is removed, and whose name another takes, never publishes the other's file."""
-    locked, removed = _temporary._locked, []
+    removed, path = [], tmp_path / f".out.0{SUFFIX}"
 
-    def replace_first(path, made, **options):
-        if not removed:
-            removed.append(_temporary.remove_orphan(path))
-            Path(path).write_text("another's")
-        return locked(path, made, **options)
+    def replace(_descriptor):
+        removed.append(_temporary.remove_orphan(str(path)))
+        path.write_text("another's")
+        fcntl.flock(others.enter_context(path.open()), fcntl.LOCK_EX)
 
-    monkeypatch.setattr(_temporary, "_locked", replace_first)
-    atomic_write(tmp_path / "out", "new")
+    with contextlib.ExitStack() as others:
+        before_locks(replace)
+        atomic_write(tmp_path / "out", "new")
     assert removed == [True]
     assert (tmp_path / "out").read_text() == "new"
     assert (tmp_path / ".out.0.outlive-tmp").read_text() == "another's"
@@ -202,17 +222,15 @@ def test_no_name_is_free(monkeypatch, tmp_path):
         atomic_write(tmp_path / "out", "new")
 
 
-def test_file_that_is_being_looked_at_when_it_is_locked(tmp_path, monkeypatch):
+def test_file_that_is_being_looked_at_when_it_is_locked(tmp_path, before_locks):
     """A writer that finds its new file locked by somebody who takes it for an orphan makes another."""
-    lock, held = _temporary._lock, []
+    held = []
 
-    def look_first(descriptor):
-        if not held:
-            held.append(os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY))
-            fcntl.flock(held[0], fcntl.LOCK_EX)
-        return lock(descriptor)
+    def look(descriptor):
+        held.append(os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY))
+        fcntl.flock(held[0], fcntl.LOCK_EX)
 
-    monkeypatch.setattr(_temporary, "_lock", look_first)
+    before_locks(look)
     atomic_write(tmp_path / "out", "new")
     os.close(held[0])
     assert (tmp_path / "out").read_text() == "new"
@@ -223,14 +241,14 @@ def test_name_that_is_another_file_when_the_lock_is_had(monkeypatch, tmp_path):
     """Who has the lock of an orphan, and finds another file under the name, leaves that alone."""
     path = tmp_path / f".out.0{SUFFIX}"
     path.touch()
-    lock = _temporary._lock
+    lock = _temporary.lock
 
     def replace(descriptor):
         path.rename(tmp_path / "moved")
         path.write_text("another's")
         return lock(descriptor)
 
-    monkeypatch.setattr(_temporary, "_lock", replace)
+    monkeypatch.setattr(_temporary, "lock", replace)
     assert not _temporary.remove_orphan(str(path))
     assert path.read_text() == "another's"
 

@@ -144,6 +144,7 @@ def clock(monkeypatch):
     return now
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_sharing_violation_is_waited_for(monkeypatch, clock, tmp_path):
     """On Windows a rename that a reader is in the way of is tried again, and succeeds."""
     left, replace = [5], os.replace
@@ -160,6 +161,7 @@ def test_sharing_violation_is_waited_for(monkeypatch, clock, tmp_path):
     assert 0 < clock[0] < 1
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_sharing_violation_that_stays(monkeypatch, clock, tmp_path):
     """After two seconds it is an error; the old file stays, and there is no copy."""
     (tmp_path / "out").write_text("old")
@@ -175,18 +177,21 @@ def test_sharing_violation_that_stays(monkeypatch, clock, tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EIO])
 def test_refused_rename_is_an_error_at_once(monkeypatch, clock, tmp_path, code):
     """Another file system, or whatever else refuses a rename, is told; nothing is copied or left."""
 
-    def refuse(*_paths):
-        raise OSError(code, os.strerror(code))
+    def refuse(source, target, **_directories):
+        raise OSError(code, os.strerror(code), source, None, target)
 
     (tmp_path / "out").write_text("old")
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match=r".") as caught:
         atomic_write(tmp_path / "out", "new")
     assert (caught.value.errno, clock[0]) == (code, 0)
+    assert caught.value.filename == str(tmp_path / ".out.0.outlive-tmp")
+    assert caught.value.filename2 == str(tmp_path / "out")
     assert (tmp_path / "out").read_text() == "old"
     assert os.listdir(tmp_path) == ["out"]
 
