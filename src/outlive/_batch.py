@@ -16,7 +16,6 @@ from ._atomic import (
     make_directory,
     opened,
     rename_into_place,
-    write_all,
 )
 from ._attributes import keep_attributes
 from ._durable import close_names, overlapped, sync_file, synced_directory
@@ -116,8 +115,16 @@ class Batch:
     ) -> None:
         """Write a file of the batch; the arguments are those of `atomic_write`."""
         content = encoded(data, encoding, newline)
-        with self._added(destination, overwrite=overwrite) as (_, descriptor):
-            write_all(descriptor, content)
+        place, temporary = self._placed(destination, overwrite=overwrite)
+        inner, descriptor = self._made_in(temporary)
+        try:
+            while content:
+                content = content[os.write(descriptor, content) :]
+            _finish(place, descriptor)
+        except BaseException:
+            _remove(inner, descriptor)
+            raise
+        self._add(place, inner, descriptor)
 
     @overload
     def open(
@@ -152,35 +159,36 @@ class Batch:
         Where the body fails and that is caught, this file is not in the batch and the others are.
         """
         text_options = checked_text_options(mode, encoding, newline)
-        with (
-            self._added(destination, overwrite=overwrite) as (temporary, descriptor),
-            opened(temporary, descriptor, mode, text_options) as file,
-        ):
-            yield file
+        place, temporary = self._placed(destination, overwrite=overwrite)
+        inner, descriptor = self._made_in(temporary)
+        kept = os.dup(descriptor)  # the file closes its own
+        try:
+            with opened(temporary, descriptor, mode, text_options) as file:
+                yield file
+            _finish(place, kept)
+        except BaseException:
+            _remove(inner, kept)
+            raise
+        self._add(place, inner, kept)
 
-    @contextmanager
-    def _added(
-        self, destination: str | os.PathLike[str], *, overwrite: bool
-    ) -> Iterator[tuple[Temporary, int]]:
-        """Give a descriptor, which the body closes, for a file of the batch; it is none if the body fails."""
+    def _placed(self, destination: str | os.PathLike[str], *, overwrite: bool) -> tuple[Place, Temporary]:
+        """Resolve a destination; return also the directory for what is to be published there."""
         path = checked_path("destination", destination)
         place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents, known=self._known)
         close_names(place.names)  # it can be fsynced; that comes at the end
         temporary = self._directory(place)
         refuse_child(temporary.process)  # before it takes a number that its parent will
+        return place, temporary
+
+    def _made_in(self, temporary: Temporary) -> tuple[str, int]:
+        """Make a file for what is to be published; return its path and a descriptor."""
         self._made += 1
-        inner = os.path.join(temporary.path, str(self._made))
-        descriptor = os.open(inner, _MADE_WITH, 0o666)
-        kept = os.dup(descriptor)
-        try:
-            yield temporary, descriptor
-            if place.old is not None:
-                keep_attributes(kept, place.target, place.old, os.fstat(kept))
-        except BaseException:
-            os.close(kept)
-            os.unlink(inner)
-            raise
-        self._unsynced.append(kept)
+        inner = f"{temporary.path}{os.sep}{self._made}"
+        return inner, os.open(inner, _MADE_WITH, 0o666)
+
+    def _add(self, place: Place, inner: str, descriptor: int) -> None:
+        """Take a file that is finished into the batch."""
+        self._unsynced.append(descriptor)
         self._files.append((place, inner))
         if len(self._unsynced) >= _MOST_OPEN:
             self._sync_files()
@@ -242,3 +250,15 @@ class Batch:
         while self._unsynced:
             with suppress(OSError):
                 os.close(self._unsynced.pop())
+
+
+def _finish(place: Place, descriptor: int) -> None:
+    """Give a file that was written what the one that it replaces has."""
+    if place.old is not None:
+        keep_attributes(descriptor, place.target, place.old, os.fstat(descriptor))
+
+
+def _remove(inner: str, descriptor: int) -> None:
+    """Remove a file that is not to be in the batch."""
+    os.close(descriptor)
+    os.unlink(inner)

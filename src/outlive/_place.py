@@ -131,9 +131,11 @@ def _found(
         FileExistsError: it may not be replaced.
     """
     old = _status(os.lstat, path)
-    if old is not None and not overwrite:
+    if old is None:
+        return None, parts
+    if not overwrite:
         raise FileExistsError(errno.EEXIST, f"destination={path!r} exists, and overwrite=False", path)
-    if old is None or not stat.S_ISLNK(old.st_mode):
+    if not stat.S_ISLNK(old.st_mode):
         return old, parts
     return _status(os.stat, path), os.path.split(os.path.realpath(path))
 
