@@ -102,6 +102,7 @@ class Checkpoints:
         self.store = store
         self._store = _opened(store, self.directory, self.run_id)
         self._known = self._store.known
+        self._base = os.path.dirname(self.directory)
 
     def __repr__(self) -> str:
         store = "" if self.store == "files" else f", store={self.store!r}"
@@ -167,7 +168,8 @@ class Checkpoints:
         """
         if verify not in ("stat", "hash"):
             raise ValueError(f"verify={shown(verify)} is not one of 'stat', 'hash'")
-        wish = wished(inputs, outputs, params, version)
+        is_plain = inputs is None is outputs and params is None is version
+        wish = NOTHING if is_plain else wished(inputs, outputs, params, version)
         found = doubt(self._store.look(checked_string("name", name)), wish, self._base, verify)
         if not found:
             self._store.settle(name)
@@ -335,10 +337,6 @@ class Checkpoints:
         if name is not None:
             self._store.check(checked_string("name", name))
         self._store.forget(name)
-
-    @property
-    def _base(self) -> str:
-        return os.path.dirname(self.directory)
 
 
 def _opened(store: str, directory: str, run_id: str) -> Store:

@@ -114,7 +114,7 @@ def doubt(seen: Seen, wish: Wish, base: str, verify: str) -> str:
     Raises:
         OSError: A file cannot be read.
     """
-    if seen.doubt or not (seen.claims or any(one is not None for one in wish)):
+    if seen.doubt or (wish is NOTHING and not seen.claims):
         return seen.doubt
     return _declared_otherwise(seen.claims, wish, base) or _altered(seen, base, verify)
 

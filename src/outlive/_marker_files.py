@@ -51,11 +51,14 @@ class MarkerFiles:
             self._folders.append(os.path.join(self._folders[-1], stem(step) + _ITEMS))
         self._made: tuple[int, int] | None = None
         self._lasting: dict[str, _Identity] = {}
+        self._looked: tuple[str, _Identity | None] = "", None  # the marker that was read last
+        self._around: tuple[bytes, bytes] | None = None  # what stands before and after a plain name
         self.known: frozenset[str] = frozenset()  # a file may be removed by hand: it is looked at each time
 
     def look(self, name: str) -> Seen:
         marker = self._marker(name)
-        content, since = _read_regular(marker)
+        content, status = _read_regular(marker)
+        self._looked = marker, None if status is None else (status.st_ino, status.st_ctime_ns)
         if content == self._content(name, {}):  # as most are
             return PLAIN
         if content is None:
@@ -69,18 +72,22 @@ class MarkerFiles:
             return Seen(f"its marker was written by a newer version of outlive (schema {schema})", {})
         if not self._is_own(name, content, fields):
             return Seen("its marker is damaged", {})
-        return Seen("", _claims(fields), since)
+        return Seen("", _claims(fields), status.st_mtime_ns if status else 0)
 
     def settle(self, name: str) -> None:
         marker = self._marker(name)
-        if self._lasting.get(marker) == _identity(marker) is not None:
+        looked, identity = self._looked
+        if looked != marker:  # another thread looks as well
+            identity = _identity(marker)
+        if self._lasting.get(marker) == identity is not None:
             return
         # Looked at before the fsync: what comes in between is not vouched for.
-        seen = [marker] if self._lasting else self._marker_files()
-        found = {path: _identity(path) for path in seen}
-        with synced_directory(os.path.dirname(marker)):
+        found = {} if self._lasting else _identities(self._folder())
+        with synced_directory(self._folders[-1]):
             pass
-        self._lasting |= {path: identity for path, identity in found.items() if identity is not None}
+        self._lasting |= found
+        if identity is not None:
+            self._lasting[marker] = identity
 
     def check(self, name: str) -> None:
         """Raise if something stands at a marker's path that no checkpoint made: it is not ours to replace."""
@@ -131,13 +138,13 @@ class MarkerFiles:
                 yield from self.items(_whose(folder, "step")).records()
 
     def _record(self, marker: str) -> dict[str, Any]:
-        content, since = _read_regular(marker)
+        content, status = _read_regular(marker)
         name, fields = self._told(marker)
         record: dict[str, Any] = {"run_id": self._run_id, "step": name if self._step is None else self._step}
         if self._step is not None:
             record["item"] = name
         if fields:
-            return {**record, **_claims(fields), "marked_at": since}
+            return {**record, **_claims(fields), "marked_at": status.st_mtime_ns if status else 0}
         schema = _fields(content).get("schema")
         is_newer = isinstance(schema, int) and schema > SCHEMA
         return {**record, "file": marker, "doubt": "of a newer version" if is_newer else "damaged"}
@@ -182,6 +189,14 @@ class MarkerFiles:
         return content == self._content(name, claims) and is_whole
 
     def _content(self, name: str, claims: Mapping[str, object]) -> bytes:
+        if not claims and _PLAIN(name):  # as most are: to encode them costs as much as to read them
+            if self._around is None:
+                before, _, after = self._encoded("@", {}).rpartition(b"@")
+                self._around = before, after
+            return self._around[0] + name.encode() + self._around[1]
+        return self._encoded(name, claims)
+
+    def _encoded(self, name: str, claims: Mapping[str, object]) -> bytes:
         whose = {"step": name} if self._step is None else {"step": self._step, "item": name}
         text = _encode({"schema": SCHEMA, "run_id": self._run_id, **whose, **claims})
         return f"{text}\n".encode("utf-8", "surrogatepass")
@@ -287,6 +302,20 @@ def _place_of(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def _identities(folder: str) -> dict[str, _Identity]:
+    """Return which markers a folder, which need not exist, holds now."""
+    found = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(_SUFFIX):
+                    status = entry.stat(follow_symlinks=False)
+                    found[f"{folder}{os.sep}{entry.name}"] = status.st_ino, status.st_ctime_ns
+    except FileNotFoundError:  # somebody clears them; what is not found is looked at by itself
+        pass
+    return found
+
+
 def _mode(path: str) -> int:
     """Return what stands at a path, as lstat does; 0 is nothing."""
     try:
@@ -295,21 +324,21 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _read_regular(path: str) -> tuple[bytes | None, int]:
-    """Return what a regular file holds, and when it was written, or None: a pipe might never answer."""
+def _read_regular(path: str) -> tuple[bytes | None, os.stat_result | None]:
+    """Return what a regular file holds, and what it is; None of anything else: a pipe might never answer."""
     try:
         descriptor = os.open(path, _READ)
     except OSError as error:
         if error.errno in _NO_FILE:
-            return None, 0
+            return None, None
         raise
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            return None, 0
+            return None, None
         content = os.read(descriptor, status.st_size + 1)
         while len(content) < status.st_size and (more := os.read(descriptor, status.st_size)):
             content += more
-        return content, status.st_mtime_ns
+        return content, status
     finally:
         os.close(descriptor)
