@@ -2,14 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.results import Finding, Trial
 from outlive_harness.explore.reuse import Ledger
 from outlive_harness.explore.session import Session
+from outlive_harness.explore.unfinished import Unfinished
+from outlive_harness.plan import Point
 from outlive_harness.scenario import load_file
 from outlive_harness.store import Store
 
@@ -197,3 +202,83 @@ def test_what_a_setup_copies_is_part_of_what_a_result_came_of(tmp_path):
     assert "nothing that it came of has changed" in str(outlive(tmp_path, "--changed"))
     (tmp_path / "data" / "letters").write_text("b")
     assert "nothing that it came of has changed" not in str(outlive(tmp_path, "--changed"))
+
+
+LONG = """
+import os, time
+from pathlib import Path
+from outlive_harness import scenario
+
+@scenario(outputs="o", faults=("kill", "full"))
+def long():
+    with open("HERE/marks-long", "a") as marks:
+        marks.write("x")
+    time.sleep(0.02)
+    Path("log").unlink(missing_ok=True)
+    for n in range(20):
+        with open("log", "a") as log:
+            log.write(f"{n}\\n")
+    os.replace("log", "o")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_scenario_that_was_cut_short_goes_on_in_the_middle(tmp_path, number):
+    """What was struck is not struck again, and the result is that of a run in one go."""
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios" / "long.py").write_text(LONG.replace("HERE", str(tmp_path)))
+    marks = tmp_path / "marks-long"
+    whole, _ = outlive(tmp_path)
+    count = marks.stat().st_size
+    marks.unlink()
+    command = [sys.executable, "-P", "-m", "outlive_harness", "test", "-j", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as cut:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (marks.exists() and marks.stat().st_size > 0.7 * count):
+            time.sleep(0.005)
+        cut.send_signal(number)
+    (kept,) = (tmp_path / ".outlive" / "results").glob("*.trials")
+    assert kept.read_text().count("\n") > 20
+    marks.unlink()
+    after, _ = outlive(tmp_path, "--resume")
+    assert marks.stat().st_size < 0.7 * count
+    assert after["long"]["verdict"] == "held"
+    assert after["long"]["faults"] == whole["long"]["faults"]
+    assert list((tmp_path / ".outlive" / "results").glob("*.trials")) == []
+
+
+def test_trials_are_kept_as_they_were(tmp_path):
+    """What is read back is what was kept, but for a line that was cut off and trials that may yet be done."""
+    done = Trial(
+        (Point("power", 3, lost=("2", "1.1")),),
+        reached=True,
+        state="s",
+        judged=True,
+        acks=["\udcff"],
+        findings=[Finding("diverged", "o", "a message", "and more")],
+        left=(("o", "a file"),),
+    )
+    path, came_of = tmp_path / "x.trials", {"key": "k", "reads": {"/lib": "d"}}
+    first = Unfinished(path, came_of, resume=False)
+    for trial in (done, Trial((Point("power", 4),), trouble="no room"), Trial((Point("kill", 1),) * 2)):
+        first.add("power", trial)
+    with path.open("a") as file:
+        file.write('["power", {"plan": "power@5"')
+    again = Unfinished(path, came_of, resume=True)
+    assert again.known("power") == {done.plan: done}
+    assert again.known("kill") == {}
+    again.add("kill", Trial((Point("kill", 7),)))
+    assert set(Unfinished(path, came_of, resume=True).known("kill")) == {(Point("kill", 7),)}
+    assert Unfinished(path, {**came_of, "key": "other"}, resume=True).known("power") == {}
+    assert Unfinished(path, came_of, resume=False).known("power") == {}
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"key": "k"}\n[]\n', '{"key": "k"}\n["kill", {"plan": "x"}]\n'])
+def test_damaged_trials_are_none(tmp_path, text):
+    """They are done again, and the file is begun anew."""
+    path = tmp_path / "x.trials"
+    path.write_text(text)
+    again = Unfinished(path, {"key": "k"}, resume=True)
+    assert again.known("kill") == {}
+    again.add("kill", Trial((Point("kill", 7),)))
+    assert len(Unfinished(path, {"key": "k"}, resume=True).known("kill")) == 1

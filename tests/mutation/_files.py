@@ -9,7 +9,12 @@ sys.path.insert(0, sys.argv[1])
 from outlive import atomic_open, atomic_path, atomic_write, remove_orphans
 
 #: What must be there at the end, whatever a library that is wrong makes of every run alike.
-EXPECTED = {"out/claim": "ours\n", "out/deep/er/note": "a postcard\n", "out/table": "a letter\n" * 3}
+EXPECTED = {
+    "out/claim": "ours\n",
+    "out/deep/er/note": "a postcard\n",
+    "out/report.txt": "a letter\n",
+    "out/table": "a letter\n" * 3,
+}
 
 
 def drop(name: str) -> None:
@@ -26,6 +31,8 @@ with suppress(FileExistsError), atomic_open("out/claim", overwrite=False) as lat
     atomic_write("out/claim", "ours\n", overwrite=False)
 if Path("inbox/letter").exists():
     text = Path("inbox/letter").read_text()
+    with atomic_open("out/report.txt") as report:
+        report.write(text)
     with atomic_path("out/table") as path:
         path.write_text(text * 3)
     drop("letter")
@@ -33,5 +40,5 @@ if Path("inbox/postcard").exists():
     atomic_write("out/deep/er/note", Path("inbox/postcard").read_text(), parents=True)
     drop("postcard")
 for name, text in EXPECTED.items():
-    if Path(name).read_text() != text:
+    if Path(name).read_text() != text or Path(name).stat().st_mode & 0o777 != 0o644:
         sys.exit(f"{name} is not what it should be")

@@ -38,10 +38,12 @@ if Path("inbox/postcard").exists():
     with atomic_batch() as batch:
         for name in ("red", "blue"):
             batch.write(f"out/{name}", text)
+        with batch.open("out/green") as file:
+            file.write(text)
     drop("postcard")
 if Path("out/fresh/only").read_text() != "a letter\n":
     sys.exit("out/fresh is not what it should be")
-if {Path("out", name).stat().st_mode & 0o777 for name in ("red", "tree")} != {0o700}:
+if {Path("out", name).stat().st_mode & 0o777 for name in ("red", "green", "tree")} != {0o700}:
     sys.exit("what was replaced had another mode")
-if tree() != NEW or {Path("out", name).read_text() for name in ("red", "blue")} != {"a postcard\n"}:
+if tree() != NEW or {Path("out", name).read_text() for name in ("red", "blue", "green")} != {"a postcard\n"}:
     sys.exit("not all that was written is there")

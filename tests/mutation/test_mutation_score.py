@@ -40,6 +40,7 @@ MATTERS = {
     "_outputs.py": (VOUCH,),
     "_place.py": (FILES,),
     "_sqlite_file.py": (SQLITE,),
+    "_straight.py": (PIPELINE,),
     "_step.py": (DECLARED,),
     "_steps.py": (PIPELINE, DECLARED),
     "_syscalls.py": (FILES,),
@@ -60,8 +61,6 @@ for place in sys.argv[1:]:
         del sys.modules[name]
 """
 MUTANTS = {mutant.name: mutant for mutant in mutants()}
-#: A rename from another directory is two steps, and has more states than a test can go through.
-SCATTERED = "the temporary file lies in another directory"
 #: Mutants that no crash can tell from the library, and why.
 HARMLESS = {
     "after the next: _remove(folder, self._marker_files())": "what it changes places with only looks",
@@ -87,8 +86,17 @@ HARMLESS = {
         "what it changes places with closes the file where an open one cannot be renamed"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_batch.py:187 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
+    "_batch.py:194 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
     "removed: os.unlink(inner)": "what an error leaves goes with the directory that it is in",
+    "removed: _remove(inner, descriptor)": "likewise",
+    "removed: _remove(inner, kept)": "likewise",
+    "after the next: sync_file(made, durable)": (
+        "what it changes places with stops a process that was forked meanwhile"
+    ),
+    "before the one before: os.replace(entry, name, src_dir_fd=names, dst_dir_fd=names)": "likewise",
+    "after the next: os.replace(entry, name, src_dir_fd=names, dst_dir_fd=names)": (
+        "what it changes places with is a lock, and here nobody else writes"
+    ),
     "removed: _syscalls.rename_new(temporary.path, place.target)": (
         "no pipeline here makes a directory that may not be replaced; tests/outlive/test_directory.py does"
     ),
@@ -98,11 +106,11 @@ HARMLESS = {
     "after the next: checkpoints.mark_done(name, **_declared(one))": (
         "what it changes places with looks whether others changed an input meanwhile; here nobody does"
     ),
-    SCATTERED: "on one file system as atomic; on two an error, EXDEV",
     "the temporary file need not be new": "it is emptied first, and one process writes it",
-    "after the next: with synced_directory(os.path.dirname(marker)):": (
+    "after the next: with synced_directory(self._folders[-1]):": (
         "what it changes places with is a dict in memory, of use to those that an error does not stop"
     ),
+    "at the end: with synced_directory(self._folders[-1]):": "likewise",
 }
 #: Mutants that only a power cut shows, by how their names begin after the line: SIGKILL keeps the page cache.
 UNSYNCED = ("removed: os.fsync(", "removed: with synced_directory(", "durable='none': ", "not durable unless")
@@ -162,8 +170,9 @@ def subject(place, name, mutant=None, *, program=PIPELINE):
         (given / "out" / "tree").mkdir()
         for file in ("one", "two"):
             (given / "out" / "tree" / file).write_text("old")
-        (given / "out" / "red").touch()
-        for replaced in ("red", "tree"):
+        for replaced in ("red", "green"):
+            (given / "out" / replaced).touch()
+        for replaced in ("red", "green", "tree"):
             (given / "out" / replaced).chmod(0o700)
     command = [sys.executable, "-P", str(program), str(library.parent)]
     return scenario(

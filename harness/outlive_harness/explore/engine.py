@@ -24,6 +24,7 @@ from .results import Exhibit, RunResult, ScenarioResult, Trial, Verdict
 from .reuse import Ledger
 from .session import Session
 from .subject import Subject, from_scenario
+from .unfinished import Unfinished
 from .verdict import conclude
 from .waves import Campaign, Explored, HarnessError, Waiting, collect, explored, waves
 
@@ -216,6 +217,7 @@ class _Case:
     regressions: Regressions
     result: ScenarioResult
     states: Known = field(default_factory=dict)
+    unfinished: Unfinished | None = None
 
     def explore(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
         begun = time.monotonic()
@@ -225,6 +227,8 @@ class _Case:
             return known
         record = yield from _recorded(self.session, from_scenario(scenario), zygote=options.zygote)
         came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
+        if ledger is not None and came_of:
+            self.unfinished = ledger.unfinished(scenario, came_of)
         result.warnings += record.warnings
         result.ops = len(record.ops)
         if record.reason:
@@ -240,6 +244,8 @@ class _Case:
         result.seconds = time.monotonic() - begun
         if ledger is not None:
             ledger.remember(scenario, options, came_of, result)
+        if self.unfinished is not None:
+            self.unfinished.forget()
         return result
 
     def _is_to_be_explained(self) -> bool:
@@ -278,7 +284,8 @@ class _Case:
                 if scenario.expect and not options.exhaustive and not wanted:
                     break
                 until = self.budget.until(scenario.name)
-                one = explored(record, replace(campaign, until=until, wanted=wanted, first=first))
+                this = replace(campaign, until=until, wanted=wanted, first=first)
+                one = explored(record, this, self.unfinished)
                 several[campaign.name] = one
                 yield from waves(session, record, one, killed=several.get("kill"))
             until = self.budget.until(scenario.name)

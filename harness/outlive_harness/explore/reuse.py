@@ -29,6 +29,7 @@ from .corpus import DIRECTORY, regressions_of
 from .options import Options
 from .results import ScenarioResult, Verdict, read_back
 from .subject import from_scenario
+from .unfinished import Unfinished
 
 _HARNESS = Path(__file__).parents[1]
 #: What decides the result, of the user's options: others only decide how fast it is there.
@@ -41,7 +42,7 @@ class Ledger:
     Args:
         store: where they are kept.
         changed: whether what held, and has not changed, is taken over.
-        resume: whether what the last run finished is taken over, if that run was cut short.
+        resume: whether what the last run did is taken over, if that run was cut short.
     """
 
     def __init__(self, store: Store, *, changed: bool = False, resume: bool = False) -> None:
@@ -86,6 +87,11 @@ class Ledger:
         except OSError:  # the input is gone
             return {}
         return {"key": key, "reads": {path: _digest(path) for path in _with_sources(reads)}}
+
+    def unfinished(self, scenario: Scenario, came_of: dict[str, Any]) -> Unfinished:
+        """Return the trials of a scenario that an earlier run did not come to the end of."""
+        path = self._store.result(scenario.name).with_suffix(".trials")
+        return Unfinished(path, came_of, resume=self._resume)
 
     def remember(
         self, scenario: Scenario, options: Options, came_of: dict[str, Any], result: ScenarioResult

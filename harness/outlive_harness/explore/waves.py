@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 from outlive_harness.faults import Fault, strikers
 from outlive_harness.faults.power import Power
 from outlive_harness.faults.real import RealDisk
-from outlive_harness.plan import Plan, size
+from outlive_harness.plan import Plan, plan_text, size
 from outlive_harness.realfs import KINDS
 from outlive_harness.scenario import Scenario
 from outlive_harness.trace import Op
@@ -28,6 +28,7 @@ from .survey import LEAST, LIMIT, Survey, Surveyed
 from .tapes import Tapes
 from .trial import Order
 from .twins import ended_as_killed, told, twins
+from .unfinished import Unfinished
 
 #: A plan, the kept crash state that it starts from, if any, and what was acknowledged before.
 Planned = tuple[Plan, Path | None, tuple[str, ...]]
@@ -59,6 +60,7 @@ class Waiting:
     next_look: float = 0.0
     results: dict[int, object] = field(default_factory=dict)
     fresh: list[object] = field(default_factory=list)
+    keep: Callable[[object], None] | None = None
 
     def is_over(self) -> bool:
         """Tell whether all that will be done of it is done; note how much is."""
@@ -80,6 +82,8 @@ class Waiting:
         for number in sorted(board.done(self.job) - self.results.keys()):
             self.results[number] = result = board.load(self.job / "results" / str(number))
             self.fresh.append(result)
+            if self.keep is not None:
+                self.keep(result)
         self.seen = len(self.results)
 
     def news(self) -> list[object]:
@@ -163,6 +167,7 @@ class Explored:
         trials: what was done.
         gone: trials of plans that failed once, and have nothing to reach any more.
         taped: whether torn writes are told from a recording of the first run.
+        unfinished: where trials are kept in case that the run is cut short, and what was kept before.
     """
 
     campaign: Campaign
@@ -172,6 +177,23 @@ class Explored:
     trials: list[Trial] = field(default_factory=list)
     gone: list[Trial] = field(default_factory=list)
     taped: bool = False
+    unfinished: Unfinished | None = None
+
+    @property
+    def known(self) -> dict[Plan, Trial]:
+        """Trials that a run which was cut short had done; none where deeper plans need what they left."""
+        if self.unfinished is None or self.campaign.deepest > 1:
+            return {}
+        return self.unfinished.known(self._label)
+
+    def keep(self, result: object) -> None:
+        """Keep what was done, in case that this run is cut short as well."""
+        if self.unfinished is not None and self.campaign.deepest == 1 and isinstance(result, Trial):
+            self.unfinished.add(self._label, result)
+
+    @property
+    def _label(self) -> str:
+        return self.campaign.fault.name + ("-exec" if self.campaign.by_exec else "")
 
     def order(self, record: Record, what: Planned, *, keep_states: bool) -> Order:
         """Return what a worker is to do for one plan."""
@@ -190,8 +212,8 @@ class Explored:
         )
 
 
-def explored(record: Record, campaign: Campaign) -> Explored:
-    """Begin one fault's exploration."""
+def explored(record: Record, campaign: Campaign, unfinished: Unfinished | None = None) -> Explored:
+    """Begin one fault's exploration, or go on with one that was cut short."""
     profile = campaign.profile if campaign.name == "power" else ""
     coverage = Coverage(label=campaign.label, profile=profile)
     states = record.place / f"states-{time.time_ns()}-{record.place.name}-{campaign.fault.name}"
@@ -199,7 +221,11 @@ def explored(record: Record, campaign: Campaign) -> Explored:
     # What was seen in a warm interpreter is no proof where each run is to be an exec.
     clean = record.place / ("clean-exec" if campaign.by_exec else "clean")
     clean.mkdir(exist_ok=True)
-    return Explored(campaign, coverage, states, clean)
+    one = Explored(campaign, coverage, states, clean, unfinished=unfinished)
+    for trial in one.known.values():
+        if trial.judged:
+            board.first_to(states, trial.state, plan_text(trial.plan))
+    return one
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,11 +374,13 @@ def _carried_out(
     session: Session, orders: list[Order], name: str, one: Explored
 ) -> Generator[Waiting, None, None]:
     """Have orders carried out, all of them or until enough was found."""
-    campaign, coverage = one.campaign, one.coverage
+    campaign, coverage, known = one.campaign, one.coverage, one.known
     for number, some in enumerate(_batches(orders, campaign)):
         coverage.chosen += len(some)
-        job = board.post(session.root, f"{name}-{number:02d}", "trial", some, until=campaign.until)
-        waiting = Waiting(job, len(some), campaign.fault.name, campaign.until)
+        one.trials += [known[order.plan] for order in some if order.plan in known]
+        left = [order for order in some if order.plan not in known]
+        job = board.post(session.root, f"{name}-{number:02d}", "trial", left, until=campaign.until)
+        waiting = Waiting(job, len(left), campaign.fault.name, campaign.until, keep=one.keep)
         try:
             yield waiting
         finally:
