@@ -14,7 +14,7 @@ if not sys.flags.safe_path:
     del sys.path[0]
 
 import _socket
-import ctypes
+import ctypes  # newer versions of libffi keep a file open for it: the only thing that a trial can see of it
 import gc
 import os
 from importlib import import_module
@@ -189,7 +189,9 @@ def _program(request: Request) -> Callable[[], object]:
     """Return what runs the pipeline as python itself would."""
     kind, target = request["kind"], request["target"]
     main = type(sys)("__main__")
-    main.__dict__.update(__builtins__=__builtins__, __loader__=None, __annotations__={})
+    main.__dict__.update(__builtins__=__builtins__, __loader__=None)
+    if sys.version_info < (3, 14):
+        main.__dict__.update(__annotations__={})
     sys.modules["__main__"] = main
     sys.argv[:] = request["argv"]
     sys.orig_argv[:] = request["orig_argv"]
@@ -250,6 +252,7 @@ def _finalize(warm: frozenset[str]) -> None:
     with the zygote. What was there before the trial began has nothing of the trial's own to let go of, so
     it is left as it is. What becomes of the rest: Py_FinalizeEx() in the reference of Python's C API.
     """
+    before = frozenset(sys.modules)
     import _weakref  # noqa: PLC0415 - these three are part of every interpreter
     import atexit  # noqa: PLC0415
     import io  # noqa: PLC0415
@@ -262,7 +265,7 @@ def _finalize(warm: frozenset[str]) -> None:
     _flush()
     gc.collect()  # as python does; what is garbage now ends in another order than what becomes it below
     buffered = (io.TextIOBase, io.BufferedIOBase)
-    names = [name for name in sys.modules if _is_own(name, warm)]
+    names = [name for name in sys.modules if name in before and _is_own(name, warm)]
     named = [value for name in names for value in vars(sys.modules[name]).values()]
     # Names that a daemon's frame still needs outlive their module: Python leaves their files open.
     left = [_weakref.ref(value) for value in named if isinstance(value, buffered)]
