@@ -4,6 +4,7 @@
 # ruff: noqa: PTH208
 
 import contextlib
+import dis
 import fcntl
 import io
 import os
@@ -404,6 +405,8 @@ class _Stop(BaseException):
     """An interrupt."""
 
 
+#: Of Python 3.14: only who traces branches is told of it, no interrupt comes there, and no try holds it.
+NO_INSTRUCTION = dis.opmap.get("NOT_TAKEN")
 #: Functions that run after an interrupt, or when all is done.
 CLEANUP = {"discard", "release", "__del__", "_remove"}
 
@@ -417,7 +420,7 @@ def write_struck_at(way, target, at):
         frame.f_trace_opcodes = True
         if not frame.f_code.co_filename.startswith(package) or frame.f_code.co_name in CLEANUP:
             return None
-        left[0] -= event == "opcode"
+        left[0] -= event == "opcode" and frame.f_code.co_code[frame.f_lasti] != NO_INSTRUCTION
         if left[0] == 0:
             sys.settrace(None)
             raise _Stop
