@@ -14,6 +14,7 @@ import pytest
 from outlive_harness.explore.engine import Options, explore
 from outlive_harness.explore.results import Verdict
 from outlive_harness.explore.session import Session
+from outlive_harness.explore.waves import spread
 from outlive_harness.scenario import ScenarioError, load_file
 
 GOOD = """
@@ -573,6 +574,7 @@ import os, signal, sys, threading
 from pathlib import Path
 from outlive_harness.explore.engine import Options, explore
 from outlive_harness.explore.session import Session
+from outlive_harness.explore.waves import spread
 from outlive_harness.scenario import scenario
 program = "import os, time; time.sleep(0.05); open('t', 'w').write('x'); os.rename('t', 'o')"
 one = scenario(command=[sys.executable, "-c", program], outputs="o", name="one")
@@ -592,6 +594,16 @@ except ChildProcessError:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
     )
     assert "nobody is left" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 31, 32, 33, 100])
+def test_any_beginning_of_what_is_spread_is_from_all_over(count):
+    """Each item is there once; of the first few there is one in each part of the whole, the last one too."""
+    items = spread(range(count))
+    assert sorted(items) == list(range(count))
+    if count > 8:
+        assert items[0] == count - 1
+        assert {item * 4 // count for item in items[:8]} == {0, 1, 2, 3}
 
 
 def test_two_scenarios_of_one_name_are_refused(explored):

@@ -5,7 +5,6 @@ cannot be derived stands in a table of replacements, each of which must fit exac
 """
 
 import ast
-import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -240,8 +239,13 @@ def mutants() -> list[Mutant]:
     names = [mutant.name for mutant in found]
     assert len(set(names)) == len(names), names
     # Two neighbours may change places in two ways that come to the same.
-    different = {(mutant.file, ast.unparse(ast.parse(mutant.text))): mutant for mutant in reversed(found)}
+    different = {(mutant.file, _plain(mutant)): mutant for mutant in reversed(found)}
     return list(reversed(different.values()))
+
+
+def _plain(mutant: Mutant) -> str:
+    """Return a mutant's text as ast writes it, which it is already if it was derived."""
+    return ast.unparse(ast.parse(mutant.text)) if mutant.name in REPLACED else mutant.text
 
 
 def _replaced(name: str, file: str, *changes: str) -> Mutant:
@@ -254,21 +258,22 @@ def _replaced(name: str, file: str, *changes: str) -> Mutant:
 
 def _carriers(trees: list[ast.Module]) -> set[str]:
     """Return the library's private functions that make such calls, or call one that does."""
-    functions = [
-        node
+    called = [
+        (node.name, {_name(call) for call in _calls(node)})
         for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and node.name.startswith("_")
     ]
     found: set[str] = set()
-    for _ in functions:
-        found = {one.name for one in functions if any(_name(call) in CALLS | found for call in _calls(one))}
+    for _ in called:
+        found = {name for name, names in called if names & (CALLS | found)}
     return found
 
 
 def derived(path: Path, tree: ast.Module, calls: set[str]) -> list[Mutant]:
     """Return the mutants of one file, given what calls matter."""
     found = []
+    source = ast.unparse(tree)  # which is parsed anew for each: to copy a tree takes longer
     unreached = [one for one in ast.walk(tree) if getattr(one, "name", "") in UNREACHED]
     skipped = {id(node) for function in unreached for node in ast.walk(function)}
     for place, (holder, field, index, is_whole) in enumerate(_sites(tree, calls)):
@@ -278,12 +283,12 @@ def derived(path: Path, tree: ast.Module, calls: set[str]) -> list[Mutant]:
                 continue
             if id(holder) in skipped or (what != "removed" and path.name in UNMOVED):
                 continue
-            changed = copy.deepcopy(tree)
+            changed = ast.parse(source)
             if change(getattr(_sites(changed, calls)[place][0], field), index):
                 label = f"{path.name}:{statement.lineno} {what}: {_shown(statement)}"
                 found.append(Mutant(label, path.name, _text(changed)))
     for place, (node, what, _) in enumerate(_values(tree)):
-        changed = copy.deepcopy(tree)
+        changed = ast.parse(source)
         _values(changed)[place][2]()
         found.append(Mutant(f"{path.name}:{node.lineno} {what}", path.name, _text(changed)))
     return found

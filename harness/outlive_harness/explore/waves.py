@@ -41,7 +41,7 @@ MORE = 2
 #: Torn writes for which a recording is worth its while.
 _WORTH = 8
 #: Points that are tried first where few may do.
-_FIRST_BATCH = 32
+_FIRST_BATCH = 8
 
 
 class HarnessError(RuntimeError):
@@ -391,12 +391,25 @@ def _carried_out(
             return
 
 
+def spread(items: Sequence[T]) -> list[T]:
+    """Return items so that any beginning of them is from all over: what is between those comes later.
+
+    The last one comes first: what nothing made durable shows when all else is done. Then it is halved, and
+    halved again, as van der Corput's sequence does.
+    """
+    bits = max(1, len(items) - 1).bit_length()
+    places = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(1 << bits))
+    return [items[-1 - place] for place in places if place < len(items)]
+
+
 def _batches(orders: list[Order], campaign: Campaign) -> Iterator[list[Order]]:
-    """Yield all of the orders at once; where fewer may do, some and then twice as many.
+    """Yield all of the orders at once; where fewer may do, some from all over, and then twice as many.
 
     What is found then depends on the order of the points, and not on who was how fast.
     """
-    start, count = 0, _FIRST_BATCH if campaign.wanted or campaign.first else len(orders)
+    start, count = 0, len(orders)
+    if campaign.wanted or campaign.first:
+        orders, count = spread(orders), _FIRST_BATCH
     while start < len(orders):
         yield orders[start : start + count]
         start, count = start + count, 2 * count
