@@ -1,7 +1,8 @@
 """``python benchmarks``: measures side by side, in one run, and writes results.md and points.svg.
 
 Needs the extra `harness`; `ckpt-chaos`, `pandas` and strace(1) where they are to be compared with:
-``pip install -e '.[harness]' ckpt-chaos pandas``.
+``pip install '.[harness]' ckpt-chaos pandas``, as users install it: what is editable (``-e``) counts as the
+project's own, and is imported in each trial.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def machine() -> str:
             tools.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             tools.append(f"{package} not installed")
+    if "site-packages" not in str(find_spec("outlive").origin):  # type: ignore[union-attr]
+        tools[0] += " (editable: imported in each trial)"
     return (
         f"{processors()} processors ({model}), {platform.system()} {platform.release()}, "
         f"CPython {platform.python_version()}, {', '.join(tools)}; load {os.getloadavg()[0]:.1f} at the start"

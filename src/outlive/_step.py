@@ -13,6 +13,7 @@ from ._retry import Retry
 from ._stores import checked_string
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeAlias
 
     from ._claims import Paths
@@ -138,12 +139,17 @@ def told_before(named: Mapping[str, Step]) -> dict[str, list[str]]:
     Raises:
         ValueError: One is none of the steps.
     """
+    of_function: dict[int, list[str]] = {}
+    for name, one in named.items():
+        of_function.setdefault(id(one.function), []).append(name)
     found: dict[str, list[str]] = {}
     for name, one in named.items():
         found[name] = []
         for wanted in one.after:
             function = wanted.function if isinstance(wanted, Step) else wanted
-            same = [other for other, given in named.items() if function is given.function or other == wanted]
+            same = of_function.get(id(function), [])
+            if not same and isinstance(wanted, str) and wanted in named:
+                same = [wanted]
             if not same:
                 raise ValueError(f"after={shown(wanted)} of step {name!r} is none of the steps")
             found[name] += same
@@ -156,23 +162,50 @@ def makers(named: Mapping[str, Step]) -> dict[str, list[str]]:
     Raises:
         ValueError: It reads what it makes, or two make one file, or one makes what is inside another's.
     """
-    made = [(os.path.realpath(path), path, name) for name, one in named.items() for path in one.outputs or ()]
-    for number, (place, path, name) in enumerate(made):
-        for other_place, other_path, other in made[:number]:
-            if _overlap(place, other_place):
+    made = _Places()
+    for name, one in named.items():
+        for path in one.outputs or ():
+            place = os.path.realpath(path)
+            for other, other_path in made.overlapping(place):
                 raise ValueError(
                     f"outputs={path!r} of step {name!r} and outputs={other_path!r} of step {other!r} are "
                     "one, or one is inside the other: each would undo what the other made"
                 )
+            made.add(place, (name, path))
     found: dict[str, list[str]] = {}
     for name, one in named.items():
         found[name] = []
         for path in one.inputs or ():
-            place = os.path.realpath(path)
-            found[name] += [maker for other, _, maker in made if _overlap(place, other)]
+            found[name] += [maker for maker, _ in made.overlapping(os.path.realpath(path))]
             if name in found[name]:
                 raise ValueError(f"inputs={path!r} of step {name!r} is what it makes: it would never be done")
     return found
+
+
+class _Places:
+    """Real paths of what is made, each with its step and how that names it."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, tuple[int, str, str]] = {}
+        self._inside: dict[str, list[str]] = {}
+
+    def add(self, place: str, made: tuple[str, str]) -> None:
+        """Add one, which overlaps with no other."""
+        self._at[place] = len(self._at), *made
+        for above in _above(place):
+            self._inside.setdefault(above, []).append(place)
+
+    def overlapping(self, place: str) -> list[tuple[str, str]]:
+        """Return those that are at a path, above it or inside it, in the order in which they were added."""
+        found = [one for one in (place, *_above(place), *self._inside.get(place, ())) if one in self._at]
+        return [(name, path) for _, name, path in sorted(self._at[one] for one in found)]
+
+
+def _above(place: str) -> Iterator[str]:
+    """Yield the directories that a real path is in, from the lowest up."""
+    while (above := os.path.dirname(place)) != place:
+        yield above
+        place = above
 
 
 def ordered(before: Mapping[str, Iterable[str]]) -> list[str]:
@@ -181,13 +214,26 @@ def ordered(before: Mapping[str, Iterable[str]]) -> list[str]:
     Raises:
         ValueError: They go round in a circle.
     """
+    from heapq import heappop, heappush  # noqa: PLC0415 - keeps `import outlive` light
+
+    names = list(before)
+    waits_for = [set(before[name]) for name in names]
+    followers: dict[str, list[int]] = {}
+    for number, others in enumerate(waits_for):
+        for other in others:
+            followers.setdefault(other, []).append(number)
+    ready = [number for number, others in enumerate(waits_for) if not others]  # a heap: it is sorted
     order: list[str] = []
-    while len(order) < len(before):
-        left = [name for name in before if name not in order]
-        ready = next((name for name in left if all(other in order for other in before[name])), None)
-        if ready is None:
-            raise ValueError(f"steps come after one another in a circle: {_circle(before, left)}")
-        order.append(ready)
+    while ready:
+        name = names[heappop(ready)]
+        order.append(name)
+        for number in followers.get(name, ()):
+            waits_for[number].discard(name)
+            if not waits_for[number]:
+                heappush(ready, number)
+    if len(order) < len(names):
+        left = [name for name, others in zip(names, waits_for, strict=True) if others]
+        raise ValueError(f"steps come after one another in a circle: {_circle(before, left)}")
     return order
 
 
@@ -196,11 +242,6 @@ def _circle(before: Mapping[str, Iterable[str]], left: list[str]) -> str:
     while path[-1] not in path[:-1]:
         path.append(next(other for other in before[path[-1]] if other in left))
     return " after ".join(path[path.index(path[-1]) :])
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Tell whether two real paths are one, or one is inside the other."""
-    return f"{one}{os.sep}".startswith(f"{other}{os.sep}") or f"{other}{os.sep}".startswith(f"{one}{os.sep}")
 
 
 def _several(after: object) -> Iterable[object]:

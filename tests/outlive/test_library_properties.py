@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from outlive import Checkpoints, StepResult, atomic_open, atomic_write, run_steps
+from outlive._step import _Places, ordered
 
 # Derandomized: the same examples in each run and on each worker.
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
@@ -147,6 +148,40 @@ def test_damage_is_never_taken_for_done(name, run, data):
             assert checkpoints.done() == []
         checkpoints.mark_done(name)
         assert marker.read_bytes() == whole
+
+
+@SETTINGS
+@given(st.lists(st.lists(st.integers(0, 7), max_size=3), max_size=8))
+def test_order_is_the_given_one_but_for_what_must_come_before(after):
+    """Of the steps that may run, the first is next; where none may, and some are left, it is an error."""
+    before = {
+        str(number): [str(other) for other in others if other < len(after)]
+        for number, others in enumerate(after)
+    }
+    order = []
+    while ready := [name for name in before if name not in order and not set(before[name]) - {*order}]:
+        order.append(ready[0])
+    if len(order) == len(before):
+        assert ordered(before) == order
+    else:
+        with pytest.raises(ValueError, match="in a circle"):
+            ordered(before)
+
+
+PLACES = ("/a", "/a/b", "/a/b/c", "/ab", "/b", "/a/c", "/")
+
+
+@SETTINGS
+@given(st.permutations(PLACES))
+def test_places_overlap_where_one_is_in_the_other(places):
+    """What is found is what is at the path, above it or inside it, in the order in which it was given."""
+    made = _Places()
+    for place in places[:-1]:
+        made.add(place, (place, place))
+    whole = [place.rstrip("/") + "/" for place in places]
+    inside = [one.startswith(whole[-1]) or whole[-1].startswith(one) for one in whole[:-1]]
+    expected = [place for place, overlaps in zip(places[:-1], inside, strict=True) if overlaps]
+    assert [name for name, _ in made.overlapping(places[-1])] == expected
 
 
 @SETTINGS
