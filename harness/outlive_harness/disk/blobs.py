@@ -73,6 +73,12 @@ class Blob:
             parts.append(piece.read(max(0, start - base), min(piece.length, stop - base)))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def is_file(self, path: str) -> bool:
+        """Tell whether this is what a file holds."""
+        return bool(self._pieces) and all(
+            piece.path == path and piece.at == number * PIECE for number, piece in enumerate(self._pieces)
+        )
+
     def pieces(self) -> Iterator[bytes]:
         """Yield the bytes from start to end, a piece at a time."""
         return (piece.read(0, piece.length) for piece in self._pieces)

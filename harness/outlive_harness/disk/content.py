@@ -68,6 +68,15 @@ class Block:
             and not (self.depth or self._at or other.depth or other._at)
         )
 
+    @property
+    def source(self) -> Content | bytes:
+        """The content that was written last."""
+        return self._source
+
+    def is_part_of(self, source: Content | bytes, start: int) -> bool:
+        """Tell whether it is just the part of a content that begins there."""
+        return self._source is source and self._start == start and not (self.depth or self._at)
+
     def run(self, last: Block) -> bytes:
         """Return the bytes from here to the end of a *last* block that continues this one."""
         return self.read() if last is self else _slice(self._source, self._start, last._stop)
@@ -116,6 +125,16 @@ def chunks(blocks: Mapping[int, Block], size: int) -> Iterator[tuple[int, bytes]
         run.append(block)
     if run:
         yield first * BLOCK, run[0].run(run[-1])[: size - first * BLOCK]
+
+
+def source_of(blocks: Mapping[int, Block], size: int) -> Content | bytes | None:
+    """Return the content that a file of *size* bytes is, if it is one as a whole, with nothing over it."""
+    source = blocks[0].source if 0 in blocks else None
+    count = -(-size // BLOCK)
+    if source is None or len(source) != size or len(blocks) != count:
+        return None
+    is_it = all(block.is_part_of(source, index * BLOCK) for index, block in blocks.items())
+    return source if is_it else None
 
 
 def read(blocks: Mapping[int, Block], size: int) -> bytes:

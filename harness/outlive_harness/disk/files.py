@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -241,15 +241,31 @@ def tree_of(
     return tree
 
 
-def write_nodes(node_of: Callable[[int], Node], directory: Path) -> None:
+def write_nodes(
+    node_of: Callable[[int], Node],
+    directory: Path,
+    *,
+    initial: Path | None = None,
+    copies: Mapping[str, str] | None = None,
+) -> list[str]:
     """Make files real below an existing, empty directory: modes, hard links, attributes, known times.
 
     Owners are set where this process may, and extended attributes where the file system takes them. A
     file whose times are not known is as old as its making here.
 
+    Args:
+        node_of: gives the files.
+        directory: where they are made.
+        initial: the directory that the first of them were loaded from.
+        copies: copies of single files of that, by relative path; they are moved in.
+
+    Returns:
+        The large files that are as in the initial directory: relative paths.
+
     Raises:
         OSError: something cannot be made.
     """
+    same: list[str] = []
     made: dict[int, str] = {}
     later: list[tuple[str, Node]] = []
     for path, number in walk_nodes(node_of):
@@ -265,12 +281,24 @@ def write_nodes(node_of: Callable[[int], Node], directory: Path) -> None:
         if node.kind == "link":
             os.symlink(node.target, where)
         elif node.kind == "file":
-            _write_file(where, node)
+            if node.size > _SMALL and initial is not None and _is_file(node, f"{initial}/{path}"):
+                same.append(path)
+            if same[-1:] == [path] and copies and path in copies:
+                os.rename(copies[path], where)
+            else:
+                _write_file(where, node)
         elif not _make_special(where, node):
             continue
         _finish(where, node)
     for where, node in reversed(later):
         _finish(where, node)
+    return same
+
+
+def _is_file(node: Node, path: str) -> bool:
+    """Tell whether a node holds what a file does that it was loaded from."""
+    source = content.source_of(node.blocks, node.size)
+    return isinstance(source, Blob) and source.is_file(path)
 
 
 def _write_file(where: str, node: Node) -> None:

@@ -14,7 +14,7 @@ import contextlib
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -92,20 +92,33 @@ class State:
         """
         return self._model.content_of(self, path)
 
-    def write_to(self, directory: Path) -> None:
+    @property
+    def initial(self) -> Path | None:
+        """The directory that the first run began with; None if it was none."""
+        return self._model.run.initial
+
+    def write_to(self, directory: Path, copies: Mapping[str, str] | None = None) -> list[str]:
         """Make the files real below an existing, empty directory, with modes and links.
+
+        Args:
+            directory: where.
+            copies: copies of files of the initial directory, by relative path, that may be moved in.
+
+        Returns:
+            The large files that are as in the initial directory: relative paths.
 
         Raises:
             OSError: something cannot be made.
         """
-        self._model.write(self, directory)
+        return self._model.write(self, directory, copies)
 
 
 class Run:
     """What the models of one run on several disks share."""
 
-    def __init__(self, history: History, starts: Sequence[int]) -> None:
+    def __init__(self, history: History, starts: Sequence[int], initial: Path | None) -> None:
         self.history = history
+        self.initial = initial
         self.starts = list(starts)
         self.view = View(history)
         self.digests: dict[Any, str] = {}
@@ -142,7 +155,7 @@ class PowerModel:
             self.run = initial
         else:
             disk = Disk.load(initial) if isinstance(initial, Path) else initial
-            self.run = Run(History(disk, ops), starts)
+            self.run = Run(History(disk, ops), starts, initial if isinstance(initial, Path) else None)
         self.profile = profile = profile_named(profile)
         self.run.models[profile.name] = self
         self.history = history = self.run.history
@@ -395,7 +408,7 @@ class PowerModel:
             raise FileNotFoundError(path)
         return content.read(node.blocks, node.size)
 
-    def write(self, state: State, directory: Path) -> None:
+    def write(self, state: State, directory: Path, copies: Mapping[str, str] | None) -> list[str]:
         """Do State.write_to()."""
         changed = self._nodes(state)
         nodes = {**self.view.nodes, **changed}
@@ -409,7 +422,7 @@ class PowerModel:
                 stamp = time.time_ns() - (len(self.history.ops) - age + 1) * 1000
                 made.attributes["times"] = stamp, stamp
                 nodes[number] = made
-        write_nodes(nodes.__getitem__, directory)
+        return write_nodes(nodes.__getitem__, directory, initial=self.run.initial, copies=copies)
 
     def _last_write(self, number: int, state: State) -> int:
         """Return the op that last changed what is in a file, unless its times were set after that."""

@@ -7,14 +7,16 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 #: Written into digests in place of the box's own path, so that outputs that name it compare equal.
 BOX_MARK = b"\0{box}\0"
 #: Files of this size or more are digested in pieces, and a mention of the box in them stays.
 WHOLE = 1 << 24
+#: Files of this size or more are copied by the file system itself, where it can.
+_SHARED = 1 << 16
 
 
 class Entry(NamedTuple):
@@ -75,23 +77,43 @@ def readable(path: str | Path) -> Iterator[None]:
         os.chmod(path, mode)
 
 
-def scan(root: Path, *, box: bytes = b"", skip: Callable[[str], bool] | None = None) -> Tree:
+class Known(Protocol):
+    """Digests of files that need not be read again."""
+
+    def digest(self, path: str, info: os.stat_result) -> str | None:
+        """Return the digest of a file, if it is known."""
+
+    def digested(self, path: str, info: os.stat_result, digest: str) -> None:
+        """Take the digest of a file."""
+
+
+def scan(
+    root: Path, *, box: bytes = b"", skip: Callable[[str], bool] | None = None, known: Known | None = None
+) -> Tree:
     """Read the tree below *root*.
 
     Args:
         root: the directory; it is not an entry itself.
         box: the path to replace in contents before they are digested.
         skip: says of a relative path whether to leave it, and all below it, out.
+        known: digests, by relative path.
 
     Raises:
         OSError: something cannot be read.
     """
     tree: Tree = {}
-    _scan(str(root), "", tree, box, skip)
+    _scan(str(root), "", tree, box, skip, known)
     return tree
 
 
-def _scan(root: str, prefix: str, tree: Tree, box: bytes, skip: Callable[[str], bool] | None) -> None:
+def _scan(
+    root: str,
+    prefix: str,
+    tree: Tree,
+    box: bytes,
+    skip: Callable[[str], bool] | None,
+    known: Known | None,
+) -> None:
     with readable(root), os.scandir(root) as listing:
         for item in listing:
             name = prefix + item.name
@@ -100,10 +122,15 @@ def _scan(root: str, prefix: str, tree: Tree, box: bytes, skip: Callable[[str], 
             info = item.stat(follow_symlinks=False)
             mode = stat.S_IMODE(info.st_mode)
             if stat.S_ISREG(info.st_mode):
-                tree[name] = Entry("file", mode, info.st_size, digest_file(item.path, box))
+                digest = known.digest(name, info) if known is not None else None
+                if digest is None:
+                    digest = digest_file(item.path, box)
+                    if known is not None:
+                        known.digested(name, info, digest)
+                tree[name] = Entry("file", mode, info.st_size, digest)
             elif stat.S_ISDIR(info.st_mode):
                 tree[name] = Entry("dir", mode, 0, "")
-                _scan(item.path, name + "/", tree, box, skip)
+                _scan(item.path, name + "/", tree, box, skip, known)
             elif stat.S_ISLNK(info.st_mode):
                 target = os.fsencode(os.readlink(item.path)).replace(box or b"\0", BOX_MARK)
                 tree[name] = Entry("link", 0, 0, os.fsdecode(target))
@@ -123,24 +150,34 @@ def tree_digest(tree: Tree, rename: Callable[[str], str] = lambda name: name) ->
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def copy_tree(source: Path, destination: Path) -> None:
+def copy_tree(source: Path, destination: Path, *, copies: Mapping[str, str] | None = None) -> None:
     """Copy what is below *source* into the existing *destination*: modes, times, links, hard links.
+
+    Args:
+        source: the directory.
+        destination: the other one.
+        copies: copies of single files that are there already, by relative path; they are moved in.
 
     Raises:
         OSError: something could not be copied; the message names it.
     """
-    linked: dict[tuple[int, int], str] = {}
-    _copy(str(source), str(destination), linked)
+    _copy(str(source), str(destination), "", {}, copies or {})
 
 
-def _copy(source: str, destination: str, linked: dict[tuple[int, int], str]) -> None:
+def _copy(
+    source: str,
+    destination: str,
+    prefix: str,
+    linked: dict[tuple[int, int], str],
+    copies: Mapping[str, str],
+) -> None:
     with readable(source), os.scandir(source) as listing:
         for item in listing:
             info = item.stat(follow_symlinks=False)
             target = f"{destination}/{item.name}"
             if stat.S_ISDIR(info.st_mode):
                 os.mkdir(target, 0o700)
-                _copy(item.path, target, linked)
+                _copy(item.path, target, f"{prefix}{item.name}/", linked, copies)
                 shutil.copystat(item.path, target)
             elif stat.S_ISLNK(info.st_mode):
                 os.symlink(os.readlink(item.path), target)
@@ -149,13 +186,31 @@ def _copy(source: str, destination: str, linked: dict[tuple[int, int], str]) -> 
                 if earlier != target:
                     os.link(earlier, target)
                     continue
-                with readable(item.path):
-                    shutil.copyfile(item.path, target)
+                if prefix + item.name in copies:
+                    os.rename(copies[prefix + item.name], target)
+                else:
+                    with readable(item.path):
+                        _copy_file(item.path, target, info.st_size)
                 shutil.copystat(item.path, target)
                 os.chmod(target, stat.S_IMODE(info.st_mode))
             elif stat.S_ISFIFO(info.st_mode):
                 os.mkfifo(target, stat.S_IMODE(info.st_mode))
             # A socket is nothing without the process that listened on it.
+
+
+def _copy_file(source: str, target: str, size: int) -> None:
+    """Copy a content; where the file system can share blocks, it does (copy_file_range(2))."""
+    if size < _SHARED or not hasattr(os, "copy_file_range"):
+        shutil.copyfile(source, target)
+        return
+    with open(source, "rb", buffering=0) as old, open(target, "xb", buffering=0) as new:
+        try:
+            while os.copy_file_range(old.fileno(), new.fileno(), 1 << 30):
+                pass
+        except OSError:  # another file system, or one that does not know it
+            old.seek(0)
+            new.seek(0)
+            shutil.copyfileobj(old, new, 1 << 20)
 
 
 def remove_tree(root: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from outlive_harness.launch.run import Ran, run
 from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError
 from outlive_harness.trace import INSTALLS, Op
 
+from .still import LARGE, Still
 from .subject import HOME, TMP, Subject
 
 #: Seconds that a setup or a check may take.
@@ -88,6 +89,7 @@ class Runner:
         self.box = place / "box"
         self._place = place
         self._control = control
+        self._still = Still(self.box, place / "still")
         #: warm interpreters, the one that was used last at the end
         self._zygotes: dict[_Warm, Zygote] = {}
         #: which of them stand in for exec, by role
@@ -105,23 +107,29 @@ class Runner:
         Raises:
             BoxError: the disk is full, the source cannot be read, ...
         """
+        copies = self._emptied(source)
+        if source is not None:
+            self.pour(source, copies)
+
+    def _emptied(self, source: Path | None) -> dict[str, str]:
+        """Make the box anew, and empty; return what stays of it of what comes from *source*."""
         try:
+            copies = self._still.shelve(source)
             remove_tree(self.box)
             self.box.mkdir()
         except OSError as error:
             raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
-        if source is not None:
-            self.pour(source)
+        return copies
 
-    def pour(self, source: Path) -> None:
-        """Copy *source* into the box, which is there and empty.
+    def pour(self, source: Path, copies: Mapping[str, str] | None = None) -> None:
+        """Copy *source* into the box, which is there and empty; of some files there are copies already.
 
         Raises:
             BoxError: the disk is full, the source cannot be read, ...
         """
         try:
-            copy_tree(source, self.box)
-            self._rehome()
+            copy_tree(source, self.box, copies=copies)
+            self._rehome(lays=True)
         except OSError as error:
             raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
 
@@ -131,24 +139,34 @@ class Runner:
         Raises:
             BoxError: the disk is full, what was recorded cannot be read, ...
         """
-        self.fill(None)
+        copies = self._emptied(state.initial)
         try:
-            state.write_to(self.box)
+            same = state.write_to(self.box, copies)
             told = torn is None or _write_part(self.box, *torn)
             self._rehome()
+            for path in same:
+                if torn is None or path != torn[0].path:
+                    self._still.lay(path)
         except OSError as error:
             raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
         return told
 
-    def _rehome(self) -> None:
-        """Let files that name another worker's box name this one: both are one to the pipeline."""
+    def _rehome(self, *, lays: bool = False) -> None:
+        """Let files that name another worker's box name this one: both are one to the pipeline.
+
+        *lays* says that all files are just as in the source that they come from.
+        """
         for directory, _, names in os.walk(self.box):
             for name in names:
                 path = os.path.join(directory, name)
                 if os.path.islink(path):
                     self._relink(path)
-                elif os.path.isfile(path) and os.stat(path).st_size < WHOLE:
-                    self._rewrite(path)
+                elif os.path.isfile(path):
+                    size = os.stat(path).st_size
+                    if size < WHOLE:
+                        self._rewrite(path)
+                    if lays and size >= LARGE:
+                        self._still.lay(os.path.relpath(path, self.box))
 
     def _relink(self, path: str) -> None:
         target = os.fsencode(os.readlink(path))
@@ -251,11 +269,17 @@ class Runner:
     def _launch(self, subject: Subject, argv: tuple[str, ...], role: str | None, **how: Any) -> Ran:  # noqa: ANN401 - as run() takes it
         """Run one of a subject's programs: forked from the zygote for its role, if one was chosen."""
         command, cwd = subject.command(argv, self.box)
+        visit: Callable[[Op, int], Answer] | None = how.get("visit")
+        if self._still:
+            if visit is None:
+                self._still.distrust()
+            else:
+                how["visit"] = self._noting(visit)
         while True:
             chosen = self._warm.get(role) if role is not None else None
             zygote = self._zygotes[chosen] if chosen is not None and chosen[0] == subject.key() else None
             try:
-                return run(
+                ran = run(
                     command,
                     cwd=cwd,
                     env=subject.environment(self.box),
@@ -269,6 +293,19 @@ class Runner:
                 assert chosen is not None
                 self._zygotes.pop(chosen).close()
                 self.cool()
+            else:
+                if ran.blind:
+                    self._still.distrust()
+                return ran
+
+    def _noting(self, visit: Callable[[Op, int], Answer]) -> Callable[[Op, int], Answer]:
+        """Note what ops are about, while a run makes them."""
+
+        def noting(op: Op, number: int) -> Answer:
+            self._still.note(op)
+            return visit(op, number)
+
+        return noting
 
     @property
     def _spared(self) -> list[int]:
@@ -346,7 +383,8 @@ class Runner:
             BoxError: something in it cannot be read.
         """
         try:
-            return scan(self.box, box=self.box_bytes, skip=subject.is_ignored if subject.ignore else None)
+            skip = subject.is_ignored if subject.ignore else None
+            return scan(self.box, box=self.box_bytes, skip=skip, known=self._still)
         except OSError as error:
             raise BoxError(f"the box could not be read: {error}") from error
 
