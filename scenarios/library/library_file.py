@@ -8,10 +8,11 @@ from outlive_harness import ack, scenario
 
 def last_week() -> None:
     Path("report.csv").write_text("last week's\n")
+    Path("summary.csv").write_text("last week's\n")
 
 
 @scenario(
-    outputs=("report.csv", "out/**"),
+    outputs=("*.csv", "out/**"),
     setup=last_week,
     litter="fail",
     faults=("kill", "torn", "full", "eio", "term", "power"),
@@ -21,5 +22,7 @@ def library_file() -> None:
         report.write("this ")
         report.flush()
         report.write("week's\n")
+    atomic_write("summary.csv", "this week's\n")
+    atomic_write("new.csv", "this week's\n")
     atomic_write("out/2026/total.csv", "41\n", parents=True)
     ack("41")

@@ -32,6 +32,12 @@ def exclusive():
 def counter():
     put("o", str(int(Path("o").read_text()) + 1 if Path("o").exists() else 1))
 
+@scenario(outputs="o", expect=("recovery-failed", "torn-output"))
+def each_in_a_state_of_its_own():
+    os.close(os.open("t", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    os.unlink("t")
+    Path("o").write_text("x" * 100)
+
 @scenario(outputs="o", expect="litter", litter="fail")
 def leaves_things():
     put("o", "x")
