@@ -330,7 +330,7 @@ def test_the_projects_own_files_are_compiled_once_and_again_when_they_change(tmp
     script, helper = tmp_path / "script.py", tmp_path / "helper.py"
     script.write_text(_TELLS)
     helper.write_text("VALUE = 'first'\n")
-    preload = Preload((), (str(script), str(helper), str(tmp_path / "gone.py")))
+    preload = Preload(sources=(str(script), str(helper), str(tmp_path / "gone.py")))
     env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
     with contextlib.closing(
         Zygote([sys.executable, str(script)], cwd=tmp_path, env=env, preload=preload)
@@ -350,7 +350,7 @@ def test_what_compiling_says_is_left_to_each_trial(tmp_path, text, options):
     script, helper = tmp_path / "script.py", tmp_path / "helper.py"
     script.write_text(_TELLS)
     helper.write_text(text)
-    preload = Preload((), (str(script), str(helper)))
+    preload = Preload(sources=(str(script), str(helper)))
     argv = [sys.executable, *options, str(script)]
     env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
     with contextlib.closing(Zygote(argv, cwd=tmp_path, env=env, preload=preload)) as zygote:
@@ -422,8 +422,35 @@ def test_what_can_be_imported_beforehand_is_read_off_the_files_that_a_run_opened
         f"{lib}/__pycache__/csv.cpython-312.pyc",
     ]
     found = ["csv", "_csv", "json", "json.decoder", "pkg", "pkg.fast", "apt_pkg"]
-    assert installed_modules([sys.executable, "-m", "tool"], paths) == found
-    assert installed_modules([sys.executable, "-m", "csv"], paths) == [*found[1:], "tool.__main__"]
+    told = installed_modules([sys.executable, "-m", "tool"], paths)
+    assert list(told) == found
+    assert (told["csv"], told["json"], told["_csv"]) == (lib, f"{lib}/json", f"{lib}/lib-dynload")
+    assert list(installed_modules([sys.executable, "-m", "csv"], paths)) == [*found[1:], "tool.__main__"]
+
+
+def test_a_module_is_not_mistaken_for_another_of_its_name(one, programs):
+    """What the pipeline finds in a directory of its own is not what the interpreter finds without it."""
+    vendored = programs / "vendor/site-packages"
+    (vendored / "iniconfig").mkdir(parents=True)
+    (vendored / "iniconfig/__init__.py").write_text("import csv\nVALUE = 'vendored'\n")
+    (programs / "script.py").write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path.insert(0, {str(vendored)!r})
+            import iniconfig, os, time
+            os.makedirs("out", exist_ok=True)
+            for name in "abc":
+                # What only a trial shows, and what no output depends on.
+                print(getattr(iniconfig, "VALUE", "mistaken"), file=open({str(programs / "seen")!r}, "a"))
+                open("out/." + name, "w").write("x"); os.replace("out/." + name, "out/" + name)
+            """
+        )
+    )
+    result = one(command([sys.executable, str(programs / "script.py")]), points=4)
+    assert result.zygote
+    assert not zygote_warnings(result)
+    assert set((programs / "seen").read_text().split()) == {"vendored"}
 
 
 def test_what_can_be_compiled_beforehand_is_what_was_read_as_text():

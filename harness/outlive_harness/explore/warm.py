@@ -60,15 +60,17 @@ def _tried(
     runner: Runner, made: Record, argv: Sequence[str], reads: Sequence[str], role: str
 ) -> tuple[Preload | None, str]:
     """Return what a zygote could do beforehand, or why there is none."""
-    modules = installed_modules(argv, reads)
+    found = installed_modules(argv, reads)
+    modules, places = list(found), tuple(found.items())
     sources = tuple(own_sources(argv, reads))
     bad: tuple[str, ...] = ()
     for _ in range(_ATTEMPTS):
-        preload = Preload(tuple(modules), sources)
+        preload = Preload(tuple(modules), places, sources)
         bad = runner.warm(made.subject, preload, role)
         if not bad:
             return preload, ""
         # What is wrong with a module is most often wrong with its package, which is imported first.
         packages = {name.partition(".")[0] for name in bad}
         modules = [name for name in modules if name.partition(".")[0] not in packages]
-    return None, f"importing {bad[0]} beforehand fails, starts threads or opens files"
+    why = "fails, finds another file than the run did, starts threads or opens files"
+    return None, f"importing {bad[0]} beforehand {why}"

@@ -89,6 +89,18 @@ def _preload(names: Sequence[str]) -> list[str]:
     return bad
 
 
+def _mistaken(places: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the modules that come from another directory here than the pipeline found them in."""
+    bad = []
+    for name, place in places:
+        origin = getattr(getattr(sys.modules.get(name), "__spec__", None), "origin", None)
+        if isinstance(origin, str) and os.path.isabs(origin):
+            here = os.path.dirname(origin)
+            if here != place and os.path.realpath(here) != os.path.realpath(place):
+                bad.append(name)
+    return bad
+
+
 #: What the project's own files compile to, by path and text: the only part of an import that is the same
 #: in each trial, and where no __pycache__ is, most of it.
 _compiled: dict[tuple[str, bytes], Any] = {}
@@ -348,7 +360,7 @@ def main() -> None:
         if "reap" in request:
             _send(control, os.waitpid(request["reap"], 0)[1])
         elif "preload" in request:
-            bad = _preload(request["preload"])
+            bad = _preload(request["preload"]) + _mistaken(request["places"])
             _precompile(request["compile"])
             _send(control, bad)
             for name in request["forget"]:  # of use to imports alone

@@ -80,10 +80,12 @@ class Preload:
 
     Attributes:
         modules: to import: of the standard library and of installed packages.
+        places: the directories that modules of the run were found in, by their names.
         sources: to compile: files of the project's own, which each trial reads and runs itself.
     """
 
     modules: tuple[str, ...] = ()
+    places: tuple[tuple[str, str], ...] = ()
     sources: tuple[str, ...] = ()
 
 
@@ -135,6 +137,7 @@ class Zygote:
         try:
             request = {
                 "preload": preload.modules,
+                "places": preload.places,
                 "compile": preload.sources,
                 "forget": list(_QUIET.keys() - env.keys()),
             }
@@ -236,26 +239,28 @@ def _read(text: bytes) -> Any:  # noqa: ANN401 - what the other half wrote
     return eval(text, {"__builtins__": {}})  # noqa: S307 - only our own zygote writes there
 
 
-def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
+def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, str]:
     """Return the modules of the standard library and of installed packages among the files that a run read.
 
+    Beside each stands the directory that it was found in: another one may hold a module of that name, too.
     Names follow the order of the files: a package comes before what it imports, as its first import did.
     What the command line itself names is left out: that is to run, and not to be there already.
     """
     script = parse(argv)
     main = {script.target, f"{script.target}.__main__"} if script and script.kind == "module" else set()
-    names: dict[str, None] = {}
+    names: dict[str, str] = {}
     for path in paths:
         place, _, file = path.rpartition("/")
         stem, dot, rest = file.partition(".")
         installed = _INSTALLED.search(place + "/")
         if not dot or not rest.endswith(("py", "pyc", "so")) or installed is None:
             continue
-        parts = place.removesuffix("/__pycache__")[installed.end() :].strip("/")
+        directory = place.removesuffix("/__pycache__")
+        parts = directory[installed.end() :].strip("/")
         name = ".".join(filter(None, [*parts.split("/"), "" if stem == "__init__" else stem]))
         if name not in main and all(part.isidentifier() for part in name.split(".")):
-            names[name] = None
-    return list(names)
+            names.setdefault(name, directory)
+    return names
 
 
 def own_sources(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
