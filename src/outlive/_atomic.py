@@ -1,7 +1,7 @@
 """Whole files or none: a temporary file, brought to the disk, then renamed over the destination.
 
-The order of the system calls is the whole of it: open (O_EXCL), write, close, fchown, fsetxattr, fchmod,
-fsync, rename, fsync of the directory. Each step that is left out loses data on some file system: T. S.
+The order of the system calls is the whole of it: open (O_EXCL), write, fchown, fsetxattr, fchmod, fsync,
+rename, fsync of the directory. Each step that is left out loses data on some file system: T. S.
 Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014 (the ALICE study); rename(2) and fsync(2).
 """
 
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 from . import _syscalls
 from ._attributes import keep_attributes
-from ._durable import close_names, open_to_sync, sync_file, sync_names, synced_directory
+from ._durable import close_names, open_to_sync, sync_file, sync_names
 from ._place import Place, checked_durable, checked_path, file_place, shown
 from ._straight import write_straight
-from ._temporary import Temporary, make, make_temporary_directory, refuse_child
+from ._temporary import Temporary, make, make_temporary_directory, refuse_child, refuse_lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,8 +222,10 @@ class Draft:
         temporary, place = self.temporary, self.place
         refuse_child(temporary.process)
         finish(temporary.descriptor, place, temporary.status)
-        if os.name == "nt":  # which renames no open file
+        if os.name == "nt":  # which renames no open file, and lets nobody remove one
             temporary.release()
+        else:
+            refuse_lost(temporary.path, temporary.status, place.path)
         rename_into_place(place, temporary.path)
         # From here on the temporary name may be another's: it is not touched again.
         temporary.release()
@@ -368,6 +370,8 @@ def opened(
         refuse_child(temporary.process)
         file.close()
     except BaseException:
+        if not temporary.is_ours():  # what is buffered here is buffered in the process that goes on, too
+            os.close(descriptor)
         # Closing writes what is still buffered, and may fail as the body did: the first error is told.
         with suppress(OSError, ValueError):
             file.close()
@@ -395,13 +399,3 @@ def rename_into_place(place: Place, source: str) -> None:
     except FileExistsError as error:
         message = f"destination={place.path!r} exists by now, and overwrite=False"
         raise FileExistsError(errno.EEXIST, message, place.target) from error
-
-
-__all__ = [
-    "atomic_open",
-    "atomic_path",
-    "atomic_write",
-    "checked_path",
-    "shown",
-    "synced_directory",
-]

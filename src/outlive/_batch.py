@@ -18,7 +18,7 @@ from ._atomic import (
     rename_into_place,
 )
 from ._attributes import keep_attributes
-from ._durable import close_names, overlapped, sync_file, synced_directory
+from ._durable import PublishedNotDurableError, close_names, overlapped, sync_file, synced_directory
 from ._place import Place, checked_durable, checked_path, file_place, identity
 from ._temporary import Temporary, refuse_child
 
@@ -82,7 +82,7 @@ def atomic_batch(*, durable: Durable = "full", parents: bool = False) -> Iterato
         yield batch
         batch._finish()  # noqa: SLF001 - of this module
     except BaseException as error:
-        if not batch.published:
+        if not batch._has_published():  # noqa: SLF001 - of this module
             error.add_note("no file of the batch was written")
         raise
     finally:
@@ -102,6 +102,9 @@ class Batch:
         self._files: list[tuple[Place, str]] = []
         self._unsynced: list[int] = []
         self._made = 0
+        self._process = os.getpid()
+        self._failed: BaseException | None = None
+        self._is_finished = self._is_over = False
         self.published: list[str] = []
 
     def write(
@@ -122,7 +125,7 @@ class Batch:
                 content = content[os.write(descriptor, content) :]
             _finish(place, descriptor)
         except BaseException:
-            _remove(inner, descriptor)
+            self._remove(inner, descriptor)
             raise
         self._add(place, inner, descriptor)
 
@@ -167,18 +170,19 @@ class Batch:
                 yield file
             _finish(place, kept)
         except BaseException:
-            _remove(inner, kept)
+            self._remove(inner, kept)
             raise
         self._add(place, inner, kept)
 
     def _placed(self, destination: str | os.PathLike[str], *, overwrite: bool) -> tuple[Place, Temporary]:
         """Resolve a destination; return also the directory for what is to be published there."""
+        refuse_child(self._process)  # before it takes a number that its parent will
         path = checked_path("destination", destination)
+        if self._is_over:
+            raise ValueError(f"destination={path!r} comes too late: the batch has ended")
         place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents, known=self._known)
-        close_names(place.names)  # it can be fsynced; that comes at the end
-        temporary = self._directory(place)
-        refuse_child(temporary.process)  # before it takes a number that its parent will
-        return place, temporary
+        close_names(place.names)  # that it can be opened is known; it is fsynced at the end
+        return place, self._directory(place)
 
     def _made_in(self, temporary: Temporary) -> tuple[str, int]:
         """Make a file for what is to be published; return its path and a descriptor."""
@@ -202,9 +206,9 @@ class Batch:
         return self._directories[place.directory]
 
     def _finish(self) -> None:
-        for temporary in self._directories.values():
-            refuse_child(temporary.process)
+        refuse_child(self._process)
         self._sync_files()
+        self._is_finished = True
         for place, inner in self._files:
             try:
                 rename_into_place(place, inner)
@@ -212,9 +216,23 @@ class Batch:
                 raise self._incomplete(place, error) from error
             self.published.append(place.path)
 
+    def _has_published(self) -> bool:
+        """Tell whether a file has its name: an interrupt may come before that is noted."""
+        return bool(self.published) or (
+            self._is_finished and bool(self._files) and not os.path.lexists(self._files[0][1])
+        )
+
     def _sync_files(self) -> None:
-        overlapped(lambda descriptor: sync_file(descriptor, self._durable), self._unsynced)
-        self._close()
+        """Bring to the disk what waits for that; once this has failed, whatever follows fails as well."""
+        if self._failed is not None:
+            raise self._failed
+        try:
+            overlapped(lambda descriptor: sync_file(descriptor, self._durable), self._unsynced)
+        except BaseException as error:
+            self._failed = error
+            raise
+        finally:
+            self._close()
 
     def _incomplete(self, at: Place, cause: OSError) -> IncompleteBatchError:
         """Return the error of a batch that is published in part, which by now lasts."""
@@ -238,10 +256,21 @@ class Batch:
                     pass
             except OSError as error:
                 failed = failed or error
-        if failed is not None:
+        if failed is None:
+            return
+        if isinstance(failed, PublishedNotDurableError):
             raise failed
+        message = f"the files were written, but a power cut may undo it: {failed.strerror}"
+        raise PublishedNotDurableError(failed.errno, message, failed.filename) from failed
+
+    def _remove(self, inner: str, descriptor: int) -> None:
+        """Remove a file that is not to be in the batch; in a child it is its parent's."""
+        os.close(descriptor)
+        if os.getpid() == self._process:
+            os.unlink(inner)
 
     def _discard(self) -> None:
+        self._is_over = True
         self._close()
         for temporary in self._directories.values():
             temporary.discard()
@@ -256,9 +285,3 @@ def _finish(place: Place, descriptor: int) -> None:
     """Give a file that was written what the one that it replaces has."""
     if place.old is not None:
         keep_attributes(descriptor, place.target, place.old, os.fstat(descriptor))
-
-
-def _remove(inner: str, descriptor: int) -> None:
-    """Remove a file that is not to be in the batch."""
-    os.close(descriptor)
-    os.unlink(inner)

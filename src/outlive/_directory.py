@@ -80,10 +80,7 @@ def atomic_directory(
 
     path = checked_path("destination", destination)
     durable_as = checked_durable(durable)
-    place = directory_place(path, durable_as, overwrite=overwrite, parents=parents)
-    if _brought_back(place):
-        close_names(place.names)
-        place = directory_place(path, durable_as, overwrite=overwrite, parents=parents)
+    place = _resolved(path, durable_as, overwrite=overwrite, parents=parents)
     with place.synced():
         temporary = make_directory(place, 0o777 if place.old is None else 0o700)
         try:
@@ -101,6 +98,19 @@ def atomic_directory(
         # Once more, or a power cut could bring back what is left of the old tree. That would be no loss.
         with suppress(OSError), synced_directory(place.directory, durable=durable_as):
             remove_replaced(replaced)
+
+
+def _resolved(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
+    """Resolve the destination, once a tree that a killed process had set aside is back there."""
+    place = directory_place(path, durable, overwrite=overwrite, parents=parents)
+    try:
+        if not _brought_back(place):
+            return place
+    except BaseException:
+        close_names(place.names)
+        raise
+    close_names(place.names)
+    return directory_place(path, durable, overwrite=overwrite, parents=parents)
 
 
 def _finish(place: Place, temporary: Temporary, durable: str) -> None:
@@ -163,12 +173,22 @@ def _brought_back(place: Place) -> bool:
     aside = _aside(place)
     if not os.path.isdir(aside):
         return False
-    if place.old is None:
+    # Looked at now: another writer may have set it aside since the destination was found there.
+    if not os.path.lexists(place.target):
         os.rename(aside, place.target)
         return True
+    # Its writer may have been killed before that: a power cut could bring it back, and then in parts.
+    with synced_directory(place.directory, durable=place.durable):
+        pass
     remove_replaced(aside)
     return False
 
 
 def _aside(place: Place) -> str:
-    return os.path.join(place.directory, temporary_name(place.name, "old"))
+    """Return where the old tree is between two renames: a name that no other destination has."""
+    name = temporary_name(place.name, "old")
+    if place.name not in name:  # it was cut, and others may begin alike
+        import hashlib  # noqa: PLC0415 - keeps `import outlive` light
+
+        name = temporary_name(place.name, f"old-{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]}")
+    return os.path.join(place.directory, name)

@@ -143,7 +143,8 @@ def sync_tree(top: str, durable: str) -> None:
 def overlapped(sync: Callable[[Any], None], items: Iterable[Any]) -> None:
     """Call a function that waits for the disk with each of many, several at a time.
 
-    All have ended when this returns or raises. File systems write what several wait for in one go.
+    All have ended when this returns or raises, unless it was interrupted twice. File systems write what
+    several wait for in one go.
 
     Raises:
         OSError: The first of the errors, in the order of the items.
@@ -156,9 +157,14 @@ def overlapped(sync: Callable[[Any], None], items: Iterable[Any]) -> None:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - keeps `import outlive` light
 
     count = min(_AT_ONCE, len(items))
-    # Each thread takes every so-manieth: to hand them one by one costs more than a fast disk's fsync.
-    with ThreadPoolExecutor(count, "outlive-fsync") as pool:
+    # Each thread takes every count-th: to hand them one by one costs more than a fast disk's fsync.
+    pool = ThreadPoolExecutor(count, "outlive-fsync")
+    try:
         waiting = [pool.submit(_each, sync, items[first::count]) for first in range(count)]
+        pool.shutdown()
+    except BaseException:  # an interrupt: nobody is to close what is being fsynced
+        pool.shutdown()
+        raise
     failed: dict[int, OSError] = {}
     for first, one in enumerate(waiting):
         failed.update((number * count + first, error) for number, error in one.result())

@@ -235,7 +235,7 @@ def checked_durable(value: object) -> str:
         raise ValueError(message)  # noqa: TRY004 - a wrong word, like any other
     if value not in _LEVELS:
         raise ValueError(f"durable={shown(value)} is not one of {', '.join(map(repr, _LEVELS))}")
-    return str(value)
+    return _LEVELS[_LEVELS.index(value)]  # not value: an enumeration's member may be equal to its word
 
 
 def checked_path(argument: str, value: object) -> str:

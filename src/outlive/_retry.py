@@ -14,7 +14,7 @@ import time
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ._atomic import shown
+from ._place import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

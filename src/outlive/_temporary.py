@@ -54,8 +54,9 @@ _LOCAL = frozenset(
     {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "nilfs2", "overlay"}
     | {"ramfs", "reiserfs", "tmpfs", "vfat", "xfs", "zfs"}
 )
-#: Device numbers, and whether locks are believed there: to look it up costs more than a lock.
-_believed: dict[int, bool] = {}
+#: Device numbers of file systems whose locks are believed: to look it up costs more than a lock. Where they
+#: are not, it is looked up each time: a number may be given to another file system later.
+_believed: set[int] = set()
 
 _Identity = tuple[int, int]
 
@@ -65,8 +66,8 @@ class Temporary:
 
     Attributes:
         path: where it is.
-        descriptor: it, open for reading; it holds the lock. -1 for a directory on Windows.
-        process: who made it.
+        descriptor: it, open; this holds the lock. -1 for a directory on Windows.
+        process: who made it, and alone may remove it.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -126,6 +127,28 @@ def refuse_child(process: int) -> None:
         raise RuntimeError("this process was forked in the body; only the one that entered it can end it")
 
 
+def refuse_lost(temporary: str, made: os.stat_result, path: str, *, names: int | None = None) -> None:
+    """Raise if what stands under a temporary's name is not what its writer made there.
+
+    No writer removes another's; but a person may, or a program that tidies up. What another writer has made
+    there since would be published in the place of it.
+
+    Args:
+        temporary: The name.
+        made: What its writer made.
+        path: The destination, for the message.
+        names: Of a name without a directory: that, open.
+
+    Raises:
+        FileNotFoundError: It is not that.
+    """
+    with suppress(FileNotFoundError):
+        if _identity(os.lstat(temporary, dir_fd=names)) == _identity(made):
+            return
+    message = f"destination={path!r} was not written: somebody removed its temporary file"
+    raise FileNotFoundError(errno.ENOENT, message, path)
+
+
 def make(
     directory: str, name: str, create: Callable[[str], int], *, alone: bool = False
 ) -> tuple[Temporary, int]:
@@ -176,11 +199,14 @@ def make_temporary_directory(directory: str, name: str, mode: int) -> Temporary:
 
 def _attempt(path: str, create: Callable[[str], int], alone: bool) -> tuple[Temporary, int] | None:  # noqa: FBT001 - handed on
     """Make and lock a temporary; return None if somebody took it for an orphan in between."""
-    made = -1
+    made, is_made = -1, False
     try:
         made = create(path)
+        is_made = True
         temporary = _locked(path, made, alone=alone)
     except OSError:
+        if is_made:
+            _take_back(path, made)
         if made >= 0:
             os.close(made)
         raise
@@ -194,6 +220,15 @@ def _attempt(path: str, create: Callable[[str], int], alone: bool) -> tuple[Temp
     if made >= 0:
         os.close(made)
     return None
+
+
+def _take_back(path: str, made: int) -> None:
+    """Remove what was made and cannot be used; whoever makes another there and loses it makes one more."""
+    with suppress(OSError):
+        if made < 0:
+            os.rmdir(path)
+        elif _identity(os.fstat(made)) == _identity(os.lstat(path)):
+            os.unlink(path)
 
 
 def temporary_name(name: str, label: str) -> str:
@@ -347,12 +382,18 @@ def believes(path: str, device: int) -> bool:
     if _fcntl is None or sys.platform != "linux":
         return False
     if device not in _believed:
-        _believed[device] = is_local(os.path.dirname(path))
-    return _believed[device]
+        if not is_local(os.path.dirname(path)):
+            return False
+        _believed.add(device)
+    return True
 
 
 def is_local(directory: str) -> bool:
-    """Tell whether this kernel alone writes the file system of a directory (proc_pid_mountinfo(5))."""
+    """Tell whether this kernel alone writes the file system of a directory (proc_pid_mountinfo(5)).
+
+    Raises:
+        OSError: That cannot be found out now, for want of a descriptor or of memory.
+    """
     where = os.fsencode(os.path.realpath(directory))
     best, kind = b"", b""
     try:
@@ -364,7 +405,9 @@ def is_local(directory: str) -> bool:
                 # Of two on one place the later one is seen.
                 if (where + b"/").startswith(above) and len(point) >= len(best):
                     best, kind = point, rest.split()[0]
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EACCES):
+            raise
         return False
     return os.fsdecode(kind) in _LOCAL
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
-from ._atomic import shown
+from ._place import shown
 
 __all__ = ["Bucket", "RemoteCheckpoints", "RemoteError", "Stat"]
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,17 @@ def test_durable_file_saves_the_fsync_of_the_directory(calls, tmp_path):
     """With "file" the content is on the disk before the name, and no more is waited for."""
     atomic_write(tmp_path / "out", "new", durable="file")
     assert calls == [("fsync file", b"new"), ("replace", str(tmp_path / "out"))]
+
+
+def test_durability_as_a_member_of_an_enumeration(calls, tmp_path):
+    """What is equal to a word is that word, and saves no fsync that the word does not."""
+
+    class Level(str, Enum):  # noqa: UP042 - whose str() is not its value
+        FULL = "full"
+
+    atomic_write(tmp_path / "out", "new", durable=Level.FULL)
+    atomic_write(tmp_path / "other", "new", durable=Level.FULL, overwrite=False)
+    assert [call[0] for call in calls].count("fsync directory") == 2
 
 
 @pytest.mark.parametrize(

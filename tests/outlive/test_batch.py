@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from outlive import (
     IncompleteBatchError,
     PublishedNotDurableError,
+    _batch,
     _durable,
     _syscalls,
     atomic_batch,
@@ -72,6 +74,35 @@ def test_a_child_that_is_forked_in_the_body_adds_nothing(tmp_path, way):
         assert os.waitpid(child, 0)[1] == 0
         batch.write(tmp_path / "c", "ours")
     assert texts(tmp_path) == {"a": "ours", "c": "ours"}
+
+
+@pytest.mark.parametrize("moment", ["in a file", "before the first file"])
+def test_a_child_that_is_forked_in_the_body_removes_and_publishes_nothing(tmp_path, moment):
+    """It is refused also where it comes to the end of a file, or is the first to write one."""
+    code = """
+import os, sys, outlive
+child = -1
+try:
+    with outlive.atomic_batch() as batch:
+        if sys.argv[2] == "in a file":
+            with batch.open(sys.argv[1] + "/a") as file:
+                file.write("ours")
+                child = os.fork()
+                if child:
+                    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        else:
+            child = os.fork()
+            if child:
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            batch.write(sys.argv[1] + "/a", "ours" if child else "the child's")
+except RuntimeError as error:
+    assert child == 0 and "was forked in the body" in str(error), error
+    os._exit(7)
+"""
+    command = [sys.executable, "-I", "-c", code, str(tmp_path), moment]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert texts(tmp_path) == {"a": "ours"}
 
 
 @pytest.fixture
@@ -202,6 +233,47 @@ def test_failed_fsync_of_a_file(monkeypatch, tmp_path):
     assert caught.value.__notes__ == ["no file of the batch was written"]
     assert len(tried) == 20
     assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_fsync_is_not_forgotten(monkeypatch, tmp_path):
+    """Who catches the error and goes on gets it again: no second fsync calls what is lost a success."""
+    tried, fsync = [], os.fsync
+
+    def fail(descriptor):
+        tried.append(descriptor)
+        if len(tried) == 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(_batch, "_MOST_OPEN", 4)
+    refused = []
+    with pytest.raises(OSError, match="Input/output error"), atomic_batch() as batch:
+        for number in range(8):
+            try:
+                batch.write(tmp_path / str(number), "new")
+            except OSError:
+                refused.append(number)
+    assert refused == [3, 7]
+    assert len(tried) == 2
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupt_does_not_close_what_is_being_fsynced():
+    """All that wait for the disk have ended when an interrupt is raised."""
+    begun, ended = [], []
+
+    def sync(number):
+        begun.append(number)
+        if number == 0:
+            time.sleep(0.1)
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(0.2)
+        ended.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        _durable.overlapped(sync, range(8))
+    assert sorted(ended) == sorted(begun) == list(range(8))
 
 
 def test_the_first_error_is_told():
@@ -344,6 +416,49 @@ except OSError as error:
         assert (tmp_path / "out").read_text() == "old"
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_directory_that_cannot_be_opened_any_more(monkeypatch, tmp_path):
+    """When all has its name, whatever keeps that from the disk is told as what it is."""
+
+    def refuses(*_, **__):
+        raise PermissionError(errno.EACCES, "as if its mode had been changed")
+
+    monkeypatch.setattr(_batch, "synced_directory", refuses)
+    with pytest.raises(PublishedNotDurableError) as caught, atomic_batch() as batch:
+        batch.write(tmp_path / "a", "new")
+    assert isinstance(caught.value.__cause__, PermissionError)
+    assert texts(tmp_path) == {"a": "new"}
+
+
+def test_interrupt_just_after_the_first_rename(monkeypatch, tmp_path):
+    """It is not said that nothing was written where something was."""
+    replace = os.replace
+
+    def interrupted(*paths):
+        replace(*paths)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught, atomic_batch() as batch:
+        batch.write(tmp_path / "a", "new")
+        batch.write(tmp_path / "b", "new")
+    assert not getattr(caught.value, "__notes__", [])
+    assert texts(tmp_path) == {"a": "new"}
+
+
+@pytest.mark.parametrize("way", ["write", "open"])
+def test_batch_that_has_ended(tmp_path, way):
+    """What comes too late is refused, and not lost without a word."""
+    with atomic_batch() as batch:
+        batch.write(tmp_path / "a", "new")
+    with pytest.raises(ValueError, match="comes too late: the batch has ended"):
+        if way == "write":
+            batch.write(tmp_path / "b", "new")
+        else:
+            with batch.open(tmp_path / "b"):
+                pass
+    assert texts(tmp_path) == {"a": "new"}
 
 
 def test_no_descriptor_is_left_open(tmp_path):

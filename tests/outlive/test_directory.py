@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from outlive import PublishedNotDurableError, _syscalls, _temporary, atomic_directory, remove_orphans
+from outlive import (
+    PublishedNotDurableError,
+    _directory,
+    _syscalls,
+    _temporary,
+    atomic_directory,
+    remove_orphans,
+)
 
 SUFFIX = ".outlive-tmp"
 
@@ -92,7 +99,7 @@ def run_killed(tmp_path, patch):
     """Replace a tree in a process that is killed where a patch says."""
     code = f"""
 import os, sys, outlive
-from outlive import _directory, _syscalls
+from outlive import _directory, _place, _syscalls
 def die(*_arguments, **_options):
     os.kill(os.getpid(), 9)
 {patch}
@@ -132,6 +139,49 @@ os.rename = lambda source, target: die() if target == sys.argv[1] else rename(so
     assert contents(tmp_path / "tree") == {"file": "old", "sub": None, "sub/old": "old"}
     make(tmp_path / "tree", "new")
     assert os.listdir(tmp_path) == ["tree"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are removed on Linux only")
+def test_killed_after_two_renames(tmp_path, no_exchange, calls):  # noqa: ARG001 - as the killed process
+    """Without a swap, the next call brings both renames to the disk before it takes the old tree apart."""
+    make(tmp_path / "tree")
+    run_killed(tmp_path, "_syscalls.exchange = lambda *_: False\n_place.sync_names = die")
+    calls.clear()
+    make(tmp_path / "tree", "newer")
+    assert calls[:3] == [f"fsync {tmp_path.name}", "rmdir sub", f"rmdir .tree.old{SUFFIX}"]
+    assert os.listdir(tmp_path) == ["tree"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are removed on Linux only")
+def test_tree_that_is_set_aside_just_now(tmp_path, no_exchange, monkeypatch):  # noqa: ARG001 - two renames
+    """Without a swap, a tree that another writer set aside since it was seen in its place is brought back."""
+    make(tmp_path / "tree")
+    place = _directory.directory_place
+
+    def and_then_set_aside(*arguments, **options):
+        found = place(*arguments, **options)
+        if not (tmp_path / f".tree.old{SUFFIX}").exists():
+            (tmp_path / "tree").rename(tmp_path / f".tree.old{SUFFIX}")
+        return found
+
+    monkeypatch.setattr(_directory, "directory_place", and_then_set_aside)
+    with pytest.raises(FileNotFoundError), atomic_directory(tmp_path / "tree"):
+        raise FileNotFoundError
+    kept = f".tree.old{SUFFIX}"  # set aside once more, by the patch
+    assert os.listdir(tmp_path) == [kept]
+    assert contents(tmp_path / kept) == {"file": "old", "sub": None, "sub/old": "old"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are removed on Linux only")
+def test_long_names_that_begin_alike(tmp_path, no_exchange):  # noqa: ARG001 - two renames
+    """Without a swap, what is set aside of one tree is not taken for what was set aside of another."""
+    monday, tuesday = (tmp_path / ("n" * 240 + day) for day in ("monday", "tuesday"))
+    for tree in (monday, tuesday):
+        make(tree)
+    aside = {_directory._aside(_directory.directory_place(str(one), "none", overwrite=True, parents=False))
+             for one in (monday, tuesday)}  # fmt: skip
+    assert len(aside) == 2
+    assert all(len(os.path.basename(one)) <= 255 for one in aside)  # noqa: PTH119 - text
 
 
 def test_second_rename_fails(monkeypatch, tmp_path, no_exchange):  # noqa: ARG001 - no swap

@@ -5,7 +5,9 @@
 
 import contextlib
 import dis
+import errno
 import fcntl
+import functools
 import io
 import os
 import shutil
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+import outlive
 from outlive import (
     _straight,
     _temporary,
@@ -261,13 +264,14 @@ def test_where_locks_are_not_believed(monkeypatch, tmp_path, gone):
     if gone == "locks":
         monkeypatch.setattr(_temporary, "_fcntl", None)
     elif gone == "mounts":
-        monkeypatch.setattr(_temporary, "open", lambda *_: (_ for _ in ()).throw(OSError), raising=False)
+        gone_too = OSError(errno.ENOENT, "as in a chroot")
+        monkeypatch.setattr(_temporary, "open", lambda *_: (_ for _ in ()).throw(gone_too), raising=False)
     else:
         point = os.fsencode(tmp_path).replace(b" ", rb"\040")
         monkeypatch.setattr(
             _temporary, "open", lambda *_: io.BytesIO(mounts.replace(b"/tmp", point)), raising=False
         )
-    monkeypatch.setattr(_temporary, "_believed", {})
+    monkeypatch.setattr(_temporary, "_believed", set())
     (tmp_path / f".out.0{SUFFIX}").touch()
     with atomic_open(tmp_path / "out"):
         assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", f".out.1{SUFFIX}"]
@@ -365,6 +369,25 @@ def test_published_file_is_not_locked(tmp_path):
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.parametrize("way", ["atomic_write", "atomic_open", "atomic_path", "atomic_directory"])
+def test_temporary_that_cannot_be_locked_is_taken_back(monkeypatch, tmp_path, way):
+    """An error between the making of a temporary and its lock leaves nothing that others were to remove."""
+
+    def refuses(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    # There is no second descriptor, which is to have the lock.
+    monkeypatch.setattr(_temporary, "_read_flags", refuses)
+    monkeypatch.setattr(os, "dup", refuses)
+    if way == "atomic_write":
+        begin = functools.partial(atomic_write, tmp_path / "out", "x", overwrite=False)
+    else:
+        begin = getattr(outlive, way)(tmp_path / "out").__enter__
+    with pytest.raises(OSError, match="Too many open files"):
+        begin()
+    assert os.listdir(tmp_path) == []
+
+
 @every_way
 @pytest.mark.parametrize("ending", ["leaves", "raises"])
 def test_child_that_is_forked_in_the_body(tmp_path, way, ending):
@@ -376,6 +399,8 @@ try:
     with getattr(outlive, way)(target) as given:
         if way == "atomic_path":
             given.write_text("new")
+        if way == "atomic_open":
+            given.write("once")  # which both have in a buffer by now
         child = os.fork()
         if child == 0 and ending == "raises":
             raise KeyboardInterrupt
@@ -391,6 +416,8 @@ except (RuntimeError, KeyboardInterrupt) as error:
     done = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert os.listdir(tmp_path) == ["out"]
+    if way == "atomic_open":
+        assert (tmp_path / "out").read_text() == "once"
 
 
 def test_temporary_that_nobody_took_care_of_goes_with_its_object(tmp_path):
