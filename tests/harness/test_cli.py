@@ -143,6 +143,34 @@ def test_another_point_of_a_kept_command_can_be_replayed(outlive, script, tmp_pa
     assert kept == {"pipe-kill@1", "pipe-kill@2"}
 
 
+@pytest.mark.parametrize("forks", ["check", "test"])
+def test_who_starts_it_may_ignore_the_end_of_children(tmp_path, forks):
+    """With SIGCHLD ignored no exit status would be told, and each recovery be a success."""
+    script = tmp_path / "scenarios" / "pipe.py"
+    script.parent.mkdir()
+    body = """
+    if Path("lock").exists():
+        raise SystemExit(1)
+    Path("t").write_text("x" * 10)
+    os.replace("t", "out")
+    Path("lock").touch()
+    os.unlink("lock")
+"""
+    if forks == "check":
+        script.write_text(f"import os\nfrom pathlib import Path\nif True:{body}")
+        argv = ["check", "-j", "1", "--outputs", "out", "--", sys.executable, str(script)]
+    else:
+        head = "import os\nfrom pathlib import Path\nfrom outlive_harness import scenario\n"
+        script.write_text(f'{head}@scenario(outputs="out")\ndef it():{body}')
+        argv = ["test", "-j", "1", str(script)]
+    ignores = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    code = f"import os, signal, sys\n{ignores}\nos.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", code, sys.executable, "-P", "-m", "outlive_harness", *argv]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "recovery-failed" in done.stdout
+
+
 def test_an_id_that_is_not_known_exits_with_2_and_lists_those_that_are(outlive, script):
     """The message names the id, where it was looked for, and what is kept."""
     outlive("check", "--", "sh", script(TORN), status=1)

@@ -243,6 +243,28 @@ def good():
     assert not any("cache" in warning or ".log" in warning for warning in result.warnings)
 
 
+@pytest.mark.parametrize("faults", [("kill",), ("kill", "torn")])
+def test_ignored_files_are_part_of_a_crash_state(one, faults):
+    """No check compares them, but a recovery reads them: half of one is not taken for the whole."""
+    source = """
+@scenario(outputs="o", ignore="state.json")
+def it():
+    import json
+    state = Path("state.json")
+    if state.exists() and state.read_text():
+        json.loads(state.read_text())
+    WRITE
+    put("o", "x")
+"""
+    text = "json.dumps({'at': f'{time.time():.9f}'})"
+    if faults == ("kill",):
+        parts = f"f.write('[1,\\n'); f.write({text} + ']')"
+        source = source.replace("WRITE", f"with open('state.json', 'w', 1) as f: {parts}")
+    else:
+        source = source.replace("WRITE", f"state.write_text({text})")
+    assert kinds(one(source, faults=faults)) == {"recovery-failed"}
+
+
 def test_a_pipeline_that_is_not_idempotent_is_seen_without_a_crash(one):
     """Run again on its own result, it must change nothing."""
     result = one("""
@@ -640,6 +662,58 @@ def good():
 """)
     assert result.verdict is Verdict.UNKNOWN
     assert "setup exited with 1: OSError: no input today" in result.reason
+
+
+def test_an_input_that_has_changed_is_copied_anew(tmp_path):
+    """What an earlier scenario had of the same directory is no copy of it any more."""
+    given, seen = tmp_path / "given", tmp_path / "seen"
+    given.mkdir()
+    (given / "big").write_bytes(b"A" * (2 << 20))
+    (tmp_path / "two.py").write_text(
+        f"""
+from pathlib import Path
+from outlive_harness import scenario
+
+@scenario(outputs="out", input="given")
+def first():
+    (Path({str(given)!r}) / "big").write_bytes(b"B" * (2 << 20))
+    raise SystemExit("the other part is not there")
+
+@scenario(outputs="out", input="given")
+def second():
+    data = Path("big").read_bytes()[:1]
+    with open({str(seen)!r}, "ab") as log:
+        log.write(data)
+    Path("out").write_bytes(data)
+"""
+    )
+    first, second = load_file(tmp_path / "two.py")
+    with Session(jobs=1) as session:
+        for one in (first, second):
+            explore(session, [one], Options(faults=("kill",)))
+    assert set(seen.read_bytes()) == {ord("B")}
+
+
+def test_what_a_signal_leaves_has_its_time_where_the_first_process_handled_it(one):
+    """Only what a signal has ended is as good as killed; what exits leaves others that go on."""
+    source = """
+@scenario(outputs="out", faults=("term",))
+def it():
+    import signal
+    done, told = os.pipe()
+    if os.fork() == 0:
+        os.close(told)
+        if not os.read(done, 1):
+            time.sleep(0.4)
+            os.write(os.open("out", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), b"aborted")
+        os._exit(0)
+    os.close(done)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    put("out", "x" * 100)
+    os.write(told, b"q")
+    os.wait()
+"""
+    assert kinds(one(source)) == {"torn-output"}
 
 
 def test_an_input_directory_is_copied_into_each_box(one, tmp_path):

@@ -9,10 +9,13 @@ import time
 
 import pytest
 
+from outlive_harness.disk.tree import Entry
 from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.golden import Record
 from outlive_harness.explore.results import Finding, Trial
 from outlive_harness.explore.reuse import Ledger
 from outlive_harness.explore.session import Session
+from outlive_harness.explore.subject import from_scenario
 from outlive_harness.explore.unfinished import Unfinished
 from outlive_harness.plan import Point
 from outlive_harness.scenario import load_file
@@ -51,10 +54,15 @@ def project(tmp_path):
     (tmp_path / "scenarios" / "given" / "letter").write_text("b")
     (tmp_path / "data" / "letters").write_text("abc")
     (tmp_path / "lib" / "extra.py").write_text("TEXT = 'one'\n")
+    (tmp_path / "lib" / "late.py").write_text("# what only a recovery might import\n")
     for name in ("first", "second"):
         source = GOOD.replace("NAME", name).replace("HERE", str(tmp_path))
         (tmp_path / "scenarios" / f"{name}.py").write_text(source)
     return tmp_path
+
+
+def environment(project):
+    return {**os.environ, "PYTHONPATH": str(project / "lib")}
 
 
 def outlive(project, *options, status=0):
@@ -62,7 +70,7 @@ def outlive(project, *options, status=0):
     done = subprocess.run(
         [sys.executable, "-P", "-m", "outlive_harness", "test", "-j", "1", "--json", "report.json", *options],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": str(project / "lib")},
+        env=environment(project),
         capture_output=True,
         text=True,
         timeout=120,
@@ -99,6 +107,7 @@ def change(project, what):
     path = {
         "a file": "data/letters",
         "a module": "lib/extra.py",
+        "a module beside it": "lib/late.py",
         "the input": "scenarios/given/letter",
         "a file beside it": "scenarios/second.py",
     }.get(what, "")
@@ -120,6 +129,7 @@ def test_whatever_a_golden_run_read_counts(project):
     for what in (
         "a file",
         "a module",
+        "a module beside it",
         "the input",
         "a file beside it",
         "the names in a directory",
@@ -237,7 +247,8 @@ def test_a_scenario_that_was_cut_short_goes_on_in_the_middle(tmp_path, number):
     count = marks.stat().st_size
     marks.unlink()
     command = [sys.executable, "-P", "-m", "outlive_harness", "test", "-j", "1"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as cut:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), **quiet) as cut:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not (marks.exists() and marks.stat().st_size > 0.7 * count):
             time.sleep(0.005)
@@ -267,12 +278,14 @@ def test_trials_are_kept_as_they_were(tmp_path):
     first = Unfinished(path, came_of, resume=False)
     for trial in (done, Trial((Point("power", 4),), trouble="no room"), Trial((Point("kill", 1),) * 2)):
         first.add("power", trial)
+    first.close()
     with path.open("a") as file:
         file.write('["power", {"plan": "power@5"')
     again = Unfinished(path, came_of, resume=True)
     assert again.known("power") == {done.plan: done}
     assert again.known("kill") == {}
     again.add("kill", Trial((Point("kill", 7),)))
+    again.close()
     assert set(Unfinished(path, came_of, resume=True).known("kill")) == {(Point("kill", 7),)}
     assert Unfinished(path, {**came_of, "key": "other"}, resume=True).known("power") == {}
     assert Unfinished(path, came_of, resume=False).known("power") == {}
@@ -286,4 +299,42 @@ def test_damaged_trials_are_none(tmp_path, text):
     again = Unfinished(path, {"key": "k"}, resume=True)
     assert again.known("kill") == {}
     again.add("kill", Trial((Point("kill", 7),)))
+    again.close()
     assert len(Unfinished(path, {"key": "k"}, resume=True).known("kill")) == 1
+
+
+def test_trials_of_another_run_are_none(tmp_path):
+    """Neither those of the run before the last are taken up, nor those of one that goes on beside it."""
+    path = tmp_path / "x.trials"
+    trials = [Trial((Point("kill", number),), reached=True) for number in (1, 2, 3)]
+    lenient = Unfinished(path, {"key": "lenient"}, resume=False)
+    lenient.add("kill", trials[0])
+    strict = Unfinished(path, {"key": "strict"}, resume=False)
+    strict.add("kill", trials[1])
+    lenient.add("kill", trials[2])
+    assert list(Unfinished(path, {"key": "strict"}, resume=True).known("kill")) == [trials[1].plan]
+    Unfinished(path, {"key": "strict"}, resume=False)  # and is cut short before its first trial
+    assert Unfinished(path, {"key": "strict"}, resume=True).known("kill") == {}
+    lenient.close()
+    strict.close()
+
+
+def test_trials_under_another_environment_or_of_another_run_are_none(project, monkeypatch):
+    """A recovery may depend on what the golden run does not; what a shell sets by itself is no difference."""
+    (scenario,) = load_file(project / "scenarios" / "first.py")
+    ledger = Ledger(Store(project / ".outlive"))
+
+    def head(**facts):
+        record = Record(from_scenario(scenario), project)
+        for name, value in facts.items():
+            setattr(record, name, value)
+        return ledger.unfinished(scenario, {"key": "k"}, record)._head
+
+    first = head()
+    monkeypatch.setenv("SHLVL", "7")
+    assert head() == first
+    assert (
+        len({first, head(value="1"), head(acks=["stored"]), head(final={"o": Entry("file", 0, 1, "d")})}) == 4
+    )
+    monkeypatch.setenv("MODE", "bad")
+    assert head() != first

@@ -2,14 +2,16 @@
 
 import contextlib
 import os
+import signal
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from outlive_harness.explore.results import Verdict
 from outlive_harness.explore.session import Session
-from outlive_harness.launch.zygote import Preload, Zygote, installed_modules, own_sources, parse
+from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError, installed_modules, own_sources, parse
 
 #: Writes down all that a program can see of how it was started.
 FACTS = """
@@ -490,8 +492,66 @@ def it():
         assert result.zygote
         assert not zygote_warnings(result)
         said = log.read_text()
-        assert said[0] == "c"
-        assert set(said[2:]) == ({"w"} if is_warm else {"c"})
+        assert said[:2] == "cc"  # to tell its value, and what it reads
+        assert set(said[3:]) == ({"w"} if is_warm else {"c"})
+
+
+def test_the_value_of_a_check_is_that_of_a_run_that_is_not_watched(one):
+    """A check that asks the kernel whether it is watched hears the same each time."""
+    source = """
+def look():
+    status = Path("/proc/self/status").read_text().splitlines()
+    return [line for line in status if line.startswith(("NoNewPrivs", "Seccomp:"))]
+
+@scenario(outputs="o", check=look)
+def it():
+    for n in range(4):
+        put("o", str(n))
+"""
+    for zygote in (True, False):
+        assert one(source, zygote=zygote).verdict is Verdict.HELD
+
+
+def test_another_hash_seed_is_tried_beside_the_trials(one, tmp_path, monkeypatch):
+    """What comes out otherwise in a further run by exec is not judged by trials that have one seed."""
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    count = tmp_path / "count"
+    source = f"""
+@scenario(outputs="o")
+def it():
+    is_warm = b"_zygote" in Path("/proc/self/cmdline").read_bytes()
+    if not is_warm:
+        with open({str(count)!r}, "a") as log:
+            log.write("x")
+    text = "this" if is_warm or Path({str(count)!r}).stat().st_size == 1 else "that"
+    for name in "abc":
+        put("part" + name, "x")
+    put("o", text)
+"""
+    result = one(source)
+    assert result.verdict is Verdict.UNKNOWN
+    assert result.reason.startswith("nondeterministic: a further run with no fault differs in o")
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    count.unlink()
+    assert one(source).verdict is Verdict.HELD
+    assert count.read_text() == "x"
+
+
+def test_a_zygote_that_is_gone_leaves_no_descriptor_open(tmp_path):
+    """Each trial that it was asked for fails, and takes nothing with it."""
+    script = tmp_path / "script.py"
+    script.touch()
+    env = {"PATH": os.environ["PATH"]}
+    zygote = Zygote([sys.executable, str(script)], cwd=tmp_path, env=env, preload=Preload())
+    with contextlib.closing(zygote):
+        os.kill(zygote.pid, signal.SIGKILL)
+        before = None
+        for _ in range(4):
+            with pytest.raises(ZygoteError):
+                zygote.start(cwd=tmp_path)
+            now = len(list(Path("/proc/self/fd").iterdir()))
+            assert before in (None, now)
+            before = now
 
 
 def test_what_a_check_finds_is_confirmed_by_exec(one, tmp_path):

@@ -164,12 +164,7 @@ def put(node: Node, aspect: str, where: str | int, value: Any) -> None:  # noqa:
 
 def _node(path: str, info: os.stat_result) -> Node:
     """Read one file, all but what is in it if it is a directory."""
-    attributes: dict[str | int, Any] = {
-        "mode": stat.S_IMODE(info.st_mode),
-        "times": (info.st_atime_ns, info.st_mtime_ns),
-        "owner": (info.st_uid, info.st_gid),
-        **_xattrs(path),
-    }
+    attributes = _attributes(path, info)
     if stat.S_ISDIR(info.st_mode):
         return Node("dir", attributes=attributes)
     if stat.S_ISLNK(info.st_mode):
@@ -188,7 +183,12 @@ def _node(path: str, info: os.stat_result) -> Node:
 
 
 def _attributes(path: str, info: os.stat_result) -> dict[str | int, Any]:
-    return _node(path, info).attributes
+    return {
+        "mode": stat.S_IMODE(info.st_mode),
+        "times": (info.st_atime_ns, info.st_mtime_ns),
+        "owner": (info.st_uid, info.st_gid),
+        **_xattrs(path),
+    }
 
 
 def _xattrs(path: str) -> dict[str | int, Any]:
@@ -260,7 +260,7 @@ def write_nodes(
         copies: copies of single files of that, by relative path; they are moved in.
 
     Returns:
-        The large files that are as in the initial directory: relative paths.
+        Files of over 64 KiB that are as in the initial directory, content and attributes: relative paths.
 
     Raises:
         OSError: something cannot be made.
@@ -281,9 +281,10 @@ def write_nodes(
         if node.kind == "link":
             os.symlink(node.target, where)
         elif node.kind == "file":
-            if node.size > _SMALL and initial is not None and _is_file(node, f"{initial}/{path}"):
+            is_same = node.size > _SMALL and initial is not None and _is_file(node, f"{initial}/{path}")
+            if is_same:
                 same.append(path)
-            if same[-1:] == [path] and copies and path in copies:
+            if is_same and copies and path in copies:
                 os.rename(copies[path], where)
             else:
                 _write_file(where, node)
@@ -296,9 +297,13 @@ def write_nodes(
 
 
 def _is_file(node: Node, path: str) -> bool:
-    """Tell whether a node holds what a file does that it was loaded from."""
+    """Tell whether a node is as the file is that it was loaded from, but for the time of its last reading."""
     source = content.source_of(node.blocks, node.size)
-    return isinstance(source, Blob) and source.is_file(path)
+    if not isinstance(source, Blob) or not source.is_file(path):
+        return False
+    there, here = _attributes(path, os.lstat(path)), dict(node.attributes)
+    (_, written), times = there.pop("times"), here.pop("times", None)
+    return here == there and times is not None and times[1] == written
 
 
 def _write_file(where: str, node: Node) -> None:

@@ -105,7 +105,7 @@ class State:
             copies: copies of files of the initial directory, by relative path, that may be moved in.
 
         Returns:
-            The large files that are as in the initial directory: relative paths.
+            Files of over 64 KiB that are as in the initial directory, content and attributes: relative paths.
 
         Raises:
             OSError: something cannot be made.

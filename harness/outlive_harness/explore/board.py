@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: The kind of the jobs that several may wait for.
-RECORD = "record"
+#: The kinds of the jobs that several may wait for.
+RECORD, AGAIN = "record", "again"
 #: The kind of those that find out the crash points of a recorded run.
 SURVEY = "survey"
 #: The kind of those whose payload says itself what is to be done.
@@ -137,7 +137,7 @@ class Claimer:
             kind, payloads, until = self._loaded[name]
             if until is not None and time.time() > until:
                 continue
-            if kind != RECORD and _is_orphan(job):  # a recording is everybody's
+            if kind not in (RECORD, AGAIN) and _is_orphan(job):  # those are everybody's
                 continue
             for number in range(self._next.get(name, 0), len(payloads)):
                 self._next[name] = number + 1

@@ -20,6 +20,7 @@ from .deeper import deeper
 from .golden import Record
 from .merge import merge, violations_of
 from .options import Options
+from .reseed import Reseeded, has_own_seed
 from .results import Exhibit, RunResult, ScenarioResult, Trial, Verdict
 from .reuse import Ledger
 from .session import Session
@@ -218,17 +219,26 @@ class _Case:
     result: ScenarioResult
     states: Known = field(default_factory=dict)
     unfinished: Unfinished | None = None
+    again: Path | None = None
 
     def explore(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
-        begun = time.monotonic()
-        scenario, options, result = self.scenario, self.options, self.result
+        scenario, options = self.scenario, self.options
         known = ledger.recall(scenario, options) if ledger is not None else None
         if known is not None:
             return known
+        try:
+            return (yield from self._explored(ledger, explain))
+        finally:
+            if self.unfinished is not None:
+                self.unfinished.close()
+
+    def _explored(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
+        begun = time.monotonic()
+        scenario, options, result = self.scenario, self.options, self.result
         record = yield from _recorded(self.session, from_scenario(scenario), zygote=options.zygote)
         came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
         if ledger is not None and came_of:
-            self.unfinished = ledger.unfinished(scenario, came_of)
+            self.unfinished = ledger.unfinished(scenario, came_of, record)
         result.warnings += record.warnings
         result.ops = len(record.ops)
         if record.reason:
@@ -236,6 +246,9 @@ class _Case:
         else:
             if options.exhibit:
                 result.exhibit = Exhibit([(op.path, op.describe()) for op in record.ops])
+            if self.options.zygote and not scenario.expect and has_own_seed(record):
+                name = f"g-{record.place.name}"
+                self.again = board.post(self.session.root, name, board.AGAIN, [Reseeded(record.place)])
             yield from self._violations(record)
             if explain is not None and self._is_to_be_explained():
                 yield from explain(self.session, record, result, options, self.states)
@@ -301,6 +314,12 @@ class _Case:
                 merge(
                     result, record, name, one.coverage, one.trials, exhaustive=intercepts, known=self.states
                 )
+        if self.again is not None:
+            waiting, self.again = Waiting(self.again, 1), None
+            yield waiting
+            (result.reason,) = collect(waiting, str)
+        if result.reason:  # what it leaves is compared with something else each time
+            result.violations.clear()
         if options.baseline is not None and not scenario.expect:
             options.baseline.mark(result)
         yield from confirm(session, scenario, record, result, options)

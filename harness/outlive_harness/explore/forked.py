@@ -53,7 +53,10 @@ class Forked:
     def poll(self) -> int | None:
         """Return its exit status; None while it runs."""
         if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # SIGCHLD is ignored, and nobody will ever know
+                pid, status = self.pid, 0
             if pid:
                 self._status = os.waitstatus_to_exitcode(status)
         return self._status

@@ -14,6 +14,7 @@ from outlive_harness.intercept.task import handled_signals
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import describe_difference, first_difference
 from outlive_harness.launch.exec import InterceptionRefusedError
+from outlive_harness.launch.reap import has_company
 from outlive_harness.launch.run import Ran
 from outlive_harness.launch.zygote import Preload
 from outlive_harness.trace import Op, Trace
@@ -42,8 +43,9 @@ class Record:
         versions: digests of every whole content, by output path.
         varying: outputs whose intermediate contents differ between golden runs.
         stable: paths that both golden runs used.
-        signals: those that are caught, blocked or ignored before each op, as bits (proc_pid_status(5)).
-        is_alone: whether one process, the first, made all calls that were looked at.
+        signals: those that do not end the run before each op, as bits: what is caught, blocked or ignored
+            (proc_pid_status(5)), and all where another process is alive beside the first.
+        is_alone: whether the first thread of the first process made all calls that were looked at.
         has_order: whether the golden runs made the same ops in the same order.
         shapes: names that differ from run to run, by (directory, length): prefix and suffix around
             their random part.
@@ -191,7 +193,8 @@ def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
         ops.append(op)
         versions.before(op)
         if is_first:
-            made.signals.append(handled_signals(op.tid))
+            company = has_company(op.tid, runner.spared)
+            made.signals.append(~0 if company else handled_signals(op.tid))
         return GO
 
     limit = subject.timeout or _PATIENCE
@@ -226,14 +229,15 @@ def _again_on_its_result(runner: Runner, made: Record) -> None:
     if finding is not None:
         made.findings.append(finding)
     if subject.check:
-        made.value, failed, reads = runner.check(subject, made.acks, reads=not made.refused)
+        made.value, failed, _ = runner.check(subject, made.acks)
         if failed:
             made.reason = f"the check fails with no fault: it {failed}"
         elif made.preload is not None:
             # Asked for late: it needs the record's own type.
             from .warm import warm_up_check  # noqa: PLC0415
 
-            warm_up_check(runner, made, reads)
+            # A run that tells what it reads is intercepted, which a program can see: its value is not used.
+            warm_up_check(runner, made, runner.check(subject, made.acks, reads=True).reads)
 
 
 def _changes(runner: Runner, made: Record) -> Finding | None:

@@ -2,8 +2,9 @@
 
 A scenario need not be explored again where nothing has changed: not its declaration, not the files
 beside it, not what its setup and its first golden run opened or ran outside the box (as seen by the
-supervisor, in any language), not this harness, its options or the kernel. Environment variables are not
-compared, nor what a ``check`` alone reads elsewhere.
+supervisor, in any language), nor the Python files beside those, not this harness, its options or the
+kernel. Not compared is what only a recovery or a ``check`` reads elsewhere. Environment variables are
+compared where a run goes on in the middle of a scenario, and not for results that are whole.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.disk.tree import scan
+from outlive_harness.disk.tree import scan, tree_digest
+from outlive_harness.launch.zygote import is_installed
 from outlive_harness.scenario import Scenario
 from outlive_harness.store import Store, write_down
 
 from .corpus import DIRECTORY, regressions_of
+from .golden import Record, shape
 from .options import Options
 from .results import ScenarioResult, Verdict, read_back
 from .subject import from_scenario
 from .unfinished import Unfinished
 
 _HARNESS = Path(__file__).parents[1]
+#: What differs from one command to the next in a shell.
+_OF_THE_SHELL = frozenset({"_", "COLUMNS", "LINES", "OLDPWD", "SHLVL"})
 #: What decides the result, of the user's options: others only decide how fast it is there.
 _DECISIVE = ("points", "seed", "select", "exhaustive", "fail_fast", "real_fs")
 
@@ -88,10 +93,10 @@ class Ledger:
             return {}
         return {"key": key, "reads": {path: _digest(path) for path in _with_sources(reads)}}
 
-    def unfinished(self, scenario: Scenario, came_of: dict[str, Any]) -> Unfinished:
+    def unfinished(self, scenario: Scenario, came_of: dict[str, Any], record: Record) -> Unfinished:
         """Return the trials of a scenario that an earlier run did not come to the end of."""
         path = self._store.result(scenario.name).with_suffix(".trials")
-        return Unfinished(path, came_of, resume=self._resume)
+        return Unfinished(path, {**came_of, "run": _run(record)}, resume=self._resume)
 
     def remember(
         self, scenario: Scenario, options: Options, came_of: dict[str, Any], result: ScenarioResult
@@ -152,6 +157,21 @@ def _key(scenario: Scenario, options: Options) -> str:
     return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
+def _run(record: Record) -> str:
+    """Digest what a golden run was: its environment, its ops and what it came to."""
+    subject = record.subject
+    environment = subject.environment(Path(DIRECTORY))
+    outputs = {path: entry for path, entry in record.final.items() if subject.is_output(path)}
+    parts = [
+        sorted((name, value) for name, value in environment.items() if name not in _OF_THE_SHELL),
+        shape(record, record.ops),
+        tree_digest(outputs, record.fold),
+        record.value,
+        record.acks,
+    ]
+    return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
 def _failed(scenario: Scenario, options: Options) -> str:
     """Digest what failed once, and is struck first."""
     path = regressions_of(scenario, options).path
@@ -172,12 +192,23 @@ def _beside(scenario: Scenario) -> list[object]:
 
 
 def _with_sources(reads: list[str]) -> list[str]:
-    """Add the sources of compiled modules: Python only looks at their times before it reads those."""
+    """Add the sources of compiled modules, at whose times alone Python looks before it reads those.
+
+    And of the project's own those beside them: a recovery may import what the golden run did not.
+    """
     found = dict.fromkeys(path for path in reads if path)
+    own: dict[str, None] = {}
     for path in list(found):
         head, name = os.path.split(path)
         if os.path.basename(head) == "__pycache__" and name.endswith(".pyc"):
-            found[os.path.join(os.path.dirname(head), f"{name.partition('.')[0]}.py")] = None
+            head = os.path.dirname(head)
+            found[os.path.join(head, f"{name.partition('.')[0]}.py")] = None
+        if name.endswith((".py", ".pyc")) and not is_installed(path):
+            own[head] = None
+    for directory in own:
+        with contextlib.suppress(OSError):
+            beside = sorted(name for name in os.listdir(directory) if name.endswith(".py"))
+            found.update(dict.fromkeys(os.path.join(directory, name) for name in beside))
     return list(found)
 
 

@@ -199,6 +199,7 @@ class Runner:
         source = None if subject.source is None else Path(subject.source)
         if source is not None and not source.is_dir():
             raise BoxError(f"the input {source} is not a directory")
+        self._still.distrust()  # it is the user's, and may have changed since it was copied last
         self.fill(source)
         for name in (TMP, HOME):
             (self.box / name).mkdir(exist_ok=True)
@@ -245,7 +246,8 @@ class Runner:
     ) -> Ran:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
 
-        Where a zygote was chosen for the subject it is forked from that, unless it is to tell what it reads.
+        Where a zygote was chosen for the subject it is forked from that, unless it is to tell what it reads,
+        or is not intercepted.
         """
         return self._launch(
             subject,
@@ -285,7 +287,7 @@ class Runner:
                     env=subject.environment(self.box),
                     box=self.box,
                     control=self._control,
-                    spared=self._spared,
+                    spared=self.spared,
                     zygote=zygote,
                     **how,
                 )
@@ -308,7 +310,8 @@ class Runner:
         return noting
 
     @property
-    def _spared(self) -> list[int]:
+    def spared(self) -> list[int]:
+        """Processes that are no part of any run."""
         return [zygote.pid for zygote in self._zygotes.values()]
 
     def is_warm(self, subject: Subject) -> bool:
@@ -376,14 +379,14 @@ class Runner:
         except InterceptionRefusedError:
             return None
 
-    def look(self, subject: Subject) -> Tree:
-        """Read the files of the box, but for what the subject ignores.
+    def look(self, subject: Subject, *, whole: bool = False) -> Tree:
+        """Read the files of the box, but for what the subject ignores unless the *whole* is wanted.
 
         Raises:
             BoxError: something in it cannot be read.
         """
         try:
-            skip = subject.is_ignored if subject.ignore else None
+            skip = subject.is_ignored if subject.ignore and not whole else None
             return scan(self.box, box=self.box_bytes, skip=skip, known=self._still)
         except OSError as error:
             raise BoxError(f"the box could not be read: {error}") from error

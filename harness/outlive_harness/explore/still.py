@@ -63,11 +63,11 @@ class Still:
 
     def digest(self, path: str, info: os.stat_result) -> str | None:
         """Return the digest of a file of the box, if it is intact and was digested before."""
-        return self._digests.get(path) if self._laid and self.is_intact(path, info) else None
+        return self._digests.get(path) if self.is_intact(path, info) else None
 
     def digested(self, path: str, info: os.stat_result, digest: str) -> None:
         """Take the digest of a file of the box."""
-        if self._laid and self.is_intact(path, info):
+        if self.is_intact(path, info):
             self._digests[path] = digest
 
     def shelve(self, source: Path | None) -> dict[str, str]:
@@ -91,7 +91,7 @@ class Still:
         return found
 
     def lay(self, path: str) -> None:
-        """Take it that a file of the box is that of the source, if it is a large one."""
+        """Take it that a file of the box is as that of the source, attributes too, if it is a large one."""
         info = os.lstat(f"{self._box}/{path}")
         if stat.S_ISREG(info.st_mode) and info.st_size >= LARGE and info.st_nlink == 1:
             self._laid[path] = _as_laid(info)

@@ -201,8 +201,10 @@ def examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: C
     """
     state = runner.look(record.subject)
     trial.acks = crash.acks
+    # What is ignored is not compared, but a recovery may read it.
+    files = runner.look(record.subject, whole=True) if record.subject.ignore else state
     # The same files with one promise more are another state: more must hold there.
-    trial.state = tree_digest(state, record.fold) + (digest_acks(crash.acks) if crash.acks else "")
+    trial.state = tree_digest(files, record.fold) + (digest_acks(crash.acks) if crash.acks else "")
     if order.keep is not None:
         runner.keep(order.keep / "crashed")
     if order.states is not None and not first_to(order.states, trial.state, plan_text(order.plan)):
@@ -222,7 +224,7 @@ def examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: C
 
 
 def _is_known_to_recover(order: Order, trial: Trial) -> bool:
-    """Tell whether another fault left these files before, and a recovery did all that it must."""
+    """Tell whether these files were left before, by whatever fault, and a recovery did all that it must."""
     note = _note(order, trial)
     if note is None or not note.exists():
         return False

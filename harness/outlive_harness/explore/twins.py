@@ -1,8 +1,9 @@
 """Crash points that leave the same files as one that is struck, and so need not be struck themselves.
 
 Between two points of ``kill`` may lie an op that changes no file, as an fsync does. And a signal that a
-process neither catches nor holds back ends it where it stands, as SIGKILL does (signal(7)). Both is known
-only of runs in which one process makes all ops, in the same order each time, and acknowledges nothing.
+process neither catches, blocks nor ignores ends it where it stands, as SIGKILL does (signal(7)), if it has
+no other process beside it that lives on. Both are known only of runs in which one process makes all ops, in
+the same order each time, maps no file to write to it out of sight, and acknowledges nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def twins(record: Record, plans: Iterable[Plan]) -> dict[Plan, list[Plan]]:
 
 
 def _is_alike_each_time(record: Record) -> bool:
-    return record.has_order and record.is_alone and not record.acks
+    return record.has_order and record.is_alone and not (record.acks or record.trace.blind)
 
 
 def _first_alike(ops: Sequence[Op]) -> list[int]:

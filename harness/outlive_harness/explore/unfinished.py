@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from outlive_harness.plan import Plan, parse_plan, plan_text
 
@@ -25,14 +25,17 @@ class Unfinished:
     Args:
         path: the file.
         came_of: what the trials come of; those of anything else are none.
-        resume: whether earlier ones are of use; else they are forgotten.
+        resume: whether earlier ones are of use; else they are forgotten at once.
     """
 
     def __init__(self, path: Path, came_of: Mapping[str, Any], *, resume: bool) -> None:
         self._path = path
         self._head = json.dumps(came_of, sort_keys=True)
         self._known: dict[str, dict[Plan, Trial]] = {}
+        self._file: TextIO | None = None
         self._is_begun = resume and self._read()
+        if not self._is_begun:
+            self._remove()
 
     def known(self, campaign: str) -> dict[Plan, Trial]:
         """Return what an earlier run did of one campaign, by plan."""
@@ -43,14 +46,32 @@ class Unfinished:
         if trial.trouble or len(trial.plan) != 1:
             return
         with contextlib.suppress(OSError):  # then it is done again
-            with self._path.open("a" if self._is_begun else "w", encoding="ascii") as file:
-                if not self._is_begun:
-                    file.write(self._head + "\n")
-                file.write(json.dumps([campaign, _written(trial)]) + "\n")
-            self._is_begun = True
+            file = self._opened()
+            file.write(json.dumps([campaign, _written(trial)]) + "\n")
+            file.flush()
 
     def forget(self) -> None:
         """Let go of them: there is a verdict."""
+        self.close()
+        self._remove()
+
+    def close(self) -> None:
+        """Keep what was kept, and add no more."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _opened(self) -> TextIO:
+        """Return the file, the same each time: another run may put its own under the name."""
+        if self._file is None and self._is_begun:
+            self._file = self._path.open("a", encoding="ascii")
+        elif self._file is None:
+            self._remove()
+            self._file = self._path.open("x", encoding="ascii")
+            self._file.write(self._head + "\n")
+        return self._file
+
+    def _remove(self) -> None:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from outlive_harness.intercept.supervisor import AbandonedError
 from outlive_harness.launch.reap import adopt_orphans
 
-from .board import OBSERVE, RECORD, SURVEY, TASK, Claimer, Unit, load, save
+from .board import AGAIN, OBSERVE, RECORD, SURVEY, TASK, Claimer, Unit, load, save
 from .golden import Record, record
 from .observe import observe
 from .results import Broken
@@ -47,7 +47,7 @@ class Worker:
             if unit.kind == OBSERVE:
                 return observe(self.runner, *unit.payload)
             record = self._load(unit.payload.place)
-            if unit.kind == TASK:
+            if unit.kind in (TASK, AGAIN):
                 return unit.payload.carry_out(self._tapes, record)
             if unit.kind == SURVEY:
                 return survey(self._tapes, record, unit.payload)
@@ -83,6 +83,7 @@ def serve(root: Path, number: int) -> None:
     """Work until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # a broken lease is no reason to die
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who ignores it learns of no exit status: wait(2)
     control, report = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

@@ -29,7 +29,7 @@ _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
 _IDENT = struct.Struct("=Q")
 _KEEP = 64 * 1024
-#: The part of its time that what a signal left without a leader has.
+#: The part of its time that the rest of a tree has whose leader was ended by a signal.
 _HURRIED = 0.2
 
 
@@ -131,8 +131,8 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
         visit: called with each op and its number (from 1) before it runs; says what becomes of it.
         timeout: seconds of wall time for the run.
         grace: seconds that the run has left once a signal was sent to it.
-        linger: seconds that the rest of the tree has after its leader ended; a part of that where a
-            signal ended it, since it is to be killed in any case.
+        linger: seconds that the rest of the tree has after its leader ended; a fifth of that where that
+            was sent a signal and was ended by one, since the rest is to be killed in any case.
         control: a descriptor whose hang-up means that nobody waits for this run any more.
 
     Raises:
@@ -199,12 +199,22 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
                 elif fd == pidfd:
                     poller.unregister(pidfd)
                     ending = "lingering" if ending == "timeout" else ending
-                    rest = linger if ending == "lingering" else linger * _HURRIED
+                    is_hurried = ending == "crashed" and _ending_signal(leader)
+                    rest = linger * _HURRIED if is_hurried else linger
                     deadline = min(deadline, time.monotonic() + rest)
                 elif event & (select.POLLHUP | select.POLLERR):
                     raise AbandonedError
     finally:
         os.close(pidfd)
+
+
+def _ending_signal(pid: int) -> int:
+    """Return the signal that ended a process nobody has waited for yet; 0 if it exited, or cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().split()[-1]) & 0x7F  # as waitpid(2) gives it: proc_pid_stat(5)
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _decode(

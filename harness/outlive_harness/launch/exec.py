@@ -100,7 +100,14 @@ def refusal(text: str, command: str, cwd: Path) -> OSError:
 
 def reset_signals() -> None:
     """Let signals that we handle or ignore do what they do to a program from a shell."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO):
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+        signal.SIGIO,
+        signal.SIGCHLD,
+    ):
         signal.signal(number, signal.SIG_DFL)
 
 

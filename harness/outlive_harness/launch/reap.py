@@ -98,6 +98,23 @@ def descendants() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
 
+def has_company(leader: int, spared: Collection[int]) -> bool:
+    """Tell whether anything of a run is alive beside its leader; if that cannot be seen, it may be.
+
+    Args:
+        leader: its first process, a child of ours.
+        spared: children of ours that are no part of the run.
+    """
+    try:
+        threads = os.listdir(f"/proc/{leader}/task")
+        below = [_listed(f"/proc/{leader}/task/{thread}/children") for thread in threads]
+        # What lost its parent is our child.
+        beside = set(_listed(f"/proc/{os.getpid()}/task/{os.getpid()}/children")) - {leader, *spared}
+    except OSError:
+        return True
+    return any(below) or bool(beside)
+
+
 def _kill_descendants(spared: Collection[int]) -> None:
     for pid in _children(os.getpid()):
         if pid in spared:
@@ -108,7 +125,11 @@ def _kill_descendants(spared: Collection[int]) -> None:
 
 def _children(pid: int) -> list[int]:
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as listing:
-            return [int(word) for word in listing.read().split()]
+        return _listed(f"/proc/{pid}/task/{pid}/children")
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or not Linux
         return descendants()
+
+
+def _listed(path: str) -> list[int]:
+    with open(path, "rb") as listing:
+        return [int(word) for word in listing.read().split()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -35,7 +36,7 @@ class Ran:
         code: its exit status; a negative number is the signal that ended it.
         ops: how many ops it made on its box; 0 where it was not intercepted.
         seconds: wall time.
-        is_alone: whether its first process made all calls that were intercepted.
+        is_alone: whether the first thread of its first process made all calls that were intercepted.
         lingering: processes that it left running, and that were killed.
         acks: what lines of its standard output acknowledged.
         said: how many of them were there before each op, where that was asked for.
@@ -167,6 +168,8 @@ def run(  # noqa: PLR0913 - one call says all of one run
         for fd, tail in streams.items():
             tail.drain(fd)
         child.close()
+    if status is None and seen.ended in ("exited", "lingering"):
+        raise ChildProcessError(errno.ECHILD, "its exit status is lost: somebody else waited for it", argv[0])
     code = os.waitstatus_to_exitcode(status) if status is not None else 0
     return Ran(
         "exited" if seen.ended == "lingering" else seen.ended,
@@ -215,7 +218,7 @@ def _can_be_synced(path: Path) -> bool:
     """Tell whether fsync of what stands at a path succeeds; of a pipe or a socket it does not (fsync(2))."""
     try:
         mode = os.lstat(path).st_mode
-    except OSError:  # it was unlinked: whatever it is, it is small
+    except OSError:  # it was unlinked, and the kernel knows: then the call is run
         return False
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 

@@ -80,7 +80,7 @@ class Preload:
 
     Attributes:
         modules: to import: of the standard library and of installed packages.
-        places: the directories that modules of the run were found in, by their names.
+        places: modules of the run by name, each with the directory that it was found in.
         sources: to compile: files of the project's own, which each trial reads and runs itself.
     """
 
@@ -189,14 +189,15 @@ class Zygote:
         }
         listener: int | None = None
         try:
-            fds = [out_write, err_write, theirs.fileno()]
             try:
+                fds = [out_write, err_write, theirs.fileno()]
                 socket.send_fds(self._control, [repr(request).encode(errors="surrogatepass")], fds)
             except OSError as error:
                 raise ZygoteError(f"it is gone: {error.strerror or error}") from error
-            for fd in (out_write, err_write):
-                os.close(fd)
-            theirs.close()
+            finally:
+                for fd in (out_write, err_write):
+                    os.close(fd)
+                theirs.close()
             with ours:
                 text, received, _, _ = socket.recv_fds(ours, 4096, 1)
             listener = received[0] if received else None
@@ -263,6 +264,11 @@ def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, st
     return names
 
 
+def is_installed(path: str) -> bool:
+    """Tell whether a file is of the standard library, an installed package or this harness."""
+    return _INSTALLED.match(path) is not None
+
+
 def own_sources(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
     """Return the Python files of the project's own among those that a run read, and its script.
 
@@ -270,7 +276,7 @@ def own_sources(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
     """
     script = parse(argv)
     main = [script.target] if script is not None and script.kind == "file" else []
-    read = [path for path in paths if path.endswith(".py") and _INSTALLED.match(path) is None]
+    read = [path for path in paths if path.endswith(".py") and not is_installed(path)]
     return list(dict.fromkeys(main + read))  # the run reads its script, too
 
 
