@@ -107,8 +107,10 @@ REPLACED = {
         "_atomic.py",
         """\
         finish(temporary.descriptor, place, temporary.status)
-        if os.name == "nt":  # which renames no open file
+        if os.name == "nt":  # which renames no open file, and lets nobody remove one
             temporary.release()
+        else:
+            refuse_lost(temporary.path, temporary.status, place.path)
         rename_into_place(place, temporary.path)
 """,
         """\
@@ -149,8 +151,8 @@ REPLACED = {
         "_directory.py",
         "    if _syscalls.exchange(new, place.target):\n        return new\n",
         "",
-        "if _brought_back(place):",
-        "if False:",
+        "if not _brought_back(place):",
+        "if True:",
     ),
     "files of a directory are not fsynced": (
         "_durable.py",
@@ -159,8 +161,8 @@ REPLACED = {
     ),
     "a batch renames before it fsyncs": (
         "_batch.py",
-        "        self._sync_files()\n        for place, inner in self._files:\n",
-        "        for place, inner in self._files:\n",
+        "        self._sync_files()\n        self._is_finished = True\n",
+        "        self._is_finished = True\n",
         "            self.published.append(place.path)\n",
         "            self.published.append(place.path)\n        self._sync_files()\n",
     ),

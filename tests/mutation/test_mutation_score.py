@@ -68,9 +68,6 @@ HARMLESS = {
     "removed: _bring_to_disk(os.path.realpath(path), then.kind)": (
         "it takes a run that writes an output again as it was, and is killed before it marks it"
     ),
-    "before the one before: rename_into_place(place, temporary.path)": (
-        "what it changes places with closes the file where an open one cannot be renamed"
-    ),
     "after the next: rename_into_place(place, temporary.path)": (
         "what it changes places with is a lock, and here nobody else writes; in test_orphans.py others do"
     ),
@@ -83,17 +80,21 @@ HARMLESS = {
     ),
     "before the one before: finish(temporary.descriptor, place, temporary.status)": "likewise",
     "after the next: finish(temporary.descriptor, place, temporary.status)": (
-        "what it changes places with closes the file where an open one cannot be renamed"
+        "what it changes places with closes the file or looks whether it is still there"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_batch.py:194 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
+    "_batch.py:198 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
     "removed: os.unlink(inner)": "what an error leaves goes with the directory that it is in",
-    "removed: _remove(inner, descriptor)": "likewise",
-    "removed: _remove(inner, kept)": "likewise",
+    "removed: self._remove(inner, descriptor)": "likewise",
+    "removed: self._remove(inner, kept)": "likewise",
+    "removed: _take_back(path, made)": "only an error between two calls leads there, as in test_orphans.py",
+    "_temporary.py:231 removed: os.unlink(path)": "likewise",
+    "_directory.py:181 durable='none': synced_directory": (
+        "only where names cannot be swapped is there a tree that was set aside; test_directory.py goes there"
+    ),
     "after the next: sync_file(made, durable)": (
         "what it changes places with stops a process that was forked meanwhile"
     ),
-    "before the one before: os.replace(entry, name, src_dir_fd=names, dst_dir_fd=names)": "likewise",
     "after the next: os.replace(entry, name, src_dir_fd=names, dst_dir_fd=names)": (
         "what it changes places with is a lock, and here nobody else writes"
     ),
@@ -281,7 +282,7 @@ def test_each_mutant_is_caught_or_known_to_be_harmless(names, session, tmp_path,
     record_property("mutants", caught)
     assert {name for name in names if not caught[name]} == harmless
     for name in names:
-        if name.partition(" ")[2].startswith(UNSYNCED):
+        if name.partition(" ")[2].startswith(UNSYNCED) and name not in harmless:
             assert caught[name] in ("power", TWO_CRASHES), name
         if name in REPLACED:  # what is written by hand is worth a fault
             assert caught[name] != NO_FAULT, name
