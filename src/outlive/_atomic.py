@@ -131,7 +131,8 @@ def atomic_open(
 
     A new file gets the permissions that `open` would have given it. One that replaces another gets the
     other's read, write and execute bits, its extended attributes and access list, its group where the
-    writer is in it, and its owner where the writer is root; until it is finished nobody but its owner may
+    writer is in it, and its owner where the writer is root. Where it cannot have the group, its own may do
+    no more than everybody may. Until it is finished nobody but its owner may
     read it. Not taken over are the set-user-id bits, `security.capability`, `.ima` and `.evm`, which speak
     of the old content, and what the writer has no right to set. Further hard links to the old file keep
     the old content. Writing asks permission of the directory, as every rename does, and not of the file.

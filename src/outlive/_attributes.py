@@ -32,17 +32,21 @@ def keep_attributes(descriptor: int, target: str, old: os.stat_result, new: os.s
     Raises:
         OSError: The disk is full, or fails.
     """
+    has_group = True
     if _HAS_OWNER and (old.st_uid != new.st_uid or old.st_gid != new.st_gid):
-        _keep_owner(descriptor, old, new)
+        has_group = _keep_owner(descriptor, old, new)
     if _HAS_EXTENDED:
         _keep_extended(descriptor, target)
     if _HAS_MODE:
         # The set-id bits of a file are a matter of what it holds; those of a directory of what it will.
-        bits = 0o7777 if stat.S_ISDIR(old.st_mode) else _PERMISSIONS
-        os.fchmod(descriptor, old.st_mode & bits)
+        bits = old.st_mode & (0o7777 if stat.S_ISDIR(old.st_mode) else _PERMISSIONS)
+        if not has_group:  # what its group may do, another one may not, but for what everybody may
+            bits &= ~stat.S_IRWXG | bits << 3
+        os.fchmod(descriptor, bits)
 
 
-def _keep_owner(descriptor: int, old: os.stat_result, new: os.stat_result) -> None:
+def _keep_owner(descriptor: int, old: os.stat_result, new: os.stat_result) -> bool:
+    """Give what is new the user and group of what is old, as far as may be; tell whether it has the group."""
     user = old.st_uid if old.st_uid != new.st_uid and os.geteuid() == 0 else -1
     group = old.st_gid if old.st_gid != new.st_gid else -1
     if (user, group) != (-1, -1):
@@ -52,6 +56,8 @@ def _keep_owner(descriptor: int, old: os.stat_result, new: os.stat_result) -> No
             # EINVAL: an id that has no meaning in this user namespace.
             if error.errno not in _CANNOT | {errno.EINVAL}:
                 raise
+            return group == -1
+    return True
 
 
 def _keep_extended(descriptor: int, target: str) -> None:

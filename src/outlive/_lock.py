@@ -39,7 +39,9 @@ def run_lock(
     The lock is the kernel's (flock(2)) on the file `run.lock` in the directory, or `run.ID.lock`. It ends
     with the body, and with the process however that dies, SIGKILL and power cuts included: a file that is
     left over locks nobody out. It is never removed, for a run that has just opened it would then hold a
-    lock on a file that the next run does not see.
+    lock on a file that the next run does not see; whoever removes it by hand, or its directory, while a run
+    is under way lets another one in. While a run holds it, it tells that run's command line to all who may
+    read the directory.
 
     A program that is started from the body does not get the lock. A fork without exec, such as a worker
     of `multiprocessing` under "fork", shares it: if the run is killed, the lock lasts until its last
@@ -49,11 +51,11 @@ def run_lock(
         directory: Where the lock is: that of the checkpoints. It is made if its own parent exists.
         run_id: Which run this is, as for `Checkpoints`. Runs with two ids do not lock each other out.
         wait: What to do while another run holds the lock: False fails at once, True waits as long as it
-            takes, a number waits that many seconds.
+            takes, which in the body itself is for ever, a number waits that many seconds.
 
     Returns:
         A context manager. Nothing is checked or made before it is entered. A second one in the same
-        process, in any thread, is refused as another process is.
+        process, in any thread, is refused, or waits, as another process is.
 
     Raises:
         AlreadyRunningError: Another run holds the lock, or held it for all the seconds to wait.
@@ -68,12 +70,15 @@ def run_lock(
     make_directory(folder)
     # No stem holds a dot, so that no id can name another's lock, and no marker ends in ".lock".
     path = os.path.join(folder, f"run.{spelt}.lock" if run_id else "run.lock")
-    descriptor = _locked(path, wait)
+    descriptor, process = _locked(path, wait), os.getpid()
     try:
         _tell(descriptor)
         yield
     finally:
-        _release(descriptor)
+        if os.getpid() == process:
+            _release(descriptor)
+        else:  # a child that was forked in the body: the lock is its parent's to let go of
+            os.close(descriptor)
 
 
 def _check_wait(wait: object) -> None:
@@ -127,6 +132,8 @@ def _release(descriptor: int) -> None:
     import fcntl  # noqa: PLC0415 - not on every platform
 
     try:
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)  # its command line is of use to nobody any more
         # Said, and not left to close: a forked child may have the description open still.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:

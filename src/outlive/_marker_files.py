@@ -222,7 +222,8 @@ def _whose(folder: str, field: str) -> str:
 
     spelt = os.path.basename(folder).removesuffix(_ITEMS)
     if "~" not in spelt:
-        return unquote_to_bytes("" if spelt == "%" else spelt).decode("utf-8", "surrogatepass")
+        with suppress(UnicodeDecodeError):  # a directory that is none of ours
+            return unquote_to_bytes("" if spelt == "%" else spelt).decode("utf-8", "surrogatepass")
     for marker in (path for one in _with_items(folder) for path in _markers(one)):
         name = _fields(_read_regular(marker)[0]).get(field)
         if isinstance(name, str) and stem(name) == spelt:

@@ -9,15 +9,17 @@ the data and call the next one a success. Code that raises one sets `outlive_dur
 
 from __future__ import annotations
 
-import math
 import time
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ._place import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: Seconds; more is no number of them (nor is infinity, nor an int that no float holds).
+_LONGEST = 1e9
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,7 +91,7 @@ class Retry:
 
         return retried
 
-    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function until it returns, or raise its last error.
 
         Raises:
@@ -110,7 +112,7 @@ class Retry:
             wait=course.pause,
             reraise=True,
         )
-        return retrying(function, *args, **kwargs)
+        return retrying(partial(function, *args, **kwargs))  # a name of its own may be one of tenacity's
 
     def _wanted(self, error: BaseException) -> bool:
         return isinstance(error, self.on) and not getattr(error, "outlive_durability", False)
@@ -154,7 +156,7 @@ def _default_random() -> Callable[[], float]:
 
 
 def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LONGEST
 
 
 def _checked_classes(on: object) -> tuple[type[Exception], ...]:
@@ -170,5 +172,6 @@ def _check_function(function: object) -> None:
     if not callable(function):
         raise TypeError(f"function={shown(function)} is not a function")
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    if any(is_kind(function) for is_kind in kinds):
+    called = vars(type(function)).get("__call__")  # of an object that is called as a function is
+    if any(is_kind(function) or is_kind(called) for is_kind in kinds):
         raise TypeError(f"function={shown(function)} is async or a generator: its call runs none of its body")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive import Checkpoints
+from outlive import Checkpoints, atomic_open, run_lock
 from outlive_harness import cli
 
 STORES = ("files", "sqlite")
@@ -149,6 +149,34 @@ def test_gc(state, marked):
     assert Checkpoints(store=marked.store).runs() == [""]
     assert state("gc", "--older-than", "0", "--run-id", "")[0] == 0
     assert Checkpoints(store=marked.store).runs() == []
+
+
+def test_gc_goes_on_past_a_run_that_is_under_way(state):
+    """It stays, and is told of; a run with a mark that does not tell its age stays, too."""
+    for name in ("a", "b", "c", "newer"):
+        Checkpoints(run_id=name).mark_done("s")
+        os.utime(f".checkpoints/{name}/s.done", (1, 1))
+    newer = Path(".checkpoints/newer/s.done")
+    newer.write_text(newer.read_text().replace('"schema": 1', '"schema": 9'))
+    with run_lock(run_id="b"):
+        status, out, _ = state("gc", "--older-than", "30")
+    assert status == 0
+    assert "run b is under way and stays\n" in out
+    assert Checkpoints().runs() == ["b", "newer"]
+
+
+def test_a_dry_run_of_gc_tells_what_gc_removes(state):
+    """The same, to the line: what a live process writes is left out, directories are in it."""
+    Path(".checkpoints/empty").mkdir(parents=True)
+    Path(".checkpoints/.d.0.outlive-tmp").mkdir()
+    Path(".checkpoints/run").mkdir()
+    Path(".checkpoints/run/.y.done.0.outlive-tmp").touch()
+    with atomic_open(".checkpoints/x"):
+        told = state("gc", "--dry-run")[1]
+        done = state("gc")[1]
+        assert Path(".checkpoints/.x.0.outlive-tmp").exists()
+    assert sorted(told.replace("would remove", "removed").splitlines()) == sorted(done.splitlines())
+    assert len(done.splitlines()) == 4
 
 
 def test_gc_leaves_what_is_new(state, marked):

@@ -67,17 +67,17 @@ def test_root_keeps_the_owner(tmp_path, write):
 
 @as_root
 def test_who_is_not_root_keeps_what_may_be_kept():
-    """Without root the owner is the writer, and the group is kept by those who are in it."""
+    """Without root the owner is the writer; the group is kept by those in it, else its rights go with it."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o777)
-    for name, group in (("mine", 4712), ("theirs", 4713)):
+    for name, group, mode in (("mine", 4712, 0o664), ("theirs", 4713, 0o664), ("secret", 4713, 0o640)):
         (folder / name).write_text("old")
         os.chown(folder / name, 4711, group)
-        (folder / name).chmod(0o664)
+        (folder / name).chmod(mode)
     code = """
 import os, sys, outlive
 os.setgroups([4712]); os.setgid(65534); os.setuid(65534)
-for name in ("mine", "theirs"):
+for name in ("mine", "theirs", "secret"):
     outlive.atomic_write(os.path.join(sys.argv[1], name), "new")
 """
     command = [sys.executable, "-I", "-c", code, str(folder)]
@@ -87,7 +87,11 @@ for name in ("mine", "theirs"):
         name: (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
         for name, status in ((path.name, path.stat()) for path in folder.iterdir())
     }
-    assert owners == {"mine": (65534, 4712, 0o664), "theirs": (65534, 65534, 0o664)}
+    assert owners == {
+        "mine": (65534, 4712, 0o664),
+        "theirs": (65534, 65534, 0o644),
+        "secret": (65534, 65534, 0o600),
+    }
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()

@@ -58,6 +58,25 @@ def test_a_lock_ends_with_its_body(tmp_path):
     assert os.listdir(tmp_path) == ["run.lock"]  # noqa: PTH208 - names are compared as text
 
 
+def test_a_child_that_leaves_the_body_leaves_the_lock_to_its_parent(tmp_path):
+    """A forked child that ends in the body, by sys.exit() or an error, lets no second run in."""
+    code = """
+import os, sys, outlive
+with outlive.run_lock(sys.argv[1]):
+    if os.fork() == 0:
+        sys.exit(0)
+    os.wait()
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        assert f"pid {process.pid} " in refused(tmp_path)
+        process.communicate("\n")
+    assert (tmp_path / "run.lock").read_text() == ""  # whose it was is told as long as it is held
+
+
 def test_sigkill_releases(tmp_path):
     """The lock of a killed process is gone with it, though its file names it still."""
     with holder(tmp_path) as process:

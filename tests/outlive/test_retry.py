@@ -75,7 +75,7 @@ def test_a_hint_is_honoured_within_the_total(way):
     assert world.sleeps == [40, 1]
 
 
-@pytest.mark.parametrize("hint", [-1, math.nan, math.inf, "7", True])
+@pytest.mark.parametrize("hint", [-1, math.nan, math.inf, 10**400, "7", True])
 def test_what_is_no_hint(hint):
     """A hint that is no number of seconds is none."""
     world = World(OSError("flaky"))
@@ -143,7 +143,21 @@ def generator():
     yield
 
 
-@pytest.mark.parametrize("function", [coroutine, generator, 5])
+class Callable:
+    """An object whose call is async."""
+
+    async def __call__(self):
+        """Do nothing."""
+
+
+def test_keywords_are_the_functions_own():
+    """A function may have keywords of any name."""
+    retry = Retry(OSError)
+    for keywords in ({"self": 1}, {"function": 1}, {"fn": 1}):
+        assert retry(dict)(**keywords) == retry.call(dict, **keywords) == keywords
+
+
+@pytest.mark.parametrize("function", [coroutine, generator, Callable(), 5])
 def test_functions_that_cannot_be_retried(function):
     """What has not run when its call returns is refused, called or decorated."""
     for use in (Retry(OSError), Retry(OSError).call):

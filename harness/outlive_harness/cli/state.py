@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import fcntl
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +20,7 @@ from outlive_harness.explore.results import Exit
 from outlive_harness.scenario import ScenarioError
 
 _DAY = 86_400 * 10**9  # ns
+_TEMPORARY = ".outlive-tmp"
 _STORES: tuple[Literal["files", "sqlite"], ...] = ("files", "sqlite")
 
 
@@ -158,25 +161,36 @@ def gc(
 ) -> int:
     """Remove temporary files that killed runs left, empty directories, and with --older-than old runs.
 
-    The run without an id is forgotten only where --run-id "" asks for it. What a live process writes stays.
+    The run without an id is forgotten only where --run-id "" asks for it. What a live process writes stays,
+    and so does a run that is under way, or of which a mark is damaged or of a newer version.
     """
     removed: list[str] = []
+    busy: list[str] = []
     with _told():
-        for run in _runs(directory, run_id, store):
-            if older_than is None:
-                break
-            newest = max((one.get("marked_at", 0) for one in run.records()), default=0)
-            if (run.run_id or run_id == "") and newest < time.time_ns() - older_than * _DAY:
-                removed.append(f"run {_printable(run.run_id)} ({run.store})")
-                if not dry_run:
-                    with _alone(directory, run.run_id, force=False):
-                        run.clear()
+        for run in list(_runs(directory, run_id, store)):
+            if older_than is None or not (run.run_id or run_id == ""):
+                continue
+            try:
+                with run_lock(directory, run_id=run.run_id) if _locks(directory) else nullcontext():
+                    if _newest(run) < time.time_ns() - older_than * _DAY:
+                        removed.append(f"run {_printable(run.run_id)} ({run.store})")
+                        if not dry_run:
+                            run.clear()
+            except AlreadyRunningError:
+                busy.append(run.run_id)
         removed += _left_over(directory, dry_run=dry_run)
     if out is not None:
-        return _as_json(out, removed=removed, dry_run=dry_run)
+        return _as_json(out, removed=removed, busy=busy, dry_run=dry_run)
     for one in removed:
         click.echo(f"{'would remove' if dry_run else 'removed'} {one}")
+    for one in busy:
+        click.echo(f"run {_printable(one)} is under way and stays")
     return Exit.HELD
+
+
+def _newest(run: Checkpoints) -> float:
+    """Return when a run was marked last, ns; later than ever where a mark does not tell."""
+    return max((one.get("marked_at", math.inf) for one in run.records()), default=0)
 
 
 @command.command("dump", short_help="Write all marks as lines of JSON.")
@@ -228,23 +242,48 @@ def _marked(run: Checkpoints) -> set[str]:
 
 def _left_over(directory: Path, *, dry_run: bool) -> list[str]:
     """Remove what nobody needs below a directory of marks; return what that was."""
-    removed = []
-    for folder, _, files in os.walk(directory, topdown=False):
+    removed: list[str] = []
+    for folder, names, files in os.walk(directory, topdown=False):
+        if _TEMPORARY in folder:  # it is removed whole, or its writer lives
+            continue
         if dry_run:
-            removed += [os.path.join(folder, name) for name in files if name.endswith(".outlive-tmp")]
+            paths = [os.path.join(folder, name) for name in names + files]
+            removed += sorted(path for path in paths if path.endswith(_TEMPORARY) and _is_free(path))
         else:
             removed += remove_orphans(folder)
-            with suppress(OSError):  # it is not empty
-                if Path(folder) != directory:
+        left = {os.path.join(folder, name) for name in os.listdir(folder)} - set(removed)
+        if Path(folder) != directory and not left:
+            with suppress(OSError):  # somebody puts something there just now
+                if not dry_run:
                     os.rmdir(folder)
-                    removed.append(folder)
+                removed.append(folder)
     return removed
+
+
+def _is_free(path: str) -> bool:
+    """Tell whether nobody holds the lock of a temporary, which its writer does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _locks(directory: Path) -> bool:
+    """Tell whether locks are in use."""
+    return any(directory.glob("run*.lock"))
 
 
 @contextmanager
 def _alone(directory: Path, run_id: str, *, force: bool) -> Iterator[None]:
     """Hold the lock of a run meanwhile, where locks are in use."""
-    if force or not any(directory.glob("run*.lock")):
+    if force or not _locks(directory):
         yield
         return
     try:
