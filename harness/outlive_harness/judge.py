@@ -20,8 +20,12 @@ def torn_outputs(
     is_append_only: Callable[[str], bool],
     box: Path,
     golden_box: Path,
+    own: Callable[[bytes], bytes] = bytes,
 ) -> list[tuple[str, str, str]]:
     """Truth 1: name each output that is neither absent nor whole, as (path, sentence, detail).
+
+    An append-only one may be a prefix of itself, or of another one that it is renamed to when it is full.
+    *own* gives a content with the box that it was made in named as this one.
 
     Only paths that are outputs at the start or the end, or that something was renamed to, are looked
     at: a temporary file beside them is not an output yet.
@@ -32,8 +36,10 @@ def torn_outputs(
             continue
         if entry.digest in versions[path]:
             continue
-        if is_append_only(path) and is_record_prefix(box / path, golden_box / path):
-            continue
+        if is_append_only(path):
+            logs = [path, *(other for other in golden if other != path and is_append_only(other))]
+            if any(is_record_prefix(box / path, golden_box / log, own) for log in logs):
+                continue
         whole = golden.get(path)
         of = f" of {whole.size}" if whole is not None and whole.kind == "file" else ""
         sentence = f"{path} is visible half-written: {entry.size}{of} bytes"
@@ -41,10 +47,10 @@ def torn_outputs(
     return torn
 
 
-def is_record_prefix(part: Path, whole: Path) -> bool:
+def is_record_prefix(part: Path, whole: Path, own: Callable[[bytes], bytes] = bytes) -> bool:
     """Tell whether a file is a prefix of another that ends where a line ends."""
     try:
-        have, full = part.read_bytes(), whole.read_bytes()
+        have, full = own(part.read_bytes()), own(whole.read_bytes())
     except OSError:
         return False
     return full.startswith(have) and (not have or have.endswith(b"\n") or len(have) == len(full))

@@ -138,6 +138,20 @@ def _scan(
                 tree[name] = Entry("special", mode, 0, f"{stat.S_IFMT(info.st_mode):o}")
 
 
+def attributes(root: Path, tree: Tree) -> dict[str, list[tuple[str, bytes]]]:
+    """Return the extended attributes of a tree's files that a program may set as it likes (xattr(7))."""
+    found = {}
+    for path in tree:
+        with contextlib.suppress(OSError):  # none here, or it was closed to its owner
+            where = root / path
+            names = [name for name in os.listxattr(where, follow_symlinks=False) if name.startswith("user.")]
+            if names:
+                found[path] = [
+                    (name, os.getxattr(where, name, follow_symlinks=False)) for name in sorted(names)
+                ]
+    return found
+
+
 def tree_digest(tree: Tree, rename: Callable[[str], str] = lambda name: name) -> str:
     """Return one digest for a whole tree: equal trees are one crash state.
 
@@ -195,7 +209,9 @@ def _copy(
                 os.chmod(target, stat.S_IMODE(info.st_mode))
             elif stat.S_ISFIFO(info.st_mode):
                 os.mkfifo(target, stat.S_IMODE(info.st_mode))
-            # A socket is nothing without the process that listened on it.
+            elif stat.S_ISSOCK(info.st_mode):  # nobody listens there any more, but its name is taken
+                with contextlib.suppress(PermissionError):
+                    os.mknod(target, stat.S_IFSOCK | stat.S_IMODE(info.st_mode))
 
 
 def _copy_file(source: str, target: str, size: int) -> None:

@@ -14,7 +14,7 @@ from itertools import combinations
 from outlive_harness.disk.model import UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel, State
 from outlive_harness.disk.tree import tree_digest
-from outlive_harness.explore.acks import digest_acks
+from outlive_harness.explore.acks import digest_text
 from outlive_harness.explore.golden import Record
 from outlive_harness.explore.results import Trial
 from outlive_harness.explore.runner import BoxError
@@ -216,10 +216,9 @@ class _Court:
 
     def _key(self, trace: Trace, state: State) -> str:
         """Return what a trial that came to this state would know it by."""
-        subject = self.record.subject
-        tree = {path: one for path, one in state.tree(self.tape.box).items() if not subject.is_ignored(path)}
+        tree = tree_digest(state.tree(self.tape.box), self.record.fold)
         acks = self.tape.acks[: self._said(trace, state.at)]
-        return tree_digest(tree, self.record.fold) + (digest_acks(acks) if acks else "")
+        return tree + (digest_text("\n".join(acks)) if acks else "")
 
     def _violates(self, trace: Trace, state: State) -> Faulty:
         key = self._key(trace, state)

@@ -13,10 +13,9 @@ from .results import Finding
 from .subject import Subject
 
 
-def digest_acks(acks: Sequence[str]) -> str:
-    """Return a digest of what was acknowledged."""
-    text = "\n".join(acks).encode(errors="surrogateescape")
-    return "+" + hashlib.blake2b(text, digest_size=8).hexdigest()
+def digest_text(text: str) -> str:
+    """Return a digest to be added to that of files, for what makes them another crash state."""
+    return "+" + hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def lost_acks(subject: Subject, after: Tree, box: Path, acks: Sequence[str]) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -387,8 +387,24 @@ def _warn(made: Record, first: Ran) -> None:
             made.warnings.append(reason)
         elif not made.reason:
             made.reason = reason
+    for path, target in _links_out(made):
+        made.warnings.append(
+            f"{path} leads to {target}, which is no output: what is visible through it is not judged; "
+            "declare that as well"
+        )
     if first.lingering:
         made.warnings.append("it leaves processes running when it ends; they were killed")
+
+
+def _links_out(made: Record) -> Iterator[tuple[str, str]]:
+    """Yield outputs that are symbolic links, with the file of the box that each leads to if that is none."""
+    golden = made.place / "golden"
+    for path, entry in made.final.items():
+        if entry.kind == "link" and made.subject.is_output(path):
+            target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(golden / path)))
+            other = made.final.get(target)
+            if other is not None and other.kind == "file" and not made.subject.is_output(target):
+                yield path, target
 
 
 def _no_outputs(made: Record) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from outlive_harness.disk.power import State
-from outlive_harness.disk.tree import WHOLE, Tree, copy_tree, readable, remove_tree, scan
+from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readable, remove_tree, scan
 from outlive_harness.intercept.decode import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import file_system
@@ -170,7 +170,7 @@ class Runner:
 
     def _relink(self, path: str) -> None:
         target = os.fsencode(os.readlink(path))
-        own = self._boxes.sub(lambda _: self.box_bytes, target)
+        own = self.own(target)
         if own != target:
             os.unlink(path)
             os.symlink(own, os.fsencode(path))
@@ -178,7 +178,7 @@ class Runner:
     def _rewrite(self, path: str) -> None:
         with readable(path):
             content = Path(path).read_bytes()
-        own = self._boxes.sub(lambda _: self.box_bytes, content)
+        own = self.own(content)
         if own == content:
             return
         info = os.stat(path)
@@ -359,7 +359,8 @@ class Runner:
         if ran is None:
             ran = self._launch(subject, argv, CHECK, timeout=_HELPER_LIMIT)
         lines = ran.stdout.strip().splitlines()
-        return Checked(lines[-1] if lines else "", ran.failure(), ran.reads)
+        value = self._boxes.sub(b"{box}", os.fsencode(lines[-1])) if lines else b""
+        return Checked(os.fsdecode(value), ran.failure(), ran.reads)
 
     def _check_argv(self, subject: Subject) -> tuple[str, ...]:
         assert subject.check is not None
@@ -390,6 +391,15 @@ class Runner:
             return scan(self.box, box=self.box_bytes, skip=skip, known=self._still)
         except OSError as error:
             raise BoxError(f"the box could not be read: {error}") from error
+
+    def own(self, content: bytes) -> bytes:
+        """Return a content with the box of another worker named as this one: to a pipeline they are one."""
+        return self._boxes.sub(lambda _: self.box_bytes, content)
+
+    def attributes(self, tree: Tree) -> str:
+        """Return a text for the extended attributes of a tree of the box; "" if there are none."""
+        found = attributes(self.box, tree)
+        return repr(sorted(found.items())) if found else ""
 
     def empty(self) -> None:
         """Give back the room that the box takes, after trouble with it."""

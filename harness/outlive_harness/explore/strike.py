@@ -34,6 +34,8 @@ class Crash:
         acks: what all of them acknowledged.
         torn: what was visible half-written while a run went on after the strike, by path.
         state: what a power cut left, if it was one.
+        went_on: whether the last of them went on after the strike.
+        unseen: why it is not known what was visible meanwhile; "" if it is.
     """
 
     op: Op | None = None
@@ -43,6 +45,19 @@ class Crash:
     torn: dict[str, Finding] = field(default_factory=dict)
     acks: list[str] = field(default_factory=list)
     state: State | None = None
+    went_on: bool = False
+    unseen: str = ""
+
+
+def unseen(record: Record, ran: Ran) -> str:
+    """Say why it is not known what a run did to an output, where the golden run did nothing like it."""
+    known = set(record.trace.blind)
+    news = [reason for path, reason in ran.blind if (path, reason) not in known and _matters(record, path)]
+    return news[0] if news else ""
+
+
+def _matters(record: Record, path: str) -> bool:
+    return not path or record.subject.is_output(path)
 
 
 def run_struck(
@@ -75,6 +90,9 @@ def run_struck(
         places=keeper is not None,
     )
     crash.acks += ran.acks
+    crash.went_on = strike.goes_on
+    if strike.goes_on and watcher.is_struck:
+        crash.unseen = unseen(record, ran)
     return ran, watcher.is_struck
 
 
@@ -93,7 +111,7 @@ class _Watcher:
         self._runner, self._record, self._crash = runner, record, crash
         self._to_look = False
         self.is_struck = False
-        if record.varying or crash.found is not None:
+        if record.varying or crash.found is not None or strike.goes_on:
             box = Path(os.path.realpath(runner.box))
             self._versions = Versions(box, record.subject.is_output, any_install=True)
             crash.versions = self._versions.known
@@ -146,11 +164,12 @@ def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Find
     """Truth 1, on what stands in the box now."""
     known = record.versions
     if crash.versions is not None:
-        # Where whole contents depend on who came first, or on what a recovery found, what this very
-        # run made whole counts too. What it found was judged after the crash before.
+        # Where whole contents depend on who came first, on what a recovery found, or on an error that is
+        # handled, what this very run made whole counts too. What it found was judged after the crash before.
         own = {path: crash.versions.get(path, set()) for path in record.varying}
-        if crash.found is not None:
+        if crash.found is not None or crash.went_on:
             own = {path: crash.versions.get(path, set()) for path in known}
+        if crash.found is not None:
             for path in known.keys() & crash.found.keys():
                 own[path] = own[path] | {crash.found[path].digest}
         known = {**known, **{path: known.get(path, set()) | own[path] for path in own}}
@@ -163,6 +182,7 @@ def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Find
         is_append_only=subject.is_append_only,
         box=runner.box,
         golden_box=golden_box,
+        own=runner.own,
     )
     if record.refused:
         # Whole contents that were replaced later are not known; a strict prefix is torn all the same.

@@ -13,13 +13,13 @@ from outlive_harness.plan import Plan, Point, plan_text
 from outlive_harness.realfs import KINDS
 from outlive_harness.trace import Op
 
-from .acks import digest_acks, lost_acks
+from .acks import digest_text, lost_acks
 from .board import first_to, load, save
 from .golden import Record
 from .real import real_cuts
 from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
-from .strike import Crash, run_struck, torn
+from .strike import Crash, run_struck, torn, unseen
 from .subject import HOME, TMP
 from .tapes import MEMORY, NoStateError, TapeError, Tapes
 
@@ -203,8 +203,11 @@ def examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: C
     trial.acks = crash.acks
     # What is ignored is not compared, but a recovery may read it.
     files = runner.look(record.subject, whole=True) if record.subject.ignore else state
-    # The same files with one promise more are another state: more must hold there.
-    trial.state = tree_digest(files, record.fold) + (digest_acks(crash.acks) if crash.acks else "")
+    trial.state = tree_digest(files, record.fold)
+    for other in _beside_the_files(runner, record, crash, files):
+        trial.state += digest_text(other)
+    if crash.unseen:
+        trial.trouble = crash.unseen
     if order.keep is not None:
         runner.keep(order.keep / "crashed")
     if order.states is not None and not first_to(order.states, trial.state, plan_text(order.plan)):
@@ -217,10 +220,27 @@ def examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: C
     trial.story.append(f"{len(state)} names left behind")
     if not _is_known_to_recover(order, trial):
         _recover_noting(runner, record, order, trial, state, crash)
+    trial.judged = not trial.trouble  # what could not be seen was not judged
     if trial.findings:
         trial.left = _left(record, state)
     if order.keep is not None:
         runner.keep(order.keep / "recovered")
+
+
+def _beside_the_files(runner: Runner, record: Record, crash: Crash, files: Tree) -> list[str]:
+    """Return what else makes these files another crash state.
+
+    That is what was promised, what was visible half-written on the way, and what a program has noted in
+    extended attributes.
+    """
+    several = []
+    if crash.acks:
+        several.append("\n".join(crash.acks))
+    if crash.torn:
+        several.append(repr(sorted(crash.torn)))
+    if any(op.kind in ("setxattr", "removexattr") for op in record.ops):
+        several.append(runner.attributes(files))
+    return several
 
 
 def _is_known_to_recover(order: Order, trial: Trial) -> bool:
@@ -275,13 +295,14 @@ def _recover(
 
     def visit(op: Op, _number: int) -> Answer:
         touched.note(op)
-        if keep_ops:
+        if keep_ops and is_first:  # a deeper crash strikes the first start after this one
             trial.recovery.append(op)
         return GO
 
+    is_first = True
     for attempt in range(1, record.subject.restarts + 1):
         trial.story.append("run again with no fault" if attempt == 1 else f"run again, restart {attempt}")
-        trial.recovery.clear()
+        is_first = attempt == 1
         ran = runner.run(
             record.subject,
             timeout=record.limit,
@@ -297,6 +318,8 @@ def _recover(
             Finding(kind, "", f"run again after the crash, it {ran.failure()}", ran.stderr.strip())
         )
         return
+    if keep_ops and unseen(record, ran):  # which a deeper crash would have to strike
+        trial.trouble = unseen(record, ran)
     after = runner.look(record.subject)
     _compare(runner, record, trial, after, _Left(state, crash.touched, touched, known=not record.refused))
     if not record.subject.check_takes_acks:
