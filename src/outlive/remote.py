@@ -10,21 +10,22 @@ An object appears whole or not at all: a put that is cut off leaves what was the
 conditional put, so that of several machines that finish one step only one has made it. S3 has had these
 since 2024 (`If-None-Match: *`, https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html).
 
-Needs obstore (`pip install 'outlive[remote]'`), or a file system of fsspec.
+A directory is a store, too (`file:///results`): its files are written as `atomic_write` writes, and are on
+the disk before their markers are. All others need obstore (`pip install 'outlive[remote]'`), or s3fs.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
 from ._place import shown
+from ._remote_clients import adopted, opened
 
 __all__ = ["Bucket", "RemoteCheckpoints", "RemoteError", "Stat"]
 
@@ -36,7 +37,11 @@ _ROUNDS = 5
 
 
 class RemoteError(OSError):
-    """An object store refuses, does not answer in time, or is not there; the message says which and where."""
+    """An object store refuses, does not answer in time, or is not there; the message says which and where.
+
+    Of a directory it may be an error of durability (an fsync failed); its `outlive_durability` is true then,
+    and `Retry` leaves it alone.
+    """
 
 
 class Stat(NamedTuple):
@@ -52,10 +57,14 @@ class Stat(NamedTuple):
 
 
 class _Store(Protocol):
-    """What is asked of a client. Each raises what it likes; FileNotFoundError is no object."""
+    """What is asked of a client. Each raises what it likes; FileNotFoundError is no object.
 
+    `check` raises if the store itself, asked about a key that is missing, turns out not to be there.
+    """
+
+    def check(self, key: str) -> None: ...
     def get(self, key: str) -> bytes: ...
-    def stat(self, key: str) -> Stat: ...
+    def stat(self, key: str) -> tuple[int, str]: ...
     def put(self, key: str, data: bytes | Path) -> None: ...
     def create(self, key: str, data: bytes) -> bool: ...
     def replace(self, key: str, data: bytes, tag: str) -> bool: ...
@@ -67,17 +76,20 @@ class Bucket:
     """An object store, or what is below a prefix of it.
 
     Args:
-        store: A URL (`s3://bucket/prefix`, `gs://`, `az://`, `file:///`), a store of obstore, or a file
-            system of fsspec.
-        prefix: What all keys begin with; for fsspec it begins with the bucket. A slash comes after it.
+        store: A URL (`s3://bucket/prefix`, `gs://`, `az://`, `file:///DIRECTORY`), a store of obstore, or a
+            file system of s3fs, or fsspec's memory. Others of fsspec are refused: they write in place, so
+            that a reader finds half of a file, or look before they create, so that two do.
+        prefix: What all keys begin with; for fsspec it begins with the bucket. A slash comes after it, and
+            one before it counts for nothing.
         timeout: Seconds after which one request is given up, where *store* is a URL; it is tried anew for up
             to four times as long.
-        options: Further ones for obstore, where *store* is a URL: `endpoint`, `region`, ...
+        options: Further ones for obstore, where *store* is a URL: `endpoint`, `region`, ... What
+            `client_options` and `retry_config` say of time goes before *timeout*.
 
     Raises:
         TypeError: The store is none of these, or an option is out of place.
         ValueError: The URL is none that obstore knows, or the timeout no number of seconds over 0.
-        RemoteError: What it takes is not installed.
+        RemoteError: What it takes is not installed, or the directory is not there.
     """
 
     def __init__(self, store: Any, *, prefix: str = "", timeout: float = 30.0, **options: Any) -> None:  # noqa: ANN401 - three kinds of other people's
@@ -86,22 +98,24 @@ class Bucket:
         _string("prefix", prefix)
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._name = store if isinstance(store, str) else f"{type(store).__name__}:{prefix}"
-        if isinstance(store, str):
-            self._store: _Store = _opened(store, timeout, options)
-        elif options:
+        if options and not isinstance(store, str):
             raise TypeError(f"{next(iter(options))}= is for a URL, and store={shown(store)} is open already")
-        elif hasattr(store, "pipe_file"):
-            self._store = _Fsspec(store)
-        elif type(store).__module__.partition(".")[0] == "obstore":
-            self._store = _Obstore(store)
-        else:
-            raise TypeError(f"store={shown(store)} is no URL, no store of obstore and no fsspec file system")
+        try:
+            self._store: _Store = (
+                opened(store, timeout, options) if isinstance(store, str) else adopted(store)
+            )
+        except (ImportError, OSError) as error:
+            raise RemoteError(f"store={shown(store)} cannot be opened: {error}") from error
+        self._is_there = False
 
     def __repr__(self) -> str:
         return f"Bucket({self._name!r})"
 
     def get(self, key: str) -> bytes | None:
         """Return an object's content; None if there is none.
+
+        A bucket that is not there is an error. It takes the right to list it to tell the two apart, which a
+        store that answers 404 asks for too, as a rule.
 
         Raises:
             RemoteError: The store refuses or does not answer.
@@ -112,9 +126,15 @@ class Bucket:
         """Return what the store says of an object; None if there is none.
 
         Raises:
-            RemoteError: The store refuses or does not answer.
+            RemoteError: The store refuses or does not answer, or it tells no entity tag.
         """
-        return self._asked("examined", key, self._store.stat)
+        found = self._asked("examined", key, self._store.stat)
+        if found is None:
+            return None
+        stat = Stat(*found)
+        if not stat.tag:  # another content of the same size would be taken for this one
+            raise RemoteError(f"key={key!r} cannot be examined in {self._name}: it tells no entity tag")
+        return stat
 
     def put(self, key: str, data: str | bytes | Path) -> None:
         """Make or replace an object: readers find the old content or the new, also if this is killed.
@@ -129,6 +149,7 @@ class Bucket:
         where, content = self._key(key), _content(data)
         with self._told("written", key):
             self._store.put(where, content)
+            self._is_there = True
 
     def create(self, key: str, data: str | bytes) -> bool:
         """Make an object if there is none; of all who try, on any machine, at most one is told True.
@@ -143,16 +164,21 @@ class Bucket:
             return self._store.create(where, content)
 
     def replace(self, key: str, data: str | bytes, *, tag: str) -> bool:
-        """Replace an object if it is still the one with this tag; tell whether it was.
+        """Replace an object if it is still the one with this tag; of all who try, at most one is told True.
 
-        Where the store has no such condition (fsspec), the tag is compared before, and that can race.
+        None is where the answer was lost, as for `create`: put something of your own in, and read it, to
+        tell. Where the store has no such condition (a directory, and fsspec), the tag is compared before,
+        and of two that do so at once both may be told True.
 
         Raises:
             RemoteError: The store refuses or does not answer.
         """
         where, content = self._key(key), _content(data, path=False)
         with self._told("replaced", key):
-            return self._store.replace(where, content, tag)
+            replaced = bool(tag) and self._store.replace(where, content, tag)
+            if not replaced:
+                self._require(where)
+        return replaced
 
     def delete(self, key: str) -> None:
         """Remove an object; none is no error.
@@ -179,22 +205,31 @@ class Bucket:
 
     def _asked(self, what: str, key: str, ask: Callable[[str], _T]) -> _T | None:
         where = self._key(key)
-        try:
-            with self._told(what, key, absent=True):
-                return ask(where)
-        except FileNotFoundError:
-            return None
+        with self._told(what, key):
+            try:
+                found = ask(where)
+            except FileNotFoundError:
+                self._require(where)
+                return None
+            self._is_there = True
+        return found
+
+    def _require(self, where: str) -> None:
+        """Refuse to take a store that is not there for an object that is not: the two are answered alike."""
+        if not self._is_there:
+            self._store.check(where)
+            self._is_there = True
 
     @contextmanager
-    def _told(self, what: str, key: str, *, absent: bool = False) -> Iterator[None]:
+    def _told(self, what: str, key: str) -> Iterator[None]:
         """Make one kind of error of the many that clients raise, with what was asked and where."""
         try:
             yield
         except Exception as error:
-            if absent and isinstance(error, FileNotFoundError):
-                raise
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise RemoteError(f"key={key!r} cannot be {what} in {self._name}: {why}") from error
+            told = RemoteError(f"key={key!r} cannot be {what} in {self._name}: {why}")
+            vars(told)["outlive_durability"] = getattr(error, "outlive_durability", False)
+            raise told from error
 
 
 def _string(argument: str, value: object) -> str:
@@ -237,7 +272,7 @@ class RemoteCheckpoints:
     def __repr__(self) -> str:
         return f"RemoteCheckpoints({self.bucket!r}, run_id={self.run_id!r})"
 
-    def step_done(self, name: str, *, outputs: Iterable[str] = ()) -> bool:
+    def step_done(self, name: str, *, outputs: str | Iterable[str] = ()) -> bool:
         """Tell whether a step is marked, with these outputs, and they are still the objects that they were.
 
         Raises:
@@ -246,7 +281,7 @@ class RemoteCheckpoints:
         """
         return self._doubt(name, outputs) is None
 
-    def why(self, name: str, *, outputs: Iterable[str] = ()) -> str:
+    def why(self, name: str, *, outputs: str | Iterable[str] = ()) -> str:
         """Say in a sentence why a step will run, or will not.
 
         Raises:
@@ -256,30 +291,38 @@ class RemoteCheckpoints:
         doubt = self._doubt(name, outputs)
         return f"{name} is done" if doubt is None else f"{name} will run: {doubt}"
 
-    def mark_done(self, name: str, *, outputs: Iterable[str] = ()) -> bool:
+    def mark_done(self, name: str, *, outputs: str | Iterable[str] = ()) -> bool:
         """Mark a step whose outputs are there; tell whether it was this call that marked it.
 
-        It was not where another machine had marked it, and its outputs are what they were then.
+        It was not where another call had marked it, and its outputs are what they were then. In a directory
+        and through fsspec, two that mark a step anew at once may both be told that they did.
 
         Raises:
             TypeError: The name is no string.
             RemoteError: An output is not there, or the store refuses or does not answer.
         """
-        wanted = list(outputs)
+        wanted = _several(outputs)
         for _ in range(_ROUNDS):
             seen = {key: self.bucket.stat(key) for key in wanted}
             missing = next((key for key, stat in seen.items() if stat is None), None)
             if missing is not None:
                 raise RemoteError(f"name={name!r} cannot be marked: its output {missing!r} is not there")
             content = self._content(name, {key: stat for key, stat in seen.items() if stat is not None})
-            if self.bucket.create(self._key(name), content):
+            if self._marked(name, content, None):
                 return True
             old = self.bucket.stat(self._key(name))
             if self._doubt(name, wanted) is None:
                 return False
-            if old is not None and self.bucket.replace(self._key(name), content, tag=old.tag):
+            if old is not None and self._marked(name, content, old.tag):
                 return True
         raise RemoteError(f"name={name!r} cannot be marked: others change its marker all the time")
+
+    def _marked(self, name: str, content: str, tag: str | None) -> bool:
+        """Make a marker, or replace the one with a tag; tell whether this call did."""
+        key, there = self._key(name), self.bucket
+        made = there.create(key, content) if tag is None else there.replace(key, content, tag=tag)
+        # A client that has not got the answer tries again, and meets what it made itself.
+        return made or there.get(key) == content.encode()
 
     def done(self) -> list[str]:
         """Return the names of this run's marked steps, sorted, whether or not their outputs still stand.
@@ -302,7 +345,7 @@ class RemoteCheckpoints:
             if key.endswith(_SUFFIX):
                 self.bucket.delete(key)
 
-    def _doubt(self, name: str, outputs: Iterable[str]) -> str | None:
+    def _doubt(self, name: str, outputs: str | Iterable[str]) -> str | None:
         """Return why a step does not count as done; None if it does."""
         content = self.bucket.get(self._key(name))
         if content is None:
@@ -312,7 +355,7 @@ class RemoteCheckpoints:
             return "its marker is damaged"
         if facts.get("schema") != _SCHEMA:
             return f"its marker was made by another version (schema={facts.get('schema')!r})"
-        return self._change(facts.get("outputs"), list(outputs))
+        return self._change(facts.get("outputs"), _several(outputs))
 
     def _change(self, known: object, wanted: list[str]) -> str | None:
         """Return what is not as it was when a step was marked; None if all is."""
@@ -339,8 +382,14 @@ class RemoteCheckpoints:
             "run_id": self.run_id,
             "step": name,
             "outputs": {key: list(outputs[key]) for key in sorted(outputs)},
+            "by": os.urandom(16).hex(),  # tells it from one that another makes of the same outputs
         }
         return json.dumps(facts) + "\n"
+
+
+def _several(outputs: str | Iterable[str]) -> list[str]:
+    """Return each output once."""
+    return [outputs] if isinstance(outputs, str) else list(dict.fromkeys(outputs))
 
 
 def _facts(content: bytes | None) -> dict[str, Any] | None:
@@ -354,127 +403,3 @@ def _facts(content: bytes | None) -> dict[str, Any] | None:
 def _spelt(name: str) -> str:
     """Spell any string as a part of a key: no slash, no dot, no two alike, and never empty."""
     return quote(name, safe="", errors="surrogatepass").replace(".", "%2E") or "%"
-
-
-# -- clients -------------------------------------------------------------------------------------------
-
-
-def _opened(url: str, timeout: float, options: dict[str, Any]) -> _Store:
-    try:
-        from obstore.store import from_url  # noqa: PLC0415 - only where it is needed
-    except ImportError as error:
-        raise RemoteError(
-            f"store={url!r}: obstore is not installed; pip install 'outlive[remote]'"
-        ) from error
-    options.setdefault("client_options", {"timeout": timedelta(seconds=timeout)})
-    retry = {"max_retries": 5, "retry_timeout": timedelta(seconds=4 * timeout)}
-    options.setdefault("retry_config", retry)
-    if url.startswith(("file:", "memory:")):  # no client, and nothing to retry
-        options = {}
-    try:
-        return _Obstore(from_url(url, **options))
-    except Exception as error:
-        raise ValueError(f"store={url!r} cannot be opened: {str(error).splitlines()[0]}") from error
-
-
-class _Obstore:
-    """A store of obstore."""
-
-    def __init__(self, store: Any) -> None:  # noqa: ANN401 - one of six classes
-        import obstore  # noqa: PLC0415 - only where it is needed
-
-        self._api, self._store = obstore, store
-        self._there = obstore.exceptions.AlreadyExistsError
-        self._changed = (obstore.exceptions.PreconditionError, obstore.exceptions.NotFoundError)
-
-    def get(self, key: str) -> bytes:
-        return bytes(self._api.get(self._store, key).bytes())
-
-    def stat(self, key: str) -> Stat:
-        found = self._api.head(self._store, key)
-        return Stat(found["size"], found["e_tag"] or "")
-
-    def put(self, key: str, data: bytes | Path) -> None:
-        self._api.put(self._store, key, data)
-
-    def create(self, key: str, data: bytes) -> bool:
-        try:
-            self._api.put(self._store, key, data, mode="create")
-        except self._there:
-            return False
-        return True
-
-    def replace(self, key: str, data: bytes, tag: str) -> bool:
-        try:
-            self._api.put(self._store, key, data, mode={"e_tag": tag})
-        except self._changed:
-            return False
-        except (NotImplementedError, self._api.exceptions.NotSupportedError):  # a directory of this machine
-            if self.stat(key).tag != tag:
-                return False
-            self.put(key, data)
-        return True
-
-    def delete(self, key: str) -> None:
-        self._api.delete(self._store, key)
-
-    def names(self, prefix: str) -> list[str]:
-        # An object store of obstore lists whole parts of a path.
-        folder = prefix.rpartition("/")[0]
-        several = self._api.list(self._store, folder or None)
-        return [one["path"] for batch in several for one in batch if one["path"].startswith(prefix)]
-
-
-class _Fsspec:
-    """A file system of fsspec; a key is a path of it."""
-
-    def __init__(self, system: Any) -> None:  # noqa: ANN401 - one of many classes
-        self._system = system
-        put = getattr(system, "_pipe_file", None) or system.pipe_file
-        # One that takes any keyword would take this one, too, and replace what is there.
-        self._has_create = "mode" in inspect.signature(put).parameters
-
-    def get(self, key: str) -> bytes:
-        self._system.invalidate_cache()
-        return bytes(self._system.cat_file(key))
-
-    def stat(self, key: str) -> Stat:
-        self._system.invalidate_cache()
-        found = self._system.info(key)
-        if found["type"] != "file":
-            raise FileNotFoundError(key)
-        tags = (found.get(name) for name in ("ETag", "etag", "e_tag", "md5", "mtime", "created"))
-        return Stat(found["size"], str(next((tag for tag in tags if tag is not None), "")))
-
-    def put(self, key: str, data: bytes | Path) -> None:
-        if isinstance(data, Path):
-            self._system.put_file(str(data), key)
-        else:
-            self._system.pipe_file(key, data)
-
-    def create(self, key: str, data: bytes) -> bool:
-        if not self._has_create:
-            raise NotImplementedError(f"{type(self._system).__name__} has no conditional put")
-        try:
-            self._system.pipe_file(key, data, mode="create")
-        except FileExistsError:
-            return False
-        return True
-
-    def replace(self, key: str, data: bytes, tag: str) -> bool:
-        if self.stat(key).tag != tag:
-            return False
-        self.put(key, data)
-        return True
-
-    def delete(self, key: str) -> None:
-        self._system.rm_file(key)
-
-    def names(self, prefix: str) -> list[str]:
-        self._system.invalidate_cache()
-        folder = prefix.rpartition("/")[0]
-        try:
-            found = self._system.find(folder)
-        except FileNotFoundError:
-            return []
-        return [name.lstrip("/") for name in found if name.lstrip("/").startswith(prefix.lstrip("/"))]

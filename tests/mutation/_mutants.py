@@ -48,9 +48,25 @@ UNMOVED = {
 #: Files whose mutants are not derived. What goes over the network has a real store in test_remote.py, and who
 #: holds a lock is killed in test_lock.py: no crash of a box tells anything of them. What is fsynced around
 #: SQLite, test_stores.py asks: to lose it takes two crashes in its log, more states than a test goes through.
-APART = {"remote.py", "_lock.py", "_sqlite_file.py", "_sqlite_marks.py"}
+APART = {
+    "remote.py",
+    "_remote_clients.py",
+    "_remote_directory.py",
+    "_lock.py",
+    "_sqlite_file.py",
+    "_sqlite_marks.py",
+}
 #: Functions that a run here does not come to: what is done without renameat2, and after an error.
-UNREACHED = {"_brought_back", "_incomplete", "_swapped", "discard", "remove_replaced", "rename_new"}
+UNREACHED = {
+    "_brought_back",
+    "_give_back",
+    "_give_up",
+    "_incomplete",
+    "_swapped",
+    "discard",
+    "remove_replaced",
+    "rename_new",
+}
 #: Context managers that bring something to the disk when they end.
 CONTEXTS = {"synced", "synced_directory"}
 
@@ -185,10 +201,10 @@ REPLACED = {
     ),
     "an item is marked before its body has run": (
         "_checkpoints.py",
-        "            yield item\n",
-        "            pass\n",
-        "            marks.put(own, {})\n",
-        "            marks.put(own, {})\n            yield item\n",
+        "        yield item\n",
+        "        pass\n",
+        "        marks.put(own, claims)\n",
+        "        marks.put(own, claims)\n        yield item\n",
     ),
     "a directory is synced into its parent by whoever makes it alone": (
         "_stores.py",
@@ -214,13 +230,13 @@ REPLACED = {
         "_steps.py",
         "        for name in order:\n            begin(name)\n",
         """\
-        before = {name: checkpoints.doubt(name, **_declared(named[name])) for name in order}
+        before = {name: checkpoints.doubt(name, **declared[name]) for name in order}
         for name in order:
             checkpoints.mark_done(name)
         for name in order:
             begin(name)
 """,
-        "outdated.get(name) or checkpoints.doubt(name, **_declared(one))",
+        "outdated.get(name) or checkpoints.doubt(name, **declared[name])",
         "before[name]",
     ),
     "what comes after a step is not forgotten, and runs if that ran": (

@@ -1,23 +1,29 @@
 """Outputs and markers on object stores: a real S3 API, a directory, memory; and on Dask."""
 
+import errno
+import hashlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("obstore", reason="needs obstore: pip install 'outlive[remote]'")
 
-from obstore.store import MemoryStore
+from obstore.store import LocalStore, MemoryStore
 
+from outlive import _durable
 from outlive.remote import Bucket, RemoteCheckpoints, RemoteError
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -188,22 +194,357 @@ def test_a_store_that_is_not_there_is_said_in_time():
             ask()
 
 
-def test_a_store_that_refuses_is_no_missing_marker(s3):
-    """A bucket that does not exist takes no output, and says so."""
-    bucket = Bucket("s3://nowhere", **s3)
-    with pytest.raises(RemoteError, match="key='k' cannot be written in s3://nowhere"):
+def test_a_store_that_does_not_answer_is_given_up_in_time_whatever_its_client_is_told():
+    """A server that is silent: timeout= holds also where client_options are given."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bucket = Bucket(
+            "s3://bucket/x", endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}", region="r",
+            skip_signature=True, timeout=0.5, client_options={"allow_http": True},
+            retry_config={"max_retries": 0},
+        )  # fmt: skip
+        begun = time.monotonic()
+        with pytest.raises(RemoteError, match="s3://bucket/x"):
+            bucket.get("k")
+        assert time.monotonic() - begun < 10
+
+
+@pytest.fixture(params=["obstore", "fsspec"])
+def nowhere(request, s3):
+    """A bucket that does not exist, asked through each client."""
+    if request.param == "obstore":
+        return Bucket("s3://nowhere", **s3)
+    s3fs = pytest.importorskip("s3fs", reason="needs s3fs")
+    at = {"endpoint_url": s3["endpoint"], "key": s3["access_key_id"], "secret": s3["secret_access_key"]}
+    return Bucket(s3fs.S3FileSystem(**at), prefix="nowhere")
+
+
+def test_a_bucket_that_is_not_there_is_no_missing_marker(nowhere):
+    """Whatever is asked of it, it says so."""
+    run = RemoteCheckpoints(nowhere)
+    for ask in (
+        lambda: nowhere.put("k", "1"),
+        lambda: nowhere.get("k"),
+        lambda: nowhere.stat("k"),
+        lambda: nowhere.create("k", "1"),
+        lambda: nowhere.replace("k", "1", tag="x"),
+        lambda: nowhere.delete("k"),
+        nowhere.names,
+        lambda: run.step_done("s"),
+        lambda: run.mark_done("s"),
+        run.done,
+        lambda: run.clear("s"),
+        run.clear,
+    ):
+        with pytest.raises(RemoteError, match=r"cannot be .* in .*nowhere"):
+            ask()
+
+
+def test_a_bucket_that_may_not_be_listed_can_be_read():
+    """It cannot be told from one that is not there, and an object of it is missing."""
+    with served(lists=False) as (bucket, _):
+        assert bucket.get("k") is None
+        assert bucket.create("k", "1")
+
+
+def fsspec_systems():
+    """File systems of fsspec that do not replace a file in one step, or make one on a condition."""
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
+    from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+    from fsspec.implementations.dirfs import DirFileSystem
+
+    local = fsspec.filesystem("file")
+
+    class Own(type(fsspec.filesystem("memory"))):
+        def pipe_file(self, _path, _value, mode="overwrite"):
+            raise AssertionError(mode)
+
+    yield local
+    yield DirFileSystem("/tmp", local)
+    yield AsyncFileSystemWrapper(local)
+    yield DirFileSystem("x", AsyncFileSystemWrapper(local, asynchronous=False))
+    yield fsspec.filesystem("reference", fo={})
+    yield fsspec.filesystem("simplecache", target_protocol="memory")
+    yield Own()
+    obstore = pytest.importorskip("obstore.fsspec")
+    yield obstore.FsspecStore("memory")
+
+
+def test_a_file_system_whose_writes_are_not_whole_is_refused():
+    """Also behind a wrapper: a reader would find half of a file, or two would be told that they made it."""
+    for system in fsspec_systems():
+        for prefix in ("", "/tmp/x"):
+            with pytest.raises(TypeError, match=f"store=.*{type(system).__name__}.*file:///DIRECTORY"):
+                Bucket(system, prefix=prefix)
+
+
+def test_a_file_system_behind_a_wrapper_is_known():
+    """A directory of one that makes objects whole is one, too."""
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
+    from fsspec.implementations.dirfs import DirFileSystem
+
+    bucket = Bucket(DirFileSystem("/behind", fsspec.filesystem("memory", skip_instance_cache=True)))
+    assert bucket.create("k", "1")
+    assert not bucket.create("k", "1")
+    assert bucket.names() == ["k"]
+
+
+def test_of_many_that_create_one_does_also_in_memory_of_fsspec(monkeypatch):
+    """It looks and then writes: another that comes in between is kept out."""
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
+    system = type(fsspec.filesystem("memory"))
+    exists = system.exists
+
+    def slowly(self, path, **options):
+        found = exists(self, path, **options)
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(system, "exists", slowly)
+    buckets = [Bucket(system(global_store=True), prefix="raced") for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(lambda bucket: bucket.create("k", "1"), buckets))
+    buckets[0].delete("k")
+    assert sorted(told) == [False, True]
+
+
+def test_a_client_without_a_conditional_put_is_refused():
+    """Old versions of it would replace what is there, and say that they had made it."""
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
+    bucket = Bucket(fsspec.filesystem("memory"))
+    bucket._store._has_create = False
+    with pytest.raises(RemoteError, match="MemoryFileSystem has no conditional put"):
+        bucket.create("k", "1")
+
+
+def test_a_listing_that_fails_is_no_empty_one(monkeypatch):
+    """Else clear() would forget nothing, without a word."""
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
+
+    def fails(*_, **__):
+        raise OSError("500: the listing failed")
+
+    system = fsspec.filesystem("memory")
+    monkeypatch.setattr(type(system), "ls", fails)
+    monkeypatch.setattr(type(system), "find", fails)
+    run = RemoteCheckpoints(Bucket(system, prefix="x"))
+    for ask in (run.bucket.names, run.done, run.clear):
+        with pytest.raises(RemoteError, match="500: the listing failed"):
+            ask()
+
+
+def test_a_directory_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):
+    """Nor is one below it; one that goes meanwhile is."""
+    run = RemoteCheckpoints(Bucket(f"file://{tmp_path}"))
+    run.mark_done("s")
+    scandir, why = os.scandir, []
+
+    def refuses(path):
+        if str(path).endswith("%"):
+            raise OSError(why[0], os.strerror(why[0]), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    why[:] = [errno.EACCES]
+    for ask in (run.bucket.names, run.done, run.clear):
+        with pytest.raises(RemoteError, match="Permission denied"):
+            ask()
+    why[:] = [errno.ENOENT]
+    assert run.done() == []
+
+
+def test_a_store_that_tells_no_tag_is_refused(monkeypatch):
+    """Another content of the same size would be taken for the old one."""
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
+    system = fsspec.filesystem("memory")
+    known = type(system).info
+    monkeypatch.setattr(
+        type(system), "info", lambda self, path: known(self, path) | {"created": None, "modify": 1}
+    )
+    bucket = Bucket(system, prefix="untagged")
+    bucket.put("k", "1")
+    for ask in (
+        lambda: bucket.stat("k"),
+        lambda: RemoteCheckpoints(bucket).mark_done("s", outputs=["k"]),
+    ):
+        with pytest.raises(RemoteError, match="tells no entity tag"):
+            ask()
+    assert not bucket.replace("k", "2", tag="")
+    assert bucket.get("k") == b"1"
+
+
+def test_what_is_not_there_is_not_replaced(bucket):
+    """False, of each kind of store, and nothing is made."""
+    assert not bucket.replace("none", "1", tag="x")
+    assert bucket.get("none") is None
+
+
+def test_an_output_may_be_named_twice_or_alone(bucket):
+    """It is one output."""
+    run = RemoteCheckpoints(bucket)
+    bucket.put("out", "1")
+    assert run.mark_done("twice", outputs=["out", "out"])
+    assert run.step_done("twice", outputs=["out", "out"])
+    assert run.step_done("twice", outputs="out")
+    assert run.step_done("twice", outputs=iter(["out"]))
+
+
+# -- a directory ---------------------------------------------------------------------------------------
+
+
+def test_a_put_that_is_killed_leaves_what_was_there(tmp_path):
+    """In the middle of its write; the next one leaves no rest of it."""
+    bucket = Bucket(f"file://{tmp_path}")
+    bucket.put("k", "old content")
+    program = (
+        "import resource, signal\n"
+        "from outlive.remote import Bucket\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        f"Bucket('file://{tmp_path}').put('k', 'n' * 100_000)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGXFSZ
+    assert bucket.get("k") == b"old content"
+    assert bucket.names() == ["k"]
+    bucket.put("k", "new")
+    assert [one.name for one in tmp_path.iterdir()] == ["k"]
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda bucket: bucket.put("a/k", "1"),
+        lambda bucket: bucket.put("a/k", Path(__file__)),
+        lambda bucket: bucket.create("a/k", "1"),
+        lambda bucket: RemoteCheckpoints(bucket).mark_done("s"),
+    ],
+)
+def test_what_is_put_into_a_directory_is_on_the_disk(tmp_path, monkeypatch, put):
+    """Its content before its name: a marker does not outlast its output."""
+    synced = []
+    fsync = os.fsync
+
+    def record(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    put(Bucket(LocalStore(tmp_path)))
+    made = next(path for path in tmp_path.rglob("*") if path.is_file())
+    assert synced[-1] == made.parent
+    assert synced[-2].name == f".{made.name}.0.outlive-tmp"
+
+
+def test_what_may_not_last_is_not_tried_again(tmp_path, monkeypatch):
+    """An fsync of the directory that fails is an error of durability."""
+    bucket = Bucket(f"file://{tmp_path}")
+    monkeypatch.setattr(_durable.os, "fsync", raising(OSError(errno.EIO, "broken")))
+    with pytest.raises(RemoteError, match=r"key='k' cannot be written in file:///.*broken") as told:
         bucket.put("k", "1")
+    assert told.value.outlive_durability
 
 
-def test_a_file_system_without_a_conditional_put_is_refused():
-    """It would replace what is there, and say that it had made it."""
+def raising(error):
+    def fails(*_):
+        raise error
 
-    class Old:
-        def pipe_file(self, _path, _value, **_options):
-            raise AssertionError
+    return fails
 
-    with pytest.raises(RemoteError, match="Old has no conditional put"):
-        Bucket(Old()).create("k", "1")
+
+@pytest.mark.parametrize("key", ["../k", "a/../../k", "a/./k", "a//k", "..", "a\0b", ".k.0.outlive-tmp"])
+def test_no_key_leads_out_of_a_directory(tmp_path, key):
+    """Nor has one file two names, or that of a temporary."""
+    (tmp_path / "in").mkdir()
+    bucket = Bucket(f"file://{tmp_path}/in")
+    for ask in (lambda: bucket.put(key, "1"), lambda: bucket.get(key), lambda: bucket.delete(key)):
+        with pytest.raises(RemoteError, match="is no key of a directory"):
+            ask()
+    assert [one.name for one in tmp_path.rglob("*")] == ["in"]
+
+
+def test_a_url_of_a_directory_is_decoded(tmp_path):
+    """That of a path with a blank in it, as pathlib writes it; prefix= is below."""
+    (tmp_path / "a b#").mkdir()
+    Bucket((tmp_path / "a b#").as_uri(), prefix="/x/").put("k", "1")
+    assert (tmp_path / "a b#" / "x" / "k").read_text() == "1"
+
+
+# -- a store whose answers are lost --------------------------------------------------------------------
+
+
+class Lossy(BaseHTTPRequestHandler):
+    """S3 with conditional puts, of which the next answers can be lost."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, content=b"", length=None, **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_PUT(self):
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        old = self.server.objects.get(self.path)
+        wanted, absent = self.headers.get("If-Match"), self.headers.get("If-None-Match")
+        if (absent and old) or (wanted and (old is None or old[1] != wanted)):
+            return self.answer(412)
+        tag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+        self.server.objects[self.path] = content, tag
+        if self.server.lost:
+            return self.answer(self.server.lost.pop())
+        return self.answer(200, ETag=tag)
+
+    def do_GET(self):
+        if "list-type" in self.path:
+            return self.answer(200 if self.server.lists else 403, b"<ListBucketResult/>")
+        if self.path not in self.server.objects:
+            return self.answer(404)
+        content, tag = self.server.objects[self.path]
+        body = b"" if self.command == "HEAD" else content
+        when = "Mon, 01 Jan 2024 00:00:00 GMT"
+        return self.answer(200, body, len(content), ETag=tag, Last_Modified=when)
+
+    do_HEAD = do_GET  # noqa: N815 - as it is called
+
+
+@contextmanager
+def served(*, lists=True):
+    """Give a bucket on that store, and its server."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Lossy)
+    server.objects, server.lost, server.lists = {}, [], lists
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        at = f"http://127.0.0.1:{server.server_port}"
+        yield Bucket("s3://b", endpoint=at, region="r", skip_signature=True, client_options=HTTP), server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+HTTP = {"allow_http": True}
+
+
+def test_who_marked_a_step_is_told_so_also_when_the_answer_is_lost():
+    """The client puts it again and meets its own marker, a new one or one that it replaced."""
+    with served() as (bucket, server):
+        run = RemoteCheckpoints(bucket)
+        bucket.put("out", "1")
+        server.lost.append(503)
+        assert run.mark_done("s", outputs=["out"])
+        bucket.put("out", "2")
+        server.lost.append(503)
+        assert run.mark_done("s", outputs=["out"])
+        assert not server.lost
+        assert not run.mark_done("s", outputs=["out"])
+        assert not RemoteCheckpoints(bucket).mark_done("s", outputs=["out"])
 
 
 @pytest.mark.parametrize(
@@ -213,6 +554,11 @@ def test_a_file_system_without_a_conditional_put_is_refused():
         (lambda: Bucket("nonsense"), ValueError, "store='nonsense' cannot be opened"),
         (lambda: Bucket("s3://b", timeout=0), ValueError, "timeout=0 is no number of seconds"),
         (lambda: Bucket(MemoryStore(), region="x"), TypeError, "region= is for a URL"),
+        (lambda: Bucket("memory:///", region="x"), TypeError, "region= is no option for store='memory:///'"),
+        (lambda: Bucket("file:///", region="x"), TypeError, "region= is no option for store='file:///'"),
+        (lambda: Bucket("file:///no/such"), RemoteError, "'/no/such' is not a directory"),
+        (lambda: Bucket("file://host/tmp"), ValueError, "names another machine"),
+        (lambda: Bucket("file:///tmp?x"), ValueError, "give Path.as_uri"),
         (lambda: Bucket(MemoryStore()).get(""), ValueError, "key='' is no name"),
         (lambda: Bucket(MemoryStore()).put("k", 3), TypeError, "data=3 is neither"),
         (lambda: Bucket(MemoryStore()).create("k", Path("x")), TypeError, "is neither text nor bytes"),

@@ -1,0 +1,104 @@
+"""A directory as an object store: what a `file:` URL names, for `outlive.remote`.
+
+Its files are written as all of the library's are: whole, and on the disk before their names are. So a marker
+does not outlast its output, in a power cut either.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from shutil import copyfileobj
+from urllib.parse import urlsplit
+
+from ._atomic import atomic_open, atomic_write
+from ._durable import synced_directory
+from ._temporary import SUFFIX
+
+
+def directory_of(url: str) -> str:
+    """Return the path that a `file:` URL names.
+
+    Raises:
+        ValueError: It names another machine, or holds what belongs to no path.
+    """
+    from urllib.request import url2pathname  # noqa: PLC0415 - it loads half of the standard library
+
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise ValueError(f"store={url!r} names another machine; a directory's URL begins with file:///")
+    if parts.query or parts.fragment:
+        raise ValueError(f"store={url!r} holds a ? or a #; give Path.as_uri() of the directory")
+    return url2pathname(parts.path)
+
+
+class Directory:
+    """A directory; a key is the path of a file below it."""
+
+    def __init__(self, top: str) -> None:
+        self._top = os.path.abspath(top)
+        self.check()
+
+    def check(self, _key: str = "") -> None:
+        """Refuse a directory that is not there, as one is whose file system is not mounted."""
+        if not os.path.isdir(self._top):
+            raise NotADirectoryError(f"{self._top!r} is not a directory; make it first")
+
+    def get(self, key: str) -> bytes:
+        return Path(self._path(key)).read_bytes()
+
+    def stat(self, key: str) -> tuple[int, str]:
+        found = os.stat(self._path(key))
+        if not stat.S_ISREG(found.st_mode):
+            raise FileNotFoundError(key)
+        # Each put makes a new file, with a number of its own for as long as the old one is there.
+        return found.st_size, f"{found.st_ino:x}-{found.st_mtime_ns:x}"
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        if isinstance(data, bytes):
+            atomic_write(self._path(key), data, parents=True)
+            return
+        with data.open("rb") as source, atomic_open(self._path(key), "wb", parents=True) as file:
+            copyfileobj(source, file)
+
+    def create(self, key: str, data: bytes) -> bool:
+        try:
+            atomic_write(self._path(key), data, parents=True, overwrite=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def replace(self, key: str, data: bytes, tag: str) -> bool:
+        try:
+            if self.stat(key)[1] != tag:
+                return False
+        except FileNotFoundError:
+            return False
+        self.put(key, data)
+        return True
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with synced_directory(os.path.dirname(path)):
+            os.unlink(path)
+
+    def names(self, prefix: str) -> list[str]:
+        self.check()
+        folder = prefix.rpartition("/")[0]
+        found = []
+        for where, _, files in os.walk(self._path(folder) if folder else self._top, onerror=_raise):
+            below = os.path.relpath(where, self._top).replace(os.sep, "/")
+            found += [file if below == "." else f"{below}/{file}" for file in files]
+        return [key for key in found if key.startswith(prefix) and not key.endswith(SUFFIX)]
+
+    def _path(self, key: str) -> str:
+        parts = key.strip("/").split("/")
+        if not {"", ".", ".."}.isdisjoint(parts) or "\0" in key or parts[-1].endswith(SUFFIX):
+            raise ValueError(f"{key!r} is no key of a directory")
+        return os.path.join(self._top, *parts)
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # one that is not there, or is gone meanwhile
+        raise error
