@@ -3,6 +3,10 @@
 A commit is an append to the write-ahead log and an fsync (`synchronous=FULL`). Who committed may have been
 killed between the two: the next process reads what only the page cache holds. So the log is fsynced
 before what was read from it is believed. The file itself appears whole, with its table, or not at all.
+
+A child that is forked must have no connection: SQLite would believe that it holds its parent's locks, which
+a child does not inherit (fcntl(2), https://sqlite.org/howtocorrupt.html). So all are closed before a fork,
+and parent and child open their own when they next need one.
 """
 
 from __future__ import annotations
@@ -12,21 +16,23 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 import warnings
 import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._atomic import atomic_write
-from ._durable import open_to_sync, sync_file, synced_directory
-from ._place import shown
+from ._durable import close_names, open_names, open_to_sync, sync_file, synced_directory
+from ._place import identity, shown
 from ._stores import make_directory, refuse_no_directory
-from ._temporary import is_local
+from ._temporary import is_local, lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FILE = "marks.sqlite"
+_SIDES = ("-wal", "-shm", "-journal")  # what SQLite keeps beside it
 _APPLICATION = 0x6F75_746C  # "outl", where SQLite keeps whose file it is
 _SCHEMA = 1
 #: `part` is empty for a step, else "/" and the name of the step whose item this is. All names are UTF-8,
@@ -42,6 +48,7 @@ _VERSIONS = (
     18  # offset of the two bytes that say whether there is a log (https://sqlite.org/fileformat2.html)
 )
 _PATIENCE = 30.0  # seconds that another process may hold the file
+_BETWEEN_LOOKS = 0.01  # seconds
 #: What SQLite says, as the system would, by its primary result code (https://sqlite.org/rescode.html).
 _ERRORS = {
     3: errno.EACCES,
@@ -54,9 +61,12 @@ _ERRORS = {
     14: errno.EACCES,
     26: errno.EBADMSG,
 }
+#: Extended result codes: the data were not brought to the disk, or the name was not.
+_UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC, SQLITE_IOERR_DIR_FSYNC
 _ADVICE = {
     errno.ETIMEDOUT: f"another process has held it for {_PATIENCE:g} s",
-    errno.EBADMSG: "put it aside, and all steps run again; `sqlite3 FILE .recover` may save what it says",
+    errno.EBADMSG: f"put it aside with all that is named {FILE}*, and all steps run again; "
+    "`sqlite3 FILE .recover` may save what it says",
 }
 
 
@@ -71,6 +81,14 @@ class Mark(NamedTuple):
     is_written: Callable[[], None]
 
 
+class _Group:
+    """A body whose marks are written together; `lost` is why some never will be."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.lost: OSError | None = None
+
+
 class Database:
     """The file, and this process' connection to it, for the steps and items of all runs."""
 
@@ -79,9 +97,11 @@ class Database:
         self.path = os.path.join(directory, FILE)
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._process = os.getpid()
-        self._most = 0
-        self._held: dict[tuple[bytes, ...], Mark] = {}
+        self._identity: tuple[int, int] | None = None  # of the file that it is connected to
+        self._finalizer: weakref.finalize[..., Database] | None = None
+        self._threads = threading.local()  # each has its own groups
+        self._held: dict[tuple[bytes, ...], tuple[Mark, _Group]] = {}
+        _watch(self)
 
     def rows(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         """Return what the file holds, once that is on the disk; nothing if there is no file."""
@@ -94,12 +114,13 @@ class Database:
             return found
 
     def put(self, mark: Mark) -> None:
-        """Write a mark, or hold it back if a group is open."""
+        """Write a mark, or hold it back if this thread is in a group."""
         with self._lock:
-            self._check_process()
-            self._held[mark[:3]] = mark
-            if len(self._held) >= self._most:
-                self.write_out()
+            groups = self._groups()
+            if groups and len(self._held) + 1 < groups[-1].most:
+                self._held[mark[:3]] = mark, groups[-1]
+            else:
+                self._write(mark)
 
     def holds(self, *key: bytes) -> bool:
         """Tell whether a mark is held back."""
@@ -107,28 +128,19 @@ class Database:
 
     @contextmanager
     def group(self, most: int) -> Iterator[None]:
-        if self._most:  # in another one
-            yield
-            return
-        self._most = most
+        group, groups = _Group(most), self._groups()
+        groups.append(group)
         try:
             yield
         finally:
-            self._most = 0
-            self.write_out()
+            groups.remove(group)
+            self._end(group)
 
     def write_out(self) -> None:
-        """Write what is held back, in one transaction."""
+        """Write what is held back, by all threads."""
         with self._lock:
-            self._check_process()
-            marks = list(self._held.values())
-            self._held.clear()  # also if they cannot be written: their work is done again, and no fsync twice
-            if not marks:
-                return
-            self._make()
-            self._change(lambda connection: connection.executemany(_INSERT, [mark[:5] for mark in marks]))
-            for mark in marks:
-                mark.is_written()
+            if self._held:
+                self._write()
 
     def delete(self, query: str, values: tuple[object, ...]) -> None:
         """Remove marks, durably."""
@@ -147,44 +159,129 @@ class Database:
             os.utime(self.path)
             return os.stat(self.path).st_mtime_ns
 
+    def close(self) -> None:
+        """Close the connection, if there is one; what needs one opens another."""
+        with self._lock:
+            self._connection = None
+            if self._finalizer is not None:
+                self._finalizer()
+
+    def pause(self) -> BaseException | None:
+        """Wait for the thread that uses the connection, close it, and let nobody open another."""
+        interrupt = _wait_for(self._lock)
+        self.close()
+        return interrupt
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._lock.release()
+
+    def start_anew(self) -> None:
+        """Go on after `pause` in a child: what is held back, in whatever group, is its parent's to write."""
+        self._lock = threading.RLock()  # others may have waited for the old one, who are not here
+        self._threads = threading.local()
+        self._held = {}
+
+    def _groups(self) -> list[_Group]:
+        """Return this thread's groups, from the outermost on."""
+        groups: list[_Group] | None = getattr(self._threads, "groups", None)
+        if groups is None:
+            groups = self._threads.groups = []
+        return groups
+
+    def _end(self, group: _Group) -> None:
+        """Write what is held back, or forget this group's: who is told of the error may undo their work."""
+        with self._lock:
+            try:
+                self.write_out()
+            finally:
+                self._held = {key: held for key, held in self._held.items() if held[1] is not group}
+        if group.lost is not None and group.lost is not sys.exc_info()[1]:
+            raise group.lost
+
+    def _write(self, *more: Mark) -> None:
+        """Write what is held back, and more, in one transaction; if it fails, the former is held on to."""
+        marks = [*(mark for mark, _ in self._held.values()), *more]
+        try:
+            self._make()
+            self._change(lambda connection: connection.executemany(_INSERT, [mark[:5] for mark in marks]))
+        except OSError as error:
+            if getattr(error, "outlive_durability", False):
+                self._lose(error)
+            raise
+        self._held = {}
+        for mark in marks:
+            mark.is_written()
+
+    def _lose(self, error: OSError) -> None:
+        """Forget what is held back, for no fsync that failed is tried again; each group's end raises it."""
+        for _, group in self._held.values():
+            group.lost = error
+        self._held = {}
+
     def _change(self, change: Callable[[sqlite3.Connection], object]) -> None:
         with self._told("written"):
             connection = self._opened()
-            assert connection is not None, self.path  # noqa: S101 - it was made just now
-            connection.execute("BEGIN IMMEDIATE")
+            if connection is None:
+                message = f"directory={self.directory!r}: somebody removed its {FILE} just now"
+                raise FileNotFoundError(errno.ENOENT, message, self.path)
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 change(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                with suppress(sqlite3.Error):
+                with suppress(sqlite3.Error):  # if it had not begun
                     connection.execute("ROLLBACK")
                 raise
 
     def _make(self) -> None:
         """Make the file, unless it is there."""
-        if self._connection is not None and self._process == os.getpid():
+        if self._is_current():
             return
         make_directory(self.directory)
         if os.path.lexists(self.path):
             return
+        if self._left():
+            self._remove_left()
         with suppress(FileExistsError), self._told("made"):  # another process may be faster
             atomic_write(self.path, _empty(is_logged=_journal(self.directory) == "WAL"), overwrite=False)
 
+    def _left(self) -> list[str]:
+        """Return what stands beside the file, in the order in which it is removed."""
+        return [self.path + side for side in _SIDES if os.path.lexists(self.path + side)]
+
+    def _remove_left(self) -> None:
+        """Remove what was left when the file was removed: SQLite would take it for the new one's.
+
+        Who makes the file meanwhile saw nothing left, or waits for the directory's lock. So what is left
+        where there is no file is nobody's as long as the lock is held.
+        """
+        with _locked(self.directory), synced_directory(self.directory):
+            for path in [] if os.path.lexists(self.path) else self._left():
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+
+    def _is_current(self) -> bool:
+        """Tell whether there is a connection, and it is to the file that stands at the path."""
+        return self._connection is not None and self._identity == identity(self.path) is not None
+
     def _opened(self) -> sqlite3.Connection | None:
-        self._check_process()
-        if self._connection is None:
-            refuse_no_directory(self.directory, self.directory)
-            if not os.path.lexists(self.path):
-                return None
-            connection = _connected(self.path)
-            try:
-                self._prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-            weakref.finalize(self, _close, connection, self._process)
-        return self._connection
+        if self._is_current():
+            return self._connection
+        self.close()
+        refuse_no_directory(self.directory, self.directory)
+        if not os.path.lexists(self.path):
+            return None
+        before = identity(self.path)  # if another stands there when it is connected, it is not current
+        connection = _connected(self.path)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._finalizer = weakref.finalize(self, connection.close)
+        self._connection, self._identity = connection, before
+        return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Refuse what is no store of this version, and choose how a commit lasts."""
@@ -197,11 +294,16 @@ class Database:
                 f"directory={self.directory!r}: its {FILE} was made by a newer version of outlive (schema "
                 f"{schema}; this one knows {_SCHEMA}): update outlive, or give another directory"
             )
-        (mode,) = connection.execute(f"PRAGMA journal_mode={_journal(self.directory)}").fetchone()
-        if mode != "wal":
+        # A log may be given up, but where there is none the file may be in use over a network.
+        is_shared = _journal(self.directory) != "WAL"
+        wanted = "journal_mode=DELETE" if is_shared else "journal_mode"
+        (mode,) = connection.execute(f"PRAGMA {wanted}").fetchone()
+        if is_shared and mode != "wal":
             _warn(self.directory)
         # Without the log a commit is that the journal is removed, which lasts once its directory is fsynced.
         connection.execute(f"PRAGMA synchronous={'FULL' if mode == 'wal' else 'EXTRA'}")
+        for barrier in ("fullfsync", "checkpoint_fullfsync"):  # of macOS, whose fsync leaves a drive's cache
+            connection.execute(f"PRAGMA {barrier}=1")
 
     def _settle(self) -> None:
         """Bring to the disk what was read: the log, and the file's own name.
@@ -218,27 +320,87 @@ class Database:
         with synced_directory(self.directory):
             pass
 
-    def _check_process(self) -> None:
-        """Forget what was inherited by a fork: it is the parent's to write, and to close."""
-        if self._process != os.getpid():
-            _INHERITED.append(self._connection)
-            self._process, self._connection, self._most = os.getpid(), None, 0
-            self._held.clear()
-
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """Make an error of the operating system of SQLite's."""
         try:
             yield
         except sqlite3.Error as error:
-            code = _ERRORS.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF, errno.EIO)
+            extended = getattr(error, "sqlite_errorcode", None) or 0
+            code = _ERRORS.get(extended & 0xFF, errno.EIO)
             advice = f"; {_ADVICE[code]}" if code in _ADVICE else ""
             message = f"directory={self.directory!r}: its {FILE} cannot be {what} ({error}){advice}"
-            raise OSError(code, message, self.path) from error
+            told = OSError(code, message, self.path)
+            if extended in _UNSYNCED:
+                vars(told)["outlive_durability"] = True  # Retry leaves such an error alone
+            raise told from error
 
 
-#: Connections of parents: a child that closes one may remove the log under it.
-_INHERITED: list[sqlite3.Connection | None] = []
+#: All of this process, and those of them that are paused while it forks.
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_paused: list[Database] = []
+_guard = threading.RLock()
+_is_watching = False
+
+
+def _watch(database: Database) -> None:
+    """See to it that no child inherits a connection."""
+    global _is_watching  # noqa: PLW0603 - what is registered stays
+    with _guard:
+        _databases.add(database)
+        if not _is_watching and hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=_pause, after_in_parent=_resume, after_in_child=_start_anew)
+            _is_watching = True
+
+
+def _pause() -> None:
+    interrupt = _wait_for(_guard)
+    for database in list(_databases):
+        interrupt = database.pause() or interrupt
+        _paused.append(database)
+    if interrupt is not None:
+        raise interrupt  # Python reports it, and forks
+
+
+def _resume() -> None:
+    while _paused:
+        _paused.pop().resume()
+    _guard.release()
+
+
+def _start_anew() -> None:
+    global _guard  # noqa: PLW0603 - others may have waited for the old one, who are not here
+    _guard = threading.RLock()
+    while _paused:
+        _paused.pop().start_anew()
+
+
+def _wait_for(owned: threading.RLock) -> BaseException | None:
+    """Take a lock, and return what interrupted that: the process is forked whatever is raised before."""
+    interrupt = None
+    while True:
+        try:
+            owned.acquire()
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises
+            interrupt = error
+        else:
+            return interrupt
+
+
+@contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Keep others that do so from a directory; where it cannot be locked, nothing can."""
+    names = open_names(directory)
+    try:
+        end = time.monotonic() + _PATIENCE
+        while names >= 0 and lock(names) is False:
+            if time.monotonic() > end:
+                message = f"directory={directory!r}: {_ADVICE[errno.ETIMEDOUT]}"
+                raise TimeoutError(errno.ETIMEDOUT, message, directory)
+            time.sleep(_BETWEEN_LOOKS)
+        yield
+    finally:
+        close_names(names)
 
 
 def _empty(*, is_logged: bool) -> bytes:
@@ -260,18 +422,14 @@ def _connected(path: str) -> sqlite3.Connection:
     """Open a file that is there; any thread may use it, one at a time."""
     from urllib.parse import quote  # noqa: PLC0415 - for those who mark many
 
+    host = "//" if path.startswith("/") else ""  # none; left out, what follows two slashes would be one
     return sqlite3.connect(
-        f"file:{quote(path)}?mode=rw",
+        f"file:{host}{quote(os.fsencode(path))}?mode=rw",
         uri=True,
         timeout=_PATIENCE,
         isolation_level=None,
         check_same_thread=False,
     )
-
-
-def _close(connection: sqlite3.Connection, process: int) -> None:
-    if process == os.getpid():
-        connection.close()
 
 
 def _journal(directory: str) -> str:

@@ -50,7 +50,7 @@ class SqliteMarks:
     def put(self, name: str, claims: Mapping[str, Any]) -> None:
         import json  # noqa: PLC0415 - of use to those who declare something
 
-        text = json.dumps(claims, ensure_ascii=False) if claims else None
+        text = json.dumps(claims) if claims else None  # as ASCII: a lone surrogate is no UTF-8
         marked_at = self._database.touch() if claims.keys() & FILES else time.time_ns()
         self._read()
         learn = partial(self._learn, name, marked_at, text)

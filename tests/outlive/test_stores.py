@@ -1,13 +1,16 @@
 """Stores: marker files and the SQLite file mean the same, and what only one of them has."""
 
+import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outlive import Checkpoints
+from outlive._sqlite_file import _empty
 
 STORES = ("files", "sqlite")
 NAMES = ["", "clean", "Clean", "a/b", "a\0b", "x" * 300, "\ud800", "日本", "/clean"]
@@ -188,14 +192,17 @@ def test_a_group_is_one_commit(run):
         for count, name in enumerate("abcd", 1):
             run.mark_done(name)
             assert in_file() == (1 if count < 3 else 4)
-        with run.group():  # belongs to the one around it
+        with run.group():
             run.mark_done("e")
-        assert in_file() == 4
-    assert in_file() == 6
-    with suppress(KeyError), run.group():
+            assert in_file() == 4
+        assert in_file() == 6  # also what the outer one held back
         run.mark_done("f")
+        assert in_file() == 6
+    assert in_file() == 7
+    with suppress(KeyError), run.group():
+        run.mark_done("g")
         raise KeyError
-    assert again(run).step_done("f")
+    assert again(run).step_done("g")
 
 
 def test_what_is_held_back_is_brought_to_the_disk_when_it_is_asked_for(run):
@@ -208,6 +215,230 @@ def test_what_is_held_back_is_brought_to_the_disk_when_it_is_asked_for(run):
         assert run.step_done("a")
         assert again(run).step_done("a")
         assert list(again(run).todo("b", ["x", "y"])) == []
+
+
+def test_a_group_of_another_thread(run):
+    """A mark that is made in no group is in the file at once, and so is each group's when that ends."""
+    run.mark_done("first")
+    is_inside, may_end = threading.Event(), threading.Event()
+
+    def held():
+        with run.group():
+            run.mark_done("of another")
+            is_inside.set()
+            may_end.wait(30)
+
+    other = threading.Thread(target=held)
+    other.start()
+    try:
+        assert is_inside.wait(30)
+        run.mark_done("of none")
+        assert again(run).step_done("of none")
+        with run.group(most=2):
+            run.mark_done("one")
+            assert not again(run).step_done("one")
+            run.mark_done("two")
+            assert again(run).step_done("two")
+            run.mark_done("three")
+        assert again(run).step_done("three")
+    finally:
+        may_end.set()
+        other.join()
+    assert again(run).step_done("of another")
+
+
+def test_groups_that_overlap_on_a_thread(run):
+    """When the first of two has ended before the second, no group is left, and marks are in the file."""
+    one, two = run.group(), run.group()
+    one.__enter__()
+    two.__enter__()
+    run.mark_done("a")
+    one.__exit__(None, None, None)
+    run.mark_done("b")
+    two.__exit__(None, None, None)
+    run.mark_done("c")
+    assert again(run).done() == ["a", "b", "c"]
+
+
+def held_by_another(run):
+    """Give a connection that has the file for itself, and let the run's wait for less than a second."""
+    run._store._database._connection.execute("PRAGMA busy_timeout=50")
+    other = sqlite3.connect(the_file(run), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return closing(other)
+
+
+def test_a_group_that_cannot_be_written_at_first(run):
+    """The marks whose calls had returned are written with the next one's; the one that failed is not."""
+    run.mark_done("0")
+    with run.group(most=3):
+        run.mark_done("1")
+        run.mark_done("2")
+        with held_by_another(run), pytest.raises(TimeoutError):
+            run.mark_done("3")
+        run.mark_done("4")
+        assert again(run).done() == ["0", "1", "2", "4"]
+        run.mark_done("5")
+    assert again(run).done() == ["0", "1", "2", "4", "5"]
+
+
+def test_a_group_that_cannot_be_written_in_the_end(run):
+    """The error comes from its end, and its marks are not written later, when their work may be undone."""
+    run.mark_done("0")
+    with held_by_another(run), pytest.raises(TimeoutError), run.group():
+        run.mark_done("1")
+    run.mark_done("2")
+    assert again(run).done() == ["0", "2"]
+
+
+class Unsynced:
+    """A connection whose next commit is not brought to the disk."""
+
+    def __init__(self, run):
+        self.database = run._store._database
+        self.connection = self.database._connection
+        self.database._connection = self
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def execute(self, query, *values):
+        if query == "COMMIT":
+            self.database._connection = self.connection
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        return self.connection.execute(query, *values)
+
+
+def test_an_fsync_that_fails(run):
+    """It is an error of durability, which no retry hides, and what it took with it is told of in the end."""
+    run.mark_done("0")
+    Unsynced(run)
+    with pytest.raises(OSError, match="cannot be written") as caught:
+        run.mark_done("1")
+    assert caught.value.outlive_durability
+    group = run.group(most=2)
+    group.__enter__()
+    run.mark_done("2")
+    Unsynced(run)
+    with pytest.raises(OSError, match="cannot be written") as caught:
+        run.mark_done("3")
+    run.mark_done("4")
+    with pytest.raises(OSError, match="cannot be written") as again_caught:
+        group.__exit__(None, None, None)
+    assert again_caught.value is caught.value
+    assert again(run).done() == ["0", "4"]
+
+
+def test_an_interrupt_while_another_process_holds_the_file(run):
+    """The transaction that was being opened is given up: this process and all others mark on."""
+    run.mark_done("a")
+    other = sqlite3.connect(the_file(run), isolation_level=None, check_same_thread=False)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.5, other.execute, ["ROLLBACK"])
+        release.start()
+        before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(KeyboardInterrupt):
+                run.mark_done("b")
+        finally:
+            signal.signal(signal.SIGALRM, before)
+            release.join()
+        other.execute("PRAGMA busy_timeout=0")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    run.mark_done("c")
+    assert again(run).done() == ["a", "c"]
+
+
+@pytest.mark.parametrize("what", ["directory", "file", "renamed"])
+def test_the_file_is_removed_while_it_is_open(run, what):
+    """The next mark makes it anew, as a first one would, and none goes to a file that nobody finds."""
+    run.mark_done("a")
+    if what == "directory":
+        shutil.rmtree(run.directory)
+    elif what == "file":
+        the_file(run).unlink()
+    else:
+        the_file(run).rename(f"{run.directory}/aside")
+    assert again(run).done() == run.done() == []
+    run.mark_done("b")
+    with run.group():
+        run.mark_done("c")
+    assert again(run).done() == ["b", "c"]
+    if what == "renamed":
+        other = again(run)
+        other.mark_done("d")
+        the_file(run).rename(f"{run.directory}/aside")
+        other.mark_done("e")  # makes the file anew
+        run.mark_done("f")
+        other.mark_done("g")
+        assert again(run).done() == ["e", "f", "g"]
+
+
+def test_a_file_that_is_put_aside(run):
+    """Its log, which a killed run left beside it, brings nothing back."""
+    program = """
+import os, signal, sys
+from outlive import Checkpoints
+run = Checkpoints(sys.argv[1], store="sqlite")
+run.mark_done("a")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", program, run.directory], check=False)
+    assert Path(f"{the_file(run)}-wal").stat().st_size
+    the_file(run).unlink()
+    assert run.done() == []
+    run.mark_done("b")
+    assert again(run).done() == ["b"]
+
+
+def test_another_process_makes_the_file_first(run):
+    """Its log is not taken for what a killed run left."""
+    wal = Path(f"{the_file(run)}-wal")
+    Path(run.directory).mkdir()
+    wal.write_text("of a killed run")
+    names = os.open(run.directory, os.O_RDONLY)
+    fcntl.flock(names, fcntl.LOCK_EX)  # as who removes what is left there
+    marking = threading.Thread(target=run.mark_done, args=("b",))
+    marking.start()
+    time.sleep(0.3)  # enough to see what is left
+    wal.unlink()
+    the_file(run).write_bytes(_empty(is_logged=True))
+    with closing(sqlite3.connect(the_file(run))) as db:
+        with db:
+            db.execute("INSERT INTO marks VALUES (?, ?, ?, 0, NULL)", (b"", b"", b"a"))
+        os.close(names)
+        marking.join()
+        assert again(run).done() == ["a", "b"]
+
+
+def test_what_is_no_character(tmp_path):
+    """Names, parameters and paths with lone surrogates are kept as they are, and cost no group its marks."""
+    out = os.fsdecode(bytes(tmp_path) + b"/\xff.csv")
+    Path(out).write_text("1")
+    run = Checkpoints(os.fsdecode(bytes(tmp_path) + b"/\xfe"), run_id="\udc80", store="sqlite")
+    params = {"lone": "\ud800"}
+    with run.group():
+        run.mark_done("a")
+        run.mark_done("\udcff", outputs=out, params=params)
+        run.mark_done("b")
+    assert again(run).done() == ["a", "b", "\udcff"]
+    assert again(run).step_done("\udcff", outputs=out, params=params)
+    assert not again(run).step_done("\udcff", params={"lone": "\ud801"})
+    assert [one.get("params") for one in again(run).records()] == [None, None, params]
+
+
+def test_a_directory_that_begins_with_two_slashes(tmp_path):
+    """They are no host: the file is where the system finds it."""
+    run = Checkpoints(f"/{tmp_path}/marks?#%20", store="sqlite")
+    run.mark_done("a")
+    assert run.directory.startswith("//")
+    assert Path(f"{tmp_path}/marks?#%20/marks.sqlite").is_file()
+    assert again(run).done() == ["a"]
 
 
 def test_killed_in_a_group(run):
@@ -255,6 +486,111 @@ def test_a_child_does_not_use_what_it_inherits(run):
         assert child.exitcode == 0
         assert again(run).done() == ["child", "parent"]
     assert again(run).done() == ["child", "held", "parent"]
+
+
+def test_a_child_outlives_its_parent(run):
+    """What a child marks after its parent has ended is in the file, and so is what others mark meanwhile."""
+    program = """
+import os, subprocess, sys
+from outlive import Checkpoints
+run = Checkpoints(sys.argv[1], store="sqlite")
+run.mark_done("parent")
+told, tell = os.pipe()
+if os.fork() == 0:
+    run.mark_done("child before")
+    os.close(tell)
+    os.read(told, 1)  # until the parent, which has the other end, is no more
+    other = "from outlive import *; import sys; Checkpoints(sys.argv[1], store='sqlite').mark_done('other')"
+    subprocess.run([sys.executable, "-c", other, sys.argv[1]], check=True)
+    with run.group():
+        for number in range(2000):
+            run.mark_done(f"child after {number:04}")
+    os._exit(0)
+while "child before" not in run.done():
+    pass
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, run.directory], stdout=subprocess.PIPE, check=False
+    )
+    assert ended.returncode == 0  # and the child too, which had its standard output open
+    expected = ["child before", "other", "parent", *(f"child after {number:04}" for number in range(2000))]
+    assert again(run).done() == sorted(expected)
+    with closing(sqlite3.connect(the_file(run))) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_forks_while_threads_mark(run):
+    """A fork waits for what a thread is writing, and both processes mark on, also in the midst of a group."""
+    program = """
+import os, sys, threading, time, warnings
+from outlive import Checkpoints
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks in processes with threads
+run, other = (Checkpoints(sys.argv[1], run_id=name, store="sqlite") for name in ("", "other"))
+is_over = threading.Event()
+def mark(run):
+    number = 0
+    with run.group(most=5):
+        while not is_over.is_set() or number < 50:
+            run.mark_done(f"thread {number}")
+            number += 1
+            time.sleep(0.001)  # SQLite's lock goes to whoever happens to ask
+    print(number, flush=True)
+threads = [threading.Thread(target=mark, args=(one,)) for one in (run, other)]
+for thread in threads:
+    thread.start()
+for number in range(10):
+    with run.group():
+        run.mark_done(f"held {number}")
+        if (child := os.fork()) == 0:
+            run.mark_done(f"child {number}")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+is_over.set()
+for thread in threads:
+    thread.join()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, run.directory], capture_output=True, check=False, timeout=120
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    counts = sorted(map(int, ended.stdout.split()))
+    found = [again(run).done(), Checkpoints(run.directory, run_id="other", store="sqlite").done()]
+    by_threads = [sum(name.startswith("thread") for name in names) for names in found]
+    assert sorted(by_threads) == counts
+    assert len(found[0]) == by_threads[0] + 20
+
+
+def test_an_interrupt_while_a_fork_waits(run):
+    """The child inherits no connection all the same, and the interrupt is reported."""
+    program = """
+import os, signal, sys, threading, warnings
+from outlive import Checkpoints
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks in processes with threads
+run = Checkpoints(sys.argv[1], store="sqlite")
+run.mark_done("parent")
+is_taken, database = threading.Event(), run._store._database
+def hold():
+    with database._lock:
+        is_taken.set()
+        threading.Event().wait(0.5)
+threading.Thread(target=hold).start()
+is_taken.wait()
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+if (child := os.fork()) == 0:
+    assert database._connection is None
+    run.mark_done("child")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+run.mark_done("parent again")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, run.directory], capture_output=True, check=False, timeout=60
+    )
+    assert ended.returncode == 0
+    assert b"KeyboardInterrupt" in ended.stderr
+    assert b"AssertionError" not in ended.stderr
+    assert again(run).done() == ["child", "parent", "parent again"]
 
 
 def test_many_at_once(run):
@@ -358,15 +694,30 @@ def test_a_network_file_system(run, monkeypatch):
     monkeypatch.undo()
     other = again(run)
     assert other.step_done("a")
-    assert other._store._database._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    other.mark_done("b")
+    # The disk is local to this one, and the file is still written by others as well.
+    assert other._store._database._connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_a_logged_file_that_is_used_over_a_network(run, monkeypatch):
+    """The log is given up: it needs memory that the other machines do not share."""
+    run.mark_done("a")
+    run._store._database.close()
+    monkeypatch.setattr("outlive._sqlite_file.is_local", lambda _directory: False)
+    other = again(run)
+    with pytest.warns(RuntimeWarning, match="is on a network file system"):
+        assert other.step_done("a")
+    assert other._store._database._connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
 def test_a_commit_is_fsynced(run):
-    """On a local disk it is an append to the log, with an fsync."""
+    """On a local disk it is an append to the log, with an fsync that empties the drive's cache on macOS."""
     run.mark_done("a")
     connection = run._store._database._connection
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA fullfsync").fetchone() == (1,)
+    assert connection.execute("PRAGMA checkpoint_fullfsync").fetchone() == (1,)
 
 
 def test_the_file_appears_whole(run):
