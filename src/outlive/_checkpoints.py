@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._claims import NOTHING, doubt, recorded, warn_of_nesting, wished
+from ._claims import (
+    NOTHING,
+    UNDER_WAY,
+    UnderWay,
+    Wish,
+    doubt,
+    of_item,
+    recorded,
+    refuse_nesting,
+    warn_of_nesting,
+    wished,
+)
 from ._marker_files import MarkerFiles
 from ._place import checked_path, shown
 from ._stores import checked_string
@@ -23,6 +35,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 DEFAULT_DIRECTORY = ".checkpoints"
+_VERIFY = ("stat", "hash")
+_NOT_UNDER_WAY = UnderWay(NOTHING, {}, [])
 
 
 def step_done(
@@ -134,8 +148,9 @@ class Checkpoints:
             outputs: The paths that the step is to have made.
             params: What it was to be made with.
             version: Of the step's code, as its author counts.
-            verify: "stat" reads a file only where its size is right and it was last written after the marker,
-                or at the same time; "hash" reads it always.
+            verify: "stat" reads a file only where its size is right and it was last changed after the marker
+                was written, or at the same time; or, where the markers are on another file system, less than
+                two seconds before. "hash" reads it always.
 
         Raises:
             TypeError: The name is no string, or another argument not what it should be.
@@ -144,6 +159,8 @@ class Checkpoints:
             OSError: The marker or an output is there and cannot be read, or the markers' directory cannot be
                 fsynced.
         """
+        if verify not in _VERIFY:
+            raise ValueError(f"verify={shown(verify)} is not one of 'stat', 'hash'")
         is_plain = inputs is None and outputs is None and params is None and version is None
         if is_plain and type(name) is str and name in self._known:  # such a mark has nothing to verify
             return True
@@ -166,11 +183,11 @@ class Checkpoints:
         Raises:
             TypeError, ValueError, OSError: As `step_done`.
         """
-        if verify not in ("stat", "hash"):
+        if verify not in _VERIFY:
             raise ValueError(f"verify={shown(verify)} is not one of 'stat', 'hash'")
         is_plain = inputs is None is outputs and params is None is version
         wish = NOTHING if is_plain else wished(inputs, outputs, params, version)
-        found = doubt(self._store.look(checked_string("name", name)), wish, self._base, verify)
+        found = doubt(self._store.look(checked_string("name", name)), wish, self.directory, verify)
         if not found:
             self._store.settle(name)
         return found
@@ -206,18 +223,23 @@ class Checkpoints:
 
         Outputs that are named are brought to the disk first, each with its name, and the marker records their
         sizes and digests, and those of inputs: it vouches for them. A marker that is there, also a damaged
-        one, is replaced.
+        one, is replaced. The names of links on the way are brought to the disk as well, and those of the
+        directories that outputs are in, up to the one that holds the markers' directory, or one above both.
 
         Args:
             name: The step's.
-            inputs: The paths that the step was made from: files, or directories with all that is below. They
-                are recorded as they are now: what was changed while the step ran is not seen.
+            inputs: The paths that the step was made from: files, or directories with all that is below. Of a
+                link below a directory it counts where it leads, not what is there. They are recorded as they
+                are now: what was changed while the step ran is seen by `run_steps` alone.
             outputs: The paths that the step has made: files, or directories with all that is below.
             params: What it was made with: data that JSON can hold.
             version: Of the step's code, as its author counts.
 
         Raises:
             TypeError: The name is no string, or another argument not what it should be.
+            ValueError: A path is empty or no possible name; or the markers lie inside an input, or those of
+                the SQLite store inside an output.
+            RuntimeError: An input or output was changed while it was recorded.
             FileNotFoundError: An input or output is not there; or the directory does not exist that the
                 markers' directory is to be made in.
             NotADirectoryError: A file stands where the markers' directory should be.
@@ -226,43 +248,66 @@ class Checkpoints:
         """
         self._store.check(checked_string("name", name))
         wish = wished(inputs, outputs, params, version)
+        refuse_nesting("inputs", wish.inputs, self.directory)
+        if self.store == "sqlite":
+            refuse_nesting("outputs", wish.outputs, self.directory)
         warn_of_nesting(wish.outputs, self.directory)
-        self._store.put(name, recorded(wish, self._base))
+        step = self._under_way(name)
+        claims = recorded(wish, self._base, step.states)
+        self._store.put(name, {**claims, "after": step.after} if step.after else claims)
 
-    def todo(self, name: str, items: Iterable[_T], *, key: Callable[[_T], str] | None = None) -> Iterator[_T]:
-        """Yield the items of a step that are not done yet; one is done when the loop asks for the next.
+    def todo(
+        self,
+        name: str,
+        items: Iterable[_T],
+        *,
+        key: Callable[[_T], str] | None = None,
+        inputs: Paths | None = None,
+        params: Mapping[str, object] | None = None,
+        version: str | None = None,
+    ) -> Iterator[_T]:
+        """Return an iterator of the items of a step that are not done yet.
 
-        So a body that raises, a `break` and a process that is killed leave the item pending, and what it
-        had done to it is done again. When the loop has ended, mark the step itself.
+        One is done when the loop asks for the next. So a body that raises, a `break` and a process that is
+        killed leave the item pending, and what it had done to it is done again. When the loop has ended, mark
+        the step itself.
+
+        Loop over it, and do an item's work in the loop: `list(run.todo(...))` and `pool.map(work,
+        run.todo(...))` ask for the next item before anything is done to the first, and so mark all that
+        they took. To work side by side, let each item be a list of several, and wait in the loop until all
+        of it is done.
+
+        An item that was done with other inputs, parameters or another version, or with none declared, is
+        pending again. What a step declares to `run_steps` is known here, in the same process and under the
+        step's own name, and need not be given again. An item's mark vouches for no file: forget a step with
+        `clear` before it is done again because an output is not what it was, as `run_steps` does.
 
         Args:
             name: The step's.
             items: What it has to do.
             key: Gives an item's name, which must be its own and the same in each run; without it the items
                 are strings, which are their names.
+            inputs: What the step is made from, as it is when this is called.
+            params: What it is made with.
+            version: Of the step's code.
 
         Raises:
-            TypeError: A name is no string.
-            ValueError: Two items have one name.
+            TypeError: An argument is not what it should be; or, at the item, a name is no string.
+            ValueError: A path is empty or no possible name, or the markers lie inside an input; or, at the
+                item, two have one name.
+            RuntimeError: An input was changed since `run_steps` began with the step.
             OSError: As `step_done` and `mark_done`.
         """
         marks = self._store.items(checked_string("name", name))
-        known = marks.known
-        seen: dict[str, int] = {}
-        for position, item in enumerate(items):
-            own: Any = key(item) if key else item
-            if not isinstance(own, str):
-                checked_string(f"items[{position}]" if key is None else "key", own)
-            if seen.setdefault(own, position) != position:
-                raise ValueError(f"items[{position}] has the name of items[{seen[own]}]: {shown(own)}")
-            if own in known:
-                continue
-            if not doubt(marks.look(own), NOTHING, self._base, "stat"):
-                marks.settle(own)
-                continue
-            yield item
-            marks.check(own)
-            marks.put(own, {})
+        given, step = wished(inputs, None, params, version), self._under_way(name)
+        wish = Wish(
+            step.wish.inputs if given.inputs is None else given.inputs,
+            None,
+            step.wish.params if given.params is None else given.params,
+            step.wish.version if given.version is None else given.version,
+        )
+        refuse_nesting("inputs", wish.inputs, self.directory)
+        return _pending(marks, enumerate(items), key, of_item(wish, self._base, step.states))
 
     def group(self, *, most: int = 1000) -> AbstractContextManager[None]:
         """Bring the marks that are made in the body to the disk together, where the store can.
@@ -271,6 +316,9 @@ class Checkpoints:
         there are `most` of them, when one of them is asked for, and when the body ends, also by an error.
         A run that is killed has lost those that were held back, and does their work again. With
         `store="files"` each is on the disk at once, as ever.
+
+        A group is its thread's: marks that other threads make are not held back by it. Inside a group
+        another one may be opened; when that ends, what is held back is written.
 
         Args:
             most: Marks that are held back at a time.
@@ -310,12 +358,27 @@ class Checkpoints:
         """
         return self._store.runs()
 
+    def marked_after(self) -> dict[str, list[str]]:
+        """Return, by name, what steps have marked followers: those that were said to come after them.
+
+        `run_steps` forgets these when such a step runs, also if they are not in its list.
+
+        Raises:
+            OSError: As `done`.
+        """
+        found: dict[str, list[str]] = {}
+        for name in self._store.names():
+            for before in self._store.look(name).claims.get("after", ()):
+                found.setdefault(before, []).append(name)
+        return found
+
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield what there is to tell of each mark of this run, as JSON can hold it: steps, then items.
 
-        Each has `run_id` and `step`, an item's also `item`, and what it vouches for: `outputs`, `params`,
-        `version`; `marked_at` is in ns since 1970. What stands in a mark's place and is none, or a newer
-        version's, has `file` and `doubt` instead.
+        Each has `run_id` and `step`, an item's also `item`, and what it vouches for: `inputs`, `outputs`,
+        `params`, `version`; what `run_steps` marked has also the names of what it came `after`, and an item
+        `declared`, a digest of what its step declared. `marked_at` is in ns since 1970. What stands in a
+        mark's place and is none, or a newer version's, has `file` and `doubt` instead.
 
         Raises:
             OSError: As `done`.
@@ -336,7 +399,50 @@ class Checkpoints:
         """
         if name is not None:
             self._store.check(checked_string("name", name))
+            if self.store == "files":  # killed in between, a step without a mark would have its old items
+                self._store.items(name).forget(None)
         self._store.forget(name)
+
+    def settle(self, name: str) -> None:
+        """Bring to the disk that a step has a mark, or that it has none: a power cut then changes neither.
+
+        A run that forgot it may have been killed before that was on the disk. `run_steps` sees to this.
+
+        Raises:
+            TypeError: The name is no string.
+            OSError: The markers' directory cannot be fsynced.
+        """
+        with suppress(FileNotFoundError):  # where no step was ever marked
+            self._store.settle(checked_string("name", name))
+
+    def _under_way(self, name: str) -> UnderWay:
+        return UNDER_WAY.get((self.store, self.directory, self.run_id, name), _NOT_UNDER_WAY)
+
+
+def _pending(
+    marks: Store,
+    items: Iterable[tuple[int, _T]],
+    key: Callable[[_T], str] | None,
+    claims: dict[str, Any],
+) -> Iterator[_T]:
+    """Yield the items whose mark does not say this, and mark each when the next is asked for."""
+    known = () if claims else marks.known
+    seen: dict[str, int] = {}
+    for position, item in items:
+        own: Any = key(item) if key else item
+        if not isinstance(own, str):
+            checked_string(f"items[{position}]" if key is None else f"key(items[{position}])", own)
+        if seen.setdefault(own, position) != position:
+            raise ValueError(f"items[{position}] has the name of items[{seen[own]}]: {shown(own)}")
+        if own in known:
+            continue
+        mark = marks.look(own)
+        if not mark.doubt and mark.claims == claims:
+            marks.settle(own)
+            continue
+        yield item
+        marks.check(own)
+        marks.put(own, claims)
 
 
 def _opened(store: str, directory: str, run_id: str) -> Store:

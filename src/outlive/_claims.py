@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._place import checked_path, shown
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     Path: TypeAlias = str | os.PathLike[str]
     Paths: TypeAlias = Path | Iterable[Path]
 
-#: The fields of a marker that hold them, in their order.
-CLAIMS = ("inputs", "outputs", "params", "version")
+#: The fields of a marker that hold them, in their order. What a step comes after is known to `run_steps`, and
+#: an item has a digest of what is declared.
+CLAIMS = ("inputs", "outputs", "params", "version", "after", "declared")
 #: Those of them that hold, by path, what is recorded of files.
 FILES = ("inputs", "outputs")
 
@@ -33,6 +34,24 @@ class Wish(NamedTuple):
 
 #: What most steps declare.
 NOTHING = Wish(None, None, None, None)
+
+
+class UnderWay(NamedTuple):
+    """A step that `run_steps` has under way.
+
+    Attributes:
+        wish: What it declares; its paths are whole.
+        states: Its inputs, each with what it was when the step began.
+        after: The steps that it was said to come after.
+    """
+
+    wish: Wish
+    states: Mapping[str, object]
+    after: list[str]
+
+
+#: Those of this process: by store, directory, run and name.
+UNDER_WAY: dict[tuple[str, str, str, str], UnderWay] = {}
 
 
 def wished(
@@ -69,22 +88,34 @@ def checked_paths(argument: str, paths: Paths | None) -> list[str] | None:
     return [checked_path(argument, path) for path in several]
 
 
-def recorded(wish: Wish, base: str) -> dict[str, Any]:
+def recorded(wish: Wish, base: str, states: Mapping[str, object]) -> dict[str, Any]:
     """Bring outputs to the disk, and return what a mark is to say.
+
+    Args:
+        wish: What the step declares.
+        base: The directory that the markers' directory is in.
+        states: What inputs were when the step began, by their whole paths, where that is known.
 
     Raises:
         OSError: An input or output is not there, or cannot be read, or brought to the disk.
+        RuntimeError: One was changed meanwhile: nobody knows what its digest is of.
     """
     made: dict[str, Any] = {}
     if wish.inputs or wish.outputs:
         from . import _outputs as files  # noqa: PLC0415 - for those who declare files
 
-        for field, paths, facts in (
-            ("inputs", wish.inputs, files.facts),
-            ("outputs", wish.outputs, files.recorded),
-        ):
-            if paths is not None:
-                made[field] = {spelt(path, base): list(facts(path)) for path in sorted(paths)}
+        before = _states_before(wish, states)
+        if wish.inputs is not None:
+            made["inputs"] = {spelt(path, base): list(files.facts(path)) for path in sorted(wish.inputs)}
+        if wish.outputs is not None:
+            found = files.recorded(sorted(wish.outputs), base)
+            made["outputs"] = {spelt(path, base): list(one) for path, one in found.items()}
+        for (field, path), state in before.items():
+            if files.state(path) != state:
+                raise RuntimeError(
+                    f"{field}={path!r} changed meanwhile, before the step could be marked: what was made may "
+                    "be of neither"
+                )
     else:
         made |= {field: {} for field in FILES if getattr(wish, field) is not None}
     if wish.params is not None:
@@ -94,43 +125,99 @@ def recorded(wish: Wish, base: str) -> dict[str, Any]:
     return made
 
 
+def _states_before(wish: Wish, known: Mapping[str, object]) -> dict[tuple[str, str], object]:
+    """Return what tells whether a file is changed, of each, by its field and path."""
+    from ._outputs import state  # noqa: PLC0415 - for those who declare files
+
+    before = {("outputs", path): state(path) for path in wish.outputs or ()}
+    for path in wish.inputs or ():
+        whole = os.path.abspath(path)
+        before["inputs", path] = known[whole] if whole in known else state(path)
+    return before
+
+
+def of_item(wish: Wish, base: str, states: Mapping[str, object]) -> dict[str, Any]:
+    """Return what the mark of an item is to say, given what its step declares: nothing if that is nothing.
+
+    The arguments and errors are those of `recorded`.
+    """
+    if wish == NOTHING:
+        return {}
+    import json  # noqa: PLC0415 - keeps `import outlive` light
+
+    from ._outputs import digest  # noqa: PLC0415 - for those who declare something
+
+    return {"declared": digest(json.dumps(recorded(wish, base, states), sort_keys=True))}
+
+
+def refuse_nesting(argument: str, paths: list[str] | None, directory: str) -> None:
+    """Refuse files that hold marks: each mark changes them, and to read SQLite's file drops its locks.
+
+    Raises:
+        ValueError: One does.
+    """
+    for path in holding(paths, directory):
+        raise ValueError(
+            f"directory={directory!r} of the checkpoints lies inside {argument}={path!r}, which each mark "
+            "would change; keep them apart"
+        )
+
+
 def warn_of_nesting(outputs: list[str] | None, directory: str) -> None:
     """Warn of marks that lie inside an output."""
-    marks = os.path.join(os.path.realpath(directory), "")
-    for path in outputs or ():
-        if marks.startswith(os.path.join(os.path.realpath(path), "")):
-            import warnings  # noqa: PLC0415 - keeps `import outlive` light
+    for path in holding(outputs, directory):
+        import warnings  # noqa: PLC0415 - keeps `import outlive` light
 
-            message = (
-                f"directory={directory!r} of the checkpoints lies inside the output {path!r}: each mark "
-                "changes that output, and who replaces it removes the marks; keep them apart"
-            )
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        message = (
+            f"directory={directory!r} of the checkpoints lies inside the output {path!r}: each mark "
+            "changes that output, and who replaces it removes the marks; keep them apart"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
-def doubt(seen: Seen, wish: Wish, base: str, verify: str) -> str:
+def holding(paths: list[str] | None, directory: str) -> Iterator[str]:
+    """Yield those of some files and directories that are, or have inside, where marks are kept."""
+    marks = os.path.realpath(directory) if paths else ""
+    for path in paths or ():
+        where = os.path.realpath(path)
+        is_file = os.path.dirname(where) == marks and os.path.basename(where).startswith("marks.sqlite")
+        if is_file or os.path.join(marks, "").startswith(os.path.join(where, "")):
+            yield path
+
+
+def doubt(seen: Seen, wish: Wish, directory: str, verify: str) -> str:
     """Say in what a mark is not what is wished for, or files are not what it says; "" if all is well.
+
+    Args:
+        seen: The mark.
+        wish: What is declared now.
+        directory: Where the markers are.
+        verify: "stat" or "hash".
 
     Raises:
         OSError: A file cannot be read.
     """
     if seen.doubt or (wish is NOTHING and not seen.claims):
         return seen.doubt
-    return _declared_otherwise(seen.claims, wish, base) or _altered(seen, base, verify)
+    base = os.path.dirname(directory)
+    return _declared_otherwise(seen.claims, wish, base) or _altered(seen, directory, verify)
 
 
-def _altered(seen: Seen, base: str, verify: str) -> str:
+def _altered(seen: Seen, directory: str, verify: str) -> str:
     """Say which input or output is not what the mark says; "" if all are."""
     for field in FILES:
         for path, then in seen.claims.get(field, {}).items():
             from . import _outputs as files  # noqa: PLC0415 - for those who declare files
 
             look = files.changed if field == "outputs" else files.another
+            where = os.path.join(os.path.dirname(directory), path)
             try:
                 facts = files.Facts(*then)
             except TypeError:
                 return "its marker is damaged"
-            how = look(os.path.join(base, path), facts, since=seen.since, verify=verify)
+            if facts.kind == "directory" and any(holding([where], directory)):
+                return f"its {field[:-1]} {path} holds the marks"
+            how = look(where, facts, files.Mark(seen.since, directory), verify)
             if how:
                 return f"its {field[:-1]} {path} {how}"
     return ""
@@ -139,7 +226,10 @@ def _altered(seen: Seen, base: str, verify: str) -> str:
 def spelt(path: str, base: str) -> str:
     """Return a file's path as marks have it: from where their directory is, if it is below that."""
     whole = os.path.abspath(path)
-    inside = os.path.relpath(whole, base)
+    try:
+        inside = os.path.relpath(whole, base)
+    except ValueError:  # on another drive of Windows
+        return whole
     return whole if inside.split(os.sep)[0] == os.pardir else inside
 
 
@@ -170,7 +260,7 @@ def _declared_otherwise(then: Mapping[str, Any], now: Wish, base: str) -> str:
             return "no parameters were put down when it was marked"
         for name in sorted({*known_params, *now.params}):
             both = [[some[name]] if name in some else [] for some in (known_params, now.params)]
-            if both[0] != both[1]:
+            if repr(both[0]) != repr(both[1]):  # to Python, 1 and 1.0 and True are equal
                 before, after = (shown(one[0]) if one else "not given" for one in both)
                 return f"its parameter {name} was {before} and is {after}"
     if now.version is not None and then.get("version") != now.version:

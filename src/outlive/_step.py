@@ -50,15 +50,17 @@ class Step:
     ) -> None:
         if not callable(function):
             raise TypeError(f"function={shown(function)} is not a function")
+        if isinstance(function, Step):
+            raise TypeError(f"function={shown(function)} is a step already: declare all of it in one place")
         if retry is not None and not isinstance(retry, Retry):
             raise TypeError(f"retry={shown(retry)} is not an outlive.Retry")
         wished(None, None, params, version)
+        update_wrapper(self, function)  # first: the function may have attributes of these names
         self.inputs, self.outputs = checked_paths("inputs", inputs), checked_paths("outputs", outputs)
         self.params, self.version, self.retry = params, version, retry
         self.after = tuple(_several(after))
         self.name = _own_name(function) if name is None else checked_string("name", name)
         self.function = function
-        update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
         return self.function(*args, **kwargs)
@@ -83,14 +85,18 @@ def step(
 ) -> Callable[[Callable[..., object]], Step]:
     """Declare what a step is made from and makes, for `run_steps`; the function is called as before.
 
+    It is for functions: one that stands in a class does not become a method. Relative paths are those from
+    where `run_steps` is called, also if a step changes the directory.
+
     Args:
         inputs: The files or directories that it reads, and does not change. It comes after the steps whose
-            outputs they are, and runs again when one of them is another than it was.
+            outputs they are, and runs again when one of them is another than it was. Of a link that is below
+            a directory it counts where it leads, not what is there.
         outputs: The files or directories that it makes. It runs again when one of them is not as it left it.
         params: What the outputs depend on, as JSON can hold it: it runs again when that changes.
         version: Of the step's own code, likewise.
         after: Steps, as they are or by name, that must come before it for another reason than its inputs.
-            Whenever one of them has run, this one runs again.
+            Whenever one of them has run, this one runs again, also if that was in a pipeline without it.
         retry: How the step is tried again when it fails.
         name: What the step is known by; None is the function's name.
 

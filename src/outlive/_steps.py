@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ._checkpoints import Checkpoints
+from ._claims import UNDER_WAY, UnderWay, refuse_nesting, wished
 from ._place import shown
 from ._step import makers, named_steps, ordered, told_before
 from ._stores import UNMARKED
@@ -48,6 +60,7 @@ def run_steps(
 
     A step that is stopped half-way runs again from its beginning, so each step must be one that may:
     it writes its outputs whole (`atomic_write`) and does not add to what an earlier attempt left.
+    A step that runs again because its mark does not hold any more is forgotten before, with its items.
 
     Steps that were declared by `step` run after those whose outputs they read, and are verified before they
     are skipped. Each is also logged to `outlive` (module logging) with the fields `step`, `outcome`, `reason`
@@ -67,12 +80,13 @@ def run_steps(
         One result for each step, in the order in which they ran.
 
     Raises:
-        TypeError: A step is not what it should be, and nothing ran; or a step gave back a coroutine or
-            a generator, so that its body has not run, and it is not marked.
+        TypeError: A step is not what it should be, and nothing ran; or a step gave back what has not ended,
+            or has not begun (a coroutine, a generator, a future, a `map`), and it is not marked.
         ValueError: Two steps have one name, or make one file, or come after one another in a circle, or
-            after one that is not there; nothing ran.
-        FileNotFoundError: An input of a step is not there when it is to run.
-        RuntimeError: An input of a step was changed or removed while it ran, and it is not marked.
+            after one that is not there, or the checkpoints lie inside an input; nothing ran.
+        FileNotFoundError: An input of a step is not there when it is to run, or is gone when it has run.
+        RuntimeError: An input of a step was changed while it ran, or an output while it was recorded, and the
+            step is not marked.
         BaseException: Whatever a step raises, with a note that names the step and those that did not run, and
             with the results in its attribute `outlive_results`. The steps before it stay marked.
     """
@@ -83,6 +97,10 @@ def run_steps(
         raise TypeError(f"checkpoints={shown(checkpoints)} is not an outlive.Checkpoints")
     told, made_by = told_before(named), makers(named)
     order = ordered({name: [*told[name], *made_by[name]] for name in named})
+    declared = {name: _declared(one) for name, one in named.items()}  # before a step changes the directory
+    refuse_nesting(
+        "inputs", [path for one in named.values() for path in one.inputs or ()], checkpoints.directory
+    )
     followers: dict[str, list[str]] = {}
     for later in order:
         for name in told[later]:
@@ -93,16 +111,21 @@ def run_steps(
         for name in order:
             begin(name)
             started = time.monotonic()
-            one = named[name]
-            reason = outdated.get(name) or checkpoints.doubt(name, **_declared(one))
             try:
+                reason = outdated.get(name) or checkpoints.doubt(name, **declared[name])
                 if reason:
+                    if all(one.outcome == "skipped" for one in results):
+                        _begin(name, checkpoints, followers, named)
+                    if reason != UNMARKED.doubt and name not in outdated:
+                        # Its items would be skipped, whatever is wrong with what they made; and its mark
+                        # believed, if this run is killed and the next one declares what it says.
+                        checkpoints.clear(name)
                     _forget_later(name, followers.get(name, ()), checkpoints, outdated)
-                    _run(name, one, checkpoints)
+                    _run(named[name], checkpoints, declared[name], told[name])
             except BaseException as error:
                 results.append(StepResult(name, "failed", _in_words(error)))
-                _tell(results[-1], report, started)
                 _explain(error, results, order)
+                _tell_of(error, results[-1], report, started)
                 raise
             first = reason == UNMARKED.doubt
             results.append(StepResult(name, "ran" if reason else "skipped", "" if first else reason))
@@ -112,11 +135,24 @@ def run_steps(
 
 def _declared(one: Step) -> dict[str, Any]:
     return {
-        "inputs": one.inputs,
-        "outputs": one.outputs,
+        "inputs": None if one.inputs is None else [os.path.abspath(path) for path in one.inputs],
+        "outputs": None if one.outputs is None else [os.path.abspath(path) for path in one.outputs],
         "params": one.params,
         "version": one.version,
     }
+
+
+def _begin(
+    name: str, checkpoints: Checkpoints, followers: dict[str, list[str]], named: Mapping[str, Step]
+) -> None:
+    """Learn, before the first step runs, what earlier runs left: who comes after a step and is not here.
+
+    What they forgot may be known to the kernel alone, if they were killed then. No power cut is to bring a
+    mark back beside what is made now.
+    """
+    checkpoints.settle(name)
+    for before, several in checkpoints.marked_after().items():
+        followers.setdefault(before, []).extend(one for one in several if one not in named)
 
 
 def _forget_later(
@@ -137,29 +173,41 @@ def _forget_later(
             checkpoints.clear(one)
 
 
-def _run(name: str, one: Step, checkpoints: Checkpoints) -> None:
-    for path in one.inputs or ():
-        if not os.path.exists(path):
+def _run(one: Step, checkpoints: Checkpoints, declared: dict[str, Any], after: list[str]) -> None:
+    name, inputs = one.name, declared["inputs"] or ()
+    states = _states(inputs)
+    for path, state in zip(one.inputs or (), states, strict=True):
+        if state is None:
             message = f"inputs={path!r} of step {name!r} is not there, and no step before it has made it"
             raise FileNotFoundError(errno.ENOENT, message, path)
-    before = _state(one)
-    _check_finished(name, one.function() if one.retry is None else one.retry.call(one.function))
-    checkpoints.mark_done(name, **_declared(one))
-    if _state(one) != before:  # also while it was being read for the mark
-        checkpoints.clear(name)
-        paths = ", ".join(map(repr, one.inputs or ()))
-        raise RuntimeError(
-            f"inputs={paths} of step {name!r} changed while it ran: what it made may be of neither"
-        )
+    step = UnderWay(wished(**declared), dict(zip(inputs, states, strict=True)), after)
+    with _under_way(name, checkpoints, step):
+        _check_finished(name, one.function() if one.retry is None else one.retry.call(one.function))
+        try:
+            checkpoints.mark_done(name, **declared)
+        except RuntimeError:
+            checkpoints.clear(name)  # its items: some may be made from what the input is now
+            raise
 
 
-def _state(one: Step) -> list[object]:
-    """Return what tells whether inputs were changed."""
-    if not one.inputs:
+def _states(inputs: Sequence[str]) -> list[object]:
+    """Return what tells whether inputs were changed; None of what is not there."""
+    if not inputs:
         return []
-    from ._outputs import signature  # noqa: PLC0415 - for those who declare files
+    from ._outputs import state  # noqa: PLC0415 - for those who declare files
 
-    return [signature(path) for path in one.inputs]
+    return [state(path) for path in inputs]
+
+
+@contextmanager
+def _under_way(name: str, checkpoints: Checkpoints, step: UnderWay) -> Iterator[None]:
+    """Let marks and items that are made in the body know what the step declares."""
+    key = checkpoints.store, checkpoints.directory, checkpoints.run_id, name
+    UNDER_WAY[key] = step
+    try:
+        yield
+    finally:
+        UNDER_WAY.pop(key, None)
 
 
 def _tell(result: StepResult, report: Callable[[str], object], started: float) -> None:
@@ -169,6 +217,16 @@ def _tell(result: StepResult, report: Callable[[str], object], started: float) -
     fields = {"step": result.name, "outcome": result.outcome, "reason": result.reason, "seconds": seconds}
     logging.getLogger("outlive").info("%s in %.1f s", result, seconds, extra=fields)
     report(str(result))
+
+
+def _tell_of(
+    error: BaseException, result: StepResult, report: Callable[[str], object], started: float
+) -> None:
+    """Tell of a step that failed; if that fails as well, the step's error is the one that counts."""
+    try:
+        _tell(result, report, started)
+    except Exception as another:  # noqa: BLE001 - whatever a report may raise
+        error.add_note(f"to report it failed as well ({_in_words(another)})")
 
 
 def _explain(error: BaseException, results: list[StepResult], order: list[str]) -> None:
@@ -207,14 +265,24 @@ def _progress(order: list[str], report: object) -> Iterator[Callable[[str], obje
 
 
 def _is_terminal() -> bool:
-    import sys  # noqa: PLC0415 - where it is now, not where it was
-
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _check_finished(name: str, result: object) -> None:
-    """Refuse what an `async def` or a function with `yield` gives back: its body has not begun."""
+    """Refuse what is still to run, or may be running: of an `async def` or `yield`, a future, a `map`."""
     if isinstance(result, CoroutineType):
         result.close()  # or Python warns that it was never awaited
-    if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
-        raise TypeError(f"step={name!r} gave back a {type(result).__name__}: its body has not run")
+    if isinstance(result, Awaitable | Generator | AsyncGenerator | AsyncIterator):
+        what = "its body has not run"
+    elif isinstance(result, _future_type()):
+        what = "it may not have ended; ask for its result in the step"
+    elif isinstance(result, Iterator) and not hasattr(result, "close"):  # a file or a cursor is no lazy work
+        what = "what it is to do is not done before somebody iterates over it"
+    else:
+        return
+    raise TypeError(f"step={name!r} gave back a {type(result).__name__}: {what}")
+
+
+def _future_type() -> Any:  # noqa: ANN401 - a class, or none
+    """Return concurrent.futures.Future, if anybody has imported it."""
+    return getattr(sys.modules.get("concurrent.futures._base"), "Future", ())

@@ -218,8 +218,8 @@ REPLACED = {
     ),
     "what is held back counts as marked": (
         "_sqlite_file.py",
-        "            self._held[mark[:3]] = mark\n",
-        "            self._held[mark[:3]] = mark\n            mark.is_written()\n",
+        "                self._held[mark[:3]] = mark, groups[-1]\n",
+        "                self._held[mark[:3]] = mark, groups[-1]\n                mark.is_written()\n",
     ),
     "the file is made where it is to be": (
         "_sqlite_file.py",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -300,6 +301,221 @@ def test_an_input_that_changes_meanwhile(run, change):
     ran = []
     run([step(name="work", inputs=raw, outputs="out")(lambda: ran.append("work"))])
     assert ran == ["work"]
+
+
+@pytest.fixture
+def marks(store, tmp_path):
+    """Give the checkpoints that run() uses."""
+    return Checkpoints(tmp_path / "marks", store=store)
+
+
+def test_the_items_of_a_step_that_runs_again_are_done_again(run, marks):
+    """An output that was damaged, another parameter: what they made before is not what is to be marked."""
+    Path("out").mkdir()
+    made = []
+
+    def steps(limit):
+        def resize():
+            for item in marks.todo("resize", ["a", "b"]):
+                made.append(item)
+                atomic_write(f"out/{item}", f"{item} {limit}")
+
+        return [step(outputs="out", params={"limit": limit})(resize)]
+
+    run(steps(3))
+    Path("out/a").write_text("damaged")
+    run(steps(3))
+    run(steps(4))
+    run(steps(4))
+    assert made == ["a", "b"] * 3
+    assert [Path("out", item).read_text() for item in "ab"] == ["a 4", "b 4"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"params": {"n": 1}}, {"params": {"n": 2}}),
+        ({"version": "1"}, {"version": "2"}),
+        ({"inputs": "one"}, {"inputs": "two"}),
+        ({}, {"params": {"n": 1}}),
+    ],
+)
+def test_items_know_what_their_step_declared(run, store, tmp_path, first, then):
+    """A step that was stopped among its items, and is declared otherwise then, begins with the first."""
+    for name in ("one", "two"):
+        Path(name).write_text(name)
+    made, stops = [], ["b"]
+
+    def resize():
+        for item in Checkpoints(tmp_path / "marks", store=store).todo("resize", ["a", "b"]):
+            if item in stops:
+                raise KeyboardInterrupt
+            made.append(item)
+
+    for declared in (first, first, then):
+        with pytest.raises(KeyboardInterrupt):
+            run([step(**declared)(resize)])
+    assert made == ["a", "a"]
+    stops.clear()
+    run([step(**then)(resize)])
+    assert made == ["a", "a", "b"]
+
+
+def test_items_are_not_made_of_an_input_that_has_changed_since_the_step_began(run, marks):
+    """What the step has read by then may be the old one: nothing is marked as made of the new."""
+    Path("raw").write_text("1")
+
+    def work():
+        time.sleep(0.02)  # longer than a tick of the kernel's clock
+        Path("raw").write_text("2")
+        list(marks.todo("work", ["a"]))
+
+    with pytest.raises(RuntimeError, match=r"raw' changed meanwhile"):
+        run([step(inputs="raw")(work)])
+    assert list(marks.records()) == []
+
+
+def test_an_old_mark_does_not_stand_while_its_step_runs(run):
+    """Stopped with other parameters, and back to the first: what is there is of neither, and made again."""
+    made = []
+
+    def steps(limit, error=None):
+        def report():
+            made.append(limit)
+            if error:
+                raise error
+
+        return [step(params={"limit": limit})(report)]
+
+    run(steps(3))
+    with pytest.raises(KeyboardInterrupt):
+        run(steps(4, KeyboardInterrupt()))
+    run(steps(3))
+    assert made == [3, 4, 3]
+
+
+def test_a_mark_of_an_input_that_changed_never_exists(run, marks, monkeypatch):
+    """A process that is killed at the moment at which it would take it back has not made it either."""
+    Path("raw").write_text("1")
+
+    def work():
+        time.sleep(0.02)
+        Path("raw").write_text("2")
+
+    monkeypatch.setattr(Checkpoints, "clear", mock.Mock(side_effect=SystemExit))
+    with pytest.raises(SystemExit):
+        run([step(inputs="raw")(work)])
+    monkeypatch.undo()
+    assert not Checkpoints(marks.directory, store=marks.store).marked("work")
+
+
+def test_what_a_killed_run_forgot_of_the_step_itself_is_on_the_disk_before_it_runs(tmp_path, monkeypatch):
+    """Its own mark may come back with the power, too: once in a run somebody fsyncs their directory."""
+    synced, fsync = [], os.fsync
+    steps = [named("first", synced), named("last", synced)]
+    run_steps(steps, checkpoints=Checkpoints(tmp_path / "marks"), report=str)
+    for name in ("first", "last"):
+        (tmp_path / "marks" / f"{name}.done").unlink()
+    synced.clear()
+
+    def noted(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    run_steps(steps, checkpoints=Checkpoints(tmp_path / "marks"), report=str)
+    assert synced.index("marks") < synced.index("first")
+
+
+def test_what_comes_after_a_step_that_ran_without_it_runs_again(run, marks):
+    """In a pipeline that holds both, after one that held the first alone."""
+    ran = []
+    steps = [named("a", ran), named("b", ran, after="a"), named("c", ran)]
+    run(steps)
+    marks.clear("a")
+    run(steps[:1])
+    assert [one.outcome for one in run(steps)] == ["skipped", "ran", "skipped"]
+    assert ran == ["a", "b", "c", "a", "b"]
+
+
+def test_paths_are_those_from_where_the_pipeline_began(run, marks):
+    """A step that changes the directory, and makes such a file there too, has made what it declared."""
+    Path("raw").write_text("1")
+    Path("elsewhere").mkdir()
+
+    def work():
+        atomic_write("out", "1")
+        os.chdir("elsewhere")
+        atomic_write("out", "another")
+
+    steps = [step(inputs="raw", outputs="out")(work)]
+    run(steps)
+    assert list(next(marks.records())["outputs"]) == ["out"]
+    os.chdir("..")
+    assert run(steps) == [StepResult("work", "skipped")]
+
+
+def test_an_input_that_holds_the_checkpoints():
+    """It is refused before anything runs, and not called an input that changed."""
+    ran = []
+    with pytest.raises(ValueError, match=r"of the checkpoints lies inside inputs='\.'"):
+        run_steps(
+            [named("first", ran), named("a", ran, inputs=".")],
+            checkpoints=Checkpoints("marks"),
+            report=str,
+        )
+    assert ran == []
+
+
+def test_what_is_declared_is_not_what_the_function_has_under_the_same_name(run):
+    """A function may have attributes of any names."""
+
+    def work():
+        """Work."""
+
+    vars(work).update(version="9", params=None, outputs="x", other=3)
+    declared = step(version="2", params={"a": 1})(work)
+    assert (declared.version, declared.params, declared.outputs, declared.other) == ("2", {"a": 1}, None, 3)
+    run([declared])
+    assert run([step(version="2", params={"a": 2})(work)])[0].reason == "its parameter a was 1 and is 2"
+
+
+def test_a_step_of_a_step_is_refused():
+    """Of two declarations one would be lost."""
+    with pytest.raises(TypeError, match="is a step already"):
+        step(version="2")(step(version="1")(int))
+
+
+def test_a_report_that_fails_does_not_hide_what_failed(run):
+    """The step's error is raised, with the results, and notes of both."""
+
+    def broken():
+        raise OSError("disk full")
+
+    def report(_line):
+        raise BrokenPipeError("gone")
+
+    with pytest.raises(OSError, match="disk full") as caught:
+        run([broken], report=report)
+    assert caught.value.outlive_results == [StepResult("broken", "failed", "OSError: disk full")]
+    assert caught.value.__notes__ == [
+        "in step 'broken'; the steps before it stay marked as done",
+        "to report it failed as well (BrokenPipeError: gone)",
+    ]
+
+
+def test_a_step_whose_files_cannot_be_looked_at_has_failed(run):
+    """It is told and explained as one whose function raises."""
+    Path("raw").write_text("1")
+    steps = [named("a", [], inputs="raw"), named("b", [])]
+    run(steps)
+    Path("raw").unlink()
+    Path("raw").symlink_to("raw")
+    lines = []
+    with pytest.raises(OSError, match="raw") as caught:
+        run(steps, report=lines.append)
+    assert [one.outcome for one in caught.value.outlive_results] == ["failed"]
+    assert lines[0].startswith("failed a (OSError")
 
 
 def test_killed_anywhere():

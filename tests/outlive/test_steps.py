@@ -3,9 +3,13 @@
 # Names are compared as text.
 # ruff: noqa: PTH208
 
+import concurrent.futures
+import contextlib
 import functools
+import itertools
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -201,6 +205,36 @@ def test_step_whose_body_has_not_run(checkpoints):
         ):
             run_steps([step], checkpoints=checkpoints)
     assert checkpoints.done() == []
+
+
+class Promised:
+    """What can be awaited, and is no coroutine."""
+
+    def __await__(self):
+        yield
+
+
+def test_step_that_may_not_have_ended(checkpoints):
+    """What can be awaited, a future and what is made as somebody iterates are refused, and not marked."""
+    steps = {
+        "promised": Promised,
+        "future": concurrent.futures.Future,
+        "lazy": lambda: map(print, [1]),
+        "chained": lambda: itertools.chain([1]),
+    }
+    for name, function in steps.items():
+        with pytest.raises(TypeError, match=f"^step='{name}' gave back a "):
+            run_steps({name: function}, checkpoints=checkpoints)
+    assert checkpoints.done() == []
+
+
+def test_step_that_gives_back_what_is_open(checkpoints, tmp_path):
+    """A file and a cursor can be iterated over, too; they are no work that is left to do."""
+    (tmp_path / "file").write_text("")
+    with (tmp_path / "file").open() as file, contextlib.closing(sqlite3.connect(":memory:")) as database:
+        steps = {"file": lambda: file, "cursor": lambda: database.execute("SELECT 1"), "list": lambda: [1]}
+        run_steps(steps, checkpoints=checkpoints)
+    assert checkpoints.done() == ["cursor", "file", "list"]
 
 
 @pytest.mark.parametrize(

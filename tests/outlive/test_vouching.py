@@ -1,14 +1,18 @@
 """Markers that vouch for outputs, parameters and versions; and items of a step."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from outlive import Checkpoints, mark_done, step_done
+from outlive import Checkpoints, _outputs, atomic_open, atomic_write, mark_done, step_done
 
 OUT = "out/clean.csv"
 
@@ -26,6 +30,11 @@ def later(path):
     """Set a file's time to just after now, as a write would a moment later."""
     status = Path(path).stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+
+
+def wait_for_the_clock():
+    """Let more pass than a tick of the kernel's clock: equal times count as later."""
+    time.sleep(0.02)
 
 
 def test_a_marker_without_declarations_is_what_it_was(run):
@@ -71,13 +80,221 @@ def test_an_output_that_was_only_touched_is_done(run):
     assert run.step_done("clean", outputs=OUT)
 
 
-def test_what_sets_times_back_is_seen_by_its_digest_alone(run):
-    """As cp -p does; this is what verify="stat" cannot see, and says so."""
+def test_what_sets_times_back_is_read(run):
+    """As cp -p does: nobody sets the time of change back."""
     run.mark_done("clean", outputs=OUT)
     Path(OUT).write_text("x,y\n" * 1000)
     os.utime(OUT, ns=(0, 0))
-    assert run.step_done("clean", outputs=OUT)
-    assert not run.step_done("clean", outputs=OUT, verify="hash")
+    for verify in ("stat", "hash"):
+        assert not run.step_done("clean", outputs=OUT, verify=verify)
+
+
+def an_older_file(_run):
+    Path("older").rename(OUT)
+
+
+def an_older_tree(_run):
+    Path("tree").rename("removed")
+    Path("older_tree").rename("tree")
+
+
+def a_link_that_is_turned(_run):
+    Path("link").unlink()
+    Path("link").symlink_to("older")
+
+
+def a_link_above_that_is_turned(_run):
+    Path("above").unlink()
+    Path("above").symlink_to("older_tree")
+
+
+@pytest.mark.parametrize(
+    ("output", "change"),
+    [
+        (OUT, an_older_file),
+        ("tree", an_older_tree),
+        ("link", a_link_that_is_turned),
+        ("above/1", a_link_above_that_is_turned),
+    ],
+)
+def test_what_is_put_in_an_outputs_place_is_read_however_old_it_is(run, output, change):
+    """A rename of an older file or tree over it, and a link that leads elsewhere: sizes are the same."""
+    Path("older").write_text("x,y\n" * 1000)
+    for number, name in enumerate(("tree", "older_tree")):
+        Path(name).mkdir()
+        Path(name, "1").write_text(str(number))
+    Path("link").symlink_to(OUT)
+    Path("above").symlink_to("tree")
+    wait_for_the_clock()
+    run.mark_done("clean", outputs=output)
+    wait_for_the_clock()
+    assert run.step_done("clean")
+    change(run)
+    assert run.why("clean") == f"clean will run: its output {output} has another content"
+
+
+def test_a_file_that_was_begun_before_the_mark_and_published_after_it_is_read(run):
+    """Its content is older than the mark, its place is not."""
+    with atomic_open(OUT, "w") as file:
+        file.write("x,y\n" * 1000)
+        file.flush()
+        wait_for_the_clock()
+        run.mark_done("clean", outputs=OUT)
+    assert not run.step_done("clean")
+
+
+def test_an_output_that_was_changed_while_it_was_recorded_is_not_marked(run, monkeypatch):
+    """Between its digest and its mark it became another: nobody could tell by its time."""
+    Path("out/last").write_text("1")
+    digest = _outputs._digest_of_file
+
+    def meanwhile(path):
+        if path.endswith("last"):
+            atomic_write(OUT, "x,y\n" * 1000)
+        return digest(path)
+
+    wait_for_the_clock()
+    monkeypatch.setattr(_outputs, "_digest_of_file", meanwhile)
+    with pytest.raises(RuntimeError, match=r"^outputs='out/clean.csv' changed meanwhile"):
+        run.mark_done("clean", outputs=[OUT, "out/last"])
+    assert not run.step_done("clean")
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs two file systems")  # noqa: PTH112
+def test_the_clock_of_another_file_system_may_be_coarser(run):
+    """An output there is read that seems to be written less than two seconds before its mark."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if os.stat(other).st_dev == os.stat(".").st_dev:  # noqa: PTH116
+            pytest.skip("needs two file systems")
+        output = Path(other, "out")
+        output.write_text("1")
+        run.mark_done("clean", outputs=output)
+        with mock.patch.object(_outputs, "facts", side_effect=ZeroDivisionError):
+            with pytest.raises(ZeroDivisionError):
+                run.step_done("clean")
+            marker = Path(".checkpoints/clean.done")
+            os.utime(marker, ns=(0, marker.stat().st_mtime_ns + 2 * 10**9))
+            assert run.step_done("clean")
+
+
+def test_an_output_is_not_read_to_say_that_it_is_as_it_was(run, monkeypatch):
+    """A file, a directory and what a link leads to: their times are enough."""
+    Path("link").symlink_to("out")
+    wait_for_the_clock()
+    run.mark_done("clean", outputs=[OUT, "out", "link/clean.csv"])
+    wait_for_the_clock()
+    monkeypatch.setattr(_outputs, "_digest_of_file", None)
+    assert run.step_done("clean", outputs=[OUT, "out", "link/clean.csv"])
+
+
+@pytest.mark.parametrize("verify", ["stat", "hash"])
+def test_an_input_that_cannot_be_looked_at_is_not_one_that_is_gone(run, verify):
+    """A link to itself: that is an error, and no reason to believe the mark."""
+    Path("raw").write_text("1")
+    run.mark_done("clean", inputs="raw")
+    Path("raw").unlink()
+    assert run.step_done("clean", verify=verify)
+    Path("raw").symlink_to("raw")
+    with pytest.raises(OSError, match="raw") as caught:
+        run.step_done("clean", verify=verify)
+    assert caught.value.errno == errno.ELOOP
+
+
+def test_an_input_that_cannot_be_read_is_not_an_empty_one(run, monkeypatch):
+    """Of a directory below that refuses to be listed nothing is recorded."""
+    Path("raw/closed").mkdir(parents=True)
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "no", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(PermissionError):
+        run.mark_done("clean", inputs="raw")
+    assert not run.step_done("clean")
+
+
+def test_a_link_below_an_input_is_where_it_leads(run):
+    """What is there is no part of the input; to turn the link is to change it."""
+    Path("raw").mkdir()
+    Path("far").write_text("1")
+    Path("raw/link").symlink_to("../far")
+    run.mark_done("clean", inputs="raw")
+    Path("far").write_text("another")
+    assert run.step_done("clean", verify="hash")
+    Path("raw/link").unlink()
+    Path("raw/link").symlink_to("../out")
+    assert not run.step_done("clean", verify="hash")
+
+
+@pytest.mark.parametrize("store", ["files", "sqlite"])
+@pytest.mark.parametrize(
+    ("then", "now"), [(1, True), (1, 1.0), (0, False), ([1], [True]), ({"a": 0}, {"a": 0.0})]
+)
+def test_parameters_that_python_takes_for_equal(run, store, then, now):
+    """They are compared as JSON has them, also inside lists and mappings."""
+    run = Checkpoints(store=store)
+    run.mark_done("clean", params={"x": then})
+    assert run.step_done("clean", params={"x": then})
+    assert run.why("clean", params={"x": now}).startswith("clean will run: its parameter x was")
+
+
+@pytest.mark.parametrize("field", ["inputs", "outputs"])
+@pytest.mark.parametrize("path", [".", ".checkpoints", ".checkpoints/marks.sqlite"])
+def test_the_file_of_the_sqlite_store_is_never_read_for_a_mark(run, field, path):
+    """To close it would drop the locks that SQLite holds (fcntl(2))."""
+    run = Checkpoints(store="sqlite")
+    run.mark_done("first")
+    with pytest.raises(ValueError, match=rf"^directory='.*' of the checkpoints lies inside {field}='{path}'"):
+        run.mark_done("clean", **{field: path})
+    assert run.done() == ["first"]
+
+
+def test_an_input_that_holds_the_marks_is_refused(run):
+    """Each mark would change it, so that the step is never done."""
+    with pytest.raises(ValueError, match=r"lies inside inputs='\.'"):
+        run.mark_done("clean", inputs=".")
+    with pytest.raises(ValueError, match=r"lies inside inputs='\.'"):
+        run.todo("clean", ["a"], inputs=".")
+
+
+def test_each_name_that_leads_to_an_output_is_brought_to_the_disk_once(run, monkeypatch):
+    """Of directories above it up to that of the marks, and of links on the way."""
+    Path("a/b").mkdir(parents=True)
+    for name in ("one", "two"):
+        Path("a/b", name).write_text("1")
+    Path("links").mkdir()
+    Path("links/link").symlink_to("../a/b")
+    run.mark_done("first")
+    synced, fsync = [], os.fsync
+
+    def noted(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    run.mark_done("clean", outputs=["a/b/one", "links/link/two"])
+    here = Path.cwd()
+    before, _, _ = "".join(f"{path}\n" for path in synced).partition(f"{here}/.checkpoints")
+    expected = [here / "a/b/one", here / "a/b/two", here / "links", here / "a/b", here / "a", here]
+    assert sorted(before.splitlines()) == sorted(map(str, expected))
+
+
+def test_the_verification_is_checked_also_where_nothing_is_to_be_verified(run):
+    """A plain mark in the SQLite store is known at once; a word that is none is refused all the same."""
+    run = Checkpoints(store="sqlite")
+    run.mark_done("clean")
+    with pytest.raises(ValueError, match=r"^verify='bogus' is not one of"):
+        run.step_done("clean", verify="bogus")
+
+
+def test_an_output_on_another_drive_has_its_whole_path(run):
+    """As it is on Windows, where no path leads from one to the other."""
+    with mock.patch.object(os.path, "relpath", side_effect=ValueError("path is on mount 'D:'")):
+        run.mark_done("clean", outputs=OUT)
+    assert list(next(run.records())["outputs"]) == [str(Path(OUT).absolute())]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +470,7 @@ def test_items_that_are_no_strings_have_a_key(run):
         list(run.todo("other", ["x", "y", "x"]))
     with pytest.raises(TypeError, match=r"^items\[0\]=3 is not a string"):
         list(run.todo("other", [3]))
-    with pytest.raises(TypeError, match=r"^key=3 is not a string"):
+    with pytest.raises(TypeError, match=r"^key\(items\[0\]\)=3 is not a string"):
         list(run.todo("other", [3], key=lambda item: item))
 
 
@@ -268,3 +485,45 @@ def test_an_item_that_a_killed_process_was_at_is_pending(run, tmp_path):
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
     assert done.returncode == -signal.SIGKILL
     assert list(run.todo("clean", "abcdef")) == ["d", "e", "f"]
+
+
+@pytest.mark.parametrize("store", ["files", "sqlite"])
+def test_items_that_were_done_with_something_else_are_pending(run, store):
+    """Other parameters, another version or input, or nothing declared: their names are the same."""
+    run = Checkpoints(store=store)
+    Path("raw").write_text("1")
+    wishes = [
+        {},
+        {"params": {"limit": 3}},
+        {"params": {"limit": 3.0}},
+        {"params": {"limit": 3}, "version": "2"},
+        {"params": {"limit": 3}, "inputs": "raw"},
+    ]
+    for wish in wishes:
+        assert list(run.todo("clean", "ab", **wish)) == ["a", "b"]
+        assert list(Checkpoints(store=store).todo("clean", "abc", **wish)) == ["c"]
+    Path("raw").write_text("2")
+    assert list(run.todo("clean", "ab", **wishes[-1])) == ["a", "b"]
+
+
+def test_what_is_no_list_of_items_is_refused_when_it_is_given(run):
+    """And not when somebody iterates."""
+    with pytest.raises(TypeError, match="not iterable"):
+        run.todo("clean", 3)
+    with pytest.raises(TypeError, match=r"^version=2 is not a string"):
+        run.todo("clean", "ab", version=2)
+
+
+def test_a_step_that_is_forgotten_halfway_has_no_old_items(run, monkeypatch):
+    """Killed while it clears a step, a process has not left its items without its mark."""
+    assert list(run.todo("clean", "ab")) == ["a", "b"]
+    run.mark_done("clean")
+    removed, unlink = [], os.unlink
+
+    def noted(path):
+        removed.append(Path(path).name)
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", noted)
+    run.clear("clean")
+    assert removed == ["a.done", "b.done", "clean.done"]
