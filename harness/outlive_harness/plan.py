@@ -23,8 +23,8 @@ class Point(NamedTuple):
         fault: its name.
         at: the number of the op that it strikes before, or after (``power``); microseconds of wall
             time for ``timer``.
-        part: bytes of a write that still reach the file (``torn``); the signal's number where it is
-            not SIGTERM (``term``); 1 for a journal that was just written (``ext4``, ...); 0 for none.
+        part: bytes of a write that still reach the file (``torn``, ``full``); the signal's number where it
+            is not SIGTERM (``term``); 1 for a journal that was just written (``ext4``, ...); 0 for none.
         lost: what had not reached the disk (``power``): numbers of ops, ``28``, or of parts of them,
             ``28.1``; of an earlier run of the plan with its number before it, ``1/28``.
     """

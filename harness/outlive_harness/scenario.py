@@ -26,8 +26,9 @@ KINDS = (
 )
 
 
-#: How ack() says it: a line of standard output, which survives the program that wrote it.
-ACK_PATTERN = r"^outlive-ack: (.*)$"
+#: How ack() says it: a line of standard output, which survives the program that wrote it. Of what the group
+#: named ``escaped`` holds, the escapes are undone.
+ACK_PATTERN = r"^outlive-ack: (?P<escaped>.*)$"
 
 
 def ack(value: object) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 #: Kinds whose op gives a path its whole content in one step.
 INSTALLS = frozenset({"rename", "link"})
 #: Kinds that change nothing a process can see: they only make earlier ops durable.
-SYNCS = frozenset({"fsync", "fdatasync", "sync", "syncfs", "sync_file_range", "msync"})
+SYNCS = frozenset({"fsync", "fdatasync", "sync", "syncfs", "sync_file_range"})
 #: Kinds that put bytes into a file.
 WRITES = frozenset({"write", "copy"})
 
@@ -92,8 +92,9 @@ class Op:
             symbolic link's text.
         tid: the thread that made the call.
         offset: where in the file it acts, in bytes; -1 is the end of the file (``O_APPEND``).
-        length: how many bytes it is about.
-        flags: the call's flags, as the kernel takes them; of a write or copy, its descriptor's.
+        length: how many bytes it is about; of a copy no more than its source has, and 0 where that is a pipe.
+        flags: the call's flags, as the kernel takes them; of a write or copy its descriptor's, of a sync
+            O_PATH where its descriptor is one.
         mode: permission bits that it asks for, before the umask.
         data: the bytes that it writes, where the recorder was asked for them.
         detail: what else the recorder was asked for; None in ordinary trials.

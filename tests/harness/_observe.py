@@ -65,6 +65,7 @@ def main() -> None:
             data=wish.get("data", False),
             places=wish.get("places", True),
             syncs=wish.get("syncs", True),
+            reads=wish.get("reads", False),
             kill_after=wish.get("kill_after"),
         )
     except InterceptionRefusedError as error:
@@ -78,6 +79,7 @@ def main() -> None:
         {**{key: getattr(op, key) for key in keys}, "data": None if op.data is None else op.data.hex()}
         for op in ops
     ]
+    seen["fails"] = [None if op.detail is None else op.detail.fails for op in ops]
     json.dump(seen, sys.stdout)
 
 

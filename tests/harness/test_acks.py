@@ -4,6 +4,7 @@ import pytest
 
 from outlive_harness.explore.results import Verdict
 from outlive_harness.intercept.supervisor import Tail
+from outlive_harness.scenario import ACK_PATTERN, ack
 
 ROWS = """
 from outlive_harness import ack
@@ -87,6 +88,47 @@ def test_a_line_is_matched_wherever_the_stream_was_cut(tmp_path):
     with path.open("rb") as stream:
         tail.drain(stream.fileno())
     assert tail.matches == ["one", "three"]
+
+
+@pytest.mark.parametrize("value", ["zürich", "a\nb", "\\n", "tab\t\\", "\udcff", "\U0001f600"])
+def test_what_is_promised_is_what_is_looked_for(value, tmp_path, monkeypatch):
+    """ack() writes one line of ASCII whatever it is given, and the reader has the text again."""
+    path = tmp_path / "stream"
+    out = path.open("wb")
+    monkeypatch.setattr("os.write", lambda _fd, data: out.write(data))
+    ack(value)
+    out.close()
+    assert path.read_bytes().isascii()
+    assert path.read_bytes().count(b"\n") == 1
+    tail = Tail(ACK_PATTERN)
+    with path.open("rb") as stream:
+        tail.drain(stream.fileno())
+    assert tail.matches == [value]
+
+
+def test_escapes_in_other_patterns_are_what_they_are(tmp_path):
+    """A command that is not Python writes its lines as they are, and so are they read."""
+    path = tmp_path / "stream"
+    path.write_bytes(b"stored C:\\new\n")
+    tail = Tail("stored (.*)")
+    with path.open("rb") as stream:
+        tail.drain(stream.fileno())
+    assert tail.matches == ["C:\\new"]
+
+
+def test_a_promise_beyond_ascii_is_found_in_an_output(one):
+    """The text is searched for, and handed to a check, as it was given."""
+    source = """
+from outlive_harness import ack
+
+@scenario({how})
+def told():
+    put("o", "zürich")
+    ack("zürich")
+"""
+    for how in ('outputs="o"', 'check=lambda acks: [a for a in acks if a not in Path("o").read_text()]'):
+        result = one(source.format(how=how))
+        assert result.verdict is Verdict.HELD, result
 
 
 @pytest.mark.parametrize("pattern", ["(", 3])

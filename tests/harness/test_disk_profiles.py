@@ -206,7 +206,6 @@ def test_states_are_admitted_by_their_own_disk_and_by_those_that_promise_less(be
             strongest = model.under(profile).strongest(state)
             assert model.under(strongest).admits(state, at)
             assert ALL.index(strongest) >= ALL.index(profile), (where, strongest)
-            assert model.under(profile).weakest_to_strongest(at, state.lost) == strongest
 
 
 @pytest.mark.parametrize("profile", ALL)

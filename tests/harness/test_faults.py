@@ -111,6 +111,93 @@ def vectors():
     assert result.faults["torn"].points == 3
 
 
+def test_a_copy_by_the_kernel_is_torn_too(one):
+    """shutil.copyfile is one sendfile(2), which SIGKILL cuts off as it does a write."""
+    source = """
+@scenario(outputs="o", faults=["torn"], setup=lambda: Path("source").write_bytes(b"x" * 30000))
+def copies():
+    import shutil
+    if not Path("t").exists():
+        shutil.copyfile("source", "t")
+    Path("u").write_text(str(len(Path("t").read_bytes())))
+    os.replace("u", "o")
+"""
+    for zygote in (True, False):
+        result = one(source, faults=("torn",), zygote=zygote)
+        assert found(result) == {("torn", "diverged")}
+        assert result.faults["torn"].tested == len(cuts(0, 30000)) + len(cuts(0, 5))
+
+
+def test_only_what_can_be_cut_off_is_torn():
+    """A clone comes whole or not at all, and what a pipe gives is not known."""
+    calls = (("ioctl", 9), ("splice", 0), ("splice", 9))
+    ops = [Op("copy", name, "o", length=length) for name, length in calls]
+    points = strikers()["torn"].points(ops, seconds=1, count=None, random=random.Random())
+    assert [str(point) for point in points] == ["torn@3.1", "torn@3.4", "torn@3.8"]
+
+
+def test_a_torn_write_goes_where_the_call_says(one):
+    """pwritev2(2) may append whatever its offset is; so does the part of it that arrives."""
+    result = one(
+        """
+@scenario(outputs="o")
+def appends():
+    fd = os.open("t", os.O_CREAT | os.O_RDWR)
+    have = os.read(fd, 100)
+    assert have[:4] == b"AAAA"[:len(have)], have
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"AAAA", 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.pwritev(fd, [b"BBBB"], -1, os.RWF_APPEND)
+    os.close(fd)
+    os.replace("t", "o")
+""",
+        faults=("torn",),
+        zygote=False,
+    )
+    assert result.verdict is Verdict.HELD, result
+
+
+def test_a_disk_that_fills_up_in_a_write_gives_a_short_count(one):
+    """Half of a write arrives and no error says so; who ignores the count keeps a short file for ever."""
+    source = """
+@scenario(outputs="o")
+def writes():
+    if Path("o").exists():
+        return
+    fd = os.open("t", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    data = b"0123456789abcdef" * 1000
+    while data:
+        data = data[os.write(fd, data) :]
+        {more}
+    os.replace("t", "o")
+"""
+    assert one(source.format(more=""), faults=("full",)).verdict is Verdict.HELD
+    result = one(source.format(more="break"), faults=("full",))
+    assert ("full", "diverged") in found(result)
+    assert {violation.point for violation in result.violations} == {"full@2.4096"}
+    assert "here:   file of 4096 bytes" in "".join(violation.detail for violation in result.violations)
+
+
+@pytest.mark.parametrize(
+    ("kind", "offset", "length", "parts"),
+    [
+        ("write", 0, 1, [0]),
+        ("write", -1, 9, [0, 4]),
+        ("write", 0, 9000, [0, 4096]),
+        ("write", 4000, 1000, [0, 96]),
+        ("write", 0, 20000, [0, 8192]),
+        ("copy", 0, 9000, [0]),
+        ("mkdir", 0, 0, [0]),
+    ],
+)
+def test_where_a_disk_is_full_in_a_write(kind, offset, length, parts):
+    """Before it, and half-way: where a block of the file ends if there is one before that."""
+    ops = [Op(kind, kind, "o", offset=offset, length=length)]
+    points = strikers()["full"].points(ops, seconds=1, count=None, random=random.Random())
+    assert [point.part for point in points] == parts
+
+
 def test_a_swallowed_full_disk_is_caught(one):
     """ENOSPC that is ignored publishes a short file; kill and torn do not show it."""
     source = """

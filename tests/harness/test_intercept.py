@@ -14,6 +14,10 @@ import pytest
 
 from outlive_harness.intercept import abi
 from outlive_harness.intercept.filter import INTERCEPTED, LOOKS, program
+from outlive_harness.intercept.supervisor import DONE, GO
+from outlive_harness.intercept.versions import Versions
+from outlive_harness.launch.run import _without_syncs
+from outlive_harness.trace import Op
 
 PYTHON = sys.executable
 
@@ -102,8 +106,9 @@ def test_the_filter_decides_as_designed(arch):
     assert verdict("mmap", 0, 0, 3, 1) == notify
     assert verdict("mmap", 0, 0, 3, 3) == notify  # MAP_SHARED_VALIDATE
     assert verdict("ioctl", 3, 0x5401) == allow
-    assert verdict("ioctl", 3, abi.FICLONE) == notify
-    assert verdict("ioctl", 3, abi.FICLONERANGE) == notify
+    for request in (abi.FICLONE, abi.FICLONERANGE, *abi.RESERVATIONS, *abi.UNKNOWN_CHANGES):
+        assert verdict("ioctl", 3, request) == notify
+    assert verdict("ioctl", 3, 0xC0709411) == allow  # asks btrfs for what its trees hold
     for name in ("io_uring_setup", "io_setup"):
         assert verdict(name) == abi.SECCOMP_RET_ERRNO | 38
     assert _simulate(code, 0 if arch == "x86_64" else 63, table.audit, [0] * 6) == allow  # read
@@ -420,14 +425,17 @@ def tried(fd):
     return 0
 os.mkfifo("pipe")
 open("file", "w").close()
-# By such a descriptor nothing can be synced (open(2), O_PATH): EBADF shows that the call was run.
+# By such a descriptor nothing can be synced (open(2), O_PATH).
 print(tried(os.open("file", os.O_PATH)), tried(os.open("pipe", os.O_RDWR)), tried(os.open(".", os.O_RDONLY)))
 """
-    for syncs, said in ((True, "9 22 0"), (False, "0 22 0")):
+    for syncs in (True, False):
         seen = observe(PYTHON, "-c", code, syncs=syncs)
-        assert seen.stdout.split() == said.split()
+        assert seen.stdout.split() == ["9", "22", "0"]
         assert [op["kind"] for op in seen.ops].count("fsync") == 3
         (box / "pipe").unlink()
+    spare = _without_syncs(lambda _op, _number: GO, box)
+    assert spare(Op("fsync", "fsync", "file"), 1) is DONE
+    assert spare(Op("fsync", "fsync", "file", flags=os.O_PATH), 2) is GO
 
 
 def test_descriptors_are_followed_where_numbers_are_given_anew(observe):
@@ -454,3 +462,124 @@ for n in range(34):  # more than are kept
     written = [op["path"] for op in seen.ops if op["kind"] == "write"]
     assert written[:9] == [name for n in range(3) for name in (f"f{n}", f"g{n}", f"g{n}")]
     assert written[9:] == [name for n in range(34) for name in (f"c{n}", "last")]
+
+
+def test_a_write_to_a_named_pipe_of_the_box_is_no_op(observe):
+    """What goes through a pipe changes no file, wherever the pipe has its name."""
+    code = """
+import os
+os.mkfifo("p")
+fd = os.open("p", os.O_RDWR)
+os.write(fd, b"hello"); os.writev(fd, [b"a", b"b"])
+os.rename("p", "q"); os.write(fd, b"hello")
+with open("f", "wb") as f:
+    f.write(b"x")
+    f.flush()
+    os.sendfile(fd, os.open("f", os.O_RDONLY), 0, 1)
+"""
+    for places in (True, False):
+        seen = observe(PYTHON, "-c", code + "os.unlink('q')", places=places)
+        assert seen.code == 0, seen.stderr
+        assert [name for name in names(seen) if name[0] in ("write", "copy")] == [("write", "f")]
+
+
+def test_holes_that_are_punched_by_ioctl_are_seen(observe, box):
+    """FS_IOC_UNRESVSP and its like are fallocate(2) by another name; what is not understood is told."""
+    (box / "f").write_bytes(b"x" * 9000)
+    code = """
+import fcntl, os, struct
+fd = os.open("f", os.O_RDWR)
+os.lseek(fd, 1000, os.SEEK_SET)
+def ask(request, whence, start, length):
+    try:
+        fcntl.ioctl(fd, request, struct.pack("=hhxxxxqqiI4i", 0, whence, start, length, *[0] * 6))
+    except OSError:
+        pass
+ask(0x4030582B, 0, 0, 4096); ask(0x40305828, 1, 24, 8); ask(0x4030582A, 2, -10, 10); ask(0x40305839, 3, 0, 1)
+"""
+    for data in (False, True):
+        seen = observe(PYTHON, "-c", code, data=data)
+        assert seen.code == 0, seen.stderr
+        found = [(op["kind"], op["flags"], op["offset"], op["length"]) for op in seen.ops[1:]]
+        assert found == [("fallocate", 3, 0, 4096), ("fallocate", 1, 1024, 8), ("fallocate", 1, 8990, 10)]
+        assert seen.blind == []
+    seen = observe(PYTHON, "-c", code + "ask(0x6611, 0, 0, 0)")
+    assert [(path, "ioctl 0x6611" in reason) for path, reason in seen.blind] == [("", True)]
+
+
+_CALLS = """
+import ctypes, mmap, os
+libc = ctypes.CDLL(None, use_errno=True)
+page = mmap.mmap(-1, 8192)
+at = ctypes.addressof(ctypes.c_char.from_buffer(page))
+libc.munmap(ctypes.c_void_p(at + 4096), ctypes.c_size_t(4096))
+def call(*args):
+    print(libc.syscall(*(ctypes.c_long(arg) for arg in args)), ctypes.get_errno())
+"""
+
+
+def test_calls_that_can_only_fail_are_no_ops(observe):
+    """No such number, no such memory, a structure too short: the kernel refuses, and so all was seen."""
+    code = (
+        _CALLS
+        + """
+call(-1)
+call(437, -100, at, at + 4096 - 12, 12)
+call(437, -100, at, at + 4096 - 12, 24)
+call(437, -1, at, 0, 0)
+call(437, -1, at, 0, 24)
+call(1, 1, 0, 1) if os.uname().machine == "x86_64" else print(-1, 14)
+os.mkdir("d")
+os._exit(0)
+"""
+    )
+    seen = observe(PYTHON, "-c", code)
+    assert names(seen) == [("mkdir", "d")]
+    assert seen.blind == []
+    assert [line.split()[0] for line in seen.stdout.splitlines()] == ["-1"] * 6
+
+
+def test_a_file_that_is_only_read_by_handle_changes_nothing(observe):
+    """open_by_handle_at(2) hides a path only where it opens for writing."""
+    number = 265 if platform.machine() == "aarch64" else 304
+    for flags, several in ((os.O_RDONLY, []), (os.O_WRONLY, [""])):
+        code = f"import ctypes; ctypes.CDLL(None).syscall({number}, 0, b'x' * 200, {flags})"
+        seen = observe(PYTHON, "-c", code, reads=True)
+        assert [path for path, _ in seen.blind] == several
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs /dev/shm")
+def test_files_in_shared_memory_are_files(observe):
+    """What is left in /dev/shm is state outside the box; a semaphore that is gone at the end is not."""
+    left, gone = (f"/dev/shm/outlive-test-{os.getpid()}-{name}" for name in ("left", "gone"))
+    code = f"import os; open({left!r}, 'w').close(); open({gone!r}, 'w').close(); os.unlink({gone!r})"
+    try:
+        seen = observe(PYTHON, "-c", code)
+    finally:
+        Path(left).unlink()
+    assert seen.outside == [left]
+
+
+def test_a_sync_says_through_what_descriptor_it_goes(observe):
+    """One by O_PATH is known to fail, so it makes nothing durable."""
+    code = """
+import os
+for flags in (os.O_RDONLY, os.O_PATH):
+    try:
+        os.fsync(os.open(".", flags))
+    except OSError:
+        pass
+"""
+    for data in (False, True):
+        seen = observe(PYTHON, "-c", code, data=data)
+        assert [bool(op["flags"] & os.O_PATH) for op in seen.ops] == [False, True]
+        assert seen.fails == ([0, 9] if data else [None, None])
+
+
+def test_what_is_moved_away_was_whole_where_it_was(tmp_path):
+    """A closed file that is renamed is a version of both paths."""
+    (tmp_path / "o").write_text("")
+    versions = Versions(tmp_path, lambda path: path in ("o", "old"))
+    versions.before(Op("rename", "rename", "o", "old"))
+    assert versions.known["o"] == versions.known["old"] != set()
+    assert versions.installed == {"old"}

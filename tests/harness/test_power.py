@@ -136,6 +136,47 @@ def trusts():
     assert all(any(name.startswith("1/") for name in one.lost) for one in deep.violations)
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_files_that_a_run_comes_back_to_are_not_all_on_the_disk_again(one, comes_back):
+    """A file that was made and removed may be there again once power fails in the recovery."""
+    source = (
+        SYNCED
+        + """
+def deliver():
+    for name in ("in", "out"):
+        Path(name).mkdir()
+    Path("in/job").write_text("value")
+
+def touch(path):
+    Path(path).touch()
+    sync_directory(".")
+
+@scenario(outputs="out/*", faults=("kill", "power"), depth=2, setup=deliver)
+def validates():
+    if Path("scratch").exists():
+        if Path("out/v").exists():
+            os.unlink("out/v")
+            sync_directory("out")
+        os.unlink("scratch")
+        sync_directory(".")
+    if not Path("in/job").exists():
+        return
+    if not Path("started").exists():
+        touch("started")
+        touch("scratch")
+        if not COMES_BACK: Path("in/validated").touch()
+        os.unlink("scratch")
+        sync_directory(".")
+    place("out/v", Path("in/job").read_text())
+    os.unlink("in/job")
+    sync_directory("in")
+"""
+    )
+    result = one(source.replace("COMES_BACK", str(comes_back)))
+    assert ("kill", "diverged") in found(result)
+    assert any(violation.point.startswith("kill@") for violation in result.violations)
+
+
 @pytest.mark.parametrize("first", ["torn", "power", "eio", "term", "full"])
 def test_power_is_cut_in_the_recovery_from_every_fault(one, first):
     """What any fault left is where a recovery starts that loses power in its turn."""
@@ -177,6 +218,24 @@ def names():
         os.symlink(os.getcwd() + "/out/where", "out/.link")
         os.replace("out/.link", "out/link")
         sync_directory("out")
+"""
+    )
+    result = one(source)
+    assert result.verdict is Verdict.HELD, result
+
+
+def test_a_promise_that_names_the_box_is_kept_in_every_worker(one):
+    """What was acknowledged where the run was recorded is looked for with the path of whoever judges it."""
+    source = (
+        SYNCED
+        + """
+from outlive_harness import ack
+
+@scenario(outputs="out/*", faults="power")
+def says_where():
+    for number in range(6):
+        place(f"out/{number}", f"{os.getcwd()}/part-{number}\\n")
+        ack(f"{os.getcwd()}/part-{number}")
 """
     )
     result = one(source)

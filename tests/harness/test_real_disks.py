@@ -126,6 +126,33 @@ def test_an_empty_output_beside_its_marker_is_seen_on_a_real_ext4(one, tmp_path)
     assert [(path / "out/a").stat().st_size for path in crashed] == [0] * len(crashed)
 
 
+@pytest.mark.skipif(bool(missing("ext4")), reason=missing("ext4"))
+@pytest.mark.parametrize("ignore", ["()", '"cache/*"'])
+def test_an_ignored_file_makes_another_state_on_a_real_ext4(one, ignore):
+    """It is not compared, but the recovery reads it: here it says that the work was done."""
+    source = """
+def deliver():
+    for name in ("out", "cache"):
+        Path(name).mkdir()
+    Path("cache/job").write_text("todo")
+
+@scenario(outputs="out/r", ignore=IGNORE, setup=deliver)
+def early():
+    job = os.open("cache/job", os.O_RDWR)
+    if os.pread(job, 4, 0) == b"todo":
+        with open("out/.r", "w") as f:
+            f.write("result"); f.flush(); os.fsync(f.fileno())
+        out = os.open("out", os.O_RDONLY)
+        os.fsync(out)
+        os.pwrite(job, b"done", 0)
+        os.fsync(job)
+        os.rename("out/.r", "out/r")
+        os.fsync(out)
+"""
+    result = one(source.replace("IGNORE", ignore), faults=("kill",), real_fs="ext4")
+    assert ("ext4", "diverged") in {(found.fault, found.kind) for found in result.violations}
+
+
 @every_kind
 def test_a_copy_has_what_was_synced_and_nothing_stays_mounted(kind, place):
     """What syncfs(2) made durable is in each later copy; the original goes on."""

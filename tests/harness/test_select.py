@@ -1,6 +1,7 @@
 """Selection: of like crash points some stand for the others, and none that is alone is left out."""
 
 import random
+import re
 
 import pytest
 
@@ -89,6 +90,15 @@ def test_each_fault_is_selected_from(one, faults, count):
     assert result.verdict is Verdict.VIOLATED
     for coverage in result.faults.values():
         assert 0 < coverage.tested <= coverage.chosen
+
+
+def test_it_is_told_after_which_ops_the_power_was_cut(one):
+    """Points that are not there to be counted are no reason to say nothing of them."""
+    source = steps(odd=-1, faults="power")
+    coverage = one(source, select="distinct", profile="ext4-ordered").faults["power"]
+    assert re.search(r"power cut after [0-9]+ of [0-9]+ ops, seed 0$", coverage.label), coverage
+    coverage = one(source, select="all", profile="ext4-ordered").faults["power"]
+    assert "ops" not in coverage.label
 
 
 def test_recoveries_are_selected_from_too(one):

@@ -121,16 +121,6 @@ class Blobs:
         parts = (content,) if isinstance(content, bytes) else content
         return Blob(self._keep(piece) for piece in _cut(parts))
 
-    @property
-    def held(self) -> int:
-        """Bytes in memory."""
-        return self._held
-
-    @property
-    def spilled(self) -> int:
-        """Bytes in the file."""
-        return self._spill[2] if self._spill else 0
-
     def close(self) -> None:
         """Remove the file; contents that were spilled cannot be read any more."""
         if self._finalizer is not None:

@@ -28,8 +28,8 @@ from typing import NamedTuple
 from outlive_harness.trace import SYNCS, Op
 
 from .content import BLOCK
-from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files
-from .model import Disk
+from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files, Step
+from .model import Disk, UnmodelledError
 
 #: A write is cut into no more pieces than this.
 _MOST_PIECES = 256
@@ -127,16 +127,14 @@ class History:
             self.end.append(len(self.micros))
 
     def _take(self, disk: Disk, number: int, op: Op) -> None:
+        if op.detail is not None and op.detail.fails:
+            return  # an fsync that fails makes nothing durable either
         if op.kind in SYNCS:
-            node = None if op.kind in ("sync", "syncfs") else disk.find(op)
-            if op.kind == "sync_file_range":
-                self.scattered |= {node} if node is not None else set()
-            elif node is not None or op.kind in ("sync", "syncfs"):
-                self.syncs[number] = Sync(number, op.kind, node, op.kind == "fdatasync")
+            self._sync(disk, number, op)
             return
         written = disk.find(op) if op.persists else None
         sizes: int | None = None
-        for part, step in enumerate(disk.apply(op), start=1):
+        for part, step in enumerate(_steps(disk, op), start=1):
             at = len(self.micros)
             needs = {self.chains[key][-1] for key in map(_key, step.changes) if self.chains[key]}
             if step.what == "free" and sizes is not None:
@@ -155,6 +153,13 @@ class History:
         if written is not None:
             self.syncs[number] = Sync(number, "own", written, op.persists == "data")
 
+    def _sync(self, disk: Disk, number: int, op: Op) -> None:
+        node = None if op.kind in ("sync", "syncfs") else disk.find(op)
+        if op.kind == "sync_file_range":
+            self.scattered |= {node} if node is not None else set()
+        elif node is not None or op.kind in ("sync", "syncfs"):
+            self.syncs[number] = Sync(number, op.kind, node, op.kind == "fdatasync")
+
     def _index(self, at: int, change: Change) -> None:
         self.chains[_key(change)].append(at)
         if change.aspect == ENTRY:
@@ -169,6 +174,14 @@ class History:
     def parts(self, op: int) -> range:
         """Return the numbers of an op's micro-ops."""
         return range(self.end[op - 1], self.end[op])
+
+
+def _steps(disk: Disk, op: Op) -> list[Step]:
+    """Do what an op did; return it in steps, of all of which it is known whether they are durable."""
+    steps = disk.apply(op)
+    if op.path == "/" and any(step.what == "data" for step in steps):
+        raise UnmodelledError(f"{op.describe()}: whether what came into the box was fsynced is not known")
+    return steps
 
 
 def _key(change: Change) -> Key:

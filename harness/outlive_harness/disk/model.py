@@ -362,12 +362,9 @@ class Disk:
         if not stat.S_ISREG(seen.mode) or data is None:
             raise UnmodelledError(f"{op.describe()}: what came into the box is not known")
         number = self._make_node(op, "file", stat.S_IMODE(seen.mode))
-        node = self._node(number)
-        node.size = len(data)
-        node.blocks = {
-            at // BLOCK: Block(data, at, min(at + BLOCK, node.size)) for at in range(0, node.size, BLOCK)
-        }
         self._numbers[seen.dev, seen.ino] = number
+        if len(data):
+            self._put(number, self._node(number), 0, data)
         self._step("name", self._enter(directory, name, number))
 
     # -- contents ------------------------------------------------------------------------------------

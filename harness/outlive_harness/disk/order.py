@@ -68,6 +68,32 @@ def random_sets(model: Model, at: int, random: Random, *, returned: bool) -> Ite
             yield model.close(at, gone)
 
 
+def every(model: Model, at: int, most: int, *, returned: bool) -> list[int] | None:
+    """Return all sets of lost micro-ops after an op, as bits; None where they are more than *most*."""
+    loose = model.loose(at, returned=returned)
+    if loose.bit_count() >= most:
+        return None  # each may be the first that is lost
+    with_it: dict[int, int] = {}
+    for_it: dict[int, int] = {}
+    found: list[int] = []
+    waiting = [(0, loose)]  # what is lost, and what is not decided yet
+    while waiting:
+        # Of what waits each gives one set at least: no choice goes against those before it.
+        if len(found) + len(waiting) > most:
+            return None
+        dropped, open_ = waiting.pop()
+        if not open_:
+            found.append(dropped)
+            continue
+        number = open_.bit_length() - 1
+        if number not in with_it:
+            with_it[number] = model.close(at, 1 << number) & loose
+            for_it[number] = model.keep(at, 1 << number) & loose
+        waiting.append((dropped, open_ & ~for_it[number]))
+        waiting.append((dropped | with_it[number], open_ & ~with_it[number]))
+    return found
+
+
 def _in_turn(*several: Iterable[int]) -> Iterator[int]:
     waiting = [iter(one) for one in several]
     while waiting:

@@ -14,7 +14,7 @@ import contextlib
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -44,6 +44,8 @@ from .view import View, bits
 _FUTILE = 4
 #: Random sets that give no new state, one after another, until they are given up.
 _FUTILE_IN_A_ROW = 48
+#: Sets of lost micro-ops after one op up to which all are tried.
+_FEW = 512
 
 
 class LostError(ValueError):
@@ -477,10 +479,6 @@ class PowerModel:
                     return profile.name
         return self.profile.name
 
-    def weakest_to_strongest(self, at: int, lost: Iterable[str]) -> str:
-        """Return the strongest profile under which what a replay id says can still happen."""
-        return self.strongest(self.state(at, lost))
-
     # -- exploration ---------------------------------------------------------------------------------
 
     def states(
@@ -491,13 +489,15 @@ class PowerModel:
         budget: int = 256,
         seen: set[str] | None = None,
         returned: bool = True,
-    ) -> Iterator[State]:
+    ) -> Generator[State, None, bool]:
         """Yield states after op *at*, those first that are most often fatal; never two of one digest.
+
+        Return whether there may be more than were yielded.
 
         In this order: everything unsynced lost; nothing lost; then in turn each prefix, each op lost
         (with what depends on it), each op alone (with what it needs), all data of each file, all
-        names of each directory, each write torn; then the same for single micro-ops; then random
-        sets from the seed, until nothing new comes of them.
+        names of each directory, each write torn; then the same for single micro-ops; then all that
+        are left where they are few, and else random sets from the seed, until nothing new comes of them.
 
         Args:
             at: the op.
@@ -508,24 +508,46 @@ class PowerModel:
                 the op makes something durable itself.
         """
         known = set() if seen is None else seen
+        states = self._in_order(at, known, seed, _FUTILE * (budget + 1), returned=returned)
+        for number, state in enumerate(states):
+            if state is None or number == budget:
+                return True
+            known.add(state.digest)
+            yield state
+        return False
+
+    def _in_order(
+        self, at: int, known: set[str], seed: int, patience: int, *, returned: bool
+    ) -> Iterator[State | None]:
+        """Yield the states of states() that are not known, and None at the end if not all sets were tried."""
         tried: set[int] = set()
-        futile = yielded = 0
-        chosen = order.chosen(self, at, returned=returned)
-        by_chance = order.random_sets(self, at, Random(f"{seed}:{at}"), returned=returned)
-        for sets, patience in ((chosen, _FUTILE * (budget + 1)), (by_chance, _FUTILE_IN_A_ROW)):
-            futile = 0
-            for dropped in sets:
-                if yielded >= budget or futile >= patience:
-                    break
-                state = None if dropped in tried else State(self, at, dropped, returned=returned)
-                tried.add(dropped)
-                if state is None or state.digest in known:
-                    futile += 1
-                    continue
-                futile = futile if sets is chosen else 0
-                known.add(state.digest)
-                yielded += 1
+
+        def fresh(dropped: int) -> State | None:
+            state = None if dropped in tried else State(self, at, dropped, returned=returned)
+            tried.add(dropped)
+            return None if state is None or state.digest in known else state
+
+        futile = 0
+        for dropped in order.chosen(self, at, returned=returned):
+            if futile == patience:
+                break
+            state = fresh(dropped)
+            futile += state is None
+            if state is not None:
                 yield state
+        every = order.every(self, at, _FEW, returned=returned)
+        if every is not None:
+            yield from filter(None, map(fresh, every))
+            return
+        futile = 0
+        for dropped in order.random_sets(self, at, Random(f"{seed}:{at}"), returned=returned):
+            if futile == _FUTILE_IN_A_ROW:
+                break
+            state = fresh(dropped)
+            futile = futile + 1 if state is None else 0
+            if state is not None:
+                yield state
+        yield None
 
 
 def _place(text: str, most: int) -> int:

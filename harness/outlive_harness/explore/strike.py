@@ -18,7 +18,7 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.launch.run import Ran
 from outlive_harness.plan import Point
-from outlive_harness.trace import Content, Op
+from outlive_harness.trace import INSTALLS, Content, Op
 
 
 @dataclass(slots=True)
@@ -110,6 +110,7 @@ class _Watcher:
         self._versions: Versions | None = None
         self._runner, self._record, self._crash = runner, record, crash
         self._to_look = False
+        self._cut: set[str] = set()  # files of which a write failed, or was cut short
         self.is_struck = False
         if record.varying or crash.found is not None or strike.goes_on:
             box = Path(os.path.realpath(runner.box))
@@ -127,17 +128,25 @@ class _Watcher:
             crash.op = op
         if answer.crash and self._tape is not None and self._tear:
             self._tape.append(_torn_op(op, self._tear))
+        if answer.errno or answer.part:
+            self._cut.add(op.path)
         if answer.crash or answer.errno:
             return answer
         if self._tape is not None:
-            self._tape.append(op)
+            self._tape.append(_torn_op(op, answer.part) if answer.part else op)
         crash.touched.note(op)
-        if self._versions is not None:
+        if self._versions is not None and not self._installs_cut(op):
             self._versions.before(op)
         if self.is_struck and self._goes_on:
             is_output = self._record.subject.is_output
             self._to_look = is_output(op.path) or is_output(op.target) or op.kind == "rename"
         return answer
+
+    def _installs_cut(self, op: Op) -> bool:
+        """Tell whether an op gives a name to a file of which a write has failed: its content is not whole."""
+        if op.kind == "unlink" or (op.kind == "open" and op.flags & (os.O_TRUNC | os.O_EXCL)):
+            self._cut.discard(op.path)
+        return op.kind in INSTALLS and op.path in self._cut
 
     def _look(self) -> None:
         """Judge what a reader would see now, after the op before this one."""

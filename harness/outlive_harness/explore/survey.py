@@ -56,13 +56,17 @@ class Surveyed:
     Attributes:
         plan: the crashes before the run.
         points: the power cuts in it.
-        has_more: whether there are more than the limit.
+        has_more: whether there may be more than those.
+        taken: after how many ops of the run the power is cut.
+        there: how many it has.
         reason: why there are none; "" if it could be found out.
     """
 
     plan: Plan
     points: list[Point] = field(default_factory=list)
     has_more: bool = False
+    taken: int = 0
+    there: int = 0
     reason: str = ""
 
 
@@ -74,6 +78,7 @@ def survey(tapes: Tapes, record: Record, wanted: Survey) -> Surveyed:
         if wanted.real:
             cuts = real_cuts(tapes.runner, record, wanted.real, wanted.seed)
             found.points, found.reason = cuts.points(wanted.real), cuts.reason
+            found.taken, found.there = len({number for number, _ in cuts.trees}), len(cuts.ops)
             return found
         tape, model = tapes.of(record, wanted.plan, memory=wanted.memory)
         found.reason = tape.reason
@@ -82,6 +87,7 @@ def survey(tapes: Tapes, record: Record, wanted: Survey) -> Surveyed:
             if not wanted.is_whole:
                 alike = groups(tape.ops[tape.last :], record.fold, () if wanted.plan else record.stacks)
                 numbers = distinct(numbers, lambda number: alike[number - 1], Random(wanted.seed))
+            found.taken, found.there = len(numbers), len(tape.ops) - tape.last
             found.points, found.has_more = Power().points(
                 model.under(wanted.profile),
                 tape.last,

@@ -81,6 +81,11 @@ class Recorded(NamedTuple):
     model: PowerModel | None
 
 
+def own_words(runner: Runner, acks: Sequence[str]) -> list[str]:
+    """Return what was acknowledged, with the box of the worker that recorded it named as this runner's."""
+    return [os.fsdecode(runner.own(os.fsencode(ack))) for ack in acks]
+
+
 class Tapes:
     """One worker's recordings; they are kept where all workers find them.
 
@@ -121,6 +126,7 @@ class Tapes:
             place.mkdir(parents=True, exist_ok=True)
             tape = self._make(record, plan, place, memory)
             save(place / "tape", tape)
+        tape.acks = own_words(self.runner, tape.acks)
         if tape.reason:
             return Recorded(tape, None)
         try:

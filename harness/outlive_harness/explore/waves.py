@@ -42,6 +42,10 @@ MORE = 2
 _WORTH = 8
 #: Points that are tried first where few may do.
 _FIRST_BATCH = 8
+#: Plans that leave files which another one left, too, and after which the power is cut all the same.
+_AGAIN = 64
+#: Faults that end a run where it stands: between two of their points it did what is between, and no more.
+_CUTS_OFF = frozenset({"kill", "torn", "term"})
 
 
 class HarnessError(RuntimeError):
@@ -294,10 +298,8 @@ def waves(
         count = len(every)
         if campaign.selects(count):
             every = _distinct(record, every, bases, choose)
-        for fault in faults:
-            if isinstance(fault, Power) or (isinstance(fault, RealDisk) and level == 1):
-                cuts = yield from surveyed(session, record, one, bases, fault, f"s-{stamp}-{level}")
-                count, every = count + len(cuts), every + cuts
+        cuts = yield from _cuts(session, record, one, bases, faults, level)
+        count, every = count + len(cuts), every + cuts
         plans = _sample(every, campaign.options.points, choose)
         if not plans:
             break
@@ -365,9 +367,14 @@ def _again(session: Session, record: Record, one: Explored, name: str) -> Genera
 def _label(coverage: Coverage, chosen: int, standing: int, count: int, seed: int) -> None:
     """Say it where not all points are struck."""
     if chosen < standing:
-        coverage.label = f"sampled {chosen} of {count} points, seed {seed}"
+        _say(coverage, f"sampled {chosen} of {count} points, seed {seed}")
     elif standing < count:
-        coverage.label = f"{standing} points stand for {count}, seed {seed}"
+        _say(coverage, f"{standing} points stand for {count}, seed {seed}")
+
+
+def _say(coverage: Coverage, text: str) -> None:
+    """Add to what must be known of a coverage."""
+    coverage.label = f"{coverage.label}; {text}" if coverage.label else text
 
 
 def _carried_out(
@@ -418,8 +425,8 @@ def _batches(orders: list[Order], campaign: Campaign) -> Iterator[list[Order]]:
 def recoveries(one: Explored, level: int) -> list[Base]:
     """Return the recoveries of the distinct states that the level before reached.
 
-    Of the plans that reach a state the smallest stands for all: the one that came there first had the
-    least of it on the disk.
+    Of the plans that reach a state the smallest stands for all: the files are the same, and so is what the
+    recovery does. How much of them is durable is not: see left_again().
     """
     plans: dict[str, Plan] = {}
     for trial in one.trials:
@@ -430,6 +437,35 @@ def recoveries(one: Explored, level: int) -> list[Base]:
         for trial in one.trials
         if len(trial.plan) == level - 1 and trial.judged
     ]
+
+
+def left_again(one: Explored, level: int) -> list[Base]:
+    """Return recoveries from files that another plan left too, but which a power cut may change otherwise.
+
+    A run that comes back to files has changed them meanwhile, and may have changed them on the disk alone.
+    Where it stands at the same files as at the point before, with no more than syncs between, all that a
+    power cut leaves is left after that point too. After a power cut everything is durable.
+    """
+    done = [trial for trial in one.trials if len(trial.plan) == level - 1 and trial.reached]
+    stands = {trial.state: trial for trial in done if trial.judged}
+    taken = {base.plan for base in recoveries(one, level)}
+    found: list[Base] = []
+    before: Trial | None = None
+    for trial in sorted(done, key=lambda trial: trial.plan):
+        fault = trial.plan[-1].fault
+        if fault not in ("power", "timer", *KINDS) and trial.state in stands:
+            same = before is not None and before.state == trial.state and _is_next(before.plan, trial.plan)
+            if trial.plan not in taken and not (same and fault in _CUTS_OFF):
+                judged = stands[trial.state]
+                start = one.states / f"{trial.state}.tree"
+                found.append(Base(trial.plan, judged.recovery, start, tuple(judged.acks)))
+        before = trial
+    return found
+
+
+def _is_next(one: Plan, other: Plan) -> bool:
+    """Tell whether no op was left out between the points of two plans that differ in the last alone."""
+    return (one[:-1], one[-1].fault) == (other[:-1], other[-1].fault) and other[-1].at - one[-1].at <= 1
 
 
 def planned(
@@ -476,6 +512,24 @@ def _at(several: list[int], number: int) -> int:
     return several[min(number, len(several)) - 1] if several else 0
 
 
+def _cuts(
+    session: Session, record: Record, one: Explored, bases: list[Base], faults: Sequence[Fault], level: int
+) -> Generator[Waiting, None, list[Planned]]:
+    """Plan power cuts in the runs that can be struck, by the faults that cut the power."""
+    name = f"s-{one.states.name.removeprefix('states-')}-{level}"
+    plans: list[Planned] = []
+    for fault in faults:
+        if isinstance(fault, Power):
+            again = left_again(one, level) if level > 1 else []
+            if len(again) > _AGAIN:
+                _say(one.coverage, f"power cut after {_AGAIN} of {len(again)} plans that leave equal files")
+            runs = bases + _sample(again, _AGAIN, one.campaign.random(level))
+            plans += yield from surveyed(session, record, one, runs, fault, name)
+        elif isinstance(fault, RealDisk) and level == 1:
+            plans += yield from surveyed(session, record, one, bases, fault, name)
+    return plans
+
+
 def surveyed(
     session: Session,
     record: Record,
@@ -513,12 +567,24 @@ def surveyed(
     if len(found) < len(units):
         reasons.append("the budget ended before all runs were recorded")
     coverage.reason = coverage.reason or next(iter(reasons), "")
-    if any(run.has_more for run in found):
-        coverage.label = f"a choice of {sum(len(run.points) for run in found)} states, seed {options.seed}"
+    chosen = _chosen(found)
+    if chosen:
+        _say(coverage, f"{chosen}, seed {options.seed}")
     return [((*run.plan, point), None, starts[run.plan].acks) for run in found for point in run.points]
 
 
-def _sample(plans: list[Planned], count: int | None, choose: random.Random) -> list[Planned]:
+def _chosen(found: Sequence[Surveyed]) -> str:
+    """Say of how many power cuts those that were planned are a choice; "" if they are all."""
+    parts = []
+    if any(run.has_more for run in found):
+        parts.append(f"a choice of {sum(len(run.points) for run in found)} states")
+    taken, there = sum(run.taken for run in found), sum(run.there for run in found)
+    if taken < there:
+        parts.append(f"power cut after {taken} of {there} ops")
+    return ", ".join(parts)
+
+
+def _sample(plans: list[T], count: int | None, choose: random.Random) -> list[T]:
     """Return so many of the plans, in their order; all of them where no number is given."""
     if count is None or count >= len(plans):
         return plans

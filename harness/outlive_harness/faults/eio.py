@@ -1,7 +1,8 @@
 """``eio``: one op fails with EIO, as a bad sector or a lost cable makes it, and the next ones do not.
 
-An fsync that failed once and then succeeds is the case that PostgreSQL met in 2018: the data is
-gone, and the second fsync does not say so (https://wiki.postgresql.org/wiki/Fsync_Errors).
+An fsync that fails once and then succeeds is among them, but what was written stays readable. On a real
+disk the data may be gone, and the second fsync does not say so: that is what PostgreSQL met in 2018
+(https://wiki.postgresql.org/wiki/Fsync_Errors), and this fault does not make it.
 """
 
 from __future__ import annotations

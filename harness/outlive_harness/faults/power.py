@@ -6,9 +6,9 @@ The run is recorded once with all that it wrote; its crash states come from the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
-from outlive_harness.disk.power import PowerModel
+from outlive_harness.disk.power import PowerModel, State
 from outlive_harness.plan import Point
 
 
@@ -28,7 +28,7 @@ class Power:
         seed: int,
         limit: int,
     ) -> tuple[list[Point], bool]:
-        """Return the crash points of a recorded run, no two with equal files, and whether there are more.
+        """Return the crash points of a recorded run, no two with equal files, and whether there may be more.
 
         Args:
             model: the model of all that was written since everything was durable.
@@ -46,7 +46,17 @@ class Power:
             share = max(1, (limit - len(points)) // left)
             known = seen.setdefault(said[number], set())
             states = model.states(first + number, seed=seed, budget=share, seen=known)
-            found = [Point(self.name, number, lost=state.lost) for state in states]
-            has_more = has_more or len(found) == share
-            points += found
+            found, are_more = _all(states)
+            points += [Point(self.name, number, lost=state.lost) for state in found]
+            has_more = has_more or are_more
         return points, has_more
+
+
+def _all(states: Generator[State, None, bool]) -> tuple[list[State], bool]:
+    """Return all states of an op, and whether there may be more."""
+    found = []
+    while True:
+        try:
+            found.append(next(states))
+        except StopIteration as end:
+            return found, end.value

@@ -1,8 +1,8 @@
-"""``torn``: SIGKILL part-way through a write.
+"""``torn``: SIGKILL part-way through a write, or a copy that the kernel makes.
 
 A write is one call, but the kernel copies it page by page and a fatal signal ends it in between
 (generic_perform_write() checks for one before each page), as can a full disk or a network file
-system at any byte.
+system at any byte. sendfile(2), copy_file_range(2) and splice(2) are cut off likewise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from random import Random
 from outlive_harness.faults import Strike
 from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.trace import WRITES, Op
 
 _PAGE = 4096
 #: Page boundaries of one write that are tried: the first and the last few of a large one.
@@ -22,7 +22,7 @@ _BOUNDARIES = 6
 
 
 class Torn:
-    """Strikes in each write of two bytes or more: after the first byte, in the middle, at page boundaries."""
+    """Strikes in each write and copy: after the first byte, in the middle, at page boundaries."""
 
     name = "torn"
     intercepts = True
@@ -32,7 +32,7 @@ class Torn:
         return [
             Point(self.name, number, part)
             for number, op in enumerate(ops, start=1)
-            if op.kind == "write"
+            if op.kind in WRITES and op.syscall != "ioctl"  # a clone comes whole, or not at all
             for part in cuts(max(op.offset, 0), op.length)
         ]
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 _X86_64 = {
     "write": 1, "open": 2, "stat": 4, "lstat": 6, "mmap": 9, "ioctl": 16, "pwrite64": 18, "writev": 20,
-    "access": 21, "msync": 26,
-    "sendfile": 40, "bind": 49, "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77,
+    "access": 21, "sendfile": 40, "bind": 49, "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77,
     "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88,
     "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "utime": 132, "mknod": 133,
     "pivot_root": 155, "chroot": 161, "sync": 162, "mount": 165, "setxattr": 188, "lsetxattr": 189,
@@ -33,7 +32,7 @@ _ARM64 = {
     "openat": 56, "write": 64, "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76,
     "faccessat": 48, "newfstatat": 79,
     "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "utimensat": 88, "bind": 200,
-    "mmap": 222, "msync": 227, "open_by_handle_at": 265, "syncfs": 267, "setns": 268, "renameat2": 276,
+    "mmap": 222, "open_by_handle_at": 265, "syncfs": 267, "setns": 268, "renameat2": 276,
     "seccomp": 277, "copy_file_range": 285, "pwritev2": 287, "statx": 291,
 }  # fmt: skip
 # From 5.1 on every architecture takes the same new numbers.
@@ -77,6 +76,16 @@ RWF_APPEND = 0x10
 RWF_NOAPPEND = 0x20
 FICLONE = 0x40049409
 FICLONERANGE = 0x4020940D
+#: Requests of ioctl(2) that do what fallocate(2) does, and its mode: FS_IOC_RESVSP, ..._UNRESVSP (each in two
+#: widths) and FS_IOC_ZERO_RANGE of ``linux/falloc.h``.
+RESERVATIONS = {0x40305828: 0, 0x4030582A: 0, 0x40305829: 2, 0x4030582B: 2, 0x40305839: 16}
+#: Requests of one file system that change contents or names: not understood.
+#: xfs: EXCHANGE_RANGE, SWAPEXT, and before 5.17 ALLOCSP and FREESP in two widths; ext4: MOVE_EXT, SWAP_BOOT;
+#: btrfs: subvolumes and snapshots made and removed, ENCODED_WRITE.
+UNKNOWN_CHANGES = (
+    0x40285881, 0xC0C0586D, 0x4030580A, 0x4030580B, 0x40305824, 0x40305825, 0xC028660F, 0x00006611,
+    0x50009401, 0x5000940E, 0x5000940F, 0x50009417, 0x50009418, 0x5000943F, 0x40809440,
+)  # fmt: skip
 CLONE_NEWNS = 0x20000
 OPEN_TREE_CLONE = 1
 MS_BIND = 0x1000

@@ -37,8 +37,10 @@ from .task import (
 
 Arguments = tuple[int, int, int, int, int, int]
 
-#: Places that hold no files which outlive a run, or only such as the kernel makes up.
+#: Places that hold devices, and what the kernel makes up.
 _NO_FILES = (b"/dev/", b"/proc/", b"/sys/")
+#: Places in those that hold files all the same, which outlive a run.
+_SHARED_MEMORY = (b"/dev/shm/", b"/dev/mqueue/")
 _DELETED = b" (deleted)"
 _ENCODING = sys.getfilesystemencoding()
 #: File systems of the kernel's own making, and such as begin empty: mounted elsewhere they hide no file.
@@ -99,6 +101,8 @@ class Decoder:
         self._file_systems: dict[int, int] = {}
         #: directories of descriptors, by task
         self._tables: dict[int, int] = {}
+        #: whether anything that is no file was opened for writing in the box: a named pipe, a device
+        self._has_pipes = False
         self.outside: dict[str, None] = {}
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
@@ -125,7 +129,10 @@ class Decoder:
         if audit != self._audit or (self._foreign_from and number >= self._foreign_from):
             self.blind["", "calls of a foreign architecture (32-bit or x32 code) were not understood"] = None
             return None
-        name, decode = self._decoders[number]
+        try:
+            name, decode = self._decoders[number]
+        except KeyError:  # no call has such a number, and the kernel says so: ENOSYS
+            return None
         return decode(name, tid, arguments)
 
     # -- where ---------------------------------------------------------------------------------------
@@ -181,7 +188,7 @@ class Decoder:
     ) -> _Found:
         place = locate(tid, dirfd, raw, follow=follow, empty=empty)
         inside = self._relative(place)
-        if inside is None and place.path and not place.path.startswith(_NO_FILES):
+        if inside is None and place.path and _holds_files(place.path):
             self._note_outside(place.path)
         return _Found(inside, place)
 
@@ -190,6 +197,21 @@ class Decoder:
         where = path if os.path.lexists(path) else os.path.dirname(path)
         if os.access(where, os.W_OK):
             self.outside[os.fsdecode(path)] = None
+
+    def left_outside(self) -> list[str]:
+        """List the paths outside the box that were written, without semaphores and the like that are gone."""
+        shared = tuple(map(os.fsdecode, _SHARED_MEMORY))
+        return [path for path in self.outside if not path.startswith(shared) or os.path.lexists(path)]
+
+    def _note_pipe(self, seen: Seen | None) -> None:
+        """Keep in mind that something was opened for writing that is no file."""
+        if seen is not None and stat.S_IFMT(seen.mode) in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK):
+            self._has_pipes = True
+
+    def _is_pipe(self, tid: int, fd: int) -> bool:
+        """Tell whether a descriptor is open on what is no file; it is asked for only where any was opened."""
+        seen = behind(tid, fd & 0xFFFFFFFF).look()
+        return seen is not None and not stat.S_ISREG(seen.mode)
 
     # -- what the model of the disk needs besides ------------------------------------------------------
 
@@ -224,12 +246,12 @@ class Decoder:
     def _write(self, name: str, tid: int, a: Arguments) -> Op | None:
         if not self._places:
             inside = self._name_of(tid, a[0])
-            if inside is None:
+            if inside is None or (self._has_pipes and self._is_pipe(tid, a[0])):
                 return None
             length = sum(size for _, size in read_iovecs(tid, a[1], a[2])) if "v" in name else a[2]
             return Op("write", name, inside, "", tid, 0, length)
         found = self._by_fd(tid, a[0])
-        if found.inside is None:
+        if found.inside is None or (self._has_pipes and self._is_pipe(tid, a[0])):
             return None
         parts = read_iovecs(tid, a[1], a[2]) if "v" in name else [(a[1], a[2])]
         length = sum(size for _, size in parts)
@@ -255,7 +277,7 @@ class Decoder:
     def _copy(self, name: str, tid: int, a: Arguments) -> Op | None:
         out = {"sendfile": a[0], "ioctl": a[0]}.get(name, a[2])
         found = self._by_fd(tid, out)
-        if found.inside is None:
+        if found.inside is None or (self._has_pipes and self._is_pipe(tid, out)):
             return None
         position, flags = descriptor_info(tid, out)
         source, start, length = a[0], -1, a[4]
@@ -269,19 +291,26 @@ class Decoder:
             source, start, length, position = _clone(tid, a)
         source &= 0xFFFFFFFF
         origin = os.fsdecode(descriptor_path(tid, source))
+        there = behind(tid, source).look()
+        begin = start
+        if there is None or not stat.S_ISREG(there.mode):
+            length = 0  # what comes out of a pipe is not known before
+        else:
+            if begin < 0:
+                begin = descriptor_info(tid, source)[0]
+            rest = max(0, there.size - begin)
+            length = rest if name == "ioctl" and not length else min(length, MOST, rest)
         if not self._data:
             return Op("copy", name, found.inside, origin, tid, position, length, flags)
         data: bytes | None = None
         blob: Content | None = None
-        seen, there = found.place.look(), behind(tid, source).look()
+        seen = found.place.look()
         fails, unknown = self._can_copy(name, flags, seen, there, found.place.where)
         if not fails and not unknown and there is not None:
             try:
-                begin = descriptor_info(tid, source)[0] if start < 0 else start
-                most = there.size if name == "ioctl" and not length else min(length, MOST)
                 fd = open_source(tid, source)
                 try:
-                    data, blob = self._payload(read_file(fd, begin, most))
+                    data, blob = self._payload(read_file(fd, begin, length))
                 finally:
                     os.close(fd)
             except OSError as error:
@@ -328,16 +357,47 @@ class Decoder:
 
     def _fallocate(self, name: str, tid: int, a: Arguments) -> Op | None:
         found = self._by_fd(tid, a[0])
-        if found.inside is None:
-            return None
+        return None if found.inside is None else self._allocate(name, tid, found, a)
+
+    def _allocate(self, name: str, tid: int, found: _Found, a: Arguments) -> Op:
+        """Return the op of a call with the arguments of fallocate(2), whatever it is."""
         detail = self._through(tid, a[0], found, errno.EBADF)
         if detail is not None and detail.seen is not None and not detail.fails:
             known = _FALLOCATE.get(self._file_system(detail.seen, found.place.where), ~0)
             if a[1] & ~known:
                 detail = Detail(detail.seen, opened=detail.opened, fails=errno.EOPNOTSUPP)
-        return Op(
-            "fallocate", name, found.inside, tid=tid, offset=a[2], length=a[3], flags=a[1], detail=detail
-        )
+        inside = found.inside or ""
+        return Op("fallocate", name, inside, tid=tid, offset=a[2], length=a[3], flags=a[1], detail=detail)
+
+    def _ioctl(self, name: str, tid: int, a: Arguments) -> Op | None:
+        request = a[1] & 0xFFFFFFFF
+        if request in (abi.FICLONE, abi.FICLONERANGE):
+            return self._copy(name, tid, a)
+        found = self._by_fd(tid, a[0])
+        if found.inside is None:
+            return None
+        if request in abi.RESERVATIONS:
+            mode = abi.RESERVATIONS[request] | _KEEP_SIZE
+            start, length = self._reserved(tid, a, found)
+            return None if start < 0 else self._allocate(name, tid, found, (a[0], mode, start, length, 0, 0))
+        reason = f"files changed by ioctl {request:#x}, which is not understood"
+        self.blind["", reason] = None
+        return None
+
+    def _reserved(self, tid: int, a: Arguments, found: _Found) -> tuple[int, int]:
+        """Return the range that a struct space_resv names; (-1, 0) where the call fails."""
+        raw = read_memory(tid, a[2], 48)
+        if len(raw) < 48:
+            return -1, 0
+        whence, start, length = struct.unpack_from("=2xh4xqq", raw)
+        if whence == os.SEEK_CUR:
+            start += descriptor_info(tid, a[0])[0]
+        elif whence == os.SEEK_END:
+            seen = found.place.look()
+            start += seen.size if seen is not None else 0
+        elif whence != os.SEEK_SET:
+            return -1, 0
+        return (start, length) if start >= 0 and length > 0 else (-1, 0)
 
     # -- opening -------------------------------------------------------------------------------------
 
@@ -349,7 +409,10 @@ class Decoder:
         elif name == "openat":
             dirfd, address, flags, mode = a[:4]
         elif name == "openat2":
-            how = memoryview(read_memory(tid, a[2], 24)).cast("Q")
+            raw = read_memory(tid, a[2], 24) if a[3] >= 24 else b""
+            if len(raw) < 24:
+                return None  # the call fails
+            how = memoryview(raw).cast("Q")
             dirfd, address, flags, mode = a[0], a[1], how[0], how[1]
             is_rooted = bool(how[2] & abi.RESOLVE_IN_ROOT)
         if not flags & abi.OPEN_CHANGES:
@@ -364,6 +427,7 @@ class Decoder:
         if found.inside is None:
             return None
         detail = self._making(tid, found) if flags & (os.O_CREAT | abi.O_TMPFILE_BIT) else self._seen(found)
+        self._note_pipe(found.place.look() if detail is None else detail.seen)
         return Op("open", name, found.inside, tid=tid, flags=flags, mode=mode & 0o7777, detail=detail)
 
     def _note_read(self, tid: int, dirfd: int, raw: bytes) -> None:
@@ -371,7 +435,7 @@ class Decoder:
         assert self.reads is not None
         self.reads[os.fsdecode(program_of(tid))] = None
         raw = self._note_look(tid, dirfd, raw)
-        if not raw.startswith(self._inside) and not raw.startswith(_NO_FILES):
+        if not raw.startswith(self._inside) and _holds_files(raw):
             self.reads[os.fsdecode(raw)] = None
 
     def _note_look(self, tid: int, dirfd: int, raw: bytes) -> bytes:
@@ -391,10 +455,10 @@ class Decoder:
     def _making(self, tid: int, found: _Found) -> Detail | None:
         return Detail(found.place.look(), umask=umask(tid)) if self._data else None
 
-    def _handle(self, _name: str, _tid: int, _a: Arguments) -> Op | None:
-        self.blind[
-            "", "a file was opened for writing by handle (open_by_handle_at): its path is not known"
-        ] = None
+    def _handle(self, _name: str, _tid: int, a: Arguments) -> Op | None:
+        if a[2] & abi.OPEN_CHANGES:
+            reason = "a file was opened for writing by handle (open_by_handle_at): its path is not known"
+            self.blind["", reason] = None
         return None
 
     # -- names ---------------------------------------------------------------------------------------
@@ -576,17 +640,30 @@ class Decoder:
     # -- syncs and memory ----------------------------------------------------------------------------
 
     def _sync(self, name: str, tid: int, a: Arguments) -> Op | None:
-        if name == "msync":
-            return None  # makes stores durable that were unseen in the first place
         if name == "sync":
             return Op(name, name, "", tid=tid)
-        if not self._data:
-            inside = self._name_of(tid, a[0])
-            return None if inside is None else Op(name, name, inside, "", tid)
-        found = self._by_fd(tid, a[0])
-        if found.inside is None:
+        inside = self._name_of(tid, a[0])
+        if inside is None:
             return None
-        return Op(name, name, found.inside, tid=tid, detail=self._seen(found))
+        if not self._data:
+            return Op(name, name, inside, "", tid, flags=0 if self._is_open(tid, a[0]) else os.O_PATH)
+        fd = a[0] & 0xFFFFFFFF
+        opened = descriptor_info(tid, fd)[1]
+        # By such a descriptor nothing can be done to what it names (open(2)).
+        fails = errno.EBADF if opened & os.O_PATH else 0
+        detail = Detail(behind(tid, fd).look(), opened=opened, fails=fails)
+        return Op(name, name, inside, tid=tid, flags=opened & os.O_PATH, detail=detail)
+
+    def _is_open(self, tid: int, fd: int) -> bool:
+        """Tell whether a descriptor can be read or written, by the rights of its link (proc_pid_fd(5))."""
+        table = self._tables.get(tid)
+        name = b"%d" % (fd & 0xFFFFFFFF)
+        try:
+            if table is None:
+                return bool(os.lstat(b"/proc/%d/fd/%s" % (tid, name)).st_mode & 0o600)
+            return bool(os.stat(name, dir_fd=table, follow_symlinks=False).st_mode & 0o600)
+        except FileNotFoundError:
+            return False  # it was closed meanwhile: the kernel knows
 
     def _mmap(self, _name: str, tid: int, a: Arguments) -> Op | None:
         fd = a[4] & 0xFFFFFFFF
@@ -594,6 +671,11 @@ class Decoder:
         if path is not None and descriptor_info(tid, fd)[1] & os.O_ACCMODE == os.O_RDWR:
             self.blind[path, f"stores through memory to {path} (mmap, MAP_SHARED) were not seen"] = None
         return None
+
+
+def _holds_files(path: bytes) -> bool:
+    """Tell whether what is at a path may outlive a run."""
+    return not path.startswith(_NO_FILES) or path.startswith(_SHARED_MEMORY)
 
 
 def _id(register: int) -> int:
@@ -644,7 +726,7 @@ def _times(name: str, tid: int, pointer: int) -> tuple[int, int] | None:
 
 _FAMILY = {
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2"), "write"),
-    **dict.fromkeys(("sendfile", "copy_file_range", "splice", "ioctl"), "copy"),
+    **dict.fromkeys(("sendfile", "copy_file_range", "splice"), "copy"),
     **dict.fromkeys(("truncate", "ftruncate"), "truncate"),
     **dict.fromkeys(("open", "openat", "openat2", "creat"), "open"),
     **dict.fromkeys(("mkdir", "mkdirat", "mknod", "mknodat"), "make"),
@@ -669,8 +751,9 @@ _FAMILY = {
         ),
         "xattr",
     ),
-    **dict.fromkeys(("fsync", "fdatasync", "sync", "syncfs", "sync_file_range", "msync"), "sync"),
+    **dict.fromkeys(("fsync", "fdatasync", "sync", "syncfs", "sync_file_range"), "sync"),
     "fallocate": "fallocate",
+    "ioctl": "ioctl",
     "open_by_handle_at": "handle",
     "bind": "bind",
     **dict.fromkeys(

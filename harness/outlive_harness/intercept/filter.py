@@ -11,6 +11,7 @@ import os
 import platform
 import struct
 import sys
+from collections.abc import Sequence
 
 from . import abi
 
@@ -30,7 +31,7 @@ _ALWAYS = (
     "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes",
     "futimesat", "utimensat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr",
     "lremovexattr", "fremovexattr", "removexattrat", "sendfile", "copy_file_range", "splice", "sync",
-    "syncfs", "sync_file_range", "msync", "bind", "chroot", "pivot_root", "mount", "move_mount",
+    "syncfs", "sync_file_range", "bind", "chroot", "pivot_root", "mount", "move_mount",
     "open_tree", "open_tree_attr", "fsmount", "setns",
 )  # fmt: skip
 #: Opens stop only where their flags can change something: (call, argument that holds the flags).
@@ -49,6 +50,12 @@ def _insn(code: int, jump_true: int, jump_false: int, k: int) -> bytes:
 
 def _low_word(argument: int) -> bytes:
     return _insn(_LD_ABS, 0, 0, 16 + 8 * argument)
+
+
+def _any_of(values: Sequence[int]) -> list[bytes]:
+    """Go on after this where the word is one of the values, else past the one instruction after it."""
+    last = len(values) - 1
+    return [_insn(_JEQ, last - at, int(at == last), value) for at, value in enumerate(values)]
 
 
 def _return(action: int) -> bytes:
@@ -86,8 +93,8 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False) -> byte
         when(name, [notify] if reads else changes)
     shared_file = [_insn(_JSET, 0, 2, abi.MAP_SHARED), _insn(_JSET, 1, 0, abi.MAP_ANONYMOUS)]
     when("mmap", [_low_word(3), *shared_file, notify, allow])
-    clones = [_insn(_JEQ, 1, 0, abi.FICLONE), _insn(_JEQ, 0, 1, abi.FICLONERANGE)]
-    when("ioctl", [_low_word(1), *clones, notify, allow])
+    requests = (abi.FICLONE, abi.FICLONERANGE, *abi.RESERVATIONS, *abi.UNKNOWN_CHANGES)
+    when("ioctl", [_low_word(1), *_any_of(requests), notify, allow])
     for name in LOOKS if looks else ():
         when(name, [notify])
     for name in _ABSENT:

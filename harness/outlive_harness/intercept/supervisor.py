@@ -24,6 +24,7 @@ from outlive_harness.trace import Op
 
 from . import abi
 from .decode import Arguments, Decoder
+from .tear import write_prefix
 
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
@@ -31,6 +32,11 @@ _IDENT = struct.Struct("=Q")
 _KEEP = 64 * 1024
 #: The part of its time that the rest of a tree has whose leader was ended by a signal.
 _HURRIED = 0.2
+#: What Python's codec unicode_escape makes of characters.
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4})|([nrt\\]))", re.ASCII
+)
+_SHORT_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 
 class Answer(NamedTuple):
@@ -41,12 +47,14 @@ class Answer(NamedTuple):
         errno: fail the call with this error and do not run it.
         signal: send this to the run's leader, then let the call go on.
         done: say that the call has succeeded, and do not run it.
+        part: write so many bytes of the write, say that they were written, and do not run the call.
     """
 
     crash: bool = False
     errno: int = 0
     signal: int = 0
     done: bool = False
+    part: int = 0
 
 
 GO = Answer()
@@ -84,11 +92,26 @@ class Tail:
         for line in lines:
             found = pattern.search(line.decode(errors="surrogateescape"))
             if found is not None:
-                self.matches.append(found[1] if pattern.groups else found[0])
+                value = found[1] if pattern.groups else found[0]
+                self.matches.append(_unescaped(value) if "escaped" in pattern.groupindex else value)
 
     def text(self) -> str:
         """Return what was kept, undecodable bytes escaped."""
         return bytes(self._parts[-_KEEP:]).decode(errors="backslashreplace")
+
+
+def _unescaped(text: str) -> str:
+    """Take back the escapes in a line; those of characters that no file could hold stay as they are."""
+
+    def character(match: re.Match[str]) -> str:
+        return _SHORT_ESCAPES.get(match[4]) or chr(int(match[1] or match[2] or match[3], 16))
+
+    plain = _ESCAPE.sub(character, text)
+    try:
+        os.fsencode(plain)
+    except UnicodeEncodeError:
+        return text
+    return plain
 
 
 @dataclass(slots=True)
@@ -102,6 +125,7 @@ class Watched:
     ops: int = 0
     #: the call that the run was crashed in front of: thread, number, architecture word, arguments
     struck: tuple[int, int, int, Arguments] | None = None
+    #: thread ids of all tasks that made a call which was stopped
     pids: set[int] = field(default_factory=set)
 
 
@@ -189,7 +213,11 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
                         if answer.signal:
                             os.kill(leader, answer.signal)
                             deadline, ending = min(deadline, time.monotonic() + grace), "crashed"
-                        _answer(listener, ident, answer.errno, done=answer.done)
+                        value = 0
+                        if answer.part:
+                            call = tid, number, audit, arguments
+                            value = _write_part(decoder, listener, ident, call, answer.part)
+                        _answer(listener, ident, answer.errno, value, done=answer.done or value > 0)
                     elif event & select.POLLHUP:  # no task uses the filter any more
                         seen.ended = "exited"
                         return seen
@@ -223,7 +251,8 @@ def _decode(
     try:
         op = decoder.op(tid, number, audit, arguments)
     except OSError as error:
-        if not _still_valid(listener, ident):
+        # What the task itself could not read the kernel cannot either: the call fails with EFAULT.
+        if error.errno == errno.EFAULT or not _still_valid(listener, ident):
             return None
         decoder.blind["", f"a call's arguments could not be read: {error.strerror or error}"] = None
         return None
@@ -231,6 +260,18 @@ def _decode(
     if op is not None and not _still_valid(listener, ident):
         return None
     return op
+
+
+def _write_part(
+    decoder: Decoder, listener: int, ident: int, call: tuple[int, int, int, Arguments], length: int
+) -> int:
+    """Write the first bytes of a write; return how many, 0 where the call fails or its task is gone."""
+    try:
+        return write_prefix(decoder, call, length)
+    except OSError:
+        if _still_valid(listener, ident):
+            raise
+        return 0
 
 
 def _still_valid(listener: int, ident: int) -> bool:
@@ -241,10 +282,10 @@ def _still_valid(listener: int, ident: int) -> bool:
     return True
 
 
-def _answer(listener: int, ident: int, error: int = 0, *, done: bool = False) -> None:
+def _answer(listener: int, ident: int, error: int = 0, value: int = 0, *, done: bool = False) -> None:
     go_on = 0 if error or done else abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE
     try:  # noqa: SIM105 - suppress() takes as long as the call
-        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_SEND, _RESPONSE.pack(ident, 0, -error, go_on))
+        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_SEND, _RESPONSE.pack(ident, value, -error, go_on))
     except FileNotFoundError:  # ENOENT: the task was killed by somebody else
         pass
 

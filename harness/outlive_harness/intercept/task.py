@@ -256,14 +256,6 @@ def behind(tid: int, fd: int) -> Place:
     return Place(descriptor_path(tid, fd), b"/proc/%d/fd/%d" % (tid, fd))
 
 
-def resolve(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = False) -> bytes:
-    """Return the real absolute path that a task means; b"" where its directory does not exist.
-
-    The arguments are those of locate().
-    """
-    return locate(tid, dirfd, raw, follow=follow, empty=empty).path
-
-
 def locate(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = False) -> Place:
     """Return the file that a task means by a path.
 

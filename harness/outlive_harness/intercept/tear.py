@@ -1,37 +1,66 @@
-"""A torn write, made for real: a prefix of it reaches the file, and then the writer dies.
+"""A torn write, made for real: a prefix of it reaches the file, and no more.
 
 The writer's own descriptor is duplicated (pidfd_getfd(2)), so that offset, append mode and rights
-are the writer's. The kernel itself tears a large write so when SIGKILL meets it half-way.
+are the writer's. The kernel itself tears a large write so when SIGKILL meets it half-way, or where
+the disk is full.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
 
-from outlive_harness.intercept.decode import Arguments, Decoder
+from outlive_harness.trace import WRITES, Content
+
+from .decode import Arguments, Decoder
 
 _PIDFD_GETFD = 438  # the same on every architecture
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def write_prefix(decoder: Decoder, call: tuple[int, int, int, Arguments], length: int) -> None:
-    """Write the first bytes of the write that a task stands before.
+class _Prefix(Decoder):
+    """Decodes a call with the first bytes of what it writes.
+
+    Args:
+        box: as Decoder takes it.
+        length: how many bytes.
+    """
+
+    def __init__(self, box: bytes, length: int) -> None:
+        super().__init__(box, data=True)
+        self._length = length
+
+    def _payload(self, parts: Iterable[bytes]) -> tuple[bytes | None, Content | None]:
+        data = bytearray()
+        for part in parts:
+            data += part
+            if len(data) >= self._length:
+                break
+        return bytes(data[: self._length]), None
+
+
+def write_prefix(decoder: Decoder, call: tuple[int, int, int, Arguments], length: int) -> int:
+    """Write the first bytes of the write or copy that a task stands before; return how many.
+
+    None are written of a call that fails, or of which it is not known what it writes.
 
     Raises:
-        OSError: its data or descriptor cannot be had.
+        OSError: its data or descriptor cannot be had, or not be written.
     """
     tid, number, audit, arguments = call
-    op = Decoder(decoder.box, data=True).op(tid, number, audit, arguments)
-    if op is None or op.kind != "write" or op.data is None:
-        return
-    fd = _duplicate(tid, arguments[0])
+    op = _Prefix(decoder.box, length).op(tid, number, audit, arguments)
+    if op is None or op.kind not in WRITES or not op.data or op.detail is None or op.detail.fails:
+        return 0
+    is_copy = op.kind == "copy"
+    fd = _duplicate(tid, arguments[2] if op.syscall in ("copy_file_range", "splice") else arguments[0])
     try:
-        part = op.data[:length]
-        if op.syscall.startswith("pw") and op.offset >= 0:
-            os.pwrite(fd, part, op.offset)
-        else:
-            os.write(fd, part)
+        if is_copy:
+            return os.pwrite(fd, op.data, op.offset)
+        if not op.syscall.startswith("pw"):
+            return os.write(fd, op.data)
+        # At the call's own place and with its own flags, so that what appends does so here.
+        return os.pwritev(fd, [op.data], ctypes.c_long(arguments[3]).value, op.detail.how)
     finally:
         os.close(fd)
 
@@ -41,7 +70,7 @@ def _duplicate(tid: int, fd: int) -> int:
         leader = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
     pidfd = os.pidfd_open(leader)
     try:
-        got = int(_libc.syscall(_PIDFD_GETFD, pidfd, ctypes.c_int(fd), 0))
+        got = int(_libc.syscall(_PIDFD_GETFD, pidfd, ctypes.c_int(fd & 0xFFFFFFFF), 0))
     finally:
         os.close(pidfd)
     if got < 0:

@@ -1,9 +1,9 @@
 """Which contents of an output were ever whole.
 
 A content is whole at a path when no process has the file open for writing while it stands there:
-it was renamed or linked into place finished, or its last writer closed it. Whether somebody writes
-is asked of the kernel: a read lease (fcntl(2), F_SETLEASE) is refused while the file is open for
-writing anywhere, in any process.
+it was renamed or linked into place finished, or it stands there, with no writer left, when the path
+is opened again, truncated, unlinked or renamed. Whether somebody writes is asked of the kernel: a read
+lease (fcntl(2), F_SETLEASE) is refused while the file is open for writing anywhere, in any process.
 """
 
 from __future__ import annotations
@@ -66,10 +66,11 @@ class Versions:
             for path, target in self._pairs(op.path, op.target):
                 self._note(target, target)
                 self._note(path, target, installed=True)
-                if op.flags & abi.RENAME_EXCHANGE and op.kind == "rename":
-                    self._note(path, path)
-                    # No output for that alone: it may be where an old tree waits to be removed.
-                    self._note(target, path)
+                if op.kind == "rename":
+                    self._note(path, path)  # what is moved away was whole where it was
+                    if op.flags & abi.RENAME_EXCHANGE:
+                        # No output for that alone: it may be where an old tree waits to be removed.
+                        self._note(target, path)
         elif op.kind in ("open", "unlink", "truncate"):
             self._note(op.path, op.path)
 

@@ -182,7 +182,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         lingering=seen.ended == "lingering",
         acks=out.matches,
         said=said,
-        outside=list(decoder.outside) if decoder else [],
+        outside=decoder.left_outside() if decoder else [],
         blind=list(decoder.blind) if decoder else [],
         reads=list(decoder.reads or ()) if decoder else [],
         looked=list(decoder.looked) if decoder else [],
@@ -207,17 +207,19 @@ def _without_syncs(visit: Callable[[Op, int], Answer], box: Path) -> Callable[[O
 
     def visiting(op: Op, number: int) -> Answer:
         answer = visit(op, number)
-        if answer is GO and op.kind in _SPARED and _can_be_synced(box / op.path):
+        if answer is GO and op.kind in _SPARED and _can_be_synced(op, box):
             return DONE
         return answer
 
     return visiting
 
 
-def _can_be_synced(path: Path) -> bool:
-    """Tell whether fsync of what stands at a path succeeds; of a pipe or a socket it does not (fsync(2))."""
+def _can_be_synced(op: Op, box: Path) -> bool:
+    """Tell whether a sync succeeds: not through O_PATH (open(2)), nor of a pipe or a socket (fsync(2))."""
+    if op.flags & os.O_PATH:
+        return False
     try:
-        mode = os.lstat(path).st_mode
+        mode = os.lstat(box / op.path).st_mode
     except OSError:  # it was unlinked, and the kernel knows: then the call is run
         return False
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)

@@ -90,7 +90,8 @@ def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
         if trial.profile:
             say(f"even on a disk as: {trial.profile}")
         return
-    part = f"; {_bytes(plan[-1].part)} of it still reach the file" if plan[-1].fault == "torn" else ""
+    is_cut = plan[-1].part and plan[-1].fault in ("torn", "full")
+    part = f"; {_bytes(plan[-1].part)} of it still reach the file" if is_cut else ""
     say(f"struck by {plan[-1].fault}{where}, before: {trial.op}{part}" if trial.op else f"struck{where}")
 
 
