@@ -514,7 +514,7 @@ page = mmap.mmap(-1, 8192)
 at = ctypes.addressof(ctypes.c_char.from_buffer(page))
 libc.munmap(ctypes.c_void_p(at + 4096), ctypes.c_size_t(4096))
 def call(*args):
-    print(libc.syscall(*(ctypes.c_long(arg) for arg in args)), ctypes.get_errno())
+    print(libc.syscall(*(ctypes.c_long(arg) for arg in args)), ctypes.get_errno(), flush=True)
 """
 
 

@@ -156,10 +156,10 @@ BODIES = {
         reads():
             data = Path("big").read_bytes()
             Path("out").mkdir(exist_ok=True)
-            fd = os.open("out/t", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-            os.write(fd, hashlib.sha256(data).hexdigest().encode())
-            os.fsync(fd)
-            os.close(fd)
+            with open("out/t", "w") as digest:
+                digest.write(hashlib.sha256(data).hexdigest())
+                digest.flush()
+                os.fsync(digest.fileno())
             os.replace("out/t", "out/digest")
             Path("log").write_text("")
         """,
