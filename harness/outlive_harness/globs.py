@@ -1,4 +1,7 @@
-"""Path patterns: ``*`` and ``?`` stay within one name, ``**`` crosses directories."""
+"""Path patterns: ``*`` and ``?`` stay within one name, ``**`` crosses directories.
+
+A pattern that ends in a whole name, or in a slash, means all below it where that is a directory.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,19 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             out, i = out + f"[{'^' + inner[1:] if inner[0] == '!' else inner}]", end + 1
         else:
             out, i = out + re.escape(text[i]), i + 1
-    return re.compile(out + r"(?:/.*)?" if pattern.endswith("/") else out, re.DOTALL)
+    takes_all = pattern.endswith("/") or _is_name(text.rpartition("/")[2])
+    return re.compile(out + r"(?:/.*)?" if takes_all else out, re.DOTALL)
+
+
+def _is_name(text: str) -> bool:
+    """Tell whether the last part of a pattern stands for one name, and so may be that of a directory."""
+    return not set("*?[") & set(text)
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     """Return a test of whether a path, relative to the box, matches any of the patterns.
 
-    A pattern that names a directory with a slash at its end means all below it.
+    A pattern that ends in a whole name, or in a slash, means all below it where that is a directory.
     """
     compiled = [_compiled(pattern) for pattern in patterns]
     return lambda path: any(pattern.fullmatch(path) for pattern in compiled)

@@ -7,6 +7,7 @@ nothing: what the hooks need is imported when there are scenarios.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,13 @@ def _whole(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds, 0 or more")
+    # As the command line's --budget, whose module is not for every run of pytest; and 0 is a budget here.
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m)?", text, re.ASCII)
+    seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a number of seconds, 0 or more, as 60 or 60s or 2m"
+        )
     return seconds
 
 

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import FrameType, ModuleType
 
 from .globs import matcher
 
@@ -29,6 +30,9 @@ KINDS = (
 #: How ack() says it: a line of standard output, which survives the program that wrote it. Of what the group
 #: named ``escaped`` holds, the escapes are undone.
 ACK_PATTERN = r"^outlive-ack: (?P<escaped>.*)$"
+
+#: Is set to a scenario file where its functions run: there its directory stays on the path.
+RUNNING = "OUTLIVE_SCENARIO_FILE"
 
 
 def ack(value: object) -> None:
@@ -155,7 +159,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     Raises:
         ScenarioError: an argument is not of the form it should be; the message begins with it.
     """
-    frame = sys._getframe(1)  # noqa: SLF001 - where the declaration stands
+    frame = _place(sys._getframe(1))  # noqa: SLF001 - where the declaration stands
+    _text("name", name, "a string")
     expected = _strings("expect", expect)
     for kind in expected:
         if kind not in KINDS:
@@ -164,19 +169,17 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         raise ScenarioError(f"command={command!r} must be a list: the program and its arguments")
     if litter not in ("warn", "fail"):
         raise ScenarioError(f"litter={litter!r} must be 'warn' or 'fail'")
-    if not isinstance(profile, str):
-        raise ScenarioError(f"profile={profile!r} must be the name of a profile, as 'ext4'")
+    _text("profile", profile, "the name of a profile, as 'ext4'")
     _whole("depth", depth)
     _whole("restarts", restarts)
-    if timeout is not None and not timeout > 0:
-        raise ScenarioError(f"timeout={timeout!r} must be a number of seconds over 0")
+    _seconds("timeout", timeout)
     for key, function in (("setup", setup), ("check", check)):
         if function is not None and not callable(function):
             raise ScenarioError(f"{key}={function!r} must be a function")
-    return _Declaration(
+    made = _Declaration(
         name=name,
         body=None,
-        command=None if command is None else tuple(os.fspath(part) for part in command),
+        command=None if command is None else tuple(_path("command", part) for part in command),
         outputs=checked_patterns("outputs", outputs),
         expect=expected,
         faults=None if faults is None else _strings("faults", faults),
@@ -190,10 +193,13 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         check=check,
         acks=_pattern("acks", acks),
         profile=profile,
-        input=None if input is None else os.fspath(input),
+        input=None if input is None else _path("input", input),
         file=os.path.abspath(frame.f_code.co_filename),
         line=frame.f_lineno,
     )
+    for load in _loads[-1:]:
+        load.made[made] = load.line_of(frame)
+    return made
 
 
 class _Declaration(Scenario):
@@ -203,10 +209,77 @@ class _Declaration(Scenario):
         if not callable(body):
             raise ScenarioError(f"scenario() decorates a function, not {body!r}")
         if self.command is not None:
-            raise ScenarioError(f"{body.__name__!r}: a scenario has a body or a command, not both")
+            called = getattr(body, "__name__", body)
+            raise ScenarioError(f"{called!r}: a scenario has a body or a command, not both")
         fields = {key: value for key, value in vars(self).items() if key != "doc"}
-        fields |= {"body": body, "name": self.name or body.__name__, "line": body.__code__.co_firstlineno}
-        return Scenario(**fields)
+        fields |= {"body": body, "name": self.name or getattr(body, "__name__", "")}
+        code = getattr(body, "__code__", None)
+        if code is not None and os.path.abspath(code.co_filename) == self.file:
+            fields["line"] = code.co_firstlineno
+        made = Scenario(**fields)
+        for load in _loads[-1:]:
+            load.made[made] = load.made.pop(self, self.line)
+        return made
+
+
+class _Load:
+    """A file that is being loaded, and what was declared meanwhile.
+
+    Attributes:
+        path: the file.
+        made: the scenarios, each with the line of the file that had it made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.made: dict[Scenario, int] = {}
+
+    def line_of(self, frame: FrameType | None) -> int:
+        """Return the line at which the file itself stands, under a frame."""
+        while frame is not None and frame.f_code.co_filename != str(self.path):
+            frame = frame.f_back
+        return frame.f_lineno if frame is not None else 1
+
+
+#: The files that are being loaded, the innermost last.
+_loads: list[_Load] = []
+
+
+def _place(frame: FrameType) -> FrameType:
+    """Return where a declaration stands: in the file that a helper's function was called from."""
+    found: FrameType | None = frame if _loads else None
+    while found is not None and found.f_code.co_name != "<module>":
+        found = found.f_back
+    return found or frame
+
+
+def takes_acks(check: Callable[..., object]) -> bool:
+    """Tell whether a check, which may be anything that can be called, takes what was acknowledged."""
+    import inspect  # noqa: PLC0415 - slow to import, and no body needs it
+
+    try:
+        parameters = inspect.signature(check).parameters.values()
+    except (TypeError, ValueError):  # some builtins do not tell
+        return False
+    return any(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters)
+
+
+def _path(key: str, value: object) -> str:
+    if isinstance(value, (str, os.PathLike)):
+        text = os.fspath(value)
+        if isinstance(text, str):
+            return text
+    raise ScenarioError(f"{key}={value!r} must be a string or a path")
+
+
+def _text(key: str, value: object, what: str) -> None:
+    if not isinstance(value, str):
+        raise ScenarioError(f"{key}={value!r} must be {what}")
+
+
+def _seconds(key: str, value: object) -> None:
+    if value is not None and not (isinstance(value, (int, float)) and value > 0):
+        raise ScenarioError(f"{key}={value!r} must be a number of seconds over 0")
 
 
 def _whole(key: str, value: object) -> None:
@@ -225,6 +298,8 @@ def _pattern(key: str, value: str) -> str:
 def _strings(key: str, value: str | Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(part for part in (value,) if part)
+    if not isinstance(value, Iterable):
+        raise ScenarioError(f"{key}={value!r} must be a string or several")
     parts = tuple(value)
     for part in parts:
         if not isinstance(part, str):
@@ -253,27 +328,116 @@ def load_file(path: str | Path) -> list[Scenario]:
     """Import one file and return its scenarios in the order they stand in.
 
     Raises:
-        ScenarioError: a declaration that is left without body and command.
+        ScenarioError: a declaration that is left without body and command, or that no name stands for.
         Exception: whatever the file's own import raises.
     """
     path = Path(path).resolve()
+    load = _Load(path)
+    known = set(sys.modules)
+    search = list(sys.path)
+    # In the process that runs the file's functions they may import helpers at any time.
+    runs_here = Path(os.environ.get(RUNNING, "")).resolve() == path
+    _loads.append(load)
+    try:
+        module = import_file(path)
+        found = _exposed(module, load)
+        if not runs_here:
+            _demand_names(load, found, _modules_since(known).values())
+        return found
+    finally:
+        _loads.remove(load)
+        if not runs_here:
+            _forget(path, known)
+            sys.path[:] = search
+
+
+def _exposed(module: object, load: _Load) -> list[Scenario]:
+    """Return the scenarios that a loaded file has names for, without those of other scenario files."""
     found: list[Scenario] = []
-    for variable, value in vars(import_file(path)).items():
-        if not isinstance(value, Scenario) or value in found or Path(value.file) != path:
-            continue  # one that was imported from another file is that file's
+    for variable, value in vars(module).items():
+        if not isinstance(value, Scenario) or value in found or _is_foreign(value, load.path):
+            continue
         if value.body is None and value.command is None:
-            raise ScenarioError(f"{path}:{value.line}: {variable} has neither a body nor a command")
+            if value not in load.made:
+                continue  # it has decorated a function, which is the scenario
+            raise ScenarioError(f"{load.path}:{value.line}: {variable} has neither a body nor a command")
         value.name = value.name or variable
+        if value.file != str(load.path):  # a helper's: it is this file that has it run
+            value.file, value.line = str(load.path), load.made.get(value, 1)
         found.append(value)
     return found
 
 
+def _is_foreign(one: Scenario, path: Path) -> bool:
+    """Tell whether another scenario file beside or below this one declares it, and has it run."""
+    file = Path(one.file)
+    return file != path and is_scenario_file(file) and file.is_relative_to(path.parent)
+
+
+def _demand_names(load: _Load, found: Sequence[Scenario], modules: Iterable[object]) -> None:
+    """Refuse what was declared and would silently not run, as nothing can find it.
+
+    A helper's scenario that has a name in the helper is there for the files that import it.
+    """
+    real = [each for each in modules if isinstance(each, ModuleType)]
+    values = (value for each in real for value in vars(each).copy().values())
+    named = {*found, *(value for value in values if _is_made(value, load))}
+    for one in load.made:
+        if one in named or _is_foreign(one, load.path):
+            continue
+        what = repr(one.name) if one.name else "a scenario"
+        why = "no name is left that stands for it"
+        if any(one.name == other.name for other in found):
+            why = "a later one has taken its name"
+        raise ScenarioError(
+            f"{one.file}:{one.line}: {what} is declared here and would not run: {why}; "
+            "assign it to a name of its own at the top of the file"
+        )
+
+
+def _is_made(value: object, load: _Load) -> bool:
+    # By its type: isinstance() would ask a proxy, of whatever library, for what it stands for.
+    return issubclass(type(value), Scenario) and value in load.made
+
+
+def _modules_since(known: set[str]) -> dict[str, object]:
+    """Return the modules that were imported since; a copy, for threads may import more."""
+    return {name: module for name, module in sys.modules.copy().items() if name not in known}
+
+
+def _forget(path: Path, known: set[str]) -> None:
+    """Forget the modules that were imported from a file's directory: another one's may be called so, too.
+
+    Also a file ``xml.py`` is no module that anything else may get.
+    """
+    directory = str(path.parent)
+    new = _modules_since(known)
+    tops = {name for name, module in new.items() if "." not in name and _is_from(module, name, directory)}
+    tops.discard(_module_name(path))
+    for name in new:
+        if name.partition(".")[0] in tops:
+            sys.modules.pop(name, None)
+
+
+def _is_from(module: object, name: str, directory: str) -> bool:
+    """Tell whether a module or package, not in another, was found in a directory of the path."""
+    if not isinstance(module, ModuleType):
+        return False
+    # Not getattr: a module that imports lazily would begin to.
+    if os.path.join(directory, name) in list(vars(module).get("__path__") or ()):
+        return True
+    return os.path.dirname(vars(module).get("__file__") or "") == directory
+
+
+def _module_name(path: Path) -> str:
+    return f"outlive_scenario_{path.stem}"
+
+
 def import_file(path: Path) -> object:
     """Import a scenario file under a name of its own, its directory on the path for its helpers."""
-    directory = str(path.parent)
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
-    spec = importlib.util.spec_from_file_location(f"outlive_scenario_{path.stem}", path)
+    # First, also where it is on the path already: a helper here goes before another directory's.
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(_module_name(path), path)
     if spec is None or spec.loader is None:
         raise ScenarioError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)

@@ -6,15 +6,21 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from outlive import atomic_write
+
 from .disk.tree import remove_tree
 from .scenario import Scenario, ScenarioError
 
-#: How many failures keep their boxes.
-KEPT = 10
+#: How many failures keep their boxes, and how many can be replayed as they failed.
+KEPT, REMEMBERED = 10, 1000
+#: What is younger is of this run, whose lines are on the screen: it is not let go of.
+_BEGUN = time.time()
 
 
 @dataclass(slots=True)
@@ -38,14 +44,26 @@ class Store:
             OSError: nothing can be written there.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / ".gitignore").write_text("*\n")
+        mark = self.root / ".gitignore"
+        if not mark.exists():  # what stands there may be the user's own
+            with contextlib.suppress(FileExistsError):
+                atomic_write(mark, "*\n", overwrite=False)
 
     def keep(self, replay: str, facts: dict[str, Any]) -> Path:
-        """Write down what a replay needs, and let go of the oldest failures."""
+        """Write down what a replay needs, and let go of the boxes of older runs' failures.
+
+        Where the id was another command's, or had other options, that is written down, too.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
         place = self.place(replay)
+        earlier = _earlier(self.find(replay) or {}, facts)
+        if earlier:
+            facts = {**facts, "earlier": earlier}
         place.mkdir(parents=True, exist_ok=True)
         self.begin()
-        temporary = place / ".failure.json"
+        temporary = place / f".failure-{os.getpid()}.json"
         temporary.write_text(json.dumps({"id": replay, **facts}, indent=2) + "\n")
         temporary.replace(place / "failure.json")
         self._prune()
@@ -75,8 +93,56 @@ class Store:
         return [path for _, _, path in sorted(several, reverse=True)]
 
     def _prune(self) -> None:
-        for path in self._newest()[KEPT:]:
-            remove_tree(path.parent)
+        newest = [path.parent for path in self._newest()]
+        boxed = [place for place in newest if any(_boxes(place))]
+        for place in filter(_is_of_an_older_run, boxed[KEPT:]):
+            for box in _boxes(place):
+                remove_tree(box)
+        for place in filter(_is_of_an_older_run, newest[REMEMBERED:]):
+            remove_tree(place)
+
+
+def _boxes(place: Path) -> list[Path]:
+    return [box for name in ("golden", "crashed", "recovered") if (box := place / name).is_dir()]
+
+
+def _is_of_an_older_run(place: Path) -> bool:
+    try:
+        return (place / "failure.json").stat().st_mtime < _BEGUN
+    except FileNotFoundError:
+        return False
+
+
+#: What the command line may have made of a scenario.
+ADDED = ("outputs", "append_only", "ignore", "input", "timeout", "restarts")
+
+
+def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return in words what else an id was printed for, the latest last."""
+    then, this = before.get("scenario"), now.get("scenario")
+    if not isinstance(then, dict) or not isinstance(this, dict):
+        return []
+    words = described(this)
+    told = [*before.get("earlier", ()), described(then)]
+    return [one for one in dict.fromkeys(told) if one != words][-_EARLIER:]
+
+
+#: What tells two uses of one command apart, and what goes without saying.
+_TOLD, _DEFAULTS = (*ADDED, "litter", "acks"), {"restarts": 1, "litter": "warn"}
+#: Other meanings of one id that are remembered.
+_EARLIER = 5
+
+
+def described(facts: dict[str, Any]) -> str:
+    """Say what a scenario that was written down runs, and with which options."""
+    command = facts.get("command")
+    what = shlex.join(map(str, command)) if command else str(facts.get("file", ""))
+    given = [key for key in _TOLD if facts.get(key) and facts[key] != _DEFAULTS.get(key)]
+    return ", ".join([what, *(f"{key}={_shown(facts[key])}" for key in given)])
+
+
+def _shown(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _file_name(text: str) -> str:

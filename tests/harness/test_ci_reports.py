@@ -137,3 +137,10 @@ def test_a_source_outside_the_tree_is_named_whole(results):
     uri = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
     assert uri == {"uri": "file:///opt/a%20b.py"}
     assert github.commands(results)[0].startswith("::error title=bad")
+
+
+def test_a_command_has_no_file_in_junit():
+    """Where there is no file, none is named, and the class is the tool."""
+    one = ScenarioResult("it", verdict=Verdict.HELD, file="/somewhere/-")
+    (case,) = parsed(junit.as_text(RunResult([one], 0, 1.0))).iter("testcase")
+    assert (case.get("classname"), case.get("file")) == ("outlive", None)

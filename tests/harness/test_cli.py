@@ -212,7 +212,10 @@ def test_a_failure_that_cannot_be_kept_is_still_a_failure(outlive, script, tmp_p
     (tmp_path / ".outlive").write_text("")
     done = outlive("check", "--", "sh", script(TORN), status=1)
     assert "torn-output: out is visible half-written" in done.stdout
-    assert f"warning: failures cannot be kept in {tmp_path}/.outlive: Not a directory" in done.stdout
+    assert (
+        f"warning: failures cannot be kept in {tmp_path}/.outlive: Not a directory; so no line" in done.stdout
+    )
+    assert replay_lines(done.stdout) == []
 
 
 def test_a_command_with_box_runs_where_the_user_is(outlive, tmp_path):
@@ -478,6 +481,9 @@ REFUSED = {
     "check --append-only ../x -- true": "append_only='../x' must be a pattern of paths relative to the box",
     "check --litter maybe -- true": "'maybe' is not one of 'warn', 'fail'",
     "check --json nowhere/r.json -- true": "r.json' cannot be written: No such file or directory",
+    "check --json r --html r -- true": "--json and --html are one file: 'r'",
+    "check --json - --sarif - -- true": "--json and --sarif are one file: '-'",
+    "check --baseline no/k.json --update-baseline -- true": "k.json' cannot be written: No such file or dir",
     "check --json . -- true": "cannot be written: Is a directory",
     "test": "there is no directory scenarios/ here; outlive new NAME writes a first one",
     "test nowhere": "no such scenario file or directory: nowhere",
@@ -563,6 +569,7 @@ def test_options_of_test_are_added_to_what_a_scenario_declares():
         (["sh", "-c", "echo hello world"], "sh"),
         (["./we ird:name@.sh"], "we_ird_name_"),
         (["..."], "command"),
+        (["./run.sh", "file"], "run"),
     ],
 )
 def test_a_command_is_named_after_its_script(command, name, tmp_path, monkeypatch):
@@ -570,6 +577,7 @@ def test_a_command_is_named_after_its_script(command, name, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for path in ("file", "other"):
         (tmp_path / path).write_text("")
+    (tmp_path / "run.sh").write_text("#!/bin/sh\n")
     assert check.name_of(command) == name
 
 
@@ -595,3 +603,103 @@ def test_a_terminal_gets_a_bar_and_colours_and_others_do_not(script, tmp_path):
         text = shown(**plain)
         assert "\x1b" not in text
         assert "[1/1] pipe held" in text
+
+
+ABSENT = """
+from pathlib import Path
+from outlive_harness import scenario
+@scenario(outputs="out")
+def one():
+    Path("t").write_text("x")
+    Path("t").rename("out")
+    for name in ("loga", "logb", "logc", "logd", "loge"):
+        Path(name).write_text("x" * 9)
+"""
+
+
+def test_each_line_that_is_printed_replays_with_its_options(outlive, tmp_path):
+    """Options are kept for those failures, too, that have no boxes."""
+    (tmp_path / "one.py").write_text(ABSENT)
+    done = outlive("test", "one.py", "--outputs", "log*", "--json", "r.json", status=1)
+    ids = [
+        one["replay"] for one in json.loads((tmp_path / "r.json").read_text())["scenarios"][0]["violations"]
+    ]
+    assert len(ids) > len(list(tmp_path.glob(".outlive/failures/*/crashed")))
+    assert {f"outlive replay {identifier}" for identifier in ids} >= set(replay_lines(done.stdout))
+    for identifier in ids:
+        outlive("replay", identifier, status=1)
+
+
+def test_an_id_of_two_commands_says_which_is_replayed(outlive, tmp_path):
+    """The later command is not replayed in place of the earlier without a word."""
+    for name in "xy":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "p.sh").write_text(TORN)
+        outlive("check", "--", "sh", f"{name}/p.sh", status=1)
+    said = outlive("replay", "p:kill@2", status=1).stderr
+    assert "replayed: sh y/p.sh" in said or "/y/p.sh" in said.splitlines()[0]
+    assert "p:kill@2 was printed for others, too: " in said
+    assert "x/p.sh" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("point", ["torn@1.2", "torn@2.4", "torn@2.9", "torn@2"])
+def test_what_cannot_be_torn_is_not_reached(outlive, script, point):
+    """An open, and a byte that a write does not have, are no crash points of torn."""
+    outlive("check", "--", "sh", script(TORN), status=1)
+    assert "the run has no crash point" in outlive("replay", f"pipe:{point}", status=3).stdout
+
+
+@pytest.mark.parametrize("option", ["html", "junit", "sarif"])
+def test_each_report_can_go_to_stdout(outlive, script, option):
+    """With - the report is all that is on standard output."""
+    done = outlive("check", "--outputs", "out", f"--{option}", "-", "sh", script(GOOD), status=0)
+    assert done.stdout[0] in "<{"
+    assert "[1/1] pipe held" in done.stderr
+
+
+def test_a_report_that_fails_takes_no_other_with_it(outlive, script, tmp_path):
+    """The others are written, and the status says that one is missing."""
+    argv = ["--outputs", "out", "--json", "/dev/full", "--html", "ok.html", "sh", script(GOOD)]
+    done = outlive("check", *argv, status=2)
+    assert "--json='/dev/full' cannot be written: No space left on device" in done.stderr
+    assert (tmp_path / "ok.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "argv", [("doctor",), ("check", "--outputs", "out", "sh", "pipe.sh"), ("--version",)]
+)
+def test_a_full_standard_output_is_told(argv, script, tmp_path):
+    """It is no fault of ours, and no verdict."""
+    script(GOOD)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*OUTLIVE, *argv], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "outlive: standard output cannot be written: No space left on device\n"
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path):
+    """It is no fault of ours."""
+    command = shlex.join([*OUTLIVE, "check", "--", "true"])
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        ["sh", "-c", f"rmdir ../gone && exec {command}"],
+        cwd=tmp_path / "gone", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done
+    assert "the working directory is gone" in done.stderr
+
+
+def test_boxes_may_be_in_a_relative_directory(outlive, tmp_path):
+    """A Python pipeline, which is forked elsewhere, finds its box there."""
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "p.py").write_text("import os\nopen('t', 'w').write('x')\nos.rename('t', 'out')\n")
+    outlive("check", "--box-dir", "boxes", "--outputs", "out", sys.executable, "p.py", status=0)
+
+
+def test_new_takes_no_store_along(outlive, script, tmp_path):
+    """What failed before is no input of the command."""
+    (tmp_path / ".outlive").mkdir()
+    script("test ! -e .outlive && printf 1111 > t && mv t out\n")
+    outlive("new", "--from", "sh pipe.sh", "--input", ".", status=0)

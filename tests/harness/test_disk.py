@@ -93,3 +93,20 @@ def test_the_kernel_tells_whether_a_file_is_being_written(tmp_path):
     with path.open():
         assert not has_writer(str(path))
     assert not has_writer(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("name", ["file", "directory"])
+def test_what_the_user_closed_stays_closed(tmp_path, monkeypatch, name):
+    """A copy or a scan of the user's own directory changes no mode, not even for a moment."""
+    (tmp_path / "from" / "directory").mkdir(parents=True)
+    (tmp_path / "from" / "file").touch()
+    (tmp_path / "to").mkdir()
+    closed = tmp_path / "from" / name
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != str(closed))  # root may read all
+    before = closed.stat().st_ctime_ns
+    copy_tree(tmp_path / "from", tmp_path / "to", opens=False)
+    assert set(scan(tmp_path / "from", opens=False)) == {"directory", "file"}
+    assert closed.stat().st_ctime_ns == before
+    copy_tree(tmp_path / "from" / "directory", tmp_path / "to" / "directory")
+    scan(tmp_path / "from")
+    assert closed.stat().st_ctime_ns > before  # one of our own is opened

@@ -751,3 +751,70 @@ def test_a_box_whose_disk_is_full_is_unknown_and_says_so(tmp_path):
         subprocess.run(["umount", place], check=True)
     assert result.verdict is Verdict.UNKNOWN
     assert "No space left on device" in result.reason
+
+
+IN_PLACE = """
+program = "mkdir -p out/sub; [ -e out/sub/x ] || echo 1 > out/sub/x"
+made = scenario(command=["sh", "-c", program], outputs={outputs!r})
+"""
+
+
+def test_outputs_that_name_a_directory_are_all_below_it(one):
+    """With no slash at its end as with one; a wildcard that matches a directory alone judges nothing."""
+    for outputs in ("out", "out/"):
+        assert one(IN_PLACE.format(outputs=outputs)).verdict is Verdict.VIOLATED
+    result = one(IN_PLACE.format(outputs="out/*"))
+    assert result.verdict is Verdict.UNKNOWN
+    assert "outputs out/* match nothing that the golden run left; it left out/sub/x" in result.reason
+
+
+def test_each_pattern_of_outputs_must_match(one):
+    """One that matches nothing is named; what was there for a time, or before the run, is something."""
+    source = """
+def given():
+    Path("old").write_text("old")
+
+@scenario(outputs={outputs!r}, setup=given)
+def it():
+    Path("old").unlink(missing_ok=True)
+    put("for_a_time", "x")
+    os.unlink("for_a_time")
+    put("o", "x")
+"""
+    assert one(source.format(outputs=("o", "old", "for_a_time"))).verdict is Verdict.HELD
+    result = one(source.format(outputs=("o", "reprot", "out/*.csv")))
+    assert result.verdict is Verdict.UNKNOWN
+    assert "outputs reprot, out/*.csv: nothing that the golden run made or left matches" in result.reason
+
+
+def test_acks_that_match_no_line_are_unknown(one):
+    """A pattern that the user gave must match; a body that acknowledges nothing need not."""
+    command = ["sh", "-c", "echo x > t; mv t o; echo done: x"]
+    source = "made = scenario(command={!r}, outputs='o', acks={!r})"
+    assert one(source.format(command, "^done: (.*)$")).verdict is Verdict.HELD
+    result = one(source.format(command, "^dnoe: (.*)$"))
+    assert result.verdict is Verdict.UNKNOWN
+    assert "no line of the golden run's standard output matches acks='^dnoe: (.*)$'" in result.reason
+
+
+def test_the_own_directory_is_no_part_of_an_input(one, tmp_path):
+    """What earlier runs kept at its top is copied into no box; below that it is the user's."""
+    for name in (".outlive", "data/.outlive"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "kept").touch()
+    result = one("""
+@scenario(outputs="o", input=".")
+def it():
+    put("o", str(sorted(map(str, Path().rglob("kept")))))
+    if Path("o").read_text() != "['data/.outlive/kept']":
+        sys.exit(Path("o").read_text())
+""")
+    assert result.verdict is Verdict.HELD, result
+
+
+def test_boxes_in_the_input_are_refused(one, tmp_path):
+    """Each would hold a copy of all others."""
+    with Session(jobs=1, box_dir=tmp_path) as session:
+        result = one("@scenario(outputs='o', input='.')\ndef it():\n    put('o', 'x')\n", within=session)
+    assert result.verdict is Verdict.UNKNOWN
+    assert "holds the boxes themselves; give --box-dir outside it" in result.reason

@@ -30,3 +30,12 @@ def test_patterns_match_as_documented(pattern, hits, misses):
 def test_no_pattern_matches_nothing():
     """An empty list is no wildcard."""
     assert not matcher([])("a")
+
+
+def test_a_whole_name_is_a_directory_s_too():
+    """Without a slash at its end as with one, and not where its last part is a wildcard."""
+    for pattern in ("out", "out/", "**/out", "./out"):
+        assert matcher([pattern])("out/a/b"), pattern
+    for pattern in ("ou?", "o*", "[o]ut", "*.d"):
+        assert not matcher([pattern])("out/a"), pattern
+    assert not matcher(["out"])("outer/a")

@@ -212,6 +212,19 @@ def test_a_fault_that_was_not_struck_with_is_not_gone(outlive):
     assert read("known.json") == before
 
 
+def test_a_sample_shows_nothing_gone(outlive):
+    """Two points of many do not see it: it is not said to be gone, and an update keeps it."""
+    pipeline()
+    known = ("--baseline", "known.json")
+    assert outlive("test", *known, "--update-baseline")[0] == 0
+    before = read("known.json")
+    sample = ("test", *known, "--points", "2", "--seed", "2")
+    status, out, _ = outlive(*sample)
+    assert (status, "known: torn" in out, "gone" in out) == (0, False, False)
+    assert outlive(*sample, "--update-baseline")[0] == 0
+    assert read("known.json") == before
+
+
 def test_reports_say_that_it_is_known(outlive):
     """SARIF suppresses it, JUnit has no failure, and a workflow no annotation."""
     pipeline()

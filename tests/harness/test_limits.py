@@ -76,6 +76,33 @@ def test_a_recording_that_fits_nowhere_is_unknown(one, small):
     assert "No space left" in result.reason
 
 
+FILLS = """
+@scenario(outputs="f*")
+def fills():
+    import secrets
+    if QUIET:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    for number in range(2):
+        name = secrets.token_hex(4)
+        if not Path(f"f{number}").exists():
+            with open(name, "wb", buffering=0) as f:
+                for _ in range(4):
+                    if f.write(bytes(SIZE)) != SIZE:
+                        sys.exit("No space left on device")
+            os.replace(name, f"f{number}")
+"""
+
+
+@pytest.mark.parametrize(("size", "quiet"), [(800_000, False), (800_000, True), (2_000_000, False)])
+def test_a_full_disk_is_not_the_pipeline_s_fault(one, small, size, quiet):
+    """Too little room for a recovery beside what a crash left, or for any run, is unknown and says so."""
+    result = one(FILLS.replace("SIZE", str(size)).replace("QUIET", str(quiet)), within=small)
+    assert result.verdict is Verdict.UNKNOWN, result
+    assert "the disk that boxes are on is full" in result.reason
+    assert "--box-dir" in result.reason
+    assert result.violations == []
+
+
 def test_a_large_recording_is_kept_in_a_file(one):
     """With room on the disk the bound is no limit of what can be tested."""
     result = one(LARGE, memory=0, points=6)

@@ -168,6 +168,7 @@ def test_errors_of_other_files_stop_the_run_as_ever(suite):
         ("points=x", "'x' must be a whole number from 1 on"),
         ("budget=-1", "'-1' must be a number of seconds, 0 or more"),
         ("budget=nan", "'nan' must be a number of seconds, 0 or more"),
+        ("budget=2h", "'2h' must be a number of seconds, 0 or more, as 60 or 60s or 2m"),
         ("seed=x", "invalid int value: 'x'"),
     ],
 )
@@ -176,6 +177,28 @@ def test_wrong_options_are_usage_errors(suite, option, message):
     done = suite.runpytest_inprocess(f"--outlive-{option}")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     assert f"argument --outlive-{option.partition('=')[0]}: {message}" in done.stderr.str()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("1.5", 1.5), ("60s", 60), ("2m", 120)])
+def test_a_budget_is_spelt_as_on_our_command_line(suite, text, seconds):
+    """What outlive test --budget takes is taken here."""
+    assert suite.parseconfig(f"--outlive-budget={text}").getoption("outlive_budget") == seconds
+
+
+def test_a_file_of_ours_that_cannot_be_read_is_told_in_a_line(suite):
+    """A baseline that is missing, and regressions that are damaged, need no traceback of ours."""
+    write(suite, "scenarios/a.py", GOOD.format(name="good"))
+    done = suite.runpytest_subprocess("--outlive-baseline=gone.json")
+    done.assert_outcomes(failed=1)
+    assert "Traceback" not in done.stdout.str()
+    assert "baseline.py" not in done.stdout.str()
+    assert "gone.json" in done.stdout.str()
+    (suite.path / "scenarios/regressions").mkdir()
+    write(suite, "scenarios/regressions/good.json", "{")
+    done = suite.runpytest_subprocess()
+    done.assert_outcomes(failed=1)
+    assert "corpus.py" not in done.stdout.str()
+    assert "cannot be read" in done.stdout.str()
 
 
 def test_what_a_scenario_file_is(suite):

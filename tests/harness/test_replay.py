@@ -99,12 +99,17 @@ def test_an_export_shows_the_failure_by_itself(failed, outlive, tmp_path):
     assert (target / "crashed/out/report").read_bytes() == b""
     assert "out/report is visible half-written" in (target / "README.md").read_text()
     failed.unlink()
+    (tmp_path / "boxes").mkdir()
     done = subprocess.run(
-        [target / "reproduce.sh"], capture_output=True, text=True, timeout=60, check=False, cwd="/"
-    )
+        [target / "reproduce.sh"], capture_output=True, text=True, timeout=60, check=False, cwd="/",
+        env={**os.environ, "TMPDIR": str(tmp_path / "boxes")},
+    )  # fmt: skip
+    assert list((tmp_path / "boxes").iterdir()) == []
     assert (done.returncode, done.stderr) == (0, "")
     assert "exit status: 0" in done.stdout
     assert "the same files" in done.stdout
+    assert "expected is that these differ" in done.stdout
+    assert f"Files {target}/golden/out/report and {target}/crashed/out/report differ" in done.stdout
     failed.write_text(PIPELINE)
     status, _, err = outlive("replay", "pipe:kill@3", "--export", str(target))
     assert status == 2

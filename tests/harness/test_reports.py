@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -321,3 +322,26 @@ def test_the_json_target_is_tried_before_the_run(tmp_path):
         check_target(tmp_path / "nowhere" / "report.json")
     check_target(tmp_path / "report.json")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+def test_a_report_to_an_open_descriptor_is_added(target, tmp_path):
+    """The log that standard output goes to keeps what was there, and what is said after."""
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    code = (
+        "import sys; from pathlib import Path; from outlive_harness.report.files import *\n"
+        "path = Path(sys.argv[1]).absolute(); print('before'); check_target(path)\n"
+        "write_text(path, 'report\\n'); print('after')"
+    )
+    log = tmp_path / "log"
+    log.write_text("old\n")
+    with log.open("a") as out:
+        subprocess.run([sys.executable, "-c", code, target], stdout=out, cwd=tmp_path, check=True)
+    assert log.read_text() == "old\nbefore\nreport\nafter\n"
+
+
+def test_a_descriptor_that_is_only_read_is_refused(tmp_path):
+    """What cannot be written there is found out before the run."""
+    (tmp_path / "file").write_text("")
+    with (tmp_path / "file").open() as file, pytest.raises(OSError, match="Bad file descriptor"):
+        check_target(Path(f"/dev/fd/{file.fileno()}"))

@@ -1,5 +1,7 @@
 """Declarations: what a scenario file may say, and what it is told when it may not."""
 
+import functools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 
 from outlive_harness import scenario
 from outlive_harness.explore.subject import absolute, from_scenario
-from outlive_harness.scenario import ScenarioError, find_files, load_file
+from outlive_harness.scenario import RUNNING, ScenarioError, find_files, load_file, takes_acks
 
 
 def write(path, text):
@@ -39,6 +41,136 @@ def test_an_imported_scenario_belongs_to_its_own_file(tmp_path):
     assert [found.name for found in load_file(path)] == ["two"]
 
 
+FACTORY = "def pipeline(text): return scenario(command=['sh', '-c', text], outputs='o')\n"
+
+
+def test_what_a_helper_declares_belongs_to_the_file_that_names_it(tmp_path):
+    """A factory's scenario, and one that stands in the helper, run for the file, with its lines."""
+    write(tmp_path / "_common.py", FACTORY + "shared, spare = pipeline('x'), pipeline('y')\n")
+    text = "from _common import pipeline, shared\n\nbad = pipeline('echo 1 > o')\n"
+    path = write(tmp_path / "a.py", text)
+    assert [(one.name, one.file, one.line) for one in load_file(path)] == [
+        ("shared", str(path), 2),
+        ("bad", str(path), 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("@scenario()\ndef f(): pass\n@scenario()\ndef f(): pass\n", "2: 'f' .* later one has taken its"),
+        ("several = [scenario(command=['x'])]\n", "2: a scenario is declared .* no name is left"),
+        ("\nscenario(command=['x'], name='n')\n", "3: 'n' is declared .*; assign it to a name of its own"),
+        ("from _common import pipeline\npipeline('x')\n", "3: a scenario is declared"),
+    ],
+)
+def test_a_scenario_that_no_name_stands_for_is_an_error(tmp_path, text, message):
+    """It would not run, and nobody would be told."""
+    write(tmp_path / "_common.py", FACTORY)
+    with pytest.raises(ScenarioError, match=rf"s\.py:{message}"):
+        load_file(write(tmp_path / "s.py", text))
+
+
+def test_one_declaration_may_decorate_several_functions(tmp_path):
+    """What has decorated a function is no scenario of its own, and no forgotten one."""
+    text = "both = scenario(outputs='o')\n@both\ndef a(): pass\n@both\ndef b(): pass\n"
+    found = load_file(write(tmp_path / "s.py", text))
+    assert [(one.name, one.line) for one in found] == [("a", 3), ("b", 5)]
+
+
+def test_helpers_of_one_name_are_each_directorys_own(tmp_path):
+    """A helper module, a package and a namespace are another file's no more than their directory is."""
+    search = list(sys.path)
+    for name in ("first", "second"):
+        for helper in ("_common.py", "_package/__init__.py", "_space/part.py"):
+            write(tmp_path / name / helper, f"NAME = '{name}'\n")
+        text = (
+            "import _common, _package, _space.part\n"
+            "them = [_common.NAME, _package.NAME, _space.part.NAME]\n"
+            "one = scenario(command=them)\n"
+        )
+        (found,) = load_file(write(tmp_path / name / "s.py", text))
+        assert found.command == (name,) * 3
+    assert not {"_common", "_package", "_space", "_space.part"} & set(sys.modules)
+    assert sys.path == search
+
+
+def test_a_file_that_is_named_as_a_module_hides_it_from_nobody(tmp_path):
+    """A scenario file xml.py, or a helper, is not what the report writers import later."""
+    write(tmp_path / "plistlib.py", "one = scenario(command=['x'])\n")
+    path = write(tmp_path / "other.py", "import plistlib\nother = scenario(command=['x'])\n")
+    code = (
+        "import sys; from outlive_harness.scenario import load_file\n"
+        "for path in sys.argv[1:]: load_file(path)\n"
+        "import plistlib; plistlib.dumps"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "plistlib.py", path], check=True)
+
+
+def test_what_modules_hold_is_not_disturbed(tmp_path):
+    """A proxy that imports, or fails, when it is asked what it is, is a library's own matter."""
+    text = (
+        "class Proxy:\n    @property\n    def __class__(self): globals()['more'] = 1; return Proxy\n"
+        "proxy = Proxy()\n"
+    )
+    write(tmp_path / "_library.py", text)
+    path = write(tmp_path / "s.py", "import _library\none = scenario(command=['x'])\n")
+    assert [one.name for one in load_file(path)] == ["one"]
+    assert "more" not in vars(sys.modules["outlive_scenario_s"]._library)
+
+
+def test_where_its_functions_run_helpers_are_there_at_any_time(tmp_path, monkeypatch):
+    """A body that imports when it is called finds its helpers, and scenarios without names are no matter."""
+    write(tmp_path / "_late.py", "")
+    path = write(tmp_path / "s.py", "@scenario()\ndef f(): import _late\n[scenario(command=['x'])]\n")
+    monkeypatch.setenv(RUNNING, str(path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    load_file(path)[0]()
+    assert sys.modules.pop("_late").__file__ == os.fspath(tmp_path / "_late.py")
+
+
+class Check:
+    """Checks that are no plain functions."""
+
+    def plain(self):
+        pass
+
+    def judged(self, acks):
+        pass
+
+    __call__ = judged
+
+
+@pytest.mark.parametrize(
+    ("check", "takes"),
+    [
+        (lambda: None, False),
+        (lambda acks: acks, True),
+        (lambda acks=(): acks, True),
+        (lambda *rest: rest, False),
+        (Check().plain, False),
+        (Check().judged, True),
+        (Check(), True),
+        (functools.partial(Check().judged, []), False),
+        (functools.partial(print, "x"), False),
+        (len, True),
+        (os.getcwd, False),
+        (dict, False),
+    ],
+)
+def test_whether_a_check_takes_the_acknowledgements_is_told_of_anything_callable(check, takes):
+    """Bound methods, partials and builtins are checks as functions are."""
+    assert scenario(check=check).check is check
+    assert takes_acks(check) is takes
+
+
+def test_anything_callable_can_be_a_body(tmp_path):
+    """What has no code of its own is named by its variable, and stands where it is declared."""
+    text = "import functools\none = scenario(outputs='o')(functools.partial(print, 'x'))\n"
+    (found,) = load_file(write(tmp_path / "s.py", text))
+    assert (found.name, found.line) == ("one", 3)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -51,6 +183,11 @@ def test_an_imported_scenario_belongs_to_its_own_file(tmp_path):
         ({"litter": "no"}, "litter='no' must be 'warn' or 'fail'"),
         ({"setup": "f"}, "setup='f' must be a function"),
         ({"outputs": [1]}, "outputs=1 must be a string"),
+        ({"outputs": 5}, "outputs=5 must be a string or several"),
+        ({"name": 5}, "name=5 must be a string"),
+        ({"timeout": "5"}, "timeout='5' must be a number of seconds over 0"),
+        ({"command": ["sleep", 1]}, "command=1 must be a string or a path"),
+        ({"input": 5}, "input=5 must be a string or a path"),
     ],
 )
 def test_wrong_arguments_are_told_by_name_and_value(wrong, message):

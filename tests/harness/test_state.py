@@ -166,17 +166,22 @@ def test_gc_goes_on_past_a_run_that_is_under_way(state):
 
 
 def test_a_dry_run_of_gc_tells_what_gc_removes(state):
-    """The same, to the line: what a live process writes is left out, directories are in it."""
-    Path(".checkpoints/empty").mkdir(parents=True)
+    """The same, to the line: what a live process writes is left out, and so is what holds no marks."""
+    run = Checkpoints(run_id="run")
+    for _ in run.todo("s", ["item"]):
+        pass
+    run.clear()
+    run.mark_done("t")
+    Path(".checkpoints/others").mkdir(parents=True)
     Path(".checkpoints/.d.0.outlive-tmp").mkdir()
-    Path(".checkpoints/run").mkdir()
     Path(".checkpoints/run/.y.done.0.outlive-tmp").touch()
     with atomic_open(".checkpoints/x"):
         told = state("gc", "--dry-run")[1]
         done = state("gc")[1]
         assert Path(".checkpoints/.x.0.outlive-tmp").exists()
     assert sorted(told.replace("would remove", "removed").splitlines()) == sorted(done.splitlines())
-    assert len(done.splitlines()) == 4
+    assert len(done.splitlines()) == 3  # two temporaries, and a directory of items
+    assert Path(".checkpoints/others").is_dir()
 
 
 def test_gc_leaves_what_is_new(state, marked):

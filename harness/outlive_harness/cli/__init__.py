@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,7 +21,10 @@ from outlive_harness.explore.waves import HarnessError
 from outlive_harness.plan import PlanError
 from outlive_harness.scenario import ScenarioError
 
-from .words import complain
+from .words import UnwritableError, complain
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 #: 128 + SIGPIPE, as a shell reports it: who read our output went away, and no verdict was told.
 _READER_GONE = 141
@@ -53,7 +57,8 @@ def _checked(arguments: Sequence[str]) -> int:
         status = _carry_out(arguments)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(UnwritableError):
+            error.show()
         return Exit.USAGE
     except (ScenarioError, PlanError) as error:
         complain(str(error))
@@ -76,8 +81,41 @@ def _print_anything() -> None:
         stream = getattr(sys, name)
         if stream is None:  # closed by who started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as we run
+        elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
+            setattr(sys, name, _opened_again(stream, name))
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+class _Descriptor(io.FileIO):
+    """A standard stream that says of itself that it cannot be written."""
+
+    words = ""
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # What is left in the buffer would be tried again at Python's end, and be its exit status.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            why = error.strerror or error
+            raise UnwritableError(f"{self.words} cannot be written: {why}") from error
+
+
+def _opened_again(stream: io.TextIOWrapper, name: str) -> io.TextIOWrapper:
+    """Return a standard stream that names any character, and itself where it fails."""
+    stream.flush()
+    raw = _Descriptor(stream.fileno(), "w", closefd=False)
+    raw.words = {"stdout": "standard output", "stderr": "standard error"}[name]
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 @contextlib.contextmanager
@@ -129,3 +167,7 @@ def main() -> None:
 
     Exit status: 0 held, 1 violated, 2 usage, 3 unknown, 70 a fault of ours, 130 interrupted.
     """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ScenarioError(f"the working directory is gone: {error.strerror or error}") from error

@@ -70,5 +70,16 @@ def check_program(program: str) -> None:
 def name_of(command: Sequence[str]) -> str:
     """Name a command by its script, or by its program; in a form that needs no quotes."""
     scripts = [part for part in command[1:] if not part.startswith("-") and os.path.isfile(part)]
-    stem = Path(scripts[0] if scripts else command[0]).stem
+    stem = Path(scripts[0] if scripts and not _is_script(command[0]) else command[0]).stem
     return re.sub(r"[^A-Za-z0-9_.-]", "_", stem).strip("-.") or "command"
+
+
+def _is_script(program: str) -> bool:
+    """Tell a script that is run by its path from an interpreter, which is told what to run."""
+    if os.sep not in program:
+        return False
+    try:
+        with open(program, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from outlive_harness.disk.tree import copy_tree
+from outlive import atomic_write
+from outlive_harness.disk.tree import copy_tree, remove_tree
 from outlive_harness.explore.observe import watch
 from outlive_harness.explore.results import Exit
 from outlive_harness.explore.subject import from_scenario
@@ -25,7 +26,7 @@ from .check import check_program, name_of
 from .given import Word, as_written, identifier, words_of
 from .options import box_dir_option
 from .running import session_of
-from .words import NO_FILE, SCENARIOS, duration
+from .words import NO_FILE, SCENARIOS, STORE, duration
 
 #: How often a command is run once more with what it was seen to look for.
 _ROUNDS = 8
@@ -119,11 +120,10 @@ def _free(name: str) -> Path:
 def _write(path: Path, text: str) -> int:
     try:
         path.parent.mkdir(exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        atomic_write(path, text, overwrite=False)
     except FileExistsError as error:
         raise ScenarioError(
-            f"{error.filename} is there already; choose another NAME, or remove it first"
+            f"{error.filename or path} is there already; choose another NAME, or remove it first"
         ) from None
     except OSError as error:
         raise ScenarioError(f"{path} cannot be written: {error.strerror}") from error
@@ -140,6 +140,7 @@ def _watched(
         source = Path(place)
         if input_dir:
             copy_tree(Path(input_dir), source)
+            remove_tree(source / STORE)  # what failed before is no input
         made = scenario(command=[word.value for word in written], name="new", input=place, timeout=timeout)
         made.file = str(root / NO_FILE)
         subject = from_scenario(made)

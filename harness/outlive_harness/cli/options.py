@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 box_dir_option = click.option(
     "--box-dir",
-    type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True),
+    type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True, resolve_path=True),
     metavar="DIR",
     help="Where boxes are made; by default in memory.",
 )

@@ -22,8 +22,10 @@ from outlive_harness.plan import Plan, PlanError, parse_plan
 from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
 from outlive_harness.report.terminal import console
+from outlive_harness.report.text import visible
 from outlive_harness.scenario import Scenario, ScenarioError, find_files
-from outlive_harness.store import Store, read_back
+from outlive_harness.store import ADDED, Store, described, read_back
+from outlive_harness.trace import WRITES
 
 from .declared import load
 from .options import box_dir_option
@@ -79,6 +81,9 @@ def command(
                 copy_tree(record.place / "golden", place / "golden")
             is_kept = is_kept or is_judged
             tell(console(), record, trial, plan if trial is None else trial.plan, place)
+    except _NotReachedError as error:
+        click.echo(f"unknown: {error}")
+        return Exit.UNKNOWN
     finally:
         if not is_kept:  # a point that is none, or an interrupt: nothing to come back to
             remove_tree(place)
@@ -95,7 +100,29 @@ def _adjusted(facts: dict[str, Any], record: Record, plan: Plan) -> Plan:
     found, notes = rebased(record, plan, facts.get("marks") or {})
     for note in notes:
         complain(note)
+    _check_cut(record, found or plan)
     return found or plan
+
+
+class _NotReachedError(Exception):
+    """A crash point that the run does not have."""
+
+
+def _check_cut(record: Record, plan: Plan) -> None:
+    """Refuse to tear what is no write, or at a byte that it does not write: nothing would be torn.
+
+    Raises:
+        _NotReachedError: the run has no such point.
+    """
+    point = plan[0]
+    if point.fault != "torn" or not 0 < point.at <= len(record.ops):
+        return
+    op = record.ops[point.at - 1]
+    if op.kind not in WRITES or op.syscall == "ioctl" or not 0 < point.part < op.length:
+        what = visible(op.describe())
+        raise _NotReachedError(
+            f"the run has no crash point {point}: op {point.at} is {what!r}, which is not torn there"
+        )
 
 
 def _go_on(
@@ -121,7 +148,9 @@ def _scenario_of(identifier: str, name: str, paths: Sequence[Path], store: Store
     """Find the scenario of a replay id: as it failed, or as it is declared, or as it failed otherwise."""
     facts = None if paths else store.find(identifier)
     if facts is not None:
-        return _as_kept(facts)
+        kept = _as_kept(facts)
+        _tell_which(facts, f"{identifier} was printed for others, too")
+        return kept
     where = paths or ([SCENARIOS] if SCENARIOS.is_dir() else [])
     one = _declared(name, where)
     if one is not None:
@@ -129,13 +158,21 @@ def _scenario_of(identifier: str, name: str, paths: Sequence[Path], store: Store
     ids = store.ids()
     others = [] if paths else [other for other in ids if other.rpartition(":")[0] == name]
     for facts in filter(None, map(store.find, others)):
-        return _as_kept(facts)
+        complain(f"{identifier} is not kept; replayed with what {facts['id']} is of")
+        kept = _as_kept(facts)
+        _tell_which(facts, f"{facts['id']} was printed for others, too")
+        return kept
+    more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
     looked = ", ".join(map(str, where)) or "a directory scenarios/, which is not here"
     elsewhere = "" if paths else "; where it is elsewhere, give its file after ID"
     raise ScenarioError(
         f"ID={identifier!r}: no scenario {name!r} in {looked}{elsewhere}; failures kept under {STORE}/: "
-        f"{', '.join(ids) or 'none'}"
+        f"{', '.join(ids[:_LISTED]) or 'none'}{more}"
     )
+
+
+#: Kept ids that are named where one is not found.
+_LISTED = 10
 
 
 def _declared(name: str, paths: Sequence[Path]) -> Scenario | None:
@@ -148,8 +185,11 @@ def _declared(name: str, paths: Sequence[Path]) -> Scenario | None:
     return None
 
 
-#: What the command line may have added to a declaration.
-_ADDED = ("outputs", "append_only", "ignore", "input", "timeout", "restarts")
+def _tell_which(facts: dict[str, Any], others: str) -> None:
+    """Say which command and options an id stands for, where it was printed for others, too."""
+    if facts.get("earlier"):
+        complain(f"replayed: {described(facts.get('scenario') or {})}")
+        complain(f"{others}: {'; '.join(facts['earlier'])}")
 
 
 def _as_kept(facts: dict[str, Any]) -> Scenario:
@@ -162,7 +202,7 @@ def _as_kept(facts: dict[str, Any]) -> Scenario:
     one = _declared(kept.name, [Path(kept.file)])
     if one is None:
         raise ScenarioError(f"{kept.file} has no scenario {kept.name!r} any more")
-    for key in _ADDED:
+    for key in ADDED:
         then, now = getattr(kept, key), getattr(one, key)
         if then != now:
             complain(f"replayed with {key}={then!r}, as it failed; {kept.file} now says {now!r}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from outlive_harness.explore.reuse import Ledger
 from outlive_harness.explore.session import Session
 from outlive_harness.explore.tapes import MEMORY
 from outlive_harness.report import files as report_files
-from outlive_harness.report import github, json_report
+from outlive_harness.report import github
 from outlive_harness.report.terminal import Live, console, summary
 from outlive_harness.scenario import Scenario, ScenarioError
 from outlive_harness.store import Store, write_down
@@ -66,7 +66,7 @@ def run_scenarios(
     reports = report_files.asked_for({name: wish[f"{name}_file"] for name in report_files.WRITERS})
     for report in reports:
         report.check()
-    out = console(stderr=wish["json_file"] == "-")
+    out = console(stderr=any(report.target is None for report in reports))
     result = RunResult([], options.seed, 0.0)
     if scenarios:
         ledger = _ledger(options.store, wish)
@@ -80,17 +80,32 @@ def run_scenarios(
             ledger.end()
         if result.interrupted:
             _tell_unfinished(live, result, scenarios, Store(options.store))
+    steps: list[Callable[[], None]] = []
     if wish["update_baseline"] and options.baseline is not None and not result.interrupted:
-        _write_baseline(options.baseline, result)
+        found = RunResult(list(result.scenarios), result.seed, result.seconds)
+        steps.append(partial(_write_baseline, options.baseline, found))
     result.scenarios += broken
     summary(out, result)
-    for report in reports:
-        report.write(result)
     if github.is_here(os.environ) if wish["github"] is None else wish["github"]:
         _tell_github(result, out)
-    if wish["json_file"] == "-":
-        sys.stdout.write(json_report.as_text(result))
+    _each([*steps, *(partial(report.write, result) for report in reports)])
     return Exit.USAGE if broken and not result.interrupted else result.exit_status
+
+
+def _each(steps: Sequence[Callable[[], None]]) -> None:
+    """Carry out each step, whatever becomes of the others; then say what failed.
+
+    Raises:
+        ScenarioError: some did.
+    """
+    failed = []
+    for step in steps:
+        try:
+            step()
+        except ScenarioError as error:
+            failed.append(str(error))
+    if failed:
+        raise ScenarioError("\n".join(failed))
 
 
 def _baseline(path: Path | None, *, update: bool, fail_fast: bool) -> Baseline | None:
@@ -103,6 +118,10 @@ def _baseline(path: Path | None, *, update: bool, fail_fast: bool) -> Baseline |
         raise ScenarioError("--fail-fast: with --baseline, a violation that is known would hide a new one")
     if not update:
         return baseline.read(path)
+    try:
+        report_files.check_target(path.absolute())
+    except OSError as error:
+        raise _no_baseline(path, error) from error
     return replace(baseline.read(path) if path.exists() else Baseline(path), takes_all=True)
 
 
@@ -111,8 +130,12 @@ def _write_baseline(known: Baseline, result: RunResult) -> None:
     try:
         baseline.write(now)
     except OSError as error:
-        raise ScenarioError(f"--baseline={str(now.path)!r}: {error.strerror or error}") from error
+        raise _no_baseline(now.path, error) from error
     click.echo(f"outlive: {baseline.known_count(len(now.known))} in {now.path}", err=True)
+
+
+def _no_baseline(path: Path, error: OSError) -> ScenarioError:
+    return ScenarioError(f"--baseline={str(path)!r} cannot be written: {error.strerror or error}")
 
 
 def _ledger(root: Path, wish: dict[str, Any]) -> Ledger | None:
@@ -163,10 +186,11 @@ def _tell_unfinished(live: Live, result: RunResult, scenarios: Sequence[Scenario
     """Show what was found of scenarios that an interrupt cut short, and let it be replayed."""
     for one, shown in zip(scenarios, result.scenarios, strict=True):
         if shown.reason == "interrupted" and shown.violations:
-            first = next((violation for violation in shown.violations if violation.replay), None)
-            if first is not None:
-                with contextlib.suppress(OSError):
-                    store.keep(first.replay, facts_of(one, first.kind, first.message))
+            for found in filter(lambda violation: violation.replay, shown.violations):
+                try:
+                    store.keep(found.replay, facts_of(one, found.kind, found.message))
+                except OSError:  # a line that does not work is worse than none
+                    found.replay = ""
             live.finished(shown)
 
 

@@ -20,7 +20,7 @@ from outlive_harness.explore.results import Exit
 from outlive_harness.scenario import ScenarioError
 
 _DAY = 86_400 * 10**9  # ns
-_TEMPORARY = ".outlive-tmp"
+_TEMPORARY, _MARK, _ITEMS = ".outlive-tmp", ".done", ".items"
 _STORES: tuple[Literal["files", "sqlite"], ...] = ("files", "sqlite")
 
 
@@ -167,7 +167,8 @@ def gc(
     removed: list[str] = []
     busy: list[str] = []
     with _told():
-        for run in list(_runs(directory, run_id, store)):
+        several, folders = list(_runs(directory, run_id, store)), _folders(directory)
+        for run in several:
             if older_than is None or not (run.run_id or run_id == ""):
                 continue
             try:
@@ -178,7 +179,7 @@ def gc(
                             run.clear()
             except AlreadyRunningError:
                 busy.append(run.run_id)
-        removed += _left_over(directory, dry_run=dry_run)
+        removed += _left_over(folders, dry_run=dry_run)
     if out is not None:
         return _as_json(out, removed=removed, busy=busy, dry_run=dry_run)
     for one in removed:
@@ -240,19 +241,32 @@ def _marked(run: Checkpoints) -> set[str]:
     return {record["step"] for record in run.records()}
 
 
-def _left_over(directory: Path, *, dry_run: bool) -> list[str]:
-    """Remove what nobody needs below a directory of marks; return what that was."""
+def _folders(directory: Path) -> list[str]:
+    """Return the directories of marks below one of checkpoints, the lowest first, and that itself."""
+    found = [str(directory)]
+    for folder, names, files in os.walk(directory):
+        holds = any(name.endswith(_MARK) for name in files) or any(name.endswith(_ITEMS) for name in names)
+        if folder != str(directory) and (holds or folder.endswith(_ITEMS)):
+            found.append(folder)
+        names[:] = [name for name in names if not name.startswith(".")]
+        if len(Path(folder).relative_to(directory).parts) > 1:  # a run, its items, and no further
+            names.clear()
+    return found[::-1]
+
+
+def _left_over(folders: list[str], *, dry_run: bool) -> list[str]:
+    """Remove what nobody needs in directories of marks, and those that are empty; return what that was."""
     removed: list[str] = []
-    for folder, names, files in os.walk(directory, topdown=False):
-        if _TEMPORARY in folder:  # it is removed whole, or its writer lives
+    for folder in folders:
+        if not os.path.isdir(folder):
             continue
         if dry_run:
-            paths = [os.path.join(folder, name) for name in names + files]
-            removed += sorted(path for path in paths if path.endswith(_TEMPORARY) and _is_free(path))
+            paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+            removed += [path for path in paths if path.endswith(_TEMPORARY) and _is_free(path)]
         else:
             removed += remove_orphans(folder)
         left = {os.path.join(folder, name) for name in os.listdir(folder)} - set(removed)
-        if Path(folder) != directory and not left:
+        if folder != folders[-1] and not left:
             with suppress(OSError):  # somebody puts something there just now
                 if not dry_run:
                     os.rmdir(folder)

@@ -45,7 +45,7 @@ def digest_bytes(content: bytes, box: bytes = b"") -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def digest_file(path: str | Path, box: bytes = b"") -> str:
+def digest_file(path: str | Path, box: bytes = b"", *, opens: bool = True) -> str:
     """Return the digest of a file's content, as digest_bytes() gives it.
 
     Files over 16 MiB are read in pieces, and a mention of the box in them is left as it is.
@@ -53,7 +53,7 @@ def digest_file(path: str | Path, box: bytes = b"") -> str:
     Raises:
         OSError: the file cannot be read, even by its owner.
     """
-    with readable(path), open(path, "rb", buffering=0) as file:
+    with readable(path, opens=opens), open(path, "rb", buffering=0) as file:
         content = file.read(WHOLE)
         if len(content) < WHOLE:
             return digest_bytes(content, box)
@@ -64,9 +64,12 @@ def digest_file(path: str | Path, box: bytes = b"") -> str:
 
 
 @contextlib.contextmanager
-def readable(path: str | Path) -> Iterator[None]:
-    """Let the owner read what the pipeline closed to itself, and put the mode back."""
-    if os.access(path, os.R_OK):
+def readable(path: str | Path, *, opens: bool = True) -> Iterator[None]:
+    """Let the owner read what the pipeline closed to itself, and put the mode back.
+
+    Without *opens* nothing is changed: it is the user's, and cannot be read.
+    """
+    if not opens or os.access(path, os.R_OK):
         yield
         return
     mode = stat.S_IMODE(os.lstat(path).st_mode)
@@ -88,7 +91,12 @@ class Known(Protocol):
 
 
 def scan(
-    root: Path, *, box: bytes = b"", skip: Callable[[str], bool] | None = None, known: Known | None = None
+    root: Path,
+    *,
+    box: bytes = b"",
+    skip: Callable[[str], bool] | None = None,
+    known: Known | None = None,
+    opens: bool = True,
 ) -> Tree:
     """Read the tree below *root*.
 
@@ -97,12 +105,13 @@ def scan(
         box: the path to replace in contents before they are digested.
         skip: says of a relative path whether to leave it, and all below it, out.
         known: digests, by relative path.
+        opens: whether what is closed to its owner is opened for a moment; never in a directory of the user's.
 
     Raises:
         OSError: something cannot be read.
     """
     tree: Tree = {}
-    _scan(str(root), "", tree, box, skip, known)
+    _scan(str(root), "", tree, box, skip, known, opens=opens)
     return tree
 
 
@@ -113,8 +122,10 @@ def _scan(
     box: bytes,
     skip: Callable[[str], bool] | None,
     known: Known | None,
+    *,
+    opens: bool,
 ) -> None:
-    with readable(root), os.scandir(root) as listing:
+    with readable(root, opens=opens), os.scandir(root) as listing:
         for item in listing:
             name = prefix + item.name
             if skip is not None and skip(name):
@@ -124,13 +135,13 @@ def _scan(
             if stat.S_ISREG(info.st_mode):
                 digest = known.digest(name, info) if known is not None else None
                 if digest is None:
-                    digest = digest_file(item.path, box)
+                    digest = digest_file(item.path, box, opens=opens)
                     if known is not None:
                         known.digested(name, info, digest)
                 tree[name] = Entry("file", mode, info.st_size, digest)
             elif stat.S_ISDIR(info.st_mode):
                 tree[name] = Entry("dir", mode, 0, "")
-                _scan(item.path, name + "/", tree, box, skip, known)
+                _scan(item.path, name + "/", tree, box, skip, known, opens=opens)
             elif stat.S_ISLNK(info.st_mode):
                 target = os.fsencode(os.readlink(item.path)).replace(box or b"\0", BOX_MARK)
                 tree[name] = Entry("link", 0, 0, os.fsdecode(target))
@@ -164,18 +175,27 @@ def tree_digest(tree: Tree, rename: Callable[[str], str] = lambda name: name) ->
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def copy_tree(source: Path, destination: Path, *, copies: Mapping[str, str] | None = None) -> None:
+def copy_tree(
+    source: Path,
+    destination: Path,
+    *,
+    copies: Mapping[str, str] | None = None,
+    skip: Callable[[str], bool] | None = None,
+    opens: bool = True,
+) -> None:
     """Copy what is below *source* into the existing *destination*: modes, times, links, hard links.
 
     Args:
         source: the directory.
         destination: the other one.
         copies: copies of single files that are there already, by relative path; they are moved in.
+        skip: says of a relative path whether to leave it, and all below it, out.
+        opens: whether what is closed to its owner is opened for a moment; never in a directory of the user's.
 
     Raises:
         OSError: something could not be copied; the message names it.
     """
-    _copy(str(source), str(destination), "", {}, copies or {})
+    _copy(str(source), str(destination), "", {}, copies or {}, skip, opens=opens)
 
 
 def _copy(
@@ -184,14 +204,19 @@ def _copy(
     prefix: str,
     linked: dict[tuple[int, int], str],
     copies: Mapping[str, str],
+    skip: Callable[[str], bool] | None,
+    *,
+    opens: bool,
 ) -> None:
-    with readable(source), os.scandir(source) as listing:
+    with readable(source, opens=opens), os.scandir(source) as listing:
         for item in listing:
+            if skip is not None and skip(prefix + item.name):
+                continue
             info = item.stat(follow_symlinks=False)
             target = f"{destination}/{item.name}"
             if stat.S_ISDIR(info.st_mode):
                 os.mkdir(target, 0o700)
-                _copy(item.path, target, f"{prefix}{item.name}/", linked, copies)
+                _copy(item.path, target, f"{prefix}{item.name}/", linked, copies, skip, opens=opens)
                 shutil.copystat(item.path, target)
             elif stat.S_ISLNK(info.st_mode):
                 os.symlink(os.readlink(item.path), target)
@@ -203,7 +228,7 @@ def _copy(
                 if prefix + item.name in copies:
                     os.rename(copies[prefix + item.name], target)
                 else:
-                    with readable(item.path):
+                    with readable(item.path, opens=opens):
                         _copy_file(item.path, target, info.st_size)
                 shutil.copystat(item.path, target)
                 os.chmod(target, stat.S_IMODE(info.st_mode))

@@ -63,13 +63,13 @@ class Baseline:
     def split(self, result: ScenarioResult) -> tuple[list[Violation], list[Known]]:
         """Return what is new of a scenario's violations, and what is gone of those that are known.
 
-        Of a fault that was not struck with nothing is gone.
+        Nothing is gone of a fault that was not struck with, or at some of its points only.
         """
         if self.takes_all:
             return [], []
         here = {known_by(result.name, one) for one in result.violations}
         new = [one for one in result.violations if known_by(result.name, one) not in self.known]
-        struck = {"", *result.faults}
+        struck = _struck_to_the_end(result)
         gone = [one for one in self.of(result.name) if one.fault in struck and one not in here]
         return new, gone
 
@@ -109,17 +109,15 @@ def updated(baseline: Baseline, results: Iterable[ScenarioResult]) -> Baseline:
     for result in results:
         if result.expected:
             continue
-        struck = _struck_to_the_end(result)
+        struck = set() if result.verdict is Verdict.UNKNOWN else _struck_to_the_end(result)
         known -= {one for one in baseline.of(result.name) if one.fault in struck}
         known |= {known_by(result.name, one) for one in result.violations}
     return Baseline(baseline.path, frozenset(known))
 
 
 def _struck_to_the_end(result: ScenarioResult) -> set[str]:
-    """Return the faults of which all was seen that was to be seen."""
-    if result.verdict is Verdict.UNKNOWN:
-        return set()
-    return {"", *(name for name, one in result.faults.items() if one.tested >= one.chosen)}
+    """Return the faults of which all was seen that there is to be seen: a sample shows nothing gone."""
+    return {"", *(name for name, one in result.faults.items() if one.tested >= one.points)}
 
 
 def write(baseline: Baseline) -> None:

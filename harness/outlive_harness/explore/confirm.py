@@ -35,10 +35,14 @@ def confirm(
     for number, found in enumerate(result.violations):
         if not found.point:
             continue
-        violation, place = found, None
-        if number < _KEPT and not (scenario.expect or found.known):
+        violation, is_boxed = found, number < _KEPT and not (scenario.expect or found.known)
+        if is_boxed:
             violation = result.violations[number] = yield from shrunk(session, record, found, options)
-            place = _place(store, scenario, record, violation, result)
+        # Each id that is told can be replayed, with the options that it failed with.
+        kept = _place(store, scenario, record, violation, result)
+        place = kept if is_boxed else None
+        if kept is None:
+            violation.replay = ""
         trial = yield from once(session, record, parse_plan(violation.point), place, options.memory)
         violation.confirmed = any(one.kind == violation.kind for one in trial.findings)
         violation.kept = str(place) if place is not None else ""
@@ -58,13 +62,14 @@ def remember(regressions: Regressions, record: Record, result: ScenarioResult) -
 def _place(
     store: Store, scenario: Scenario, record: Record, violation: Violation, result: ScenarioResult
 ) -> Path | None:
-    """Return where a violation's boxes are kept; None, and a warning, if they cannot be."""
+    """Write down what a replay needs, and return where; None, and a warning, if that cannot be."""
     known = marks(record, parse_plan(violation.point))
     facts = {"version": __version__, "kind": violation.kind, "message": violation.message, "marks": known}
     try:
         return store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
     except OSError as error:
-        warning = f"failures cannot be kept in {store.root}: {error.strerror or error}"
+        why = error.strerror or error
+        warning = f"failures cannot be kept in {store.root}: {why}; so no line is given that replays one"
         result.warnings += [warning] if warning not in result.warnings else []
         return None
 

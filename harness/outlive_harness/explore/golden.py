@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlive_harness.disk.tree import Entry, Tree
-from outlive_harness.globs import common_ends
+from outlive_harness.globs import common_ends, matcher
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import handled_signals
 from outlive_harness.intercept.versions import Versions
@@ -17,6 +17,7 @@ from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.reap import has_company
 from outlive_harness.launch.run import Ran
 from outlive_harness.launch.zygote import Preload
+from outlive_harness.scenario import ACK_PATTERN
 from outlive_harness.trace import Op, Trace
 
 from .acks import lost_acks
@@ -140,9 +141,8 @@ def _record(runner: Runner, made: Record, *, by_exec: bool) -> None:
     made.final = runner.look(subject)
     made.acks = first.acks
     runner.keep(made.place / "golden")
-    outputs = [path for path in made.final if subject.is_output(path)]
-    if subject.judge_outputs and not outputs:
-        made.reason = _no_outputs(made)
+    made.reason = _without_effect(made)
+    if made.reason:
         return
     if not subject.check_takes_acks:
         broken = lost_acks(subject, made.final, runner.box, made.acks)
@@ -206,6 +206,7 @@ def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
         made.refused = f"calls cannot be intercepted here: {error.strerror or error}"
         ran = runner.run(subject, timeout=limit)
     if ran.failure():
+        runner.expect_room(made.final or made.initial, ran.stderr)
         made.reason = f"the pipeline fails with no fault: it {ran.failure()}"
         stderr = ran.stderr.strip()
         if stderr:
@@ -251,6 +252,7 @@ def _changes(runner: Runner, made: Record) -> Finding | None:
     path = first_difference(made.final, after, made.subject.is_output)
     if path is None:
         return None
+    runner.expect_room(made.final)
     detail = describe_difference(path, made.final, after, made.place / "golden", runner.box)
     return Finding("not-idempotent", path, f"a second run, with no crash, changes {path}", detail)
 
@@ -331,6 +333,7 @@ def _compare_runs(runner: Runner, made: Record) -> None:
     again = runner.look(subject)
     path = first_difference(made.final, again, subject.is_output)
     if path is not None:
+        runner.expect_room(made.final)
         detail = describe_difference(path, made.final, again, made.place / "golden", runner.box)
         made.reason = f"nondeterministic: two runs with no fault differ in {path}\n{detail}"
         return
@@ -405,6 +408,40 @@ def _links_out(made: Record) -> Iterator[tuple[str, str]]:
             other = made.final.get(target)
             if other is not None and other.kind == "file" and not made.subject.is_output(target):
                 yield path, target
+
+
+def _without_effect(made: Record) -> str:
+    """Tell what of the declaration is about nothing in the golden run, and so judges nothing; "" if none."""
+    subject = made.subject
+    if subject.judge_outputs:
+        if not _is_judged(made, subject.is_output):
+            return _no_outputs(made)
+        unmet = [] if made.refused else [one for one in subject.outputs if not _is_met(made, one)]
+        if unmet:
+            return f"outputs {', '.join(unmet)}: nothing that the golden run made or left matches"
+    if subject.acks not in ("", ACK_PATTERN) and not made.acks:  # that of ack() stands in each body's subject
+        return f"no line of the golden run's standard output matches acks={subject.acks!r}"
+    return ""
+
+
+def _is_judged(made: Record, is_output: Callable[[str], bool]) -> bool:
+    """Tell whether the golden run left an output: a file, or a directory with no file that is none."""
+    others = {path for path, entry in made.final.items() if entry.kind != "dir" and not is_output(path)}
+    return any(
+        entry.kind != "dir" or not any(other.startswith(f"{path}/") for other in others)
+        for path, entry in made.final.items()
+        if is_output(path)
+    )
+
+
+def _is_met(made: Record, pattern: str) -> bool:
+    """Tell whether one of the patterns of outputs matches what is judged, or what was there for a time."""
+    matches = matcher([pattern])
+    if _is_judged(made, lambda path: matches(path) and made.subject.is_output(path)):
+        return True
+    passing = {name for op in made.ops if op.kind not in ("mkdir", "rmdir") for name in (op.path, op.target)}
+    before = {path for path, entry in made.initial.items() if entry.kind != "dir"}
+    return any(map(matches, passing | before))
 
 
 def _no_outputs(made: Record) -> str:

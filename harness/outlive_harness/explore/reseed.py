@@ -58,10 +58,12 @@ def _differs(runner: Runner, record: Record) -> str:
     runner.fill(record.place / "template")
     ran = runner.run(subject, timeout=record.limit, visit=lambda _op, _number: GO, syncs=False)
     if ran.failure():
+        runner.expect_room(record.final, ran.stderr)
         return f"nondeterministic: a further run with no fault {ran.failure()}"
     after = runner.look(subject)
     path = first_difference(record.final, after, subject.is_output)
     if path is None:
         return ""
+    runner.expect_room(record.final)
     detail = describe_difference(path, record.final, after, record.place / "golden", runner.box)
     return f"nondeterministic: a further run with no fault differs in {path}\n{detail}"

@@ -31,6 +31,7 @@ from .corpus import DIRECTORY, regressions_of
 from .golden import Record, shape
 from .options import Options
 from .results import ScenarioResult, Verdict, read_back
+from .runner import is_own
 from .subject import from_scenario
 from .unfinished import Unfinished
 
@@ -187,7 +188,8 @@ def _beside(scenario: Scenario) -> list[object]:
     """Digest the scenario's file, the modules beside it, and its input."""
     files = sorted(Path(scenario.file).parent.glob("*.py")) if os.path.isfile(scenario.file) else []
     source = from_scenario(scenario).source
-    given = [] if source is None else sorted(scan(Path(source)).items())
+    # What a run keeps there of itself is no part of it.
+    given = [] if source is None else sorted(scan(Path(source), skip=is_own, opens=False).items())
     return [[(path.name, _digest(str(path))) for path in files], given]
 
 

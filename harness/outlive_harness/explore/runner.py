@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -27,12 +28,17 @@ from .subject import HOME, TMP, Subject
 
 #: Seconds that a setup or a check may take.
 _HELPER_LIMIT = 300.0
+#: The directory in which the command line keeps what it finds.
+_OWN = ".outlive"
+_NO_ROOM = os.strerror(errno.ENOSPC)
 #: tmpfs and ramfs, as statfs(2) calls them.
 _IN_MEMORY = frozenset({0x01021994, 0x858458F6})
 #: Warm interpreters that a worker has: it goes back and forth between the scenarios that are under way.
 _ZYGOTES = 6
 #: The programs of a subject that may be forked from a zygote of their own.
 BODY, CHECK = "body", "check"
+#: Bytes without which a run's failure may be that of the disk that its box is on.
+_LEAST_ROOM = 1 << 20
 _Warm = tuple[str, str, Preload]  # subject, role, what was done beforehand
 
 
@@ -101,15 +107,15 @@ class Runner:
         #: whether an fsync costs nothing where the box is
         self._is_in_memory = file_system(os.fsencode(place)) in _IN_MEMORY
 
-    def fill(self, source: Path | None) -> None:
-        """Make the box anew, as a copy of *source* or empty.
+    def fill(self, source: Path | None, *, is_users: bool = False) -> None:
+        """Make the box anew, as a copy of *source*, which may be the user's own directory, or empty.
 
         Raises:
             BoxError: the disk is full, the source cannot be read, ...
         """
         copies = self._emptied(source)
         if source is not None:
-            self.pour(source, copies)
+            self.pour(source, copies, is_users=is_users)
 
     def _emptied(self, source: Path | None) -> dict[str, str]:
         """Make the box anew, and empty; return what stays of it of what comes from *source*."""
@@ -121,14 +127,15 @@ class Runner:
             raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
         return copies
 
-    def pour(self, source: Path, copies: Mapping[str, str] | None = None) -> None:
+    def pour(self, source: Path, copies: Mapping[str, str] | None = None, *, is_users: bool = False) -> None:
         """Copy *source* into the box, which is there and empty; of some files there are copies already.
 
         Raises:
             BoxError: the disk is full, the source cannot be read, ...
         """
         try:
-            copy_tree(source, self.box, copies=copies)
+            skip = is_own if is_users else None
+            copy_tree(source, self.box, copies=copies, skip=skip, opens=not is_users)
             self._rehome(lays=True)
         except OSError as error:
             raise BoxError(f"the box at {self.box} could not be filled: {error}") from error
@@ -199,8 +206,10 @@ class Runner:
         source = None if subject.source is None else Path(subject.source)
         if source is not None and not source.is_dir():
             raise BoxError(f"the input {source} is not a directory")
+        if source is not None and self._place.resolve().is_relative_to(source.resolve()):
+            raise BoxError(f"the input {source} holds the boxes themselves; give --box-dir outside it")
         self._still.distrust()  # it is the user's, and may have changed since it was copied last
-        self.fill(source)
+        self.fill(source, is_users=True)
         for name in (TMP, HOME):
             (self.box / name).mkdir(exist_ok=True)
         read: list[str] = []
@@ -288,6 +297,7 @@ class Runner:
                     box=self.box,
                     control=self._control,
                     spared=self.spared,
+                    guarded=subject.own,
                     zygote=zygote,
                     **how,
                 )
@@ -401,6 +411,26 @@ class Runner:
         found = attributes(self.box, tree)
         return repr(sorted(found.items())) if found else ""
 
+    def expect_room(self, golden: Tree, *said: str) -> None:
+        """See to it that a failure is not that of the disk that the box is on.
+
+        Args:
+            golden: what a run leaves, which is less than it needs.
+            said: what was said of the failure; another box may have taken the room, and given it back.
+
+        Raises:
+            BoxError: it may be.
+        """
+        room = os.statvfs(self._place)
+        free = room.f_bavail * room.f_frsize
+        wanted = max(_LEAST_ROOM, sum(entry.size for entry in golden.values()))
+        is_full = (room.f_blocks and free < wanted) or (room.f_files and not room.f_favail)
+        if is_full or any(_NO_ROOM in one for one in said):
+            raise BoxError(
+                f"{_NO_ROOM}: the disk that boxes are on is full, with {free >> 20} MiB left at "
+                f"{self._place}; choose a directory with more room by --box-dir"
+            )
+
     def empty(self) -> None:
         """Give back the room that the box takes, after trouble with it."""
         remove_tree(self.box)
@@ -411,6 +441,11 @@ class Runner:
         while self._zygotes:
             self._zygotes.popitem()[1].close()
         remove_tree(self._place)
+
+
+def is_own(path: str) -> bool:
+    """Tell whether a path of the user's input is what a run keeps there of itself."""
+    return path == _OWN
 
 
 def _write_part(box: Path, op: Op, length: int) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from outlive_harness.globs import matcher
-from outlive_harness.scenario import ACK_PATTERN, Scenario
+from outlive_harness.scenario import ACK_PATTERN, Scenario, takes_acks
 
 #: Where TMPDIR and HOME point, inside the box: what is left there is seen, but is never an output.
 TMP, HOME = ".tmp", ".home"
@@ -36,6 +36,7 @@ class Subject:
         check_takes_acks: whether the check judges what was acknowledged.
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         source: a directory that is copied into each box, if any.
+        own: files of the user that the program's arguments name, and that it must not change.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Subject:
     check_takes_acks: bool = False
     acks: str = ""
     source: str | None = None
+    own: tuple[str, ...] = ()
 
     def key(self) -> str:
         """Return a short name for what is recorded of it: equal subjects share one recording."""
@@ -79,7 +81,7 @@ class Subject:
             "XDG_DATA_HOME": f"{home}/.local/share",
             "XDG_STATE_HOME": f"{home}/.local/state",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PWD": str(box),
+            "PWD": str(self.command(self.argv, box)[1]),
         }
         return env
 
@@ -125,10 +127,17 @@ def from_scenario(scenario: Scenario) -> Subject:
         timeout=scenario.timeout,
         setup=role("setup") if scenario.setup else None,
         check=role("check") if scenario.check else None,
-        check_takes_acks=scenario.check is not None and scenario.check.__code__.co_argcount > 0,
+        check_takes_acks=scenario.check is not None and takes_acks(scenario.check),
         acks=scenario.acks or (ACK_PATTERN if scenario.body else ""),
         source=str(home / scenario.input) if scenario.input else None,
+        own=() if scenario.command is None else _own(scenario.command, argv),
     )
+
+
+def _own(given: Sequence[str], argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the files that arguments name which were made absolute."""
+    changed = [part for part, before in zip(argv, given, strict=True) if part != before]
+    return tuple(part if os.path.isfile(part) else part.partition("=")[2] for part in changed)
 
 
 def absolute(command: Sequence[str], home: Path) -> tuple[str, ...]:

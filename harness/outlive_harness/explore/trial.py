@@ -218,6 +218,8 @@ def examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: C
     now = {finding.path: finding for finding in torn(runner, record, state, crash)}
     trial.findings += (crash.torn | now).values()
     trial.story.append(f"{len(state)} names left behind")
+    if trial.findings:
+        _doubt(runner, record, trial)
     if not _is_known_to_recover(order, trial):
         _recover_noting(runner, record, order, trial, state, crash)
     trial.judged = not trial.trouble  # what could not be seen was not judged
@@ -259,10 +261,28 @@ def _recover_noting(
     """Recover, and note for other faults that it came out well."""
     before = len(trial.findings)
     _recover(runner, record, trial, state, crash, keep_ops=order.keep_states)
+    if len(trial.findings) > before:
+        _doubt(runner, record, trial)
     # What is to be told of a leftover depends on who left it, so only a recovery without one is noted.
     note = _note(order, trial)
     if note is not None and len(trial.findings) == before and not trial.warnings:
         save(note, trial.recovery)
+
+
+def _doubt(runner: Runner, record: Record, trial: Trial) -> None:
+    """Blame the pipeline for nothing that a full disk of ours may have done.
+
+    Raises:
+        BoxError: it is full.
+    """
+    # A pipeline that was told so by a fault may well repeat it.
+    is_told = any(point.fault == "full" for point in trial.plan)
+    try:
+        runner.expect_room(record.final, *(() if is_told else (one.detail for one in trial.findings)))
+    except BoxError:
+        trial.findings.clear()
+        trial.judged = False
+        raise
 
 
 def _note(order: Order, trial: Trial) -> Path | None:

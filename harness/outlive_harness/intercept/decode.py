@@ -8,7 +8,7 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple, Protocol
 
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
@@ -87,10 +87,17 @@ class Decoder:
             needs; where the bytes are to be kept, if not in the ops themselves.
         places: whether writes carry where in the file they go: to find out costs half of an op's time.
         reads: whether to keep what is read outside the box.
+        guarded: real paths outside the box that must not be changed: a call that would is to fail.
     """
 
     def __init__(
-        self, box: bytes, *, data: bool | Keeper = False, places: bool = True, reads: bool = False
+        self,
+        box: bytes,
+        *,
+        data: bool | Keeper = False,
+        places: bool = True,
+        reads: bool = False,
+        guarded: Collection[bytes] = (),
     ) -> None:
         self.box = box.rstrip(b"/")
         self._inside = self.box + b"/"
@@ -104,6 +111,11 @@ class Decoder:
         #: whether anything that is no file was opened for writing in the box: a named pipe, a device
         self._has_pipes = False
         self.outside: dict[str, None] = {}
+        self._guarded = frozenset(guarded)
+        #: what the call that was looked at last is to fail with, as an errno; whoever answers sets it back
+        self.refusal = 0
+        #: guarded paths that were to be changed
+        self.refused: dict[str, None] = {}
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
         #: paths in the box that were to be read, or asked for, whether they are there or not
@@ -193,6 +205,10 @@ class Decoder:
         return _Found(inside, place)
 
     def _note_outside(self, path: bytes) -> None:
+        if path in self._guarded:
+            self.refusal = errno.EROFS
+            self.refused[os.fsdecode(path)] = None
+            return
         # A call that cannot succeed writes nothing: no such file to change, no right to make one.
         where = path if os.path.lexists(path) else os.path.dirname(path)
         if os.access(where, os.W_OK):

@@ -88,11 +88,14 @@ class Tail:
                 del self._parts[:-_KEEP]
 
     def _match(self, pattern: re.Pattern[str], part: bytes) -> None:
-        *lines, self._line = (self._line + part).split(b"\n")
+        *lines, line = (self._line + part).split(b"\n")
+        self._line = line[:_KEEP]  # what is longer is no line that acknowledges anything
         for line in lines:
             found = pattern.search(line.decode(errors="surrogateescape"))
             if found is not None:
                 value = found[1] if pattern.groups else found[0]
+                if value is None:  # a group that took no part
+                    continue
                 self.matches.append(_unescaped(value) if "escaped" in pattern.groupindex else value)
 
     def text(self) -> str:
@@ -198,8 +201,9 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
                         arguments = told[6:]
                         seen.pids.add(tid)
                         op = _decode(decoder, listener, ident, tid, number, audit, arguments)
-                        if op is None:
-                            _answer(listener, ident)
+                        if op is None or decoder.refusal:
+                            refusal, decoder.refusal = decoder.refusal, 0
+                            _answer(listener, ident, refusal)
                             continue
                         seen.ops += 1
                         answer = visit(op, seen.ops)

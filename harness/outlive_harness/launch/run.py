@@ -42,6 +42,7 @@ class Ran:
         said: how many of them were there before each op, where that was asked for.
         reads: paths outside its box that it opened or ran, where that was asked for.
         looked: paths in its box that it opened to read, tried to, or asked for, where that was wanted.
+        refused: a file outside its box that it was not let change; "" if it tried no such thing.
     """
 
     ended: str
@@ -58,9 +59,15 @@ class Ran:
     blind: list[tuple[str, str]] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
     looked: list[str] = field(default_factory=list)
+    refused: str = ""
 
     def failure(self) -> str:
         """Say in a few words how it failed: its status and its last words; "" if it did not."""
+        if self.refused:
+            return (
+                f"was not let change {self.refused}, a file of yours that its command names; "
+                "copy it into each box by an input, or name a path in {box}"
+            )
         if self.ended == "timeout":
             how = f"did not end within {self.seconds:.1f} s"
         elif self.code:
@@ -92,6 +99,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     control: int | None = None,
     zygote: Zygote | None = None,
     stacks: str = "",
+    guarded: Collection[str] = (),
     spared: Collection[int] = (),
 ) -> Ran:
     """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
@@ -118,6 +126,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         control: a descriptor whose hang-up abandons the run.
         zygote: forks the program, where it is not to be executed.
         stacks: a file that a zygote's trial leaves its stacks in.
+        guarded: files outside its box that it must not change.
         spared: process ids of children of this process that are no part of the run.
 
     Raises:
@@ -135,7 +144,15 @@ def run(  # noqa: PLR0913 - one call says all of one run
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}
     out, err = streams.values()
     decoder = (
-        Decoder(os.fsencode(os.path.realpath(box)), data=data, places=places, reads=reads) if visit else None
+        Decoder(
+            os.fsencode(os.path.realpath(box)),
+            data=data,
+            places=places,
+            reads=reads,
+            guarded=[os.fsencode(os.path.realpath(path)) for path in guarded],
+        )
+        if visit
+        else None
     )
     said: list[int] = []
     if visit is not None and promises:
@@ -186,6 +203,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         blind=list(decoder.blind) if decoder else [],
         reads=list(decoder.reads or ()) if decoder else [],
         looked=list(decoder.looked) if decoder else [],
+        refused=next(iter(decoder.refused), "") if decoder else "",
     )
 
 

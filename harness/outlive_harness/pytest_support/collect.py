@@ -123,6 +123,8 @@ class ScenarioItem(pytest.Item):
         """Show what was violated; a traceback would be ours, and of no use."""
         if isinstance(excinfo.value, NotHeld):
             return excinfo.getrepr(style="value")
+        if isinstance(excinfo.value, ScenarioError):  # of a file that is asked for: a baseline, a corpus
+            return str(excinfo.value)
         if isinstance(excinfo.value, HarnessError):
             return f"a fault of ours, not of the pipeline; please report it\n{excinfo.value}"
         return super().repr_failure(excinfo, style)

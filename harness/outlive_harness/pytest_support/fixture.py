@@ -188,7 +188,7 @@ def _check_scenario(scenario: object) -> None:
         raise ScenarioError(f"scenario={scenario!r} must be a scenario: what @scenario(...) made")
     if scenario.body is None and scenario.command is None:
         raise ScenarioError(f"scenario={scenario!r} has neither a body nor a command")
-    if scenario.body is not None and "<locals>" in scenario.body.__qualname__:
+    if scenario.body is not None and "<locals>" in getattr(scenario.body, "__qualname__", ""):
         raise ScenarioError(
             f"scenario={scenario!r} is declared inside a function, where its own process cannot find it: "
             "declare it at the top of the file, or with command=[...]"

@@ -18,10 +18,10 @@ _SCRIPT = """\
 #!/bin/sh
 # Runs the pipeline on what the crash left, and compares what comes of it with the run that never crashed.
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-box=$(mktemp -d) && cp -a "$here/crashed/." "$box" || exit 70
+box=$(mktemp -d) && trap 'rm -rf "$box"' EXIT && cp -a "$here/crashed/." "$box" || exit 70
 export TMPDIR="$box/.tmp" HOME="$box/.home" PWD="$box"
 cd "{cwd}" || exit 70
-{command}
+{torn}{command}
 echo "exit status: $?"
 diff -r "$here/golden" "$box" && echo "the same files as those of a run that never crashed"
 """
@@ -53,7 +53,7 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
     is_elsewhere = any("{box}" in word for word in record.subject.argv)
     script = target / "reproduce.sh"
     script.write_text(
-        _SCRIPT.format(cwd="$here" if is_elsewhere else "$box", command=" ".join(words)),
+        _SCRIPT.format(cwd="$here" if is_elsewhere else "$box", torn=_torn(trial), command=" ".join(words)),
         encoding="utf-8",
         errors="surrogateescape",
     )
@@ -61,16 +61,29 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
     (target / "README.md").write_text(_readme(record, trial, identifier), encoding="utf-8")
 
 
+def _torn(trial: Trial) -> str:
+    """Return lines that show what was visible half-written, which the recovery may well have put right."""
+    paths = dict.fromkeys(one.path for one in trial.findings if one.kind == "torn-output" and one.path)
+    lines = ["echo 'what the crash left at the path of an output; expected is that these differ:'"]
+    lines += [f'diff -q "$here/golden"/{path} "$here/crashed"/{path}' for path in map(shlex.quote, paths)]
+    return "\n".join([*lines, "echo 'what a run leaves after that:'", ""]) if paths else ""
+
+
 def _taken_along(word: str, program: Path) -> str:
     """Copy a file that the command names; return the word as the script has it."""
     if os.path.basename(word).startswith("python") and os.access(word, os.X_OK) and os.path.isabs(word):
         return "python3"
-    if os.path.isabs(word) and os.path.isfile(word) and not os.access(word, os.X_OK):
+    if os.path.isabs(word) and os.path.isfile(word) and not _is_installed(word):
         beside = sorted(Path(word).parent.glob("*.py")) if word.endswith(".py") else []
         for path in dict.fromkeys([Path(word), *beside]):
             shutil.copy2(path, program / path.name)
         return '"$here"/program/' + shlex.quote(os.path.basename(word))
     return '"$box"'.join(shlex.quote(part) if part else "" for part in word.split("{box}")) or "''"
+
+
+def _is_installed(word: str) -> bool:
+    """Tell a program that whoever gets the export installs from one of the user's own."""
+    return os.access(word, os.X_OK) and not Path(word).is_relative_to(os.path.expanduser("~"))
 
 
 def _readme(record: Record, trial: Trial, identifier: str) -> str:

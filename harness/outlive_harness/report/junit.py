@@ -32,15 +32,14 @@ def as_text(result: RunResult) -> str:
 
 
 def _case(suite: ET.Element, one: ScenarioResult) -> None:
-    file = visible(os.path.relpath(one.file)) if one.file else ""
-    case = ET.SubElement(
-        suite,
-        "testcase",
-        classname=file.removesuffix(".py").replace(os.sep, ".") or "outlive",
-        name=visible(one.name),
-        time=f"{one.seconds:.3f}",
-        file=file,
-    )
+    is_file = os.path.basename(one.file) not in ("", "-")  # a command has none
+    file = visible(os.path.relpath(one.file)) if is_file else ""
+    facts = {
+        "classname": file.removesuffix(".py").replace(os.sep, ".") or "outlive",
+        "name": visible(one.name),
+        "time": f"{one.seconds:.3f}",
+    }
+    case = ET.SubElement(suite, "testcase", facts | ({"file": file} if file else {}))
     tested, states = counts(one)
     facts = {"verdict": verdict_word(one), "ops": str(one.ops), "points": tested, "states": states}
     for name, coverage in one.faults.items():

@@ -1,0 +1,85 @@
+"""What a command names is the user's: it is read where it is, and never changed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from outlive_harness.explore.results import Verdict
+
+REFUSED = "was not let change"
+
+
+def check(place, *command, options=("--outputs", "log")):
+    """Run ``outlive check`` on a command; return its status and what it said."""
+    argv = [sys.executable, "-P", "-m", "outlive_harness", "check", "-j", "1", *options, "--", *command]
+    done = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+WAYS = {
+    "truncated": "open(sys.argv[1], 'w').write('x')",
+    "replaced": "open('t', 'w').write('x'); os.rename('t', sys.argv[1])",
+    "removed": "os.unlink(sys.argv[1])",
+    "renamed away": "os.rename(sys.argv[1], sys.argv[1] + '.old')",
+    "given another mode": "os.chmod(sys.argv[1], 0)",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_that_an_argument_names_is_not_changed(tmp_path, way):
+    """The call fails, as on a disk that may only be read, and the verdict says which file it was."""
+    given, program = tmp_path / "given", tmp_path / "program.py"
+    given.write_text("the user's")
+    program.write_text(
+        f"import os, sys\ntry:\n    {WAYS[way]}\nexcept OSError:\n    pass\nopen('log', 'w').write('x')\n"
+    )
+    before = given.stat()
+    status, said = check(
+        tmp_path, sys.executable, "program.py", "given", options=("--outputs", "log", "--json", "-")
+    )
+    assert status == 3, said
+    assert REFUSED in said
+    assert str(given) in said
+    after = given.stat()
+    assert (given.read_text(), after.st_mode, after.st_ino) == ("the user's", before.st_mode, before.st_ino)
+
+
+def test_a_file_that_an_argument_names_is_read(tmp_path):
+    """A script and its input are found where the user has them."""
+    (tmp_path / "given").write_text("the user's")
+    program = "import os, sys; open('t', 'w').write(open(sys.argv[1]).read()); os.rename('t', 'log')"
+    (tmp_path / "program.py").write_text(program)
+    status, said = check(tmp_path, sys.executable, "program.py", "given")
+    assert status == 0, said
+
+
+def test_the_working_directory_is_what_the_environment_says(tmp_path):
+    """With {box} in a command it runs where the user is, and PWD says so."""
+    (tmp_path / "source").write_text("x")
+    status, said = check(tmp_path, "sh", "-c", 'cat "$PWD/source" > {box}/t; mv {box}/t {box}/log')
+    assert status == 0, said
+
+
+def test_a_line_without_an_end_is_no_burden(one):
+    """A body may print megabytes with no newline, and is none the slower for what might be acknowledged."""
+    source = """
+@scenario(outputs="out")
+def it():
+    for _ in range(40):
+        os.write(1, b"x" * (1 << 20))
+    put("out", "x")
+"""
+    assert one(source, points=2).verdict is Verdict.HELD
+
+
+def test_a_group_that_takes_no_part_acknowledges_nothing(one):
+    """An optional group of the pattern that is not there is no value."""
+    source = """
+made = scenario(
+    command=["sh", "-c", "echo stored; echo id 7 stored; echo 7 > t; mv t out"],
+    outputs="out",
+    acks="(?:id ([0-9]+) )?stored",
+)
+"""
+    assert one(source, faults=("kill",)).verdict is Verdict.HELD
