@@ -26,9 +26,6 @@ from .words import UnwritableError, complain
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-#: 128 + SIGPIPE, as a shell reports it: who read our output went away, and no verdict was told.
-_READER_GONE = 141
-
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit status."""
@@ -41,7 +38,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at its end
-        return _READER_GONE
+        return Exit.READER_GONE
     except NoRoomError as error:
         complain(f"unknown: {error}")
         return Exit.UNKNOWN

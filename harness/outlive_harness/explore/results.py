@@ -43,6 +43,7 @@ class Exit(enum.IntEnum):
     UNKNOWN = 3
     FAULT_OF_OURS = 70
     INTERRUPTED = 130
+    READER_GONE = 141  # as a shell tells of SIGPIPE
 
 
 @dataclass(slots=True)
