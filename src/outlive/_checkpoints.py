@@ -159,8 +159,7 @@ class Checkpoints:
             OSError: The marker or an output is there and cannot be read, or the markers' directory cannot be
                 fsynced.
         """
-        if verify not in _VERIFY:
-            raise ValueError(f"verify={shown(verify)} is not one of 'stat', 'hash'")
+        _check_verify(verify)
         is_plain = inputs is None and outputs is None and params is None and version is None
         if is_plain and type(name) is str and name in self._known:  # such a mark has nothing to verify
             return True
@@ -183,8 +182,7 @@ class Checkpoints:
         Raises:
             TypeError, ValueError, OSError: As `step_done`.
         """
-        if verify not in _VERIFY:
-            raise ValueError(f"verify={shown(verify)} is not one of 'stat', 'hash'")
+        _check_verify(verify)
         is_plain = inputs is None is outputs and params is None is version
         wish = NOTHING if is_plain else wished(inputs, outputs, params, version)
         found = doubt(self._store.look(checked_string("name", name)), wish, self.directory, verify)
@@ -417,6 +415,11 @@ class Checkpoints:
 
     def _under_way(self, name: str) -> UnderWay:
         return UNDER_WAY.get((self.store, self.directory, self.run_id, name), _NOT_UNDER_WAY)
+
+
+def _check_verify(verify: object) -> None:
+    if verify not in _VERIFY:
+        raise ValueError(f"verify={shown(verify)} is not one of {', '.join(map(repr, _VERIFY))}")
 
 
 def _pending(

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ._place import shown
-from ._remote_directory import Directory, directory_of
+from ._remote_directory import Directory, directory_of, put_if_tagged
 
 #: Classes of fsspec whose put replaces an object in one step, and can be made to replace none.
 _WHOLE = (
@@ -192,13 +192,7 @@ class Fsspec:
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
         with self._alone():
-            try:
-                if self.stat(key)[1] != tag:
-                    return False
-            except FileNotFoundError:
-                return False
-            self.put(key, data)
-        return True
+            return put_if_tagged(self, key, data, tag)
 
     def delete(self, key: str) -> None:
         with self._alone():

@@ -10,6 +10,7 @@ import os
 import stat
 from pathlib import Path
 from shutil import copyfileobj
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from ._atomic import atomic_open, atomic_write
@@ -70,13 +71,7 @@ class Directory:
         return True
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
-        try:
-            if self.stat(key)[1] != tag:
-                return False
-        except FileNotFoundError:
-            return False
-        self.put(key, data)
-        return True
+        return put_if_tagged(self, key, data, tag)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -97,6 +92,27 @@ class Directory:
         if not {"", ".", ".."}.isdisjoint(parts) or "\0" in key or parts[-1].endswith(SUFFIX):
             raise ValueError(f"{key!r} is no key of a directory")
         return os.path.join(self._top, *parts)
+
+
+class Tagged(Protocol):
+    """A store that gives tags, and has no put that depends on one."""
+
+    def stat(self, key: str) -> tuple[int, str]:
+        """Return an object's size and tag."""
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        """Write an object whole."""
+
+
+def put_if_tagged(store: Tagged, key: str, data: bytes, tag: str) -> bool:
+    """Put an object that still has a tag; tell whether it had. Another may put it in between."""
+    try:
+        known = store.stat(key)[1]
+    except FileNotFoundError:
+        return False
+    if known == tag:
+        store.put(key, data)
+    return known == tag
 
 
 def _raise(error: OSError) -> None:

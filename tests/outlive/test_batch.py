@@ -216,17 +216,23 @@ def test_rename_that_fails_half_way(monkeypatch, tmp_path):
     assert texts(tmp_path) == {"a": "new", "b": "new"}
 
 
-def test_failed_fsync_of_a_file(monkeypatch, tmp_path):
-    """If one file cannot be brought to the disk, none is published; each fsync is tried once."""
+def failing_fsync(monkeypatch, *, number):
+    """Let one fsync fail; return the list of the descriptors of all, which grows."""
     tried, fsync = [], os.fsync
 
     def fail(descriptor):
         tried.append(descriptor)
-        if len(tried) == 3:
+        if len(tried) == number:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fail)
+    return tried
+
+
+def test_failed_fsync_of_a_file(monkeypatch, tmp_path):
+    """If one file cannot be brought to the disk, none is published; each fsync is tried once."""
+    tried = failing_fsync(monkeypatch, number=3)
     with pytest.raises(OSError, match="Input/output error") as caught, atomic_batch() as batch:
         for number in range(20):
             batch.write(tmp_path / str(number), "new")
@@ -237,15 +243,7 @@ def test_failed_fsync_of_a_file(monkeypatch, tmp_path):
 
 def test_a_failed_fsync_is_not_forgotten(monkeypatch, tmp_path):
     """Who catches the error and goes on gets it again: no second fsync calls what is lost a success."""
-    tried, fsync = [], os.fsync
-
-    def fail(descriptor):
-        tried.append(descriptor)
-        if len(tried) == 2:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fail)
+    tried = failing_fsync(monkeypatch, number=2)
     monkeypatch.setattr(_batch, "_MOST_OPEN", 4)
     refused = []
     with pytest.raises(OSError, match="Input/output error"), atomic_batch() as batch:
