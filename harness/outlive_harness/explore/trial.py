@@ -265,7 +265,7 @@ def _recover_noting(
         _doubt(runner, record, trial)
     # What is to be told of a leftover depends on who left it, so only a recovery without one is noted.
     note = _note(order, trial)
-    if note is not None and len(trial.findings) == before and not trial.warnings:
+    if note is not None and len(trial.findings) == before and not (trial.warnings or trial.trouble):
         save(note, trial.recovery)
 
 
