@@ -30,6 +30,7 @@ def keep_attributes(descriptor: int, target: str, old: os.stat_result, new: os.s
     but root, the group for those who are not in it, attributes of `security.*` and `trusted.*`.
 
     Raises:
+        FileNotFoundError: The directory of that path is not there any more.
         OSError: The disk is full, or fails.
     """
     has_group = True
@@ -67,6 +68,8 @@ def _keep_extended(descriptor: int, target: str) -> None:
     except OSError as error:
         if error.errno not in _CANNOT | _GONE:
             raise
+        if error.errno == errno.ENOENT:  # the file alone, or the way to it
+            os.lstat(os.path.dirname(target))
         return
     for name in names:
         if name not in _OF_THE_CONTENT:

@@ -58,15 +58,14 @@ def write_straight(path: str, content: memoryview, durable: str) -> bool:
         try:
             old = _status(name, names)
             is_plain = old is None or stat.S_ISREG(old.st_mode)
-            # After a chroot there may be no /proc, whatever was believed before.
-            if not is_plain or not believes(here, os.fstat(names).st_dev) or not os.access(here, os.F_OK):
+            if not is_plain or not believes(here, os.fstat(names).st_dev):
                 return False
         except OSError:
             return False
         if not _published(path, names, here, name, old, content, durable):
             return False
         if durable == "full":
-            _sync_names(names, here)
+            _sync_names(names, here, path)
         return True
     finally:
         os.close(names)
@@ -79,12 +78,17 @@ def _status(name: str, names: int) -> os.stat_result | None:
         return None
 
 
-def _sync_names(names: int, here: str) -> None:
+def _sync_names(names: int, here: str, path: str) -> None:
     try:
         sync_names(names, here)
     except PublishedNotDurableError as error:
-        error.filename = os.path.realpath(here)
+        error.filename = _real(here, path)
         raise
+
+
+def _real(here: str, path: str) -> str:
+    """Return the real path of the directory; after a chroot there may be no /proc that tells it."""
+    return os.path.realpath(here if os.path.lexists(here) else os.path.dirname(path))
 
 
 def _published(
@@ -114,25 +118,28 @@ def _published(
         # From here on the temporary name may be another's: it is not touched again.
         unlock(made)
     except BaseException as error:
-        _tell_real(error, here, entry, name)
+        real = _real(here, path)
+        _tell_real(error, here, real, entry, name)
         if status is None:
-            _give_back(error, path, here + entry, made)
+            _give_back(error, path, os.path.join(real, entry), made)
         else:
-            _give_up(error, path, here, entry, name, made, process)
+            _give_up(error, path, real, entry, name, made, process)
+        # Without /proc the old file's attributes are not to be had from the descriptor.
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(here):
+            return False
         raise
     os.close(made)
     return True
 
 
-def _tell_real(error: BaseException, here: str, entry: str, name: str) -> None:
+def _tell_real(error: BaseException, here: str, real: str, entry: str, name: str) -> None:
     """Name real paths in an error of a call that was given a name alone, or one below the descriptor."""
     if not isinstance(error, OSError) or not isinstance(error.filename, str):
         return
     if error.filename == entry:
-        real = os.path.realpath(here)
         error.filename, error.filename2 = os.path.join(real, entry), os.path.join(real, name)
     elif error.filename.startswith(here):
-        error.filename = os.path.join(os.path.realpath(here), error.filename.removeprefix(here))
+        error.filename = os.path.join(real, error.filename.removeprefix(here))
 
 
 def _give_back(error: BaseException, path: str, temporary: str, made: int) -> None:
@@ -144,13 +151,13 @@ def _give_back(error: BaseException, path: str, temporary: str, made: int) -> No
 
 
 def _give_up(
-    error: BaseException, path: str, here: str, entry: str, name: str, made: int, process: int
+    error: BaseException, path: str, real: str, entry: str, name: str, made: int, process: int
 ) -> None:
     """Remove the temporary file, unless the error came when it had its name already."""
     # Under its real path: if this is interrupted, it removes itself when the descriptor is closed.
-    temporary = Temporary(os.path.join(os.path.realpath(here), entry), made)
+    temporary = Temporary(os.path.join(real, entry), made)
     temporary.process = process
     # It may be an interrupt, just after the rename.
-    if not temporary.is_at(here + name):
+    if not temporary.is_at(os.path.join(real, name)):
         error.add_note(f"destination={path!r} was not written")
     temporary.discard()

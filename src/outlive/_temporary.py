@@ -142,8 +142,12 @@ def refuse_lost(temporary: str, made: os.stat_result, path: str, *, names: int |
     Raises:
         FileNotFoundError: It is not that.
     """
-    with suppress(FileNotFoundError):
-        if _identity(os.lstat(temporary, dir_fd=names)) == _identity(made):
+    try:
+        there = os.lstat(temporary, dir_fd=names)
+    except FileNotFoundError:
+        pass
+    else:
+        if there.st_ino == made.st_ino and there.st_dev == made.st_dev:
             return
     message = f"destination={path!r} was not written: somebody removed its temporary file"
     raise FileNotFoundError(errno.ENOENT, message, path)
