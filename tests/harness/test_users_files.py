@@ -1,10 +1,14 @@
 """What a command names is the user's: it is read where it is, and never changed."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from outlive_harness.disk.mounts import detach
+from outlive_harness.disk.tree import remove_tree
 from outlive_harness.explore.results import Verdict
 
 REFUSED = "was not let change"
@@ -83,3 +87,58 @@ made = scenario(
 )
 """
     assert one(source, faults=("kill",)).verdict is Verdict.HELD
+
+
+MOUNTED = """
+import os, subprocess, sys
+subprocess.run(["mount", "--bind", sys.argv[1], "in the box"], check=True)
+open("part", "w").write("x")
+os.rename("part", "log")
+{then}
+"""
+
+
+@pytest.fixture
+def precious(tmp_path):
+    """A directory of the user's with a file, and no mount left of it."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    place = tmp_path / "precious"
+    place.mkdir(0o755)
+    (place / "file").write_text("the user's")
+    yield place
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.mark.parametrize(
+    "then", ["sys.exit(32)", "", "import time; time.sleep(60)", "subprocess.run(['umount', 'in the box'])"]
+)
+def test_what_a_run_mounts_in_its_box_is_not_removed(precious, then):
+    """However the run ends, it is unmounted, never walked through, and the verdict says so."""
+    place = precious.parent
+    (place / "in" / "in the box").mkdir(parents=True)
+    (place / "program.py").write_text(MOUNTED.format(then=then))
+    options = ("--outputs", "log", "--input", "in", "--timeout", "2", "--faults", "kill")
+    status, said = check(place, sys.executable, "program.py", str(precious), options=options)
+    assert status == 3, said
+    mounted = "it changed what its paths mean (mount)"
+    assert (mounted if "umount" in then else "left something mounted in its box, at in the box") in said
+    assert (precious / "file").read_text() == "the user's"
+    assert precious.stat().st_mode & 0o777 == 0o755
+
+
+def test_no_tree_is_removed_that_something_is_mounted_in(precious):
+    """Whatever else goes wrong: nothing of such a tree is touched, and the error says where it is."""
+    tree = precious.parent / "a tree"
+    (tree / "mount\tpoint").mkdir(parents=True)
+    (tree / "beside").touch()
+    subprocess.run(["mount", "--bind", precious, tree / "mount\tpoint"], check=True)
+    try:
+        with pytest.raises(OSError, match="something is mounted there"):
+            remove_tree(tree)
+        assert (tree / "beside").exists()
+    finally:
+        assert detach(tree) == [str(tree / "mount\tpoint")]
+    remove_tree(tree)
+    assert not tree.exists()
+    assert (precious / "file").exists()

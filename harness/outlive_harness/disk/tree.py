@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -10,6 +11,8 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from .mounts import below
 
 #: Written into digests in place of the box's own path, so that outputs that name it compare equal.
 BOX_MARK = b"\0{box}\0"
@@ -255,7 +258,11 @@ def _copy_file(source: str, target: str, size: int) -> None:
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a directory and all in it, whatever modes the pipeline left; no error if it is absent."""
+    """Remove a directory and all in it, whatever modes the pipeline left; no error if it is absent.
+
+    Raises:
+        OSError: Something is mounted in it, and nothing was touched; or it cannot be removed.
+    """
 
     def open_up(function: Callable[[str], object], path: str, _error: object) -> None:
         parent = os.path.dirname(path)
@@ -268,5 +275,7 @@ def remove_tree(root: Path) -> None:
             with contextlib.suppress(FileNotFoundError):
                 function(path)
 
+    if mounted := below(root):
+        raise OSError(errno.EBUSY, "something is mounted there, which would be lost; unmount it", mounted[0])
     if root.exists():
         shutil.rmtree(root, onerror=open_up)

@@ -11,8 +11,9 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
+from outlive_harness.disk.mounts import below, detach
 from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readable, remove_tree, scan
 from outlive_harness.intercept.decode import Keeper
@@ -289,6 +290,7 @@ class Runner:
         while True:
             chosen = self._warm.get(role) if role is not None else None
             zygote = self._zygotes[chosen] if chosen is not None and chosen[0] == subject.key() else None
+            ran = None
             try:
                 ran = run(
                     command,
@@ -305,10 +307,21 @@ class Runner:
                 assert chosen is not None
                 self._zygotes.pop(chosen).close()
                 self.cool()
-            else:
+            finally:
+                mounted = detach(self.box)
+            if mounted:
+                self._refuse_mounts(mounted[0])
+            if ran is not None:
                 if ran.blind:
                     self._still.distrust()
                 return ran
+
+    def _refuse_mounts(self, point: str) -> NoReturn:
+        """Say what a run left mounted in its box: that is neither a state of it nor ours to remove."""
+        what = f"the pipeline left something mounted in its box, at {os.path.relpath(point, self.box)}"
+        if below(self.box):
+            raise BoxError(f"{what}; it cannot be unmounted, and nothing there was touched: unmount {point}")
+        raise BoxError(f"{what}: what lies there is not judged; it was unmounted")
 
     def _noting(self, visit: Callable[[Op, int], Answer]) -> Callable[[Op, int], Answer]:
         """Note what ops are about, while a run makes them."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from outlive_harness.disk.mounts import detach
 from outlive_harness.disk.tree import remove_tree
 
 from .forked import Forked, can_fork
@@ -189,6 +190,7 @@ class Session:
         self._workers.clear()
         if self._owns_root and self._lock is not None:
             self._outlast()
+            detach(self.root)  # of a worker that was killed
             remove_tree(self.root)
             os.close(self._lock)
             self._lock = None
@@ -230,6 +232,7 @@ def remove_stale(where: Path) -> None:
             fd = os.open(root / "lock", os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                detach(root)
                 remove_tree(root)
             finally:
                 os.close(fd)
