@@ -428,6 +428,55 @@ def test_what_can_be_imported_beforehand_is_read_off_the_files_that_a_run_opened
     assert list(told) == found
     assert (told["csv"], told["json"], told["_csv"]) == (lib, f"{lib}/json", f"{lib}/lib-dynload")
     assert list(installed_modules([sys.executable, "-m", "csv"], paths)) == [*found[1:], "tool.__main__"]
+    assert "json.decoder" not in installed_modules([sys.executable, "-m", "json.tool"], paths)
+
+
+RUNS = """
+import json, os
+from {own}state import STATE
+os.makedirs("out", exist_ok=True)
+with open("state.json", "w") as f:
+    json.dump({{"n": 3}}, f)  # in place
+for n in range(3):
+    with open(f"out/p{{n}}.tmp", "w") as f:
+        f.write("x")
+    os.replace(f"out/p{{n}}.tmp", f"out/p{{n}}")
+"""
+STATE = "import json, os\nSTATE = json.load(open('state.json')) if os.path.exists('state.json') else {}\n"
+
+
+@pytest.mark.parametrize("way", ["-m", "installed from a directory"])
+def test_a_project_that_is_installed_is_run_in_each_trial(one, programs, packages, way):
+    """What it reads on import, each recovery reads anew: the package that runs, and what no index gave."""
+    place, session = packages
+    own = place / "mypipe"
+    own.mkdir()
+    (own / "__init__.py").touch()
+    (own / "state.py").write_text(STATE)
+    if way == "-m":
+        (own / "__main__.py").write_text(RUNS.format(own="."))
+        argv = [sys.executable, "-m", "mypipe"]
+    else:
+        (place / "mypipe-1.0.dist-info").mkdir()
+        (place / "mypipe-1.0.dist-info" / "direct_url.json").write_text("{}")
+        (place / "mypipe-1.0.dist-info" / "RECORD").write_text("mypipe/__init__.py,,\nmypipe/state.py,,\n")
+        (programs / "script.py").write_text(RUNS.format(own="mypipe."))
+        argv = [sys.executable, str(programs / "script.py")]
+    result = one(command(argv, faults="kill"), within=session)
+    assert result.zygote
+    assert {violation.kind for violation in result.violations} == {"recovery-failed"}
+
+
+def test_a_script_that_is_named_as_an_interpreter_is_none(tmp_path):
+    """What it does before Python, each trial must do, so that there is no zygote for it."""
+    wrapper = tmp_path / "python3"
+    wrapper.write_text('#!/bin/sh\nexec python3 "$@"\n')
+    wrapper.chmod(0o755)
+    link = tmp_path / "python-locked"
+    link.symlink_to(sys.executable)
+    assert parse([str(wrapper), "x.py"]) is None
+    assert parse([str(link), "x.py"]) is None
+    assert parse([sys.executable, "x.py"]) is not None
 
 
 def test_a_module_is_not_mistaken_for_another_of_its_name(one, programs):

@@ -7,6 +7,8 @@ descriptors, working directory and filter; the pipeline's own code is read and r
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import re
 import shutil
@@ -53,8 +55,7 @@ class Script:
 
 def parse(argv: Sequence[str]) -> Script | None:
     """Take a Python command line apart; None if it is none, or one that no zygote can stand in for."""
-    name = os.path.basename(argv[0])
-    if not name.startswith("python") or shutil.which(argv[0]) is None:
+    if not _is_interpreter(argv[0]):
         return None
     at = 1
     while at < len(argv):
@@ -72,6 +73,20 @@ def parse(argv: Sequence[str]) -> Script | None:
         else:
             return Script(tuple(argv[:at]), "file", word, tuple(argv[at:]))
     return None
+
+
+def _is_interpreter(program: str) -> bool:
+    """Tell a Python interpreter from a script of that name: what that does before, each trial must do."""
+    found = shutil.which(program)
+    if found is None or not _PYTHON.fullmatch(os.path.basename(program)):
+        return False
+    if os.path.basename(os.path.dirname(found)) == "shims":  # of pyenv and the like, which only choose one
+        return True
+    try:
+        with open(found, "rb") as file:
+            return file.read(len(_ELF)) == _ELF
+    except OSError:  # one that may be run and not read
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +260,11 @@ def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, st
 
     Beside each stands the directory that it was found in: another one may hold a module of that name, too.
     Names follow the order of the files: a package comes before what it imports, as its first import did.
-    What the command line itself names is left out: that is to run, and not to be there already.
+    What the command line itself names is left out, with its package, and so is what was installed from a
+    directory or a file: it is the project's own, and is to run in each trial.
     """
     script = parse(argv)
-    main = {script.target, f"{script.target}.__main__"} if script and script.kind == "module" else set()
+    main = script.target.partition(".")[0] if script and script.kind == "module" else ""
     names: dict[str, str] = {}
     for path in paths:
         place, _, file = path.rpartition("/")
@@ -259,9 +275,23 @@ def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, st
         directory = place.removesuffix("/__pycache__")
         parts = directory[installed.end() :].strip("/")
         name = ".".join(filter(None, [*parts.split("/"), "" if stem == "__init__" else stem]))
-        if name not in main and all(part.isidentifier() for part in name.split(".")):
+        top = name.partition(".")[0]
+        if top == main or top in _projects(place[: installed.end()]):
+            continue
+        if all(part.isidentifier() for part in name.split(".")):
             names.setdefault(name, directory)
     return names
+
+
+@functools.cache
+def _projects(site: str) -> frozenset[str]:
+    """Return the packages of a directory that came from somewhere else than an index (PEP 610)."""
+    names: set[str] = set()
+    for told in Path(site).glob("*.dist-info/direct_url.json"):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            listed = told.with_name("RECORD").read_text("utf-8").splitlines()
+            names.update(re.split(r"[/.,]", line, maxsplit=1)[0] for line in listed)
+    return frozenset(names - {"", "__pycache__", "outlive", "outlive_harness"})
 
 
 def is_installed(path: str) -> bool:
@@ -280,6 +310,8 @@ def own_sources(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(main + read))  # the run reads its script, too
 
 
+_PYTHON = re.compile(r"python(\d+(\.\d+)?t?)?")
+_ELF = b"\x7fELF"
 #: Directories that modules are imported from which are not the project's own.
 _INSTALLED = re.compile(
     r".*/(site|dist)-packages/|.*/lib(64)?/python3\.[0-9]+t?/(lib-dynload/)?|" + re.escape(_HARNESS) + "/"
