@@ -358,6 +358,9 @@ FIXTURE = """
         assert [found.kind for found in outlive.trial(bad, "kill@2").findings] == ["torn-output"]
         assert outlive.assert_held(outlive.trial(bad, [Point("kill", 1)])).reached
         assert outlive.trial(good, "kill@2+kill@3").reached
+        for plan in ("torn@2.1+kill@1", "torn@2.1+kill@1+kill@1", "torn@2.1+power@2"):
+            (found,) = outlive.trial(bad, plan).findings
+            assert found.message == "after torn@2.1 o is visible half-written: 1 of 2 bytes"
         missed = outlive.trial(bad, "kill@9")
         assert not missed.reached and not missed.findings
         with pytest.raises(AssertionError, match="unknown: .*kill@9 was not reached"):

@@ -67,6 +67,14 @@ def test_an_op_that_is_gone_is_told(failed, outlive):
 
 
 @pytest.mark.usefixtures("failed")
+def test_what_each_crash_of_a_plan_leaves_is_judged(outlive):
+    """A file that the first crash tears does not hold because a second one strikes before it is mended."""
+    status, out, _ = outlive("replay", "pipe:torn@3.5+kill@1")
+    assert status == 1
+    assert "torn-output: after torn@3.5 out/report is visible half-written: 5 of 5000 bytes" in out
+
+
+@pytest.mark.usefixtures("failed")
 def test_another_version_is_told(outlive, tmp_path):
     """What another version recorded may be counted otherwise."""
     (facts,) = tmp_path.glob(".outlive/failures/*kill@3*/failure.json")

@@ -75,9 +75,15 @@ def _place(
 
 
 def once(
-    session: Session, record: Record, plan: Sequence[Point], keep: Path | None, memory: int = MEMORY
+    session: Session,
+    record: Record,
+    plan: Sequence[Point],
+    keep: Path | None,
+    memory: int = MEMORY,
+    *,
+    each: bool = False,
 ) -> Generator[Waiting, None, Trial]:
-    order = Order(record.place, tuple(plan), keep=keep, memory=memory, by_exec=True)
+    order = Order(record.place, tuple(plan), keep=keep, memory=memory, by_exec=True, each=each)
     name = f"u-{record.place.name}-{digest(order.plan)}-{time.time_ns()}"
     job = board.post(session.root, name, "trial", [order])
     waiting = Waiting(job, 1)

@@ -383,6 +383,8 @@ def replay(
 ) -> tuple[Record, Trial | None]:
     """Carry out one plan, keeping the boxes if asked to; no trial if there is no golden run to compare with.
 
+    The outputs are judged after each of its crashes: an exploration judges each of them by itself.
+
     Without a plan only the golden run is recorded. *adjust* may give another plan in its place once that is
     there.
 
@@ -396,7 +398,8 @@ def replay(
         record = yield from _recorded(session, from_scenario(scenario))
         trial = None
         if plan is not None and not record.reason:
-            trial = yield from once(session, record, adjust(record, plan) if adjust else plan, keep)
+            plan_now = adjust(record, plan) if adjust else plan
+            trial = yield from once(session, record, plan_now, keep, each=True)
         said.append((record, trial))
         return ScenarioResult(scenario.name)
 

@@ -174,7 +174,7 @@ def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Find
     known = record.versions
     if crash.versions is not None:
         # Where whole contents depend on who came first, on what a recovery found, or on an error that is
-        # handled, what this very run made whole counts too. What it found was judged after the crash before.
+        # handled, what this very run made whole counts too. What it found is judged after the crash before.
         own = {path: crash.versions.get(path, set()) for path in record.varying}
         if crash.found is not None or crash.went_on:
             own = {path: crash.versions.get(path, set()) for path in known}

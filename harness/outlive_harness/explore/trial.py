@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from outlive_harness import judge
@@ -47,6 +47,7 @@ class Order:
         memory: bytes of recorded data that are kept in memory.
         by_exec: whether each run is to be an exec, though a zygote would do.
         taped: whether what a torn write leaves may be told from a recording, with no run.
+        each: whether the outputs are judged after each of the plan's crashes, and not after the last alone.
     """
 
     place: Path
@@ -60,6 +61,7 @@ class Order:
     memory: int = MEMORY
     by_exec: bool = False
     taped: bool = False
+    each: bool = False
 
 
 def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
@@ -106,7 +108,10 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
         crash.acks += order.acks
         points = order.plan[-1:]
     ran: Ran | None = None
+    before: dict[str, Finding] = {}
     for number, point in enumerate(points, start=len(order.plan) - len(points)):
+        if number and order.each:
+            before |= _torn_so_far(runner, record, order.plan[:number], crash)
         if point.fault == "power":
             crash = _cut(tapes, record, order.plan[: number + 1], order.memory, trial)
             continue
@@ -121,7 +126,15 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
         else:
             trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
             return None, ran
+    crash.torn = before | crash.torn
     return _struck(trial, crash), ran
+
+
+def _torn_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> dict[str, Finding]:
+    """Judge what a reader sees between two crashes; return it by path."""
+    found = [*crash.torn.values(), *torn(runner, record, runner.look(record.subject), crash)]
+    crash.torn = {}
+    return {one.path: replace(one, message=f"after {plan_text(plan)} {one.message}") for one in found}
 
 
 def _struck(trial: Trial, crash: Crash) -> Crash:

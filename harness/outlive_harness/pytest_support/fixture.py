@@ -114,7 +114,7 @@ class Outlive:
         )
 
     def trial(self, scenario: Scenario, plan: Plan | Iterable[Point] | str) -> Trial:
-        """Carry out one plan: crash the run, crash the recoveries, recover at last, and judge.
+        """Carry out one plan: crash the run, crash the recoveries, recover at last, and judge after each.
 
         Args:
             scenario: what scenario() made.
