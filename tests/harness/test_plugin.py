@@ -231,6 +231,14 @@ def test_each_fault_is_an_item_of_its_own(suite):
     assert "of the faults asked for (kill, torn) none makes sense for it (term)" in done.stdout.str()
 
 
+def test_what_failed_last_is_run_again_alone(suite):
+    """Items have ids that pytest reads back as it wrote them: --lf and --sw find what failed."""
+    bad = GOOD.format(name="bad").replace("> t && mv t o", "> o")
+    write(suite, "scenarios/s.py", GOOD.format(name="good") + bad)
+    suite.runpytest_subprocess("--sw").assert_outcomes(passed=1, failed=1)
+    assert collected(suite, "--lf") == collected(suite, "--sw") == ["scenarios/s.py::bad[kill]"]
+
+
 def test_samples_come_from_the_seed_and_what_a_budget_cuts_off_is_unknown(suite):
     """The summary prints the seed that repeats a sample; what was not tested does not pass."""
     write(suite, "scenarios/l.py", LARGE.format(log="/dev/null", nap=0))

@@ -68,7 +68,9 @@ class ScenarioFile(pytest.File):
                 faults = ("+".join(faults),)
             for fault in faults:
                 name = f"{scenario.name}[{fault}]"
-                yield ScenarioItem.from_parent(self, name=name, scenario=scenario, fault=fault)
+                # As a text, which pytest takes apart as it does what it keeps for --lf and --sw.
+                whole = f"{self.nodeid}::{name}"
+                yield ScenarioItem.from_parent(self, name=name, nodeid=whole, scenario=scenario, fault=fault)
 
     def _load(self) -> list[Scenario]:
         try:
