@@ -679,6 +679,29 @@ def test_a_full_standard_output_is_told(argv, script, tmp_path):
     assert done.stderr == "outlive: standard output cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("reason", ["full", "no reader"])
+def test_a_stream_that_fails_takes_no_report_with_it(stream, reason, script, tmp_path):
+    """All that was found is written where it was asked for, and the status is the stream's."""
+    script(TORN)
+    read, write = os.pipe()
+    os.close(read)
+    full = os.open("/dev/full", os.O_WRONLY)
+    argv = ["check", "--outputs", "out", "--html", "ok.html", "--baseline", "known", "--update-baseline"]
+    argv += ["--json", "-"] if stream == "stderr" else []
+    done = subprocess.run(
+        [*OUTLIVE, *argv, "sh", "pipe.sh"], cwd=tmp_path, check=False,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full if reason == "full" else write},
+    )  # fmt: skip
+    os.close(full)
+    os.close(write)
+    assert done.returncode == (2 if reason == "full" else 141)
+    assert (tmp_path / "ok.html").is_file()
+    assert json.loads((tmp_path / "known").read_bytes())
+    if stream == "stderr":
+        assert json.loads(done.stdout)["scenarios"][0]["violations"]
+
+
 def test_a_working_directory_that_is_gone_is_told(tmp_path):
     """It is no fault of ours."""
     command = shlex.join([*OUTLIVE, "check", "--", "true"])

@@ -124,6 +124,18 @@ def test_an_export_shows_the_failure_by_itself(failed, outlive, tmp_path):
     assert "is not empty" in err
 
 
+@pytest.mark.usefixtures("failed")
+def test_an_export_is_whole_where_nobody_reads_the_story(tmp_path):
+    """What was asked for is made though standard output is full, and the status says that it is."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "outlive_harness", "replay", "pipe:kill@3", "--export", "e"],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.count("standard output cannot be written")) == (2, 1)
+    assert (tmp_path / "e/reproduce.sh").is_file()
+
+
 # -- parts -------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from outlive_harness.explore.waves import HarnessError
 from outlive_harness.plan import PlanError
 from outlive_harness.scenario import ScenarioError
 
-from .words import UnwritableError, complain
+from .words import complain
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -37,7 +37,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at its end
         return Exit.READER_GONE
     except NoRoomError as error:
         complain(f"unknown: {error}")
@@ -52,10 +51,9 @@ def _checked(arguments: Sequence[str]) -> int:
     """Carry out a command line; where it asks for what is not to be had, say so."""
     try:
         status = _carry_out(arguments)
-        sys.stdout.flush()
+        _demand_written()
     except click.ClickException as error:
-        with contextlib.suppress(UnwritableError):
-            error.show()
+        error.show()
         return Exit.USAGE
     except (ScenarioError, PlanError) as error:
         complain(str(error))
@@ -85,20 +83,35 @@ def _print_anything() -> None:
 
 
 class _Descriptor(io.FileIO):
-    """A standard stream that says of itself that it cannot be written."""
+    """A standard stream that is given up where it fails: what is found is still to be written elsewhere.
+
+    Attributes:
+        words: how it is called.
+        trouble: what it failed with, to be raised at the end.
+    """
 
     words = ""
+    trouble: OSError | ScenarioError | None = None
 
     def write(self, data: Buffer, /) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
-            raise
         except OSError as error:
-            # What is left in the buffer would be tried again at Python's end, and be its exit status.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            why = error.strerror or error
-            raise UnwritableError(f"{self.words} cannot be written: {why}") from error
+            self.trouble = error
+            if not isinstance(error, BrokenPipeError):
+                why = error.strerror or error
+                self.trouble = ScenarioError(f"{self.words} cannot be written: {why}")
+            return memoryview(data).nbytes
+
+
+def _demand_written() -> None:
+    """Raise what a standard stream has failed with."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        raw = getattr(getattr(stream, "buffer", None), "raw", None)
+        if isinstance(raw, _Descriptor) and raw.trouble is not None:
+            raise raw.trouble
 
 
 def _opened_again(stream: io.TextIOWrapper, name: str) -> io.TextIOWrapper:

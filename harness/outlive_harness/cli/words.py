@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import signal
 from pathlib import Path
@@ -20,14 +19,9 @@ SCENARIOS = Path("scenarios")
 NO_FILE = "-"
 
 
-class UnwritableError(ScenarioError):
-    """Standard output, or standard error, takes nothing."""
-
-
 def complain(text: str) -> None:
-    """Say something on standard error; where it takes nothing, the exit status must do."""
-    with contextlib.suppress(UnwritableError):
-        click.echo("outlive: " + "\n".join(visible_lines(text)), err=True)
+    """Say something on standard error."""
+    click.echo("outlive: " + "\n".join(visible_lines(text)), err=True)
 
 
 def duration(text: str) -> float:

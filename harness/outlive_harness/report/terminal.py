@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Collection
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -42,19 +42,11 @@ _ALL = ""
 _NARROW = 70
 
 
-class _Console(Console):
-    """A console whose reader may go away: that is for the command line to judge."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        """Let it be seen; rich would exit with 1, which means violated."""
-        raise BrokenPipeError
-
-
 def console(*, stderr: bool = False) -> Console:
     """Make a console that is plain where nobody looks: no terminal, CI, NO_COLOR, a dumb terminal."""
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     has_colour = (is_terminal and not _is_plain()) or os.environ.get("FORCE_COLOR")
-    return _Console(
+    return Console(
         stderr=stderr,
         highlight=False,
         soft_wrap=True,  # a replay line must stay one that can be pasted
