@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from outlive_harness.explain.causes import causes
+from outlive_harness.explain.causes import causes, located
 from outlive_harness.explain.repairs import numbered, repairs
 from outlive_harness.explain.sources import Frame, Source
 from outlive_harness.explain.task import explain
@@ -143,6 +143,33 @@ def test_a_shell_is_told_by_the_command_of_the_process(explained):
     assert "write out/data to a temporary file beside it" in found.advice
 
 
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ("['sh', '-c', 'echo 1111 > out/data']", "`sh -c 'echo 1111 > out/data'`"),
+        ("['sh', '-c', 'cp data out/data; :']", "`cp data out/data`"),
+        ('[sys.executable, \'-c\', \'open("out/data", "w").write("1111")\']', f"`{sys.executable} -c '"),
+    ],
+)
+def test_a_program_that_a_python_program_runs_is_told_with_the_line_that_runs_it(explained, argv, told):
+    """The op is the child's; the line to change is the one that starts it."""
+    source = f"""
+import os, subprocess, sys
+os.makedirs("out", exist_ok=True)
+with open("data.t", "w") as f: f.write("1111")
+os.rename("data.t", "data")
+
+def load():
+    subprocess.run({argv}, check=True)  # culprit
+
+load()
+"""
+    result = explained(source, ("kill",))
+    (found,) = [one for one in result.violations if one.kind == "torn-output"]
+    assert f"pipe.py:{line_of(source, 'culprit')} in load, running {told}" in found.source
+    assert [frame.rpartition("/")[2] for frame in found.stack] == ["pipe.py:8 in load", "pipe.py:10"]
+
+
 def test_a_crash_of_a_recovery_is_traced_in_the_recovery(explained):
     """The line is one that only a restart comes to."""
     source = """
@@ -249,4 +276,6 @@ def test_the_users_own_line_leads():
     assert str(Source((library, ours, own))) == "/x/pipe.py:3 in Store.save"
     assert str(Source((library,))) == "/usr/lib/python3.12/shutil.py:9 in copy"
     assert str(Source(command=("sh", "-c", "a\nb"))) == "`sh -c 'a b'`"
+    assert str(Source((own,), ("cp", "a", "b"))) == "/x/pipe.py:3 in Store.save, running `cp a b`"
+    assert located("/x/pipe.py:3, running `cp a b`") == ("/x/pipe.py", 3)
     assert str(Source()) == ""

@@ -1,7 +1,8 @@
 """Where each op of a golden run comes from: a line of a Python program, or the command of a process.
 
 Of a Python program the call stack is known, from a run of its own with a profiling hook (see
-launch/_stack_slots.py); of any other, what /proc/PID/cmdline says (proc_pid_cmdline(5)).
+launch/_stack_slots.py); of any other, what /proc/PID/cmdline says (proc_pid_cmdline(5)), with the stack of
+the Python program that started it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import re
 import shlex
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from mmap import mmap
+from pathlib import Path
 
 from outlive_harness.explore.golden import Record, shape
 from outlive_harness.explore.runner import BoxError, Runner
@@ -19,6 +22,7 @@ from outlive_harness.explore.stacks import run_with_stacks
 from outlive_harness.explore.strike import Crash, run_struck
 from outlive_harness.explore.tapes import Tapes
 from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.launch._stack_slots import read
 from outlive_harness.launch.zygote import Preload, ZygoteError, parse
 from outlive_harness.plan import Plan
 from outlive_harness.trace import Op
@@ -29,6 +33,8 @@ _FOREIGN = re.compile(
     r"<frozen |/(site|dist)-packages/|/lib/python3[^/]*/|/outlive_harness/|/outlive/(_[a-z_]+|__init__)\.py$"
 )
 _LONGEST = 80
+#: Processes above one that are asked for their stack.
+_ABOVE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,8 @@ class Source:
 
     Attributes:
         stack: the frames of a Python program, the innermost first; empty where it is none.
-        command: of the process that made the call, where there is no stack.
+        command: of the process that made the call, where it has no stack of its own; the stack is then that
+            of the program that started it, where it is one in Python.
     """
 
     stack: tuple[Frame, ...] = ()
@@ -71,10 +78,11 @@ class Source:
         return bool(self.stack or self.command)
 
     def __str__(self) -> str:
-        if self.lead is not None:
-            return str(self.lead)
         text = " ".join(shlex.join(self.command).split())
-        return f"`{text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}`" if text else ""
+        command = f"`{text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}`" if text else ""
+        if self.lead is None:
+            return command
+        return f"{self.lead}, running {command}" if command else str(self.lead)
 
 
 def sources_of(runner: Runner, record: Record) -> list[Source]:
@@ -121,9 +129,33 @@ def _by_stacks(runner: Runner, record: Record) -> tuple[list[Source], list[Op]]:
         runner.warm(record.subject, record.preload or Preload())
     except ZygoteError:
         return _by_commands(runner, record)
-    texts, ops = run_with_stacks(runner, record)
+    others: dict[int, Source] = {}
+
+    def meet(memory: mmap, place: int, tid: int) -> None:
+        others[place] = Source(_frames(_starter(memory, tid)), _command(tid))
+
+    texts, ops = run_with_stacks(runner, record, meet)
     known = {text: Source(_frames(text)) for text in set(texts)}
-    return [known[text] for text in texts], ops
+    return [others.get(place) or known[text] for place, text in enumerate(texts)], ops
+
+
+def _starter(memory: mmap, tid: int) -> str:
+    """Return the stack of the closest process above a task that has one; "" where several threads have."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for _ in range(_ABOVE):
+            stat = Path(f"/proc/{tid}/stat").read_text(errors="replace")
+            tid = int(stat.rpartition(")")[2].split()[1])
+            stacks = [read(memory, int(thread)) for thread in os.listdir(f"/proc/{tid}/task")]
+            if any(stacks):
+                (text,) = filter(None, stacks)
+                return text.decode(errors="surrogateescape")
+    return ""
+
+
+def _command(tid: int) -> tuple[str, ...]:
+    with contextlib.suppress(OSError), open(f"/proc/{tid}/cmdline", "rb") as file:
+        return tuple(os.fsdecode(word) for word in file.read().split(b"\0")[:-1])
+    return ()
 
 
 def _frames(text: str) -> tuple[Frame, ...]:
@@ -138,10 +170,7 @@ def _by_commands(runner: Runner, record: Record) -> tuple[list[Source], list[Op]
     ops: list[Op] = []
 
     def visit(op: Op, _number: int) -> Answer:
-        command: tuple[str, ...] = ()
-        with contextlib.suppress(OSError), open(f"/proc/{op.tid}/cmdline", "rb") as file:
-            command = tuple(os.fsdecode(word) for word in file.read().split(b"\0")[:-1])
-        found.append(Source(command=command))
+        found.append(Source(command=_command(op.tid)))
         ops.append(op)
         return GO
 

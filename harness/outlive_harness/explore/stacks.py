@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from outlive_harness.intercept.supervisor import GO, Answer
@@ -40,11 +41,14 @@ def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
     return [own[text] for text in texts], ops
 
 
-def run_with_stacks(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
+def run_with_stacks(
+    runner: Runner, made: Record, meet: Callable[[mmap.mmap, int, int], object] | None = None
+) -> tuple[list[str], list[Op]]:
     """Run on the box as it is, and return the stack of each op and the ops.
 
-    A stack is a text, a line ``FILE:LINE FUNCTION`` for each frame, the innermost first. See stacks_of() for
-    what is raised.
+    A stack is a text, a line ``FILE:LINE FUNCTION`` for each frame, the innermost first. Where a task has
+    none, *meet* gets the memory with those of others, the op's place among the ops, and the task, which
+    stands still. See stacks_of() for what is raised.
     """
     place = Path(f"{runner.box}.stacks")
     found: list[str] = []
@@ -57,6 +61,8 @@ def run_with_stacks(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
 
                 def visit(op: Op, _number: int) -> Answer:
                     text = read(memory, op.tid)
+                    if not text and meet is not None:
+                        meet(memory, len(ops), op.tid)
                     if text not in known:
                         known[text] = text.decode(errors="surrogateescape")
                     found.append(known[text])
