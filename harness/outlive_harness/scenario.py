@@ -278,7 +278,7 @@ def _text(key: str, value: object, what: str) -> None:
 
 
 def _seconds(key: str, value: object) -> None:
-    if value is not None and not (isinstance(value, (int, float)) and value > 0):
+    if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):
         raise ScenarioError(f"{key}={value!r} must be a number of seconds over 0")
 
 

@@ -371,6 +371,12 @@ def test_a_run_that_does_not_end_is_killed_in_time(observe):
     assert seen.alive == []
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_time_limit_may_be_longer_than_a_poll(observe, plain):
+    """A month of milliseconds is more than poll(2) takes."""
+    assert observe("sh", "-c", ": > o", timeout=2_678_400, plain=plain).ended == "exited"
+
+
 def test_output_of_any_size_does_not_block_or_fill_memory(observe):
     """The last 64 KiB of a stream are kept; a program that prints more is never stopped by a full pipe."""
     seen = observe(PYTHON, "-c", "import sys; sys.stdout.write('x' * 5_000_000 + 'end')")

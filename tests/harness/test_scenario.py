@@ -185,6 +185,8 @@ def test_anything_callable_can_be_a_body(tmp_path):
         ({"outputs": [1]}, "outputs=1 must be a string"),
         ({"outputs": 5}, "outputs=5 must be a string or several"),
         ({"name": 5}, "name=5 must be a string"),
+        ({"timeout": float("inf")}, "timeout=inf must be a number of seconds over 0"),
+        ({"timeout": float("nan")}, "timeout=nan must be a number of seconds over 0"),
         ({"timeout": "5"}, "timeout='5' must be a number of seconds over 0"),
         ({"command": ["sleep", 1]}, "command=1 must be a string or a path"),
         ({"input": 5}, "input=5 must be a string or a path"),

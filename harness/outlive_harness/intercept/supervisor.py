@@ -182,7 +182,7 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
     try:
         while True:
             left = deadline - time.monotonic()
-            ready = poller.poll(left * 1000 if left > 0 else 0)
+            ready = poller.poll(min(left * 1000, 2**31 - 1) if left > 0 else 0)  # a C int
             if not ready:
                 seen.ended = ending
                 return seen

@@ -260,7 +260,7 @@ def _wait(  # noqa: C901 - one loop over three kinds of events
     try:
         while True:
             left = max(0.0, deadline - time.monotonic())
-            ready = poller.poll(left * 1000 if pidfd is not None else min(left, 0.005) * 1000)
+            ready = poller.poll(min(left, 2e6 if pidfd is not None else 0.005) * 1000)  # a C int
             for fd, event in ready:
                 if fd in streams:
                     if not streams[fd].drain(fd):
