@@ -159,15 +159,27 @@ def test_a_command_keeps_its_failures_under_the_store(outlive):
     ("text", "said"),
     [("{", "cannot be read"), ('{"schema": 9}', "another version"), ('{"schema": 1}', "cannot be read")],
 )
-def test_a_damaged_file_of_failures_is_said_before_anything_runs(outlive, text, said):
-    """Exit status 2, and its name."""
+def test_a_damaged_file_of_failures_keeps_no_other_scenario_from_running(outlive, text, said):
+    """Its own is unknown and says why, and the exit status is 2; of a command's file, too."""
     pipeline()
+    other = 'from outlive_harness import scenario\nother = scenario(command=["sh", "-c", "mkdir -p d"])\n'
+    Path("scenarios/other.py").write_text(other)
     Path("scenarios/regressions").mkdir()
     Path("scenarios/regressions/report.json").write_text(text)
-    status, out, err = outlive("test")
-    assert (status, out) == (2, "")
+    status, out, err = outlive("test", "--json", "r.json")
+    assert status == 2
+    assert "[1/1] other held" in out
     assert "scenarios/regressions/report.json" in err
     assert said in err
+    one, damaged = read("r.json")["scenarios"]
+    assert (one["verdict"], damaged["verdict"], damaged["name"]) == ("held", "unknown", "report")
+    assert said in damaged["reason"]
+    assert outlive("check", "--", "sh", "-c", "printf 11 > out")[0] == 1
+    (kept,) = Path(".outlive/regressions").iterdir()
+    kept.write_text(text)
+    status, out, err = outlive("check", "--json", "r.json", "--", "sh", "-c", "printf 11 > out")
+    assert status == 2
+    assert said in read("r.json")["scenarios"][0]["reason"]
 
 
 # -- what is known ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from outlive_harness import __version__
 from outlive_harness.explain.task import explain
 from outlive_harness.explore import baseline
 from outlive_harness.explore.baseline import Baseline
+from outlive_harness.explore.corpus import regressions_of
 from outlive_harness.explore.engine import explore
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
@@ -63,6 +64,8 @@ def run_scenarios(
     for one in scenarios:
         options.faults_of(one)
         options.profile_of(one)
+    scenarios, damaged = _readable(scenarios, options)
+    broken = broken + damaged
     reports = report_files.asked_for({name: wish[f"{name}_file"] for name in report_files.WRITERS})
     for report in reports:
         report.check()
@@ -90,6 +93,21 @@ def run_scenarios(
         _tell_github(result, out)
     _each([*steps, *(partial(report.write, result) for report in reports)])
     return Exit.USAGE if broken and not result.interrupted else result.exit_status
+
+
+def _readable(scenarios: Sequence[Scenario], options: Options) -> tuple[list[Scenario], list[ScenarioResult]]:
+    """Return the scenarios whose regressions can be read, and what is to be said of the others."""
+    good: list[Scenario] = []
+    damaged: list[ScenarioResult] = []
+    for one in scenarios:
+        try:
+            regressions_of(one, options)
+        except ScenarioError as error:
+            complain(str(error))
+            damaged.append(ScenarioResult(one.name, reason=str(error), file=one.file))
+        else:
+            good.append(one)
+    return good, damaged
 
 
 def _each(steps: Sequence[Callable[[], None]]) -> None:
