@@ -63,6 +63,13 @@ def test_facts_are_printed_for_people_and_for_machines(monkeypatch, capsys, tmp_
     ]
 
 
+def test_facts_that_cannot_be_written_are_told(monkeypatch, capsys):
+    """A full disk is no fault of ours."""
+    monkeypatch.setattr(doctor, "examine", lambda _box_dir: iter(()))
+    assert cli.run(["doctor", "--json", "/dev/full"]) == 2
+    assert "--json='/dev/full' cannot be written: No space left on device" in capsys.readouterr().err
+
+
 def test_where_seccomp_is_refused_the_doctor_says_why_and_what_is_left():
     """The exact step and error, whose filter it may be, the fallback, and still status 0."""
     program = (

@@ -43,10 +43,18 @@ class ReportFile(NamedTuple):
             ScenarioError: it cannot be written.
         """
         made: Callable[[RunResult], str] = import_module(f"{__package__}.{WRITERS[self.option]}").as_text
+        self.put(made(result))
+
+    def put(self, text: str) -> None:
+        """Write a text that is made already.
+
+        Raises:
+            ScenarioError: it cannot be written.
+        """
         if self.target is None:
-            sys.stdout.write(made(result))
+            sys.stdout.write(text)
             sys.stdout.flush()
-        self._try(lambda path: write_text(path, made(result)))
+        self._try(lambda path: write_text(path, text))
 
     def _try(self, step: Callable[[Path], None]) -> None:
         if self.target is None:
