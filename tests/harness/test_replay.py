@@ -136,6 +136,28 @@ def test_an_export_is_whole_where_nobody_reads_the_story(tmp_path):
     assert (tmp_path / "e/reproduce.sh").is_file()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to mount a small file system")
+def test_boxes_for_which_there_is_no_room_are_told(outlive, tmp_path):
+    """The failure is told and confirmed all the same, and a replay says what it could not keep."""
+    (tmp_path / "pipe.py").write_text(PIPELINE.replace("5000", "50_000"))
+    kept = tmp_path / ".outlive"
+    kept.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "outlive-test", kept], check=True)
+    try:
+        filler = kept / "filler"
+        filler.write_bytes(bytes(60_000))
+        status, out, _ = outlive("check", "--outputs", "out/*", "--", sys.executable, "pipe.py")
+        assert status == 1
+        assert "warning: boxes are not kept whole: pipe:kill@3: the box could not be copied to" in out
+        assert "seen once" not in out
+        filler.write_bytes(bytes(10_000))
+        status, _, err = outlive("replay", "pipe:kill@3")
+        assert status == 2, err
+        assert "outlive: the boxes cannot be kept under .outlive/: [Errno 28]" in err
+    finally:
+        subprocess.run(["umount", kept], check=True)
+
+
 # -- parts -------------------------------------------------------------------------------------------
 
 

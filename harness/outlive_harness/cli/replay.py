@@ -69,7 +69,7 @@ def command(
     try:
         place = store.keep(identifier, facts_of(one)) if facts is None else store.place(identifier)
     except OSError as error:
-        raise ScenarioError(f"the boxes cannot be kept under {STORE}/: {error}") from error
+        raise _not_kept(error) from error
     is_kept = facts is not None
     try:
         with session_of(1, box_dir) as session:
@@ -84,6 +84,8 @@ def command(
     except _NotReachedError as error:
         click.echo(f"unknown: {error}")
         return Exit.UNKNOWN
+    except OSError as error:
+        raise _not_kept(error) from error
     finally:
         if not is_kept:  # a point that is none, or an interrupt: nothing to come back to
             remove_tree(place)
@@ -91,6 +93,10 @@ def command(
         return Exit.UNKNOWN
     _go_on(place, record, trial, identifier, shell=shell, export_to=export_to)
     return Exit.VIOLATED if trial.findings else Exit.HELD
+
+
+def _not_kept(error: OSError) -> ScenarioError:
+    return ScenarioError(f"the boxes cannot be kept under {STORE}/: {error}")
 
 
 def _adjusted(facts: dict[str, Any], record: Record, plan: Plan) -> Plan:

@@ -43,7 +43,11 @@ def confirm(
         place = kept if is_boxed else None
         if kept is None:
             violation.replay = ""
-        trial = yield from once(session, record, parse_plan(violation.point), place, options.memory)
+        plan = parse_plan(violation.point)
+        trial = yield from once(session, record, plan, place, options.memory)
+        if place is not None and trial.trouble:
+            result.warnings.append(f"boxes are not kept whole: {violation.replay}: {trial.trouble}")
+            trial = yield from once(session, record, plan, None, options.memory)
         violation.confirmed = any(one.kind == violation.kind for one in trial.findings)
         violation.kept = str(place) if place is not None else ""
 
