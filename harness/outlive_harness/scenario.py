@@ -454,20 +454,22 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     """Return the scenario files among *paths*: files as they are, directories searched.
 
     Raises:
-        ScenarioError: a path that does not exist.
+        ScenarioError: a path that does not exist, or an empty one.
     """
     files: list[Path] = []
     for given in paths:
+        if given == "":
+            raise ScenarioError("PATH='' is no path: . is the working directory")
         path = Path(given)
         if path.is_dir():
-            below = (file for file in path.rglob("*.py") if is_scenario_file(file))
+            below = (file for file in path.rglob("*.py") if is_scenario_file(file) and file.is_file())
             # Hidden directories hold other people's files, a virtual environment's for one.
             files += sorted(f for f in below if not any(p[0] == "." for p in f.relative_to(path).parts))
         elif path.is_file():
             files.append(path)
         else:
             raise ScenarioError(f"no such scenario file or directory: {path}")
-    return list(dict.fromkeys(file.resolve() for file in files))
+    return list(dict.fromkeys(Path(os.path.realpath(file)) for file in files))
 
 
 def is_scenario_file(path: Path) -> bool:

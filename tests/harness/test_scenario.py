@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness import scenario
+from outlive_harness import cli, scenario
 from outlive_harness.explore.subject import absolute, from_scenario
 from outlive_harness.scenario import RUNNING, ScenarioError, find_files, load_file, takes_acks
 
@@ -221,6 +221,27 @@ def test_files_are_found_without_helpers_and_tests(tmp_path):
     assert [path.name for path in find_files([tmp_path / "_h.py"])] == ["_h.py"]
     with pytest.raises(ScenarioError, match=r"no such scenario file or directory: .*gone"):
         find_files([tmp_path / "gone"])
+
+
+def test_what_is_no_file_is_found_by_no_search(tmp_path):
+    """Links that lead nowhere or to themselves, pipes and directories are passed over."""
+    write(tmp_path / "a.py", "")
+    (tmp_path / "dir.py").mkdir()
+    (tmp_path / "loop.py").symlink_to("loop.py")
+    (tmp_path / "gone.py").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.py")
+    assert find_files([tmp_path]) == [tmp_path / "a.py"]
+    for path in ("loop.py", "gone.py", "pipe.py"):
+        with pytest.raises(ScenarioError, match=f"no such scenario file or directory: .*{path}"):
+            find_files([tmp_path / path])
+
+
+def test_an_empty_path_is_not_the_working_directory(tmp_path, monkeypatch, capsys):
+    """A variable that is not set searches nothing."""
+    monkeypatch.chdir(tmp_path)
+    for argv in (["test", ""], ["replay", "a:kill@1", ""]):
+        assert cli.run(argv) == 2
+        assert "PATH='' is no path" in capsys.readouterr().err
 
 
 def test_relative_files_in_a_command_are_made_absolute(tmp_path):

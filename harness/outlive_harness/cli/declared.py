@@ -17,11 +17,11 @@ from outlive_harness.scenario import Scenario, ScenarioError, find_files, load_f
 from .words import complain
 
 
-def load(paths: Sequence[Path]) -> tuple[list[Scenario], list[ScenarioResult]]:
+def load(paths: Sequence[str | Path]) -> tuple[list[Scenario], list[ScenarioResult]]:
     """Return the scenarios of files, and what is to be said of the files that give none."""
     found: list[Scenario] = []
     broken: list[ScenarioResult] = []
-    named = {path.resolve() for path in paths}
+    named = {Path(os.path.realpath(path)) for path in paths}
     for file in find_files(paths):
         shown = os.path.relpath(file)
         try:

@@ -35,7 +35,7 @@ from .words import NO_FILE, SCENARIOS, STORE, complain
 
 @click.command("replay", short_help="Carry out one failure again, exactly.")
 @click.argument("identifier", metavar="ID")
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 @click.option("--shell", is_flag=True, help="Open a shell in what the crash left.")
 @click.option(
     "--export",
@@ -46,7 +46,7 @@ from .words import NO_FILE, SCENARIOS, STORE, complain
 )
 @box_dir_option
 def command(
-    identifier: str, paths: tuple[Path, ...], *, shell: bool, export_to: Path | None, box_dir: Path | None
+    identifier: str, paths: tuple[str, ...], *, shell: bool, export_to: Path | None, box_dir: Path | None
 ) -> int:
     """Carry out one failure again, exactly, and tell all of it; the boxes are kept.
 
@@ -150,14 +150,14 @@ def _go_on(
             raise ScenarioError(f"SHELL={program!r} does not start: {error.strerror}") from error
 
 
-def _scenario_of(identifier: str, name: str, paths: Sequence[Path], store: Store) -> Scenario:
+def _scenario_of(identifier: str, name: str, paths: Sequence[str], store: Store) -> Scenario:
     """Find the scenario of a replay id: as it failed, or as it is declared, or as it failed otherwise."""
     facts = None if paths else store.find(identifier)
     if facts is not None:
         kept = _as_kept(facts)
         _tell_which(facts, f"{identifier} was printed for others, too")
         return kept
-    where = paths or ([SCENARIOS] if SCENARIOS.is_dir() else [])
+    where: Sequence[str | Path] = paths or ([SCENARIOS] if SCENARIOS.is_dir() else [])
     one = _declared(name, where)
     if one is not None:
         return one
@@ -181,7 +181,7 @@ def _scenario_of(identifier: str, name: str, paths: Sequence[Path], store: Store
 _LISTED = 10
 
 
-def _declared(name: str, paths: Sequence[Path]) -> Scenario | None:
+def _declared(name: str, paths: Sequence[str | Path]) -> Scenario | None:
     """Look for a scenario by its name, first in files of that name."""
     files = sorted(find_files(paths), key=lambda file: file.stem != name)
     for file in files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +15,7 @@ from .words import SCENARIOS
 
 
 @click.command("test", short_help="Run the scenarios in files and directories.")
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 @click.option(
     "--only",
     multiple=True,
@@ -33,7 +32,7 @@ from .words import SCENARIOS
 )
 @click.option("--resume", is_flag=True, help="Go on where the last run was cut short.")
 @shared
-def command(paths: tuple[Path, ...], only: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
+def command(paths: tuple[str, ...], only: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Run the scenarios in PATH: files, or directories of files (default: scenarios/).
 
     --outputs, --append-only and --ignore are added to what each scenario declares; --input, --timeout
