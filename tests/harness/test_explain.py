@@ -170,6 +170,14 @@ load()
     assert [frame.rpartition("/")[2] for frame in found.stack] == ["pipe.py:8 in load", "pipe.py:10"]
 
 
+def test_advice_asks_for_nothing_that_is_not_needed(explained):
+    """Each op of a shell is a place of its own; what is removed in the end needs no care."""
+    script = "mkdir -p out; echo $$ > out/busy; echo done > out/a; rm out/busy"
+    (found,) = explained("", ("kill",), command=["sh", "-c", script]).violations
+    assert found.advice.startswith("write out/a to a temporary file beside it")
+    assert found.advice.count("temporary file") == 1
+
+
 def test_a_crash_of_a_recovery_is_traced_in_the_recovery(explained):
     """The line is one that only a restart comes to."""
     source = """
@@ -250,6 +258,14 @@ def test_an_output_is_written_beside_its_place():
         ("open", other), ("write", other), ("fsync", other), ("rename", other), ("fsync", "out"),
         ("mkdir", "other"),
     ]  # fmt: skip
+
+
+def test_a_lock_is_not_written_beside_its_place():
+    """Another file under its name would be another lock."""
+    ops = [op("open", "run.x", flags=os.O_CREAT), op("write", "run.x", length=9), op("truncate", "run.x")]
+    ops += [made("state/LOCK"), op("write", "state/LOCK", length=1), made("a"), op("write", "a", length=1)]
+    (beside,) = (one for one in repairs(ops, lambda _: True) if one.name == "beside")
+    assert beside.sites == (6,)
 
 
 def test_violations_of_one_line_are_one_cause():

@@ -6,6 +6,7 @@ that lets one of them violate is not advised, and neither is one for which time 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ _LIMIT = 1024
 _STEPS = 4
 #: Repairs that are tried together.
 _TOGETHER = 3
+#: Sites in programs that have no lines, as a shell's, that are tried without one by one.
+_APART = 16
 
 #: What a state violates: (kind, path with what differs from run to run folded).
 Faulty = frozenset[tuple[str, str]]
@@ -118,20 +121,24 @@ def _cure(court: _Court, goals: Faulty, trouble: Faulty, sources: Sequence[Sourc
                 some, sites, goals, trouble
             ):
                 continue
-            for one in some:  # sites that need no repair are left out, a line of the program at a time
-                for line in _lines(one, sources):
-                    fewer = {**sites, one.name: sites[one.name] - line}
-                    if fewer[one.name] and court.holds(some, fewer, goals, trouble):
-                        sites = fewer
-            yield _advice(court, some, sites, goals, sources)
+            with contextlib.suppress(_OutOfTimeError):  # what holds is advised, be it more than is needed
+                for one in some:  # where no repair is needed is left out, a line of the program at a time
+                    for line in _lines(one, sources):
+                        fewer = {**sites, one.name: sites[one.name] - line}
+                        if court.holds(some, fewer, goals, trouble):
+                            sites = fewer
+            yield _advice(court, [one for one in some if sites[one.name]], sites, goals, sources)
             return
 
 
 def _lines(repair: Repair, sources: Sequence[Source]) -> list[frozenset[int]]:
-    """Return a repair's sites by the line of the program that they are on."""
+    """Return a repair's sites by the line of the program that they are on; a few by other programs apart."""
     by_line: dict[str, set[int]] = {}
+    apart = {site for site in repair.sites if sources[site - 1].command}
+    apart = apart if len(apart) <= _APART else set()
     for site in repair.sites:
-        by_line.setdefault(str(sources[site - 1]) or str(site), set()).add(site)
+        line = "" if site in apart else str(sources[site - 1])
+        by_line.setdefault(line or str(site), set()).add(site)
     return [frozenset(several) for several in by_line.values()]
 
 
@@ -162,7 +169,7 @@ class _Court:
         self._tapes, self._wanted = tapes, wanted
         self._known = dict(wanted.judged)
         self._deadline = time.monotonic() + PATIENCE
-        #: states of the trace that was judged last
+        #: states of the trace that was the last to hold
         self.counted = 0
 
     def trouble(self, trace: Trace) -> Faulty:
@@ -175,19 +182,19 @@ class _Court:
         """Tell whether no state of the repaired trace violates a goal, or anything new."""
         trace = numbered(self.tape.ops)
         for one in some:
-            trace = one.apply(trace, sites[one.name])
+            trace = one.apply(trace, sites[one.name]) if sites[one.name] else trace
         try:
             states = list(self._states(trace))
         except (UnmodelledError, LostError):
             return False
-        self.counted = len(states)
         new = [state for state in states if self._key(trace, state) not in self._known]
         known = (self._known[key] for key in (self._key(trace, one) for one in states) if key in self._known)
         if any(found & goals or found - trouble for found in known):
             return False
-        return not any(
-            found & goals or found - trouble for found in (self._violates(trace, state) for state in new)
-        )
+        if any(found & goals or found - trouble for found in (self._violates(trace, state) for state in new)):
+            return False
+        self.counted = len(states)
+        return True
 
     def _states(self, trace: Trace) -> Iterator[State]:
         """Yield the crash states of a trace, no two with equal files after equal promises."""

@@ -178,7 +178,11 @@ class _Session:
 
 
 def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | None:
-    """An output is written beside its place, made durable and renamed, its directory synced."""
+    """An output is written beside its place, made durable and renamed, its directory synced.
+
+    Not so a lock: who holds it must keep the file that others open. It is known by its name, or by being
+    emptied at the end, as that of outlive.run_lock is; flock(2) itself is no op.
+    """
     sessions: list[_Session] = []
     opened: dict[str, _Session] = {}
     for number, op in enumerate(ops, start=1):
@@ -191,6 +195,8 @@ def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | Non
         elif op.kind in ("rename", "link", "unlink"):
             opened.pop(op.path, None)
             opened.pop(op.target, None)
+    emptied = {op.path: op.kind == "truncate" and not op.length for op in ops if _changes(op)}
+    sessions = [one for one in sessions if not (emptied.get(one.path) or _is_lock(one.path))]
     # A copy asks for more than there is, so what counts is what was recorded.
     written = [op for op in ops if op.kind in WRITES and op.path in {one.path for one in sessions}]
     size = sum(op.length if op.content is None else len(op.content) for op in written)
@@ -207,6 +213,11 @@ def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | Non
         return f"write {ops[site - 1].path} to a temporary file beside it, fsync, and rename it into place"
 
     return Repair("beside", say, tuple(one.first for one in sessions), apply)
+
+
+def _is_lock(path: str) -> bool:
+    name = path.rpartition("/")[2].lower()
+    return name in ("lock", "pid") or name.endswith((".lock", ".lck", ".pid"))
 
 
 def _written_beside(trace: Trace, session: _Session) -> Trace:
