@@ -50,7 +50,10 @@ def examine(box_dir: Path | None = None) -> Iterator[Fact]:
     yield _boxes(where)
     yield _leases(where)
     for name in KINDS:
-        why = missing(name)
+        try:
+            why = missing(name)
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror}"
         text = why or f"power cuts on a real {name} can be tried (--real-fs {name})"
         yield Fact(f"real {name}", State.LESS if why else State.GOOD, text)
     yield Fact("processors", State.GOOD, f"{processors()}: as many workers by default")
@@ -73,6 +76,8 @@ def _machine() -> Fact:
         return Fact(
             "machine", State.MISSING, f"{seen}: no table of its system calls, so none can be intercepted"
         )
+    if not os.path.exists("/proc/self"):
+        return Fact("machine", State.MISSING, f"{seen}: /proc is not mounted, and all is seen by it")
     return Fact("machine", State.GOOD, seen)
 
 

@@ -1,6 +1,7 @@
 """The command line, as a user meets it: real processes, real exit statuses."""
 
 import contextlib
+import errno
 import json
 import os
 import shlex
@@ -472,7 +473,8 @@ REFUSED = {
     "check --budget soon -- true": "'soon' is no duration",
     "check --timeout 0 -- true": "'0' is no duration",
     "check --points 0 -- true": "0 is not in the range x>=1",
-    "check -j 0 -- true": "0 is not in the range x>=1",
+    "check -j 0 -- true": "0 is not in the range 1<=x<=1024",
+    "check -j 1000000 -- true": "1000000 is not in the range 1<=x<=1024",
     "check --input nowhere -- true": "Directory 'nowhere' does not exist",
     "check --input plain -- true": "Directory 'plain' is a file",
     "check --box-dir nowhere -- true": "Directory 'nowhere' does not exist",
@@ -719,6 +721,17 @@ def test_boxes_may_be_in_a_relative_directory(outlive, tmp_path):
     (tmp_path / "boxes").mkdir()
     (tmp_path / "p.py").write_text("import os\nopen('t', 'w').write('x')\nos.rename('t', 'out')\n")
     outlive("check", "--box-dir", "boxes", "--outputs", "out", sys.executable, "p.py", status=0)
+
+
+def test_a_disk_of_boxes_that_is_full_is_told_with_what_helps(monkeypatch, tmp_path):
+    """Another full disk is not taken for it."""
+    usage = shutil.disk_usage("/")
+    for free, error in ((0, session.NoRoomError), (1 << 30, OSError)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path, free=free: usage._replace(free=free))
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with pytest.raises(error, match="by --box-dir" if not free else "No space"):  # noqa: SIM117
+            with running.session_of(1, tmp_path):
+                raise full
 
 
 def test_new_takes_no_store_along(outlive, script, tmp_path):

@@ -63,6 +63,15 @@ def test_facts_are_printed_for_people_and_for_machines(monkeypatch, capsys, tmp_
     ]
 
 
+def test_where_proc_is_not_mounted_the_doctor_goes_on(monkeypatch):
+    """What cannot be found out is told as missing."""
+    monkeypatch.setattr(doctor, "missing", lambda _name: Path("/no/proc").read_text())
+    monkeypatch.setattr(doctor.os.path, "exists", lambda path: path != "/proc/self")
+    facts = {fact.name: fact for fact in doctor.examine()}
+    assert facts["real ext4"].text == "/no/proc: No such file or directory"
+    assert facts["machine"].text.endswith("/proc is not mounted, and all is seen by it")
+
+
 def test_facts_that_cannot_be_written_are_told(monkeypatch, capsys):
     """A full disk is no fault of ours."""
     monkeypatch.setattr(doctor, "examine", lambda _box_dir: iter(()))

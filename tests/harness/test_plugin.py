@@ -394,6 +394,7 @@ FIXTURE = """
         (lambda outlive: outlive.check(["ls"], litter="x"), "litter='x' must be"),
         (lambda outlive: outlive.trial(good, ()), r"plan=\\(\\) must be one or more"),
         (lambda outlive: outlive.trial(good, "kill"), "'kill' is no plan"),
+        (lambda outlive: outlive.trial(good, "term@1.999"), "plan='term@1.999': 999 is no signal"),
         (lambda outlive: outlive.trial(good, "kil@1"), "plan='kil' is no fault"),
     ])
     def test_wrong_arguments(outlive, call, message):
@@ -406,7 +407,7 @@ def test_the_fixture_runs_scenarios_commands_and_plans(suite):
     """run() explores, check() takes any command, trial() carries out one plan; wrong arguments are told."""
     (suite.path / "scenarios").rmdir()
     suite.makepyfile(FIXTURE)
-    suite.runpytest_subprocess("-n2").assert_outcomes(passed=15)
+    suite.runpytest_subprocess("-n2").assert_outcomes(passed=16)
 
 
 def test_a_budget_is_shared_fairly_and_never_exceeded(tmp_path):

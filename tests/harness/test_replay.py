@@ -93,6 +93,33 @@ def test_a_shell_opens_in_what_the_crash_left(outlive):
 
 
 @pytest.mark.usefixtures("failed")
+def test_an_empty_shell_is_none(outlive):
+    """With SHELL set to nothing it is as where it is not set."""
+    assert outlive("replay", "pipe:kill@3", "--shell", typed="exit 7\n", SHELL="")[0] == 1
+
+
+@pytest.mark.usefixtures("failed")
+@pytest.mark.parametrize(
+    ("point", "status", "said"),
+    [
+        (
+            "full@3.99999",
+            3,
+            "no crash point full@3.99999: op 3 is 'write out/report (5000 bytes)'",
+        ),
+        ("full@2.1", 3, "the run has no crash point full@2.1: op 2 is 'open out/report'"),
+        ("full@3", 1, "struck by full, before: write out/report"),
+        ("term@2.999", 2, "plan='term@2.999': 999 is no signal"),
+    ],
+)
+def test_a_point_that_no_run_has_is_refused(outlive, point, status, said):
+    """A write cut behind its end, or what is no write, and a signal that is none strike nothing."""
+    done = outlive("replay", f"pipe:{point}")
+    assert done[0] == status
+    assert said in done[1] + done[2]
+
+
+@pytest.mark.usefixtures("failed")
 def test_no_such_shell(outlive):
     """A SHELL that does not start is named."""
     status, _, err = outlive("replay", "pipe:kill@3", "--shell", SHELL="/no/such")

@@ -1,5 +1,6 @@
 """Where in a program ops come from: known for Python, and what stands for what depends on it."""
 
+import subprocess
 import sys
 
 import pytest
@@ -117,6 +118,22 @@ def test_a_bug_in_one_step_of_many_is_found_by_its_line(program, explored):
     coverage = result.faults["kill"]
     assert coverage.tested < 60 < coverage.points
     assert {violation.path for violation in result.violations} == {"s/140"}
+
+
+def test_a_line_end_in_the_name_of_a_file_ends_no_frame(tmp_path):
+    """It is told as it would be printed."""
+    place = tmp_path / "slots"
+    place.write_bytes(bytes(SLOT * SLOTS))
+    code = "import os\ndef f(): os.getpid()\nf()\nsys.setprofile(None)"
+    program = (
+        "import sys, threading; from outlive_harness.launch import _stack_slots as slots\n"
+        f"print(threading.get_native_id()); compiled = compile({code!r}, '/x/a\\nb.py', 'exec')\n"
+        f"slots.watch({str(place)!r}); exec(compiled)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = read(place.read_bytes(), int(done.stdout)).decode().split("\n")
+    assert lines[0] == "/x/a\\nb.py:4 <module>"
+    assert len(lines) == 2
 
 
 def test_a_slot_of_another_thread_is_not_read():

@@ -117,9 +117,9 @@ def shared(function: F) -> F:
         click.option(
             "-j",
             "jobs",
-            type=click.IntRange(1),
+            type=click.IntRange(1, 1024),
             metavar="N",
-            help="Worker processes; by default one a processor.",
+            help="Worker processes, at most 1024; by default one a processor.",
         ),
         box_dir_option,
         click.option("--json", "json_file", metavar="FILE", help="Write a JSON report; - is stdout."),

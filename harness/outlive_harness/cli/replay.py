@@ -115,16 +115,18 @@ class _NotReachedError(Exception):
 
 
 def _check_cut(record: Record, plan: Plan) -> None:
-    """Refuse to tear what is no write, or at a byte that it does not write: nothing would be torn.
+    """Refuse to cut what is no write, or at a byte that it does not write: nothing would be cut.
 
     Raises:
         _NotReachedError: the run has no such point.
     """
     point = plan[0]
-    if point.fault != "torn" or not 0 < point.at <= len(record.ops):
+    is_cut = point.fault == "torn" or (point.fault == "full" and point.part)
+    if not is_cut or not 0 < point.at <= len(record.ops):
         return
     op = record.ops[point.at - 1]
-    if op.kind not in WRITES or op.syscall == "ioctl" or not 0 < point.part < op.length:
+    kinds = WRITES if point.fault == "torn" else ("write",)
+    if op.kind not in kinds or op.syscall == "ioctl" or not 0 < point.part < op.length:
         what = visible(op.describe())
         raise _NotReachedError(
             f"the run has no crash point {point}: op {point.at} is {what!r}, which is not torn there"
@@ -142,7 +144,7 @@ def _go_on(
             raise ScenarioError(f"--export={str(export_to)!r}: {error.strerror or error}") from error
         click.echo(f"wrote {export_to}; run {export_to}/reproduce.sh")
     if shell:
-        program = os.environ.get("SHELL", "/bin/sh")
+        program = os.environ.get("SHELL") or "/bin/sh"
         click.echo(f"{program} in {place / 'crashed'}; golden/ and recovered/ are beside it; exit ends it")
         try:
             subprocess.run([program], cwd=place / "crashed", check=False)

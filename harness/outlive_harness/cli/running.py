@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,7 +25,7 @@ from outlive_harness.explore.engine import explore
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
 from outlive_harness.explore.reuse import Ledger
-from outlive_harness.explore.session import Session
+from outlive_harness.explore.session import NoRoomError, Session
 from outlive_harness.explore.tapes import MEMORY
 from outlive_harness.report import files as report_files
 from outlive_harness.report import github
@@ -180,12 +182,17 @@ def _tell_github(result: RunResult, out: Console) -> None:
         complain(f"GITHUB_STEP_SUMMARY cannot be written: {error.strerror or error}")
 
 
+#: Bytes that the directory of the boxes has left where it was not the disk of anything else that is full.
+_ROOM = 1 << 20
+
+
 @contextlib.contextmanager
 def session_of(jobs: int | None, box_dir: Path | None, *, forks: bool = False) -> Iterator[Session]:
     """Open a session with its workers, and close it.
 
     Raises:
         ScenarioError: no boxes can be made.
+        NoRoomError: there is no room for what is done with them.
     """
     session = Session(jobs=jobs, box_dir=box_dir, forks=forks)
     try:
@@ -196,6 +203,11 @@ def session_of(jobs: int | None, box_dir: Path | None, *, forks: bool = False) -
         ) from error
     try:
         yield session
+    except OSError as error:
+        if error.errno == errno.ENOSPC and shutil.disk_usage(session.root).free < _ROOM:
+            hint = "choose a directory with more room by --box-dir"
+            raise NoRoomError(f"{session.root} is full; {hint}") from error
+        raise
     finally:
         session.close()
 

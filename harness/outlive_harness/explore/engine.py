@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from outlive_harness.faults import Fault, every, table
-from outlive_harness.plan import Plan
+from outlive_harness.plan import Plan, plan_text
 from outlive_harness.scenario import Scenario, ScenarioError
 
 from . import board
@@ -389,8 +390,12 @@ def replay(
     there.
 
     Raises:
+        ScenarioError: the plan sends a signal that is none.
         HarnessError: a fault of ours.
     """
+    for point in plan or ():
+        if point.fault == "term" and point.part and point.part not in signal.valid_signals():
+            raise ScenarioError(f"plan={plan_text(plan or ())!r}: {point.part} is no signal")
     results: dict[str, ScenarioResult] = {}
     said: list[tuple[Record, Trial | None]] = []
 

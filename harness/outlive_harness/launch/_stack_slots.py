@@ -41,7 +41,8 @@ def watch(path: str) -> None:
         lines: list[str] = []
         one: FrameType | None = frame
         while one is not None and len(lines) < _DEEPEST:
-            lines.append(f"{one.f_code.co_filename}:{one.f_lineno} {one.f_code.co_qualname}")
+            file = one.f_code.co_filename.replace("\n", "\\n")  # a frame is a line
+            lines.append(f"{file}:{one.f_lineno} {one.f_code.co_qualname}")
             one = one.f_back
         text = "\n".join(lines).encode(errors="surrogateescape")[: SLOT - 2 * _WORD]
         at = tid % SLOTS * SLOT
