@@ -30,6 +30,7 @@ from ._temporary import is_local, lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 FILE = "marks.sqlite"
 _SIDES = ("-wal", "-shm", "-journal")  # what SQLite keeps beside it
@@ -102,6 +103,10 @@ class Database:
         self._threads = threading.local()  # each has its own groups
         self._held: dict[tuple[bytes, ...], tuple[Mark, _Group]] = {}
         _watch(self)
+
+    def alone(self) -> AbstractContextManager[object]:
+        """Keep other threads from the file, and from what is known of it."""
+        return self._lock
 
     def rows(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         """Return what the file holds, once that is on the disk; nothing if there is no file."""

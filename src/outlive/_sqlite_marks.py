@@ -32,12 +32,13 @@ class SqliteMarks:
     def look(self, name: str) -> Seen:
         if self._database.holds(self._run, self._part, encoded(name)):
             self._database.write_out()
-        self._read()
-        if name in self.known:
-            return PLAIN
-        if name not in self._claims:
-            return UNMARKED
-        since, text = self._claims[name]
+        with self._database.alone():
+            self._read()
+            if name in self.known:
+                return PLAIN
+            if name not in self._claims:
+                return UNMARKED
+            since, text = self._claims[name]
         claims = _claims(text)
         return Seen("its mark is damaged", {}) if claims is None else Seen("", claims, since)
 
@@ -69,22 +70,24 @@ class SqliteMarks:
             self._claims[name] = (marked_at, claims)
 
     def names(self) -> list[str]:
-        self._database.write_out()
-        self._read(anew=True)
-        readable = {name for name, (_, text) in self._claims.items() if _claims(text) is not None}
-        return sorted(self.known | readable)
+        with self._database.alone():
+            self._database.write_out()
+            self._read(anew=True)
+            readable = {name for name, (_, text) in self._claims.items() if _claims(text) is not None}
+            return sorted(self.known | readable)
 
     def forget(self, name: str | None) -> None:
-        if name is None:
-            self._database.delete("DELETE FROM marks WHERE run = ?", (self._run,))
-            self._read(anew=True)
-        else:
-            own = (self._run, self._part, encoded(name), b"/" + encoded(name))
-            self._database.delete(
-                "DELETE FROM marks WHERE run = ?1 AND (part = ?2 AND name = ?3 OR part = ?4)", own
-            )
-            self.known.discard(name)
-            self._claims.pop(name, None)
+        with self._database.alone():
+            if name is None:
+                self._database.delete("DELETE FROM marks WHERE run = ?", (self._run,))
+                self._read(anew=True)
+            else:
+                own = (self._run, self._part, encoded(name), b"/" + encoded(name))
+                self._database.delete(
+                    "DELETE FROM marks WHERE run = ?1 AND (part = ?2 AND name = ?3 OR part = ?4)", own
+                )
+                self.known.discard(name)
+                self._claims.pop(name, None)
 
     def items(self, name: str) -> SqliteMarks:
         return SqliteMarks(self._directory, self._run_id, step=name, database=self._database)
@@ -107,15 +110,17 @@ class SqliteMarks:
                 yield {**record, **claims, "marked_at": marked_at}
 
     def _read(self, *, anew: bool = False) -> None:
-        if self._is_read and not anew:
-            return
-        own = (self._run, self._part)
-        plain = "SELECT name FROM marks WHERE run = ? AND part = ? AND claims IS NULL"
-        others = "SELECT name, marked_at, claims FROM marks WHERE run = ? AND part = ? AND claims IS NOT NULL"
-        self.known.clear()
-        self.known.update(decoded(name) for (name,) in self._database.rows(plain, own))
-        self._claims = {decoded(name): (at, text) for name, at, text in self._database.rows(others, own)}
-        self._is_read = True
+        with self._database.alone():  # or another thread's mark would be lost that is made in between
+            if self._is_read and not anew:
+                return
+            query = "SELECT name, marked_at, claims FROM marks WHERE run = ? AND part = ?"
+            rows = self._database.rows(query, (self._run, self._part))
+            plain = {decoded(name) for name, _, text in rows if text is None}
+            self._claims = {decoded(name): (at, text) for name, at, text in rows if text is not None}
+            # Others ask without the lock, so that what is marked is in there all the time.
+            self.known |= plain
+            self.known &= plain
+            self._is_read = True
 
 
 def encoded(name: str) -> bytes:

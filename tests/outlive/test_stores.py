@@ -1,5 +1,6 @@
 """Stores: marker files and the SQLite file mean the same, and what only one of them has."""
 
+import errno
 import fcntl
 import json
 import multiprocessing
@@ -473,6 +474,51 @@ def test_the_log_is_on_the_disk_before_it_is_believed(run, monkeypatch):
     monkeypatch.setattr(os, "fsync", noted)
     assert run.step_done("a")
     assert synced[-2:] == ["marks.sqlite-wal", "marks"]
+
+
+def test_what_another_thread_is_told_while_marks_are_read(run, monkeypatch):
+    """While a thread reads all anew, a marked step stays marked to others, and their new marks are known."""
+    run.mark_done("plain")
+    run.mark_done("declared", version="1")
+    rows, told = run._store._database.rows, []
+
+    def ask():
+        told.append(run.step_done("plain"))
+        run.mark_done("meanwhile", version="1")
+
+    def during(query, values):
+        found = rows(query, values)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(0.1)  # it may have to wait until the reading has ended
+        waiting.append(thread)
+        return found
+
+    waiting = []
+    monkeypatch.setattr(run._store._database, "rows", during)
+    run.done()
+    monkeypatch.undo()
+    for thread in waiting:
+        thread.join()
+    assert set(told) == {True}
+    assert run.step_done("meanwhile", version="1")
+    assert run.step_done("declared", version="1")
+
+
+def test_a_reading_that_fails_forgets_nothing(run, monkeypatch):
+    """What is marked is so still when the marks could not be read anew once."""
+    run.mark_done("plain")
+    run.mark_done("declared", version="1")
+
+    def refused(*_):
+        raise OSError(errno.EMFILE, "no descriptor is left")
+
+    monkeypatch.setattr(run._store._database, "rows", refused)
+    with pytest.raises(OSError, match="no descriptor"):
+        run.done()
+    monkeypatch.undo()
+    assert run.step_done("plain")
+    assert run.step_done("declared", version="1")
 
 
 def test_a_child_does_not_use_what_it_inherits(run):
