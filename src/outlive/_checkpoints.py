@@ -21,7 +21,7 @@ from ._claims import (
 )
 from ._marker_files import MarkerFiles
 from ._place import checked_path, shown
-from ._stores import checked_string
+from ._stores import UNMARKED, checked_string
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -276,9 +276,10 @@ class Checkpoints:
         of it is done.
 
         An item that was done with other inputs, parameters or another version, or with none declared, is
-        pending again. What a step declares to `run_steps` is known here, in the same process and under the
-        step's own name, and need not be given again. An item's mark vouches for no file: forget a step with
-        `clear` before it is done again because an output is not what it was, as `run_steps` does.
+        pending again, and its mark is forgotten before it is done anew. What a step declares to `run_steps`
+        is known here, in the same process and under the step's own name, and need not be given again. An
+        item's mark vouches for no file: forget a step with `clear` before it is done again because an output
+        is not what it was, as `run_steps` does.
 
         Args:
             name: The step's.
@@ -431,6 +432,7 @@ def _pending(
     """Yield the items whose mark does not say this, and mark each when the next is asked for."""
     known = () if claims else marks.known
     seen: dict[str, int] = {}
+    is_settled = False
     for position, item in items:
         own: Any = key(item) if key else item
         if not isinstance(own, str):
@@ -443,6 +445,13 @@ def _pending(
         if not mark.doubt and mark.claims == claims:
             marks.settle(own)
             continue
+        if mark is not UNMARKED:  # what is half-done would be believed by who declares what this says
+            marks.check(own)
+            marks.forget(own)
+        elif not is_settled:  # a run that forgot some may have been killed before that was on the disk
+            with suppress(FileNotFoundError):  # where no item was ever marked
+                marks.settle(own)
+            is_settled = True
         yield item
         marks.check(own)
         marks.put(own, claims)

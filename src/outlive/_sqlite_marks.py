@@ -82,7 +82,8 @@ class SqliteMarks:
                 self._database.delete("DELETE FROM marks WHERE run = ?", (self._run,))
                 self._read(anew=True)
             else:
-                own = (self._run, self._part, encoded(name), b"/" + encoded(name))
+                items = None if self._part else b"/" + encoded(name)  # an item has none
+                own = (self._run, self._part, encoded(name), items)
                 self._database.delete(
                     "DELETE FROM marks WHERE run = ?1 AND (part = ?2 AND name = ?3 OR part = ?4)", own
                 )

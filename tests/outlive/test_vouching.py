@@ -506,6 +506,46 @@ def test_items_that_were_done_with_something_else_are_pending(run, store):
     assert list(run.todo("clean", "ab", **wishes[-1])) == ["a", "b"]
 
 
+@pytest.mark.parametrize("store", ["files", "sqlite"])
+def test_an_old_mark_does_not_stand_while_its_item_is_done_anew(run, store):
+    """Stopped at an item with other parameters, and back to the first: it is done again, and no other is."""
+    run = Checkpoints(store=store)
+    assert list(run.todo("fetch", "abc", params={"limit": 3})) == ["a", "b", "c"]
+    assert list(run.todo("a", "x")) == ["x"]  # a step that has the item's name
+    assert next(run.todo("fetch", "abc", params={"limit": 4})) == "a"
+    assert list(Checkpoints(store=store).todo("fetch", "abc", params={"limit": 3})) == ["a"]
+    assert list(Checkpoints(store=store).todo("a", "x")) == []
+
+
+def test_a_damaged_mark_does_not_stand_while_its_item_is_done_anew(run, tmp_path):
+    """Its bytes may be put right again, as by a copy that is finished, when the item is half-done."""
+    assert list(run.todo("fetch", "a")) == ["a"]
+    marker = tmp_path / ".checkpoints" / "fetch.items" / "a.done"
+    marker.write_text("")
+    assert next(run.todo("fetch", "a")) == "a"
+    assert not marker.exists()
+
+
+def test_what_a_killed_run_forgot_of_an_item_is_on_the_disk_before_it_is_done(run, tmp_path, monkeypatch):
+    """Its mark may be gone in memory only; and one look at the disk is enough for all items of a call."""
+    assert list(run.todo("fetch", "abc", params={"limit": 3})) == ["a", "b", "c"]
+    items = tmp_path / ".checkpoints" / "fetch.items"
+    for item in "ab":
+        (items / f"{item}.done").unlink()
+    synced, fsync = [], os.fsync
+
+    def noted(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    pending = run.todo("fetch", "ab", params={"limit": 4})
+    monkeypatch.setattr(os, "fsync", noted)
+    assert next(pending) == "a"
+    assert synced == [items]
+    assert next(pending) == "b"
+    assert synced[1:].count(items) == 1  # for the first one's mark
+
+
 def test_what_is_no_list_of_items_is_refused_when_it_is_given(run):
     """And not when somebody iterates."""
     with pytest.raises(TypeError, match="not iterable"):
