@@ -398,8 +398,6 @@ class Checkpoints:
         """
         if name is not None:
             self._store.check(checked_string("name", name))
-            if self.store == "files":  # killed in between, a step without a mark would have its old items
-                self._store.items(name).forget(None)
         self._store.forget(name)
 
     def settle(self, name: str) -> None:

@@ -112,14 +112,11 @@ class MarkerFiles:
 
     def forget(self, name: str | None) -> None:
         folder = self._folder()
-        if name is None:
-            _remove(folder, self._marker_files())
-            items = self._entries(_ITEMS)
-        else:
-            _remove(folder, [self._marker(name)])
-            items = [os.path.join(folder, stem(name) + _ITEMS)]
-        for directory in items:
-            _remove(directory, _markers(directory))
+        # First the items: killed in between, a step without a mark would have its old ones.
+        for items in self._entries(_ITEMS) if name is None else [os.path.join(folder, stem(name) + _ITEMS)]:
+            _remove(items, _markers(items))
+        markers = self._marker_files() if name is None else [self._marker(name)]
+        _remove(folder, markers)
 
     def items(self, name: str) -> MarkerFiles:
         return MarkerFiles(self._directory, self._run_id, step=name)

@@ -63,8 +63,6 @@ for place in sys.argv[1:]:
 MUTANTS = {mutant.name: mutant for mutant in mutants()}
 #: Mutants that no crash can tell from the library, and why.
 HARMLESS = {
-    "after the next: _remove(folder, self._marker_files())": "what it changes places with only looks",
-    "after the next: _remove(folder, [self._marker(name)])": "likewise",
     "removed: _bring_to_disk([path], os.path.dirname(mark.directory))": (
         "it takes a run that writes an output again as it was, and is killed before it marks it"
     ),

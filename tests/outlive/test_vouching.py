@@ -554,8 +554,9 @@ def test_what_is_no_list_of_items_is_refused_when_it_is_given(run):
         run.todo("clean", "ab", version=2)
 
 
-def test_a_step_that_is_forgotten_halfway_has_no_old_items(run, monkeypatch):
-    """Killed while it clears a step, a process has not left its items without its mark."""
+@pytest.mark.parametrize("names", [("clean",), ()])
+def test_a_step_that_is_forgotten_halfway_has_no_old_items(run, monkeypatch, names):
+    """Killed while it clears a step, or all, a process has not left its items without its mark."""
     assert list(run.todo("clean", "ab")) == ["a", "b"]
     run.mark_done("clean")
     removed, unlink = [], os.unlink
@@ -564,6 +565,10 @@ def test_a_step_that_is_forgotten_halfway_has_no_old_items(run, monkeypatch):
         removed.append(Path(path).name)
         unlink(path)
 
+    def synced(descriptor):
+        removed.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
     monkeypatch.setattr(os, "unlink", noted)
-    run.clear("clean")
-    assert removed == ["a.done", "b.done", "clean.done"]
+    monkeypatch.setattr(os, "fsync", synced)
+    run.clear(*names)
+    assert removed == ["a.done", "b.done", "clean.items", "clean.done", ".checkpoints"]
