@@ -121,6 +121,9 @@ class Obstore:
             return False
         return True
 
+    def settle(self, key: str) -> None:
+        """Do nothing: what such a store has shown it keeps."""
+
     def delete(self, key: str) -> None:
         self._api.delete(self._store, key)
 
@@ -193,6 +196,9 @@ class Fsspec:
     def replace(self, key: str, data: bytes, tag: str) -> bool:
         with self._alone():
             return put_if_tagged(self, key, data, tag)
+
+    def settle(self, key: str) -> None:
+        """Do nothing: what such a store has shown it keeps."""
 
     def delete(self, key: str) -> None:
         with self._alone():

@@ -67,11 +67,16 @@ class Directory:
         try:
             atomic_write(self._path(key), data, parents=True, overwrite=False)
         except FileExistsError:
+            self.settle(key)
             return False
         return True
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
         return put_if_tagged(self, key, data, tag)
+
+    def settle(self, key: str) -> None:
+        with synced_directory(os.path.dirname(self._path(key))):
+            pass
 
     def delete(self, key: str) -> None:
         path = self._path(key)

@@ -59,7 +59,8 @@ class Stat(NamedTuple):
 class _Store(Protocol):
     """What is asked of a client. Each raises what it likes; FileNotFoundError is no object.
 
-    `check` raises if the store itself, asked about a key that is missing, turns out not to be there.
+    `check` raises if the store itself, asked about a key that is missing, turns out not to be there. `settle`
+    sees to it that an object lasts that is there: who made it may have been killed before that was so.
     """
 
     def check(self, key: str) -> None: ...
@@ -68,6 +69,7 @@ class _Store(Protocol):
     def put(self, key: str, data: bytes | Path) -> None: ...
     def create(self, key: str, data: bytes) -> bool: ...
     def replace(self, key: str, data: bytes, tag: str) -> bool: ...
+    def settle(self, key: str) -> None: ...
     def delete(self, key: str) -> None: ...
     def names(self, prefix: str) -> list[str]: ...
 
@@ -188,6 +190,17 @@ class Bucket:
         """
         self._asked("removed", key, self._store.delete)
 
+    def settle(self, key: str) -> None:
+        """Bring an object's name to the disk, where the store is a directory: it may be there, and not last.
+
+        Who put it may have been killed before that. `create` that finds one, `mark_done` for its outputs and
+        `step_done` see to this.
+
+        Raises:
+            RemoteError: Its directory cannot be fsynced.
+        """
+        self._asked("brought to the disk", key, self._store.settle)
+
     def names(self, prefix: str = "") -> list[str]:
         """Return the keys that begin with a prefix, sorted.
 
@@ -275,6 +288,8 @@ class RemoteCheckpoints:
     def step_done(self, name: str, *, outputs: str | Iterable[str] = ()) -> bool:
         """Tell whether a step is marked, with these outputs, and they are still the objects that they were.
 
+        Once this says yes, a power cut does not take it back, where the store is a directory either.
+
         Raises:
             TypeError: The name is no string.
             RemoteError: The store refuses or does not answer.
@@ -307,6 +322,8 @@ class RemoteCheckpoints:
             missing = next((key for key, stat in seen.items() if stat is None), None)
             if missing is not None:
                 raise RemoteError(f"name={name!r} cannot be marked: its output {missing!r} is not there")
+            for key in wanted:
+                self.bucket.settle(key)
             content = self._content(name, {key: stat for key, stat in seen.items() if stat is not None})
             if self._marked(name, content, None):
                 return True
@@ -355,7 +372,10 @@ class RemoteCheckpoints:
             return "its marker is damaged"
         if facts.get("schema") != _SCHEMA:
             return f"its marker was made by another version (schema={facts.get('schema')!r})"
-        return self._change(facts.get("outputs"), _several(outputs))
+        change = self._change(facts.get("outputs"), _several(outputs))
+        if change is None:
+            self.bucket.settle(self._key(name))
+        return change
 
     def _change(self, known: object, wanted: list[str]) -> str | None:
         """Return what is not as it was when a step was marked; None if all is."""

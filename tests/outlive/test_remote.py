@@ -391,6 +391,19 @@ def test_an_output_may_be_named_twice_or_alone(bucket):
 # -- a directory ---------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def synced(monkeypatch):
+    """What is fsynced, in order."""
+    found, fsync = [], os.fsync
+
+    def record(descriptor):
+        found.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return found
+
+
 def test_a_put_that_is_killed_leaves_what_was_there(tmp_path):
     """In the middle of its write; the next one leaves no rest of it."""
     bucket = Bucket(f"file://{tmp_path}")
@@ -419,20 +432,29 @@ def test_a_put_that_is_killed_leaves_what_was_there(tmp_path):
         lambda bucket: RemoteCheckpoints(bucket).mark_done("s"),
     ],
 )
-def test_what_is_put_into_a_directory_is_on_the_disk(tmp_path, monkeypatch, put):
+def test_what_is_put_into_a_directory_is_on_the_disk(tmp_path, synced, put):
     """Its content before its name: a marker does not outlast its output."""
-    synced = []
-    fsync = os.fsync
-
-    def record(descriptor):
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", record)
     put(Bucket(LocalStore(tmp_path)))
     made = next(path for path in tmp_path.rglob("*") if path.is_file())
     assert synced[-1] == made.parent
     assert synced[-2].name == f".{made.name}.0.outlive-tmp"
+
+
+def test_what_a_killed_writer_left_is_on_the_disk_before_it_is_relied_on(tmp_path, synced):
+    """An output that create() finds, one that is marked, and a mark that is believed: their names last."""
+    bucket = Bucket(f"file://{tmp_path}")
+    run = RemoteCheckpoints(bucket)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "0").write_text("0")
+    assert not bucket.create("parts/0", "0")
+    assert synced[-1] == tmp_path / "parts"
+    synced.clear()
+    run.mark_done("part", outputs="parts/0")
+    markers = tmp_path / ".checkpoints" / "%"
+    assert synced.index(tmp_path / "parts") < synced.index(markers)
+    synced.clear()
+    assert run.step_done("part", outputs="parts/0")
+    assert synced == [markers]
 
 
 def test_what_may_not_last_is_not_tried_again(tmp_path, monkeypatch):
