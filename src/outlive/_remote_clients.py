@@ -26,6 +26,9 @@ _turn = threading.RLock()
 #: What obstore says of a listing that is refused, which is no kind of error of its own.
 _REFUSED = re.compile(r"\bstatus(?: code:)? 40[13]\b")
 
+#: The process that made obstore's first request, and with that the threads that all its stores wait for.
+_asked_in: int | None = None
+
 
 def opened(url: str, timeout: float, options: dict[str, Any]) -> Directory | Obstore:
     """Open what a URL names.
@@ -83,10 +86,22 @@ class Obstore:
     def __init__(self, store: Any) -> None:  # noqa: ANN401 - one of six classes
         import obstore  # noqa: PLC0415 - only where it is needed
 
-        self._api, self._store, told = obstore, store, obstore.exceptions
+        self._obstore, self._store, told = obstore, store, obstore.exceptions
         self._there = (FileExistsError, told.AlreadyExistsError)
         self._changed = (FileNotFoundError, told.PreconditionError, told.NotFoundError)
         self._unlisted = (PermissionError, NotImplementedError, told.NotSupportedError)
+
+    @property
+    def _api(self) -> Any:  # noqa: ANN401 - a module
+        """Return obstore, where it can be asked: in a child that was forked since it would wait for ever."""
+        global _asked_in  # noqa: PLW0603 - its threads are one for all stores
+        if _asked_in not in (None, os.getpid()):
+            raise ChildProcessError(
+                "this process was forked after another had asked obstore something, whose threads are not "
+                "here; start processes by spawn or forkserver, or ask nothing before they are forked"
+            )
+        _asked_in = os.getpid()
+        return self._obstore
 
     def check(self, key: str) -> None:
         try:

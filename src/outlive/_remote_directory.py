@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ._atomic import atomic_open, atomic_write
 from ._durable import synced_directory
+from ._outputs import digest_of_file
 from ._temporary import SUFFIX
 
 
@@ -50,11 +51,11 @@ class Directory:
         return Path(self._path(key)).read_bytes()
 
     def stat(self, key: str) -> tuple[int, str]:
-        found = os.stat(self._path(key))
-        if not stat.S_ISREG(found.st_mode):
+        path = self._path(key)
+        if not stat.S_ISREG(os.stat(path).st_mode):
             raise FileNotFoundError(key)
-        # Each put makes a new file, with a number of its own for as long as the old one is there.
-        return found.st_size, f"{found.st_ino:x}-{found.st_mtime_ns:x}"
+        # No time and no number of a file tells all changes, nor outlasts a copy of the directory.
+        return os.path.getsize(path), digest_of_file(path)
 
     def put(self, key: str, data: bytes | Path) -> None:
         if isinstance(data, bytes):
@@ -113,7 +114,7 @@ def put_if_tagged(store: Tagged, key: str, data: bytes, tag: str) -> bool:
     """Put an object that still has a tag; tell whether it had. Another may put it in between."""
     try:
         known = store.stat(key)[1]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter is below a file
         return False
     if known == tag:
         store.put(key, data)

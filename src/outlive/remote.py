@@ -16,6 +16,7 @@ the disk before their markers are. All others need obstore (`pip install 'outliv
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +33,8 @@ __all__ = ["Bucket", "RemoteCheckpoints", "RemoteError", "Stat"]
 _SCHEMA = 1
 _SUFFIX = ".done"
 _T = TypeVar("_T")
+#: Characters of a part of a key: names of files hold 255, with what comes after it, and keys of S3 1024.
+_LONGEST = 200
 #: Rounds in which a marker that others change at the same time is tried.
 _ROUNDS = 5
 
@@ -49,7 +52,8 @@ class Stat(NamedTuple):
 
     Attributes:
         size: in bytes.
-        tag: its entity tag: another one is another content, or the same content put again.
+        tag: its entity tag: another one is another content, or the same content put again. In a directory it
+            is the content's digest, for which the whole file is read.
     """
 
     size: int
@@ -76,6 +80,9 @@ class _Store(Protocol):
 
 class Bucket:
     """An object store, or what is below a prefix of it.
+
+    Where the store is obstore's, a process that is forked after a request was made cannot make any: it is a
+    `RemoteError`. Start processes by spawn or forkserver, or fork them before the first request.
 
     Args:
         store: A URL (`s3://bucket/prefix`, `gs://`, `az://`, `file:///DIRECTORY`), a store of obstore, or a
@@ -221,7 +228,7 @@ class Bucket:
         with self._told(what, key):
             try:
                 found = ask(where)
-            except FileNotFoundError:
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):  # the last is below a file
                 self._require(where)
                 return None
             self._is_there = True
@@ -421,5 +428,9 @@ def _facts(content: bytes | None) -> dict[str, Any] | None:
 
 
 def _spelt(name: str) -> str:
-    """Spell any string as a part of a key: no slash, no dot, no two alike, and never empty."""
-    return quote(name, safe="", errors="surrogatepass").replace(".", "%2E") or "%"
+    """Spell any string as a part of a key: no slash, no dot, no two alike, not empty, not too long."""
+    spelt = quote(name, safe="", errors="surrogatepass").replace(".", "%2E") or "%"
+    if len(spelt) <= _LONGEST:
+        return spelt
+    tail = f"!{hashlib.sha256(spelt.encode()).hexdigest()}"  # quote() leaves no "!"
+    return spelt[: _LONGEST - len(tail)] + tail

@@ -491,6 +491,48 @@ def test_a_url_of_a_directory_is_decoded(tmp_path):
     assert (tmp_path / "a b#" / "x" / "k").read_text() == "1"
 
 
+@pytest.mark.parametrize("key", ["folder", "file/below"])
+def test_what_no_object_of_a_directory_can_be_is_none(tmp_path, key):
+    """A directory, and what is below a file: there is none, as on any other store, and nothing to remove."""
+    bucket = Bucket(f"file://{tmp_path}")
+    bucket.put("folder/one", "1")
+    bucket.put("file", "1")
+    assert (bucket.get(key), bucket.stat(key)) == (None, None)
+    bucket.delete(key)
+    assert bucket.names() == ["file", "folder/one"]
+    assert not bucket.replace(key, "2", tag="x")
+
+
+def test_an_output_in_a_directory_is_known_by_its_content(tmp_path):
+    """Changed in place with its time set back, it is another; copied to another directory, it is the same."""
+    bucket = Bucket(f"file://{tmp_path}")
+    run = RemoteCheckpoints(bucket)
+    bucket.put("out", "good")
+    run.mark_done("s", outputs="out")
+    copy = shutil.copytree(tmp_path, tmp_path / "copy")
+    assert RemoteCheckpoints(Bucket(copy.as_uri())).step_done("s", outputs="out")
+    before = (tmp_path / "out").stat()
+    with (tmp_path / "out").open("r+") as file:
+        file.write("BAD!")
+    os.utime(tmp_path / "out", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not run.step_done("s", outputs="out")
+
+
+@pytest.mark.parametrize("kind", ["directory", "s3"])
+def test_a_step_may_have_a_long_name(kind, request, tmp_path):
+    """One that no file could have, and no two of them share a marker."""
+    options = request.getfixturevalue("s3") if kind == "s3" else {}
+    bucket = Bucket(f"s3://bucket/{tmp_path.name}" if options else f"file://{tmp_path}", **options)
+    names = ["\u00e9" * 300, "\u00e9" * 301, "x" * 300, "x" * 200]
+    run = RemoteCheckpoints(bucket, run_id="y" * 300)
+    for name in names:
+        assert not run.step_done(name)
+        assert run.mark_done(name)
+    assert run.done() == sorted(names)
+    run.clear(names[0])
+    assert run.done() == sorted(names[1:])
+
+
 # -- a store whose answers are lost --------------------------------------------------------------------
 
 
@@ -593,6 +635,31 @@ def test_bad_arguments_are_named(call, error, said):
     """The message begins with the argument and its value."""
     with pytest.raises(error, match=said):
         call()
+
+
+def test_a_child_that_is_forked_after_a_request_is_told_so():
+    """The client's threads are not there, for which it would wait for ever; before a request all is well."""
+    program = (
+        "import os\n"
+        "from outlive.remote import Bucket, RemoteError\n"
+        "bucket = Bucket('memory://')\n"
+        "for request in (str, bucket.get):\n"
+        "    request('k')\n"
+        "    if (child := os.fork()) == 0:\n"
+        "        try:\n"
+        "            Bucket('memory://').put('k', '1')\n"
+        "        except RemoteError as error:\n"
+        "            print(error)\n"
+        "        else:\n"
+        "            print('put')\n"
+        "        os.sys.stdout.flush()\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(child, 0)\n"
+    )
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    assert said[0] == "put"
+    assert said[1].startswith("key='k' cannot be written in memory://: this process was forked")
 
 
 # -- an engine -----------------------------------------------------------------------------------------

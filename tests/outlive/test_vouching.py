@@ -146,7 +146,7 @@ def test_a_file_that_was_begun_before_the_mark_and_published_after_it_is_read(ru
 def test_an_output_that_was_changed_while_it_was_recorded_is_not_marked(run, monkeypatch):
     """Between its digest and its mark it became another: nobody could tell by its time."""
     Path("out/last").write_text("1")
-    digest = _outputs._digest_of_file
+    digest = _outputs.digest_of_file
 
     def meanwhile(path):
         if path.endswith("last"):
@@ -154,7 +154,7 @@ def test_an_output_that_was_changed_while_it_was_recorded_is_not_marked(run, mon
         return digest(path)
 
     wait_for_the_clock()
-    monkeypatch.setattr(_outputs, "_digest_of_file", meanwhile)
+    monkeypatch.setattr(_outputs, "digest_of_file", meanwhile)
     with pytest.raises(RuntimeError, match=r"^outputs='out/clean.csv' changed meanwhile"):
         run.mark_done("clean", outputs=[OUT, "out/last"])
     assert not run.step_done("clean")
@@ -183,7 +183,7 @@ def test_an_output_is_not_read_to_say_that_it_is_as_it_was(run, monkeypatch):
     wait_for_the_clock()
     run.mark_done("clean", outputs=[OUT, "out", "link/clean.csv"])
     wait_for_the_clock()
-    monkeypatch.setattr(_outputs, "_digest_of_file", None)
+    monkeypatch.setattr(_outputs, "digest_of_file", None)
     assert run.step_done("clean", outputs=[OUT, "out", "link/clean.csv"])
 
 
