@@ -131,8 +131,8 @@ def _states_before(wish: Wish, known: Mapping[str, object]) -> dict[tuple[str, s
 
     before = {("outputs", path): state(path) for path in wish.outputs or ()}
     for path in wish.inputs or ():
-        whole = os.path.abspath(path)
-        before["inputs", path] = known[whole] if whole in known else state(path)
+        where = whole(path)
+        before["inputs", path] = known[where] if where in known else state(path)
     return before
 
 
@@ -225,12 +225,25 @@ def _altered(seen: Seen, directory: str, verify: str) -> str:
 
 def spelt(path: str, base: str) -> str:
     """Return a file's path as marks have it: from where their directory is, if it is below that."""
-    whole = os.path.abspath(path)
+    where = whole(path)
     try:
-        inside = os.path.relpath(whole, base)
+        inside = os.path.relpath(where, base)
     except ValueError:  # on another drive of Windows
-        return whole
-    return whole if inside.split(os.sep)[0] == os.pardir else inside
+        return where
+    return where if inside.split(os.sep)[0] == os.pardir else inside
+
+
+def whole(path: str) -> str:
+    """Return a path from the root, without "..": what is above a link is above where that leads."""
+    if os.pardir not in path or os.name == "nt":  # which crosses out as text does
+        return os.path.abspath(path)
+    here = os.sep
+    for part in os.path.join(os.getcwd(), path).split(os.sep):
+        if part == os.pardir:
+            here = os.path.dirname(os.path.realpath(here) if os.path.islink(here) else here)
+        elif part not in ("", os.curdir):
+            here = os.path.join(here, part)
+    return here
 
 
 def _plain(params: object) -> object:

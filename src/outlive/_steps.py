@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import time
 from collections.abc import (
@@ -22,7 +21,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ._checkpoints import Checkpoints
-from ._claims import UNDER_WAY, UnderWay, refuse_nesting, wished
+from ._claims import UNDER_WAY, UnderWay, refuse_nesting, whole, wished
 from ._place import shown
 from ._step import makers, named_steps, ordered, told_before
 from ._stores import UNMARKED
@@ -135,8 +134,8 @@ def run_steps(
 
 def _declared(one: Step) -> dict[str, Any]:
     return {
-        "inputs": None if one.inputs is None else [os.path.abspath(path) for path in one.inputs],
-        "outputs": None if one.outputs is None else [os.path.abspath(path) for path in one.outputs],
+        "inputs": None if one.inputs is None else list(map(whole, one.inputs)),
+        "outputs": None if one.outputs is None else list(map(whole, one.outputs)),
         "params": one.params,
         "version": one.version,
     }

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from outlive import Checkpoints, _outputs, atomic_open, atomic_write, mark_done, step_done
+from outlive import Checkpoints, _outputs, atomic_open, atomic_write, mark_done, run_steps, step, step_done
 
 OUT = "out/clean.csv"
 
@@ -343,6 +343,26 @@ def test_what_is_declared_otherwise_is_another_step(run, then, now, why):
     run.mark_done("clean", **then)
     assert not run.step_done("clean", **now)
     assert run.why("clean", **now).startswith(f"clean will run: {why}")
+
+
+def test_a_path_that_goes_up_from_a_link_is_the_file_that_it_leads_to(run, tmp_path):
+    """As the system has it, and not the one that is there once name and ".." are crossed out."""
+    (tmp_path / "disk" / "runs").mkdir(parents=True)
+    Path("current").symlink_to("disk/runs")
+    out, raw = "current/../made", "current/../raw"
+    for path in ("made", "raw", out, raw):
+        Path(path).write_text("1")
+    run.mark_done("clean", inputs=raw, outputs=out)
+    assert run.step_done("clean", inputs="disk/raw", outputs=f"{tmp_path}/disk/x/../made")
+    Path(raw).write_text("2")
+    assert run.why("clean") == "clean will run: its input disk/raw has another content"
+    Path(raw).write_text("1")
+    Path(out).unlink()
+    assert run.why("clean", outputs=out) == "clean will run: its output disk/made is missing"
+    declared = step(inputs=raw, outputs=out)(lambda: atomic_write(out, "3"))
+    for outcome in ("ran", "skipped"):
+        (result,) = run_steps([("declared", declared)], checkpoints=run, report=str)
+        assert result.outcome == outcome
 
 
 def test_what_is_not_asked_is_not_compared(run):
