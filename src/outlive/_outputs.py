@@ -93,7 +93,7 @@ def recorded(paths: list[str], base: str) -> dict[str, Facts]:
 
 def _bring_to_disk(paths: Iterable[str], base: str) -> None:
     """Bring to the disk what is there by now, and all names that lead to it."""
-    known, base = _links(base, os.path.realpath(base)), os.path.realpath(base)
+    known, base = links(base, os.path.realpath(base)), os.path.realpath(base)
     named: dict[str, bool] = {}  # directories, each with whether it must be one that can be opened
     for path in paths:
         where = os.path.realpath(path)
@@ -101,7 +101,7 @@ def _bring_to_disk(paths: Iterable[str], base: str) -> None:
             sync_tree(where, "full")
         else:
             _sync_content(where)
-        for one in (where, *(link for link in _links(path, where) if link not in known)):
+        for one in (where, *(link for link in links(path, where) if link not in known)):
             for number, directory in enumerate(_directories_above(one, base)):
                 named[directory] = named.get(directory, False) or number == 0
     for directory in sorted(named, key=len, reverse=True):  # what is inside another comes before it
@@ -136,7 +136,7 @@ def _directories_above(path: str, base: str) -> Iterator[str]:
         here = above
 
 
-def _links(path: str, where: str) -> list[str]:
+def links(path: str, where: str) -> list[str]:
     """Return the links that a path leads over, each by its real place, in order (path_resolution(7)).
 
     Args:
@@ -201,7 +201,7 @@ def _difference(path: str, then: Facts, mark: Mark, verify: str) -> tuple[str, b
     where = os.path.realpath(path)
     try:
         now = _outside(where)
-        turned = [_changed_at(os.lstat(link)) for link in _links(path, where)]
+        turned = [_changed_at(os.lstat(link)) for link in links(path, where)]
     except _NOT_THERE:
         return "is missing", False
     if now.kind != then.kind:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
-from ._claims import checked_paths, wished
+from ._claims import checked_paths, whole, wished
 from ._place import shown
 from ._retry import Retry
 from ._stores import checked_string
@@ -92,7 +92,8 @@ def step(
         inputs: The files or directories that it reads, and does not change. It comes after the steps whose
             outputs they are, and runs again when one of them is another than it was. Of a link that is below
             a directory it counts where it leads, not what is there.
-        outputs: The files or directories that it makes. It runs again when one of them is not as it left it.
+        outputs: The files or directories that it makes. It runs again when one of them is not as it left it;
+            one that is a link, by which it publishes what another step made, is what that leads to.
         params: What the outputs depend on, as JSON can hold it: it runs again when that changes.
         version: Of the step's own code, likewise.
         after: Steps, as they are or by name, that must come before it for another reason than its inputs.
@@ -165,27 +166,42 @@ def told_before(named: Mapping[str, Step]) -> dict[str, list[str]]:
 def makers(named: Mapping[str, Step]) -> dict[str, list[str]]:
     """Return, for each step, those whose outputs it reads.
 
+    An output that is a link is the link: what it leads to may be another step's, or an input of its own.
+
     Raises:
         ValueError: It reads what it makes, or two make one file, or one makes what is inside another's.
     """
-    made = _Places()
+    made, led_to = _Places(), _Places()
     for name, one in named.items():
         for path in one.outputs or ():
-            place = os.path.realpath(path)
+            directory, last = os.path.split(whole(path))
+            place = os.path.join(os.path.realpath(directory), last)
             for other, other_path in made.overlapping(place):
                 raise ValueError(
                     f"outputs={path!r} of step {name!r} and outputs={other_path!r} of step {other!r} are "
                     "one, or one is inside the other: each would undo what the other made"
                 )
             made.add(place, (name, path))
+            if os.path.islink(place):
+                led_to.add(os.path.realpath(place), (name, path))
     found: dict[str, list[str]] = {}
     for name, one in named.items():
         found[name] = []
         for path in one.inputs or ():
-            found[name] += [maker for maker, _ in made.overlapping(os.path.realpath(path))]
+            found[name] += _read_from(path, made) or [
+                other for other, _ in led_to.overlapping(os.path.realpath(path)) if other != name
+            ]
             if name in found[name]:
                 raise ValueError(f"inputs={path!r} of step {name!r} is what it makes: it would never be done")
     return found
+
+
+def _read_from(path: str, made: _Places) -> list[str]:
+    """Return the steps that make an input, or a link on the way to it."""
+    from ._outputs import links  # noqa: PLC0415 - for those who declare files
+
+    where = os.path.realpath(path)
+    return [maker for place in (where, *links(path, where)) for maker, _ in made.overlapping(place)]
 
 
 class _Places:

@@ -101,6 +101,48 @@ def test_inputs_and_outputs_give_the_order(run):
     assert [one.outcome for one in run(steps)] == ["skipped"] * 4
 
 
+def test_a_link_that_is_made_is_not_what_it_leads_to(run):
+    """A step publishes by a link what another made, or nobody: a restart finds all of it done, in order."""
+    Path("given").write_text("g")
+
+    def build():
+        Path("v5").mkdir(exist_ok=True)
+        Path("v5/a").write_text("x")
+
+    def link(target, name):
+        def publish():
+            Path(".new").symlink_to(target)
+            Path(".new").replace(name)
+
+        return step(name=name, inputs=target, outputs=name)(publish)
+
+    steps = [
+        copying("current/a", "report"),
+        link("v5", "current"),
+        step(outputs="v5")(build),
+        link("given", "latest"),
+    ]
+    for outcome in ("ran", "skipped"):
+        told = [(one.name, one.outcome) for one in run(steps)]
+        assert told == [(name, outcome) for name in ("build", "current", "report", "latest")]
+    Path("v5/a").write_text("y")
+    assert [one.outcome for one in run(steps)] == ["ran", "skipped", "skipped", "skipped"]
+    Path("current").unlink()
+    assert run(steps)[1] == ("current", "ran", "its output current is missing")
+
+
+def test_what_is_made_where_a_link_leads_is_known_by_its_other_name(run):
+    """Who reads it by that comes after who makes it by the link."""
+    Path("disk").mkdir()
+    Path("data").symlink_to("disk")
+
+    def fill():
+        Path("data/a").write_text("x")
+
+    steps = [copying("disk/a", "report"), step(outputs="data")(fill)]
+    assert [one.name for one in run(steps)] == ["fill", "report"]
+
+
 @pytest.mark.parametrize(
     ("after", "message"),
     [
