@@ -185,7 +185,8 @@ class Checkpoints:
         _check_verify(verify)
         is_plain = inputs is None is outputs and params is None is version
         wish = NOTHING if is_plain else wished(inputs, outputs, params, version)
-        found = doubt(self._store.look(checked_string("name", name)), wish, self.directory, verify)
+        name = checked_string("name", name)
+        found = doubt(self._store.look(name), wish, self.directory, verify)
         if not found:
             self._store.settle(name)
         return found
@@ -205,6 +206,7 @@ class Checkpoints:
         Raises:
             TypeError, ValueError, OSError: As `step_done`.
         """
+        name = checked_string("name", name)
         why = self.doubt(name, inputs=inputs, outputs=outputs, params=params, version=version, verify=verify)
         return f"{name} will run: {why}" if why else f"{name} will not run: it is done"
 
@@ -244,7 +246,8 @@ class Checkpoints:
             IsADirectoryError: A directory stands where the marker should be.
             OSError: The operating system refuses.
         """
-        self._store.check(checked_string("name", name))
+        name = checked_string("name", name)
+        self._store.check(name)
         wish = wished(inputs, outputs, params, version)
         refuse_nesting("inputs", wish.inputs, self.directory)
         if self.store == "sqlite":
@@ -297,7 +300,8 @@ class Checkpoints:
             RuntimeError: An input was changed since `run_steps` began with the step.
             OSError: As `step_done` and `mark_done`.
         """
-        marks = self._store.items(checked_string("name", name))
+        name = checked_string("name", name)
+        marks = self._store.items(name)
         given, step = wished(inputs, None, params, version), self._under_way(name)
         wish = Wish(
             step.wish.inputs if given.inputs is None else given.inputs,
@@ -397,7 +401,8 @@ class Checkpoints:
             OSError: The operating system refuses.
         """
         if name is not None:
-            self._store.check(checked_string("name", name))
+            name = checked_string("name", name)
+            self._store.check(name)
         self._store.forget(name)
 
     def settle(self, name: str) -> None:
@@ -433,8 +438,8 @@ def _pending(
     is_settled = False
     for position, item in items:
         own: Any = key(item) if key else item
-        if not isinstance(own, str):
-            checked_string(f"items[{position}]" if key is None else f"key(items[{position}])", own)
+        if type(own) is not str:
+            own = checked_string(f"items[{position}]" if key is None else f"key(items[{position}])", own)
         if seen.setdefault(own, position) != position:
             raise ValueError(f"items[{position}] has the name of items[{seen[own]}]: {shown(own)}")
         if own in known:

@@ -134,6 +134,7 @@ def named_steps(steps: object) -> dict[str, Step]:
             raise TypeError(f"{where} is not a function, nor a pair of a name and a function")
         if not isinstance(name, str):
             raise TypeError(f"{where} has no name that is a string; give a pair of a name and a function")
+        name = checked_string("name", name)
         if name in named:
             raise ValueError(f"{where} has a name that an earlier step has: {name!r}")
         named[name] = function.renamed(name) if isinstance(function, Step) else Step(function, name=name)
@@ -155,8 +156,8 @@ def told_before(named: Mapping[str, Step]) -> dict[str, list[str]]:
         for wanted in one.after:
             function = wanted.function if isinstance(wanted, Step) else wanted
             same = of_function.get(id(function), [])
-            if not same and isinstance(wanted, str) and wanted in named:
-                same = [wanted]
+            if not same and isinstance(wanted, str) and checked_string("after", wanted) in named:
+                same = [checked_string("after", wanted)]
             if not same:
                 raise ValueError(f"after={shown(wanted)} of step {name!r} is none of the steps")
             found[name] += same

@@ -107,11 +107,11 @@ def refuse_no_directory(directory: str, path: str) -> None:
 
 
 def checked_string(argument: str, value: object) -> str:
-    """Return a string, or refuse what is none.
+    """Return a string as a plain one, or refuse what is none: in an f-string, a `str, Enum` gives another.
 
     Raises:
         TypeError: It is none.
     """
     if not isinstance(value, str):
         raise TypeError(f"{argument}={shown(value)} is not a string")
-    return value
+    return str.__str__(value)

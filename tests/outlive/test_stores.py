@@ -13,13 +13,14 @@ import sys
 import threading
 import time
 from contextlib import closing, suppress
+from enum import Enum
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outlive import Checkpoints
+from outlive import Checkpoints, run_steps, step
 from outlive._sqlite_file import _empty
 
 STORES = ("files", "sqlite")
@@ -176,6 +177,34 @@ def test_records_of_markers_that_are_none(tmp_path):
     assert newer["doubt"] == "of a newer version"
     assert (item["step"], item["item"]) == ("s" * 200, "one")
     assert run.runs() == ["r" * 200]
+
+
+class Stage(str, Enum):  # noqa: UP042 - a StrEnum is its value in an f-string, too
+    """Names as many a program has them: f"{Stage.CLEAN}" is none of them."""
+
+    CLEAN = "clean"
+
+
+def test_a_name_of_a_class_of_its_own_is_the_string_that_it_is(tmp_path, store):
+    """Of a run, a step, an item and what comes after: by each method it is the step of the plain name."""
+    run = Checkpoints(tmp_path / "marks", run_id=Stage.CLEAN, store=store)
+    plain = Checkpoints(tmp_path / "marks", run_id="clean", store=store)
+    run.mark_done(Stage.CLEAN, version="1")
+    assert plain.done() == ["clean"]
+    assert run.step_done(Stage.CLEAN)
+    assert run.marked(Stage.CLEAN)
+    assert run.why(Stage.CLEAN) == "clean will not run: it is done"
+    run.settle(Stage.CLEAN)
+    assert list(run.todo(Stage.CLEAN, [Stage.CLEAN])) == [Stage.CLEAN]
+    assert list(plain.todo("clean", ["clean"])) == []
+    run.clear(Stage.CLEAN)
+    assert list(plain.records()) == []
+    steps = [(Stage.CLEAN, print), step(name="next", after=Stage.CLEAN)(print)]
+    run_steps(steps, checkpoints=run, report=str)
+    plain.clear("clean")
+    told = run_steps([("clean", print)], checkpoints=plain, report=str)
+    assert [str(one) for one in told] == ["ran clean"]
+    assert plain.done() == ["clean"]
 
 
 # -- the SQLite file -----------------------------------------------------------------------------------
@@ -384,7 +413,7 @@ def test_a_file_that_is_put_aside(run):
     """Its log, which a killed run left beside it, brings nothing back."""
     program = """
 import os, signal, sys
-from outlive import Checkpoints
+from outlive import Checkpoints, run_steps, step
 run = Checkpoints(sys.argv[1], store="sqlite")
 run.mark_done("a")
 os.kill(os.getpid(), signal.SIGKILL)
@@ -446,7 +475,7 @@ def test_killed_in_a_group(run):
     """SIGKILL takes what was held back, and nothing else."""
     program = """
 import os, signal, sys
-from outlive import Checkpoints
+from outlive import Checkpoints, run_steps, step
 run = Checkpoints(sys.argv[1], store="sqlite")
 run.mark_done("before")
 with run.group(most=2):
@@ -538,7 +567,7 @@ def test_a_child_outlives_its_parent(run):
     """What a child marks after its parent has ended is in the file, and so is what others mark meanwhile."""
     program = """
 import os, subprocess, sys
-from outlive import Checkpoints
+from outlive import Checkpoints, run_steps, step
 run = Checkpoints(sys.argv[1], store="sqlite")
 run.mark_done("parent")
 told, tell = os.pipe()
@@ -569,7 +598,7 @@ def test_forks_while_threads_mark(run):
     """A fork waits for what a thread is writing, and both processes mark on, also in the midst of a group."""
     program = """
 import os, sys, threading, time, warnings
-from outlive import Checkpoints
+from outlive import Checkpoints, run_steps, step
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks in processes with threads
 run, other = (Checkpoints(sys.argv[1], run_id=name, store="sqlite") for name in ("", "other"))
 is_over = threading.Event()
@@ -610,7 +639,7 @@ def test_an_interrupt_while_a_fork_waits(run):
     """The child inherits no connection all the same, and the interrupt is reported."""
     program = """
 import os, signal, sys, threading, warnings
-from outlive import Checkpoints
+from outlive import Checkpoints, run_steps, step
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks in processes with threads
 run = Checkpoints(sys.argv[1], store="sqlite")
 run.mark_done("parent")
@@ -770,7 +799,7 @@ def test_the_file_appears_whole(run):
     """A run that is killed while it makes the file leaves none, or one with its table."""
     program = """
 import os, signal, sys
-from outlive import Checkpoints
+from outlive import Checkpoints, run_steps, step
 fsync, left = os.fsync, ["the directory's parent"]
 def killing(descriptor):
     if not left:
