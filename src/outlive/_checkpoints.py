@@ -15,7 +15,9 @@ from ._claims import (
     doubt,
     of_item,
     recorded,
+    refuse_changed,
     refuse_nesting,
+    states_before,
     warn_of_nesting,
     wished,
 )
@@ -252,10 +254,16 @@ class Checkpoints:
         refuse_nesting("inputs", wish.inputs, self.directory)
         if self.store == "sqlite":
             refuse_nesting("outputs", wish.outputs, self.directory)
-        warn_of_nesting(wish.outputs, self.directory)
+        is_inside = warn_of_nesting(wish.outputs, self.directory)
         step = self._under_way(name)
-        claims = recorded(wish, self._base, step.states)
+        before = states_before(wish, step.states)
+        claims = recorded(wish, self._base, before)
         self._store.put(name, {**claims, "after": step.after} if step.after else claims)
+        try:  # what was changed before the mark was written would not be read again
+            refuse_changed({} if is_inside else before)  # by the mark itself
+        except RuntimeError:
+            self._store.forget(name)
+            raise
 
     def todo(
         self,

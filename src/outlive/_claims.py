@@ -88,34 +88,28 @@ def checked_paths(argument: str, paths: Paths | None) -> list[str] | None:
     return [checked_path(argument, path) for path in several]
 
 
-def recorded(wish: Wish, base: str, states: Mapping[str, object]) -> dict[str, Any]:
+def recorded(wish: Wish, base: str, before: Mapping[tuple[str, str], object]) -> dict[str, Any]:
     """Bring outputs to the disk, and return what a mark is to say.
 
     Args:
         wish: What the step declares.
         base: The directory that the markers' directory is in.
-        states: What inputs were when the step began, by their whole paths, where that is known.
+        before: What `states_before` told.
 
     Raises:
         OSError: An input or output is not there, or cannot be read, or brought to the disk.
         RuntimeError: One was changed meanwhile: nobody knows what its digest is of.
     """
     made: dict[str, Any] = {}
-    if wish.inputs or wish.outputs:
+    if before:
         from . import _outputs as files  # noqa: PLC0415 - for those who declare files
 
-        before = _states_before(wish, states)
         if wish.inputs is not None:
             made["inputs"] = {spelt(path, base): list(files.facts(path)) for path in sorted(wish.inputs)}
         if wish.outputs is not None:
             found = files.recorded(sorted(wish.outputs), base)
             made["outputs"] = {spelt(path, base): list(one) for path, one in found.items()}
-        for (field, path), state in before.items():
-            if files.state(path) != state:
-                raise RuntimeError(
-                    f"{field}={path!r} changed meanwhile, before the step could be marked: what was made may "
-                    "be of neither"
-                )
+        refuse_changed(before)
     else:
         made |= {field: {} for field in FILES if getattr(wish, field) is not None}
     if wish.params is not None:
@@ -125,8 +119,15 @@ def recorded(wish: Wish, base: str, states: Mapping[str, object]) -> dict[str, A
     return made
 
 
-def _states_before(wish: Wish, known: Mapping[str, object]) -> dict[tuple[str, str], object]:
-    """Return what tells whether a file is changed, of each, by its field and path."""
+def states_before(wish: Wish, known: Mapping[str, object]) -> dict[tuple[str, str], object]:
+    """Return what tells whether a file is changed, of each, by its field and path.
+
+    Args:
+        wish: What the step declares.
+        known: What inputs were when the step began, by their whole paths, where that is known.
+    """
+    if not (wish.inputs or wish.outputs):
+        return {}
     from ._outputs import state  # noqa: PLC0415 - for those who declare files
 
     before = {("outputs", path): state(path) for path in wish.outputs or ()}
@@ -136,10 +137,26 @@ def _states_before(wish: Wish, known: Mapping[str, object]) -> dict[tuple[str, s
     return before
 
 
+def refuse_changed(before: Mapping[tuple[str, str], object]) -> None:
+    """Refuse files that are not what they were.
+
+    Raises:
+        RuntimeError: One is not.
+    """
+    for (field, path), then in before.items():
+        from ._outputs import state  # noqa: PLC0415 - for those who declare files
+
+        if state(path) != then:
+            raise RuntimeError(
+                f"{field}={path!r} changed meanwhile, before the step could be marked: what was made may "
+                "be of neither"
+            )
+
+
 def of_item(wish: Wish, base: str, states: Mapping[str, object]) -> dict[str, Any]:
     """Return what the mark of an item is to say, given what its step declares: nothing if that is nothing.
 
-    The arguments and errors are those of `recorded`.
+    The arguments and errors are those of `recorded`, and `states` are what `states_before` takes as known.
     """
     if wish == NOTHING:
         return {}
@@ -147,7 +164,8 @@ def of_item(wish: Wish, base: str, states: Mapping[str, object]) -> dict[str, An
 
     from ._outputs import digest  # noqa: PLC0415 - for those who declare something
 
-    return {"declared": digest(json.dumps(recorded(wish, base, states), sort_keys=True))}
+    says = recorded(wish, base, states_before(wish, states))
+    return {"declared": digest(json.dumps(says, sort_keys=True))}
 
 
 def refuse_nesting(argument: str, paths: list[str] | None, directory: str) -> None:
@@ -163,9 +181,10 @@ def refuse_nesting(argument: str, paths: list[str] | None, directory: str) -> No
         )
 
 
-def warn_of_nesting(outputs: list[str] | None, directory: str) -> None:
-    """Warn of marks that lie inside an output."""
-    for path in holding(outputs, directory):
+def warn_of_nesting(outputs: list[str] | None, directory: str) -> bool:
+    """Warn of marks that lie inside an output, and tell whether any do."""
+    several = list(holding(outputs, directory))
+    for path in several:
         import warnings  # noqa: PLC0415 - keeps `import outlive` light
 
         message = (
@@ -173,6 +192,7 @@ def warn_of_nesting(outputs: list[str] | None, directory: str) -> None:
             "changes that output, and who replaces it removes the marks; keep them apart"
         )
         warnings.warn(message, RuntimeWarning, stacklevel=3)
+    return bool(several)
 
 
 def holding(paths: list[str] | None, directory: str) -> Iterator[str]:

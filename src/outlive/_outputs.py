@@ -234,11 +234,17 @@ def state(path: str) -> object:
     try:
         status = os.stat(where)
         several = [where, *(_below(where) if stat.S_ISDIR(status.st_mode) else ())]
-        return [
-            (one, (s := os.lstat(one)).st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for one in several
-        ]
+        return list(map(_state_of, several))
     except _NOT_THERE:
         return None
+
+
+def _state_of(path: str) -> tuple[object, ...]:
+    found = os.lstat(path)
+    # Where a file system counts in seconds, another content may have the same times.
+    is_coarse = stat.S_ISREG(found.st_mode) and found.st_ctime_ns % 10**9 == 0
+    content = digest_of_file(path) if is_coarse else ""
+    return path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, content
 
 
 def _outside(path: str) -> _Outside:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -158,6 +159,60 @@ def test_an_output_that_was_changed_while_it_was_recorded_is_not_marked(run, mon
     with pytest.raises(RuntimeError, match=r"^outputs='out/clean.csv' changed meanwhile"):
         run.mark_done("clean", outputs=[OUT, "out/last"])
     assert not run.step_done("clean")
+
+
+@pytest.mark.parametrize("store", ["files", "sqlite"])
+def test_an_output_that_was_changed_while_its_mark_was_written_is_not_marked(run, monkeypatch, store):
+    """Before the mark is there, and after the last look at the output: it would be older than the mark."""
+    run = Checkpoints(store=store)
+    assert list(run.todo("clean", ["item"])) == ["item"]
+    put = run._store.put
+
+    def late(*what):
+        wait_for_the_clock()
+        Path(OUT).write_text("BAD\n" * 1000)
+        wait_for_the_clock()
+        put(*what)
+
+    monkeypatch.setattr(run._store, "put", late)
+    with pytest.raises(RuntimeError, match=r"^outputs='out/clean\.csv' changed meanwhile"):
+        run.mark_done("clean", outputs=OUT)
+    assert list(Checkpoints(store=store).records()) == []
+
+
+@pytest.mark.parametrize("change", ["an input of a step", "an output that is marked"])
+def test_what_is_changed_within_a_second_of_a_file_system_that_counts_in_seconds(run, monkeypatch, change):
+    """Its times are what they were, and so are its size and number: its content tells."""
+    lstat = os.lstat
+
+    def coarse(path, **options):
+        status = lstat(path, **options)
+        fields = {name: getattr(status, name) for name in ("st_mode", "st_ino", "st_dev", "st_size")}
+        return SimpleNamespace(**fields, st_mtime_ns=10**18, st_ctime_ns=10**18)
+
+    def work():
+        if change == "an input of a step":
+            Path("raw").write_text("2")
+
+    Path("raw").write_text("1")
+    monkeypatch.setattr(os, "lstat", coarse)
+    if change == "an input of a step":
+        with pytest.raises(RuntimeError, match="raw' changed meanwhile"):
+            run_steps([step(name="work", inputs="raw")(work)], checkpoints=run, report=str)
+        return
+    digest = _outputs.digest_of_file
+    read = []
+
+    def meanwhile(path):
+        found = digest(path)
+        read.append(path)
+        if len(read) == 2:  # once for how it is before, once for the mark
+            Path(OUT).write_text("BAD\n" * 1000)
+        return found
+
+    monkeypatch.setattr(_outputs, "digest_of_file", meanwhile)
+    with pytest.raises(RuntimeError, match="changed meanwhile"):
+        run.mark_done("clean", outputs=OUT)
 
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs two file systems")  # noqa: PTH112
