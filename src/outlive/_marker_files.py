@@ -99,8 +99,15 @@ class MarkerFiles:
             raise OSError(code, message, marker)
 
     def put(self, name: str, claims: Mapping[str, Any]) -> None:
-        self._make_folders()
-        atomic_write(self._marker(name), self._content(name, claims))
+        for is_last in (False, True):
+            self._make_folders()
+            try:
+                atomic_write(self._marker(name), self._content(name, claims))
+            except FileNotFoundError:  # somebody removed one just now, for it was empty
+                if is_last:
+                    raise
+            else:
+                return
 
     @contextmanager
     def group(self, most: int) -> Iterator[None]:  # noqa: ARG002 - each marker is on the disk by itself
@@ -154,7 +161,8 @@ class MarkerFiles:
         # A marker that was copied or renamed speaks of a step that is not its own.
         if isinstance(name, str) and marker == self._marker(name) and self._is_own(name, content, fields):
             return name, fields
-        return os.path.basename(marker).removesuffix(_SUFFIX), {}
+        spelt = os.path.basename(marker).removesuffix(_SUFFIX)
+        return _unspelt(spelt) or spelt, {}
 
     def _make_folders(self) -> None:
         """Make the directories that last, once for each time that they come to be."""
@@ -215,17 +223,26 @@ def stem(name: str) -> str:
 
 def _whose(folder: str, field: str) -> str:
     """Return the run's id or the step's name that a folder is for; as it is spelt, if nobody can tell."""
-    from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - for those who list what there is
-
     spelt = os.path.basename(folder).removesuffix(_ITEMS)
-    if "~" not in spelt:
-        with suppress(UnicodeDecodeError):  # a directory that is none of ours
-            return unquote_to_bytes("" if spelt == "%" else spelt).decode("utf-8", "surrogatepass")
+    known = _unspelt(spelt)
+    if known is not None:
+        return known
     for marker in (path for one in _with_items(folder) for path in _markers(one)):
         name = _fields(_read_regular(marker)[0]).get(field)
         if isinstance(name, str) and stem(name) == spelt:
             return name
     return spelt
+
+
+def _unspelt(spelt: str) -> str | None:
+    """Return the name that `stem` spells so; None if it ends in a hash, or is spelt by somebody else."""
+    from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - for those who list what there is
+
+    with suppress(UnicodeDecodeError):
+        name = unquote_to_bytes("" if spelt == "%" else spelt).decode("utf-8", "surrogatepass")
+        if stem(name) == spelt:
+            return name
+    return None
 
 
 def _encode(fields: Mapping[str, object]) -> str:

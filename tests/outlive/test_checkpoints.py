@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import outlive
-from outlive import Checkpoints, mark_done, step_done
+from outlive import Checkpoints, _marker_files, mark_done, step_done
 
 NAMES = [
     "",
@@ -392,6 +392,22 @@ def test_forgotten_twice_is_forgotten_on_the_disk(synced, checkpoints):
         synced.clear()
         checkpoints.clear(name)
         assert synced == [Path(checkpoints.directory).stat().st_ino]
+
+
+def test_a_directory_that_is_removed_just_before_its_marker_is_made_anew(monkeypatch, checkpoints):
+    """As by `outlive state gc`, which removes empty ones."""
+    write, removed = _marker_files.atomic_write, []
+
+    def late(path, content):
+        if not removed:
+            removed.append(Path(path).parent)
+            removed[0].rmdir()
+        write(path, content)
+
+    monkeypatch.setattr(_marker_files, "atomic_write", late)
+    assert list(checkpoints.todo("fetch", ["a"])) == ["a"]
+    assert list(Checkpoints(checkpoints.directory).todo("fetch", ["a"])) == []
+    assert len(removed) == 1
 
 
 def test_failed_write_marks_nothing(monkeypatch, checkpoints):
