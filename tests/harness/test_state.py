@@ -140,7 +140,8 @@ def test_gc(state, marked):
     left = Path(".checkpoints/.x.done.0.outlive-tmp")
     left.write_text("")
     told = state("gc", "--dry-run", "--older-than", "0")[1]
-    assert told == f"would remove run monday ({marked.store})\nwould remove {left}\n"
+    folder = "would remove .checkpoints/monday\n" if marked.store == "files" else ""
+    assert told == f"would remove run monday ({marked.store})\n{folder}would remove {left}\n"
     assert left.exists()
     status, out, _ = state("gc", "--older-than", "0")
     assert status == 0
@@ -182,6 +183,76 @@ def test_a_dry_run_of_gc_tells_what_gc_removes(state):
     assert sorted(told.replace("would remove", "removed").splitlines()) == sorted(done.splitlines())
     assert len(done.splitlines()) == 3  # two temporaries, and a directory of items
     assert Path(".checkpoints/others").is_dir()
+
+
+def test_a_dry_run_of_gc_tells_what_old_runs_leave_and_makes_no_lock(state):
+    """Their directories, which are empty then; and what would be removed is there still, as it was."""
+    for _ in Checkpoints(run_id="old").todo("s", ["item"]):
+        pass
+    Checkpoints(run_id="held").mark_done("s")
+    with run_lock(run_id="held"):
+        before = sorted(map(str, Path(".checkpoints").rglob("*")))
+        told = state("gc", "--dry-run", "--older-than", "0")[1]
+        assert sorted(map(str, Path(".checkpoints").rglob("*"))) == before
+        done = state("gc", "--older-than", "0")[1]
+    assert sorted(told.replace("would remove", "removed").splitlines()) == sorted(done.splitlines())
+    assert "run held is under way and stays" in told
+    assert "would remove .checkpoints/old\n" in told
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_gc_of_a_run_that_is_not_there(state, marked, options):
+    """It removes nothing, and says so."""
+    assert state("gc", "--older-than", "0", "--run-id", "nosuch", *options) == (0, "", "")
+    assert marked.runs() == ["", "monday"]
+
+
+@pytest.mark.parametrize("name", ["a b", "x" * 300])
+def test_a_damaged_marker_is_forgotten_under_its_steps_name(state, name):
+    """And under no other, as that of its file."""
+    run = Checkpoints()
+    run.mark_done(name)
+    (marker,) = Path(".checkpoints").iterdir()
+    marker.write_text("")
+    assert state("clear", marker.stem)[1] == f"{marker.stem} was not marked\n"
+    assert marker.exists()
+    assert state("clear", name)[1] == f"forgot {name}\n"
+    assert not marker.exists()
+
+
+def test_json_on_a_full_disk_is_told(state, marked):
+    """It is one line and no traceback; a directory is refused before anything is forgotten."""
+    status, _, error = state("ls", "--json", "/dev/full")
+    assert status == 2
+    assert "/dev/full cannot be written: No space left on device" in error
+    status, _, error = state("clear", "fetch", "--json", ".checkpoints")
+    assert status == 2
+    assert ".checkpoints cannot be written: Is a directory" in error
+    assert marked.step_done("fetch")
+    assert state("clear", "fetch", "--json", "out.json") == (0, "", "")
+    assert json.loads(Path("out.json").read_text())["cleared"] == ["fetch"]
+
+
+def test_a_time_that_no_calendar_has(state, monkeypatch):
+    """A mark from far away in time is listed without one."""
+    Checkpoints().mark_done("s")
+    records = [{"run_id": "", "step": "s", "marked_at": 10**30}]
+    monkeypatch.setattr(Checkpoints, "records", lambda _: iter(records))
+    assert state("ls") == (0, f"{'-':19}  s  ok\n", "")
+
+
+def test_why_looks_once(state, marked, monkeypatch):
+    """With --verify hash all files that a mark vouches for are read: once."""
+    doubt, looks = Checkpoints.doubt, []
+
+    def counted(self, name, **options):
+        looks.append(name)
+        return doubt(self, name, **options)
+
+    monkeypatch.setattr(Checkpoints, "doubt", counted)
+    assert state("why", "fetch", "--verify", "hash")[1] == "fetch will not run: it is done\n"
+    assert looks == ["fetch"]
+    assert marked.runs() == ["", "monday"]
 
 
 def test_gc_leaves_what_is_new(state, marked):

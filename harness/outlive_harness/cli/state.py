@@ -9,18 +9,21 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from outlive import AlreadyRunningError, Checkpoints, atomic_write, remove_orphans, run_lock
+from outlive._marker_files import stem
 from outlive_harness.explore.results import Exit
+from outlive_harness.report.files import check_target, write_text
 from outlive_harness.scenario import ScenarioError
 
 _DAY = 86_400 * 10**9  # ns
 _TEMPORARY, _MARK, _ITEMS = ".outlive-tmp", ".done", ".items"
+_UNMARKED = "it is not marked"
 _STORES: tuple[Literal["files", "sqlite"], ...] = ("files", "sqlite")
 
 
@@ -42,7 +45,17 @@ def _where(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-_json = click.option("--json", "out", type=click.File("w"), metavar="FILE", help="For machines; - is stdout.")
+def _checked_target(_context: click.Context, _option: click.Parameter, target: str | None) -> str | None:
+    """Refuse a file that cannot be written before anything is forgotten."""
+    if target not in (None, "-"):
+        with _told_of(target):
+            check_target(Path(target).absolute())
+    return target
+
+
+_json = click.option(
+    "--json", "out", callback=_checked_target, metavar="FILE", help="For machines; - is stdout."
+)
 
 
 @click.group("state", short_help="Say what is marked, and forget it.")
@@ -56,7 +69,7 @@ def command() -> None:
 @command.command("ls", short_help="List the steps that are marked.")
 @_where
 @_json
-def ls(directory: Path, run_id: str | None, store: str | None, out: Any) -> int:  # noqa: ANN401
+def ls(directory: Path, run_id: str | None, store: str | None, out: str | None) -> int:
     """List the steps that are marked, of all runs or of one: when, their items, whether they still count.
 
     What they were marked with is looked at, and not what a pipeline would declare today.
@@ -90,7 +103,7 @@ def why(
     directory: Path,
     run_id: str | None,
     store: str | None,
-    out: Any,  # noqa: ANN401 - click's file
+    out: str | None,
 ) -> int:
     """Say why the step NAME would run, or not: by its mark, and the files that this vouches for.
 
@@ -99,11 +112,12 @@ def why(
     with _told():
         runs = list(_runs(directory, run_id or "", store))
         run = next((one for one in runs if one.marked(name)), runs[0])
-        sentence, doubt = run.why(name, verify=verify), run.doubt(name, verify=verify)
+        doubt = run.doubt(name, verify=verify)
         names = [] if run.marked(name) else [known for one in runs for known in one.done()]
         near = difflib.get_close_matches(name, names, 1)
     if out is not None:
         return _as_json(out, run_id=run.run_id, step=name, done=not doubt, doubt=doubt)
+    sentence = f"{name} will run: {doubt}" if doubt else f"{name} will not run: it is done"
     click.echo(sentence + (f"; did you mean {_printable(near[0])}?" if near else ""))
     return Exit.HELD
 
@@ -121,7 +135,7 @@ def clear(
     directory: Path,
     run_id: str | None,
     store: str | None,
-    out: Any,  # noqa: ANN401 - click's file
+    out: str | None,
 ) -> int:
     """Forget the steps of these names, or with --all the run: they run again.
 
@@ -131,10 +145,11 @@ def clear(
         raise ScenarioError("outlive state clear: which steps? Give their names, or --all, and not both")
     with _told(), _alone(directory, run_id or "", force=force):
         runs = list(_runs(directory, run_id or "", store))
-        known = {name for run in runs for name in _marked(run)}
+        known = {name for run in runs for name in _there(run, names)}
         for run in runs:
             for name in (None,) if is_all else names:
                 run.clear(name)
+        known -= {name for run in runs for name in _there(run, names)}  # what is none of ours stays
     gone = sorted(known) if is_all else [name for name in names if name in known]
     if out is not None:
         return _as_json(out, run_id=run_id or "", cleared=gone)
@@ -157,7 +172,7 @@ def gc(
     directory: Path,
     run_id: str | None,
     store: str | None,
-    out: Any,  # noqa: ANN401 - click's file
+    out: str | None,
 ) -> int:
     """Remove temporary files that killed runs left, empty directories, and with --older-than old runs.
 
@@ -165,6 +180,7 @@ def gc(
     and so does a run that is under way, or of which a mark is damaged or of a newer version.
     """
     removed: list[str] = []
+    gone: list[str] = []
     busy: list[str] = []
     with _told():
         several, folders = list(_runs(directory, run_id, store)), _folders(directory)
@@ -172,14 +188,15 @@ def gc(
             if older_than is None or not (run.run_id or run_id == ""):
                 continue
             try:
-                with run_lock(directory, run_id=run.run_id) if _locks(directory) else nullcontext():
+                with _held(directory, run.run_id, dry_run=dry_run):
                     if _newest(run) < time.time_ns() - older_than * _DAY:
                         removed.append(f"run {_printable(run.run_id)} ({run.store})")
+                        gone += _markers(directory, run)
                         if not dry_run:
                             run.clear()
             except AlreadyRunningError:
                 busy.append(run.run_id)
-        removed += _left_over(folders, dry_run=dry_run)
+        removed += _left_over(folders, gone, dry_run=dry_run)
     if out is not None:
         return _as_json(out, removed=removed, busy=busy, dry_run=dry_run)
     for one in removed:
@@ -190,8 +207,23 @@ def gc(
 
 
 def _newest(run: Checkpoints) -> float:
-    """Return when a run was marked last, ns; later than ever where a mark does not tell."""
-    return max((one.get("marked_at", math.inf) for one in run.records()), default=0)
+    """Return when a run was marked last, ns; later than ever where a mark does not tell, or there is none."""
+    return max((one.get("marked_at", math.inf) for one in run.records()), default=math.inf)
+
+
+def _markers(directory: Path, run: Checkpoints) -> list[str]:
+    """Return the files that are forgotten with a run."""
+    if run.store != "files":
+        return []
+    folder = directory / stem(run.run_id) if run.run_id else directory
+    return [str(path) for shape in (f"*{_MARK}", f"*{_ITEMS}/*{_MARK}") for path in folder.glob(shape)]
+
+
+def _held(directory: Path, run_id: str, *, dry_run: bool) -> AbstractContextManager[None]:
+    """Hold the lock of a run meanwhile, where locks are in use; a dry run makes none."""
+    lock = directory / (f"run.{stem(run_id)}.lock" if run_id else "run.lock")
+    is_wanted = lock.exists() if dry_run else _locks(directory)
+    return run_lock(directory, run_id=run_id) if is_wanted else nullcontext()
 
 
 @command.command("dump", short_help="Write all marks as lines of JSON.")
@@ -226,7 +258,7 @@ def _steps(run: Checkpoints) -> list[dict[str, Any]]:
     steps: dict[str, dict[str, Any]] = {}
     for record in run.records():
         step = {"store": run.store, "run_id": run.run_id, "step": record["step"], "marked_at": None}
-        row = steps.setdefault(record["step"], {**step, "items": 0, "doubt": "it is not marked"})
+        row = steps.setdefault(record["step"], {**step, "items": 0, "doubt": _UNMARKED})
         if "item" in record:
             row["items"] += 1
         else:
@@ -237,8 +269,11 @@ def _steps(run: Checkpoints) -> list[dict[str, Any]]:
     return [steps[name] for name in sorted(steps)]
 
 
-def _marked(run: Checkpoints) -> set[str]:
-    return {record["step"] for record in run.records()}
+def _there(run: Checkpoints, names: tuple[str, ...]) -> set[str]:
+    """Return the steps of a run that have a mark or an item, whole or damaged."""
+    found = {record["step"] for record in run.records()}
+    # Of a damaged marker with a long name, no record tells that.
+    return found | {name for name in names if name not in found and run.doubt(name) != _UNMARKED}
 
 
 def _folders(directory: Path) -> list[str]:
@@ -254,8 +289,11 @@ def _folders(directory: Path) -> list[str]:
     return found[::-1]
 
 
-def _left_over(folders: list[str], *, dry_run: bool) -> list[str]:
-    """Remove what nobody needs in directories of marks, and those that are empty; return what that was."""
+def _left_over(folders: list[str], gone: list[str], *, dry_run: bool) -> list[str]:
+    """Remove what nobody needs in directories of marks, and those that are empty; return what that was.
+
+    Of a dry run, `gone` are marks that would be gone by now.
+    """
     removed: list[str] = []
     for folder in folders:
         if not os.path.isdir(folder):
@@ -265,7 +303,7 @@ def _left_over(folders: list[str], *, dry_run: bool) -> list[str]:
             removed += [path for path in paths if path.endswith(_TEMPORARY) and _is_free(path)]
         else:
             removed += remove_orphans(folder)
-        left = {os.path.join(folder, name) for name in os.listdir(folder)} - set(removed)
+        left = {os.path.join(folder, name) for name in os.listdir(folder)} - {*removed, *gone}
         if folder != folders[-1] and not left:
             with suppress(OSError):  # somebody puts something there just now
                 if not dry_run:
@@ -318,13 +356,30 @@ def _told() -> Iterator[None]:
         raise ScenarioError(getattr(error, "strerror", None) or str(error)) from error
 
 
-def _as_json(out: Any, **facts: object) -> int:  # noqa: ANN401 - click's file
-    out.write(json.dumps({"schema": 1, **facts}, indent=2) + "\n")
+@contextmanager
+def _told_of(target: str) -> Iterator[None]:
+    """Say of a file that is refused which it is, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise ScenarioError(f"{target} cannot be written: {error.strerror}") from error
+
+
+def _as_json(target: str, **facts: object) -> int:
+    text = json.dumps({"schema": 1, **facts}, indent=2) + "\n"
+    if target == "-":
+        click.echo(text, nl=False)
+        return Exit.HELD
+    with _told_of(target):
+        write_text(Path(target).absolute(), text)
     return Exit.HELD
 
 
 def _time(ns: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(ns / 10**9))
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(ns / 10**9))
+    except (OverflowError, ValueError, OSError):  # a year that no calendar has
+        return "-"
 
 
 def _printable(name: str) -> str:
