@@ -118,7 +118,7 @@ class Checkpoints:
         self.store = store
         self._store = _opened(store, self.directory, self.run_id)
         self._known = self._store.known
-        self._base = os.path.dirname(self.directory)
+        self._base, self._place = os.path.dirname(self.directory), ""
 
     def __repr__(self) -> str:
         store = "" if self.store == "files" else f", store={self.store!r}"
@@ -426,7 +426,10 @@ class Checkpoints:
             self._store.settle(checked_string("name", name))
 
     def _under_way(self, name: str) -> UnderWay:
-        return UNDER_WAY.get((self.store, self.directory, self.run_id, name), _NOT_UNDER_WAY)
+        if not UNDER_WAY:
+            return _NOT_UNDER_WAY
+        self._place = self._place or os.path.realpath(self.directory)  # once: it costs more than to look
+        return UNDER_WAY.get((self.store, self._place, self.run_id, name), _NOT_UNDER_WAY)
 
 
 def _check_verify(verify: object) -> None:

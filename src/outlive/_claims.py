@@ -50,7 +50,7 @@ class UnderWay(NamedTuple):
     after: list[str]
 
 
-#: Those of this process: by store, directory, run and name.
+#: Those of this process: by store, real directory, run and name.
 UNDER_WAY: dict[tuple[str, str, str, str], UnderWay] = {}
 
 

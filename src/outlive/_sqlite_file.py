@@ -316,14 +316,17 @@ class Database:
         The file itself is not opened: to close it would drop the locks that SQLite has on it
         (fcntl(2)), and all that is in it and not in the log has been fsynced.
         """
+        # Where a link leads, there the log is.
+        path = os.path.realpath(self.path) if os.path.islink(self.path) else self.path
         with suppress(FileNotFoundError):
-            descriptor = open_to_sync(f"{self.path}-wal")
+            descriptor = open_to_sync(f"{path}-wal")
             try:
                 sync_file(descriptor, "full")
             finally:
                 os.close(descriptor)
-        with synced_directory(self.directory):
-            pass
+        for directory in dict.fromkeys((os.path.dirname(path), self.directory)):
+            with synced_directory(directory):
+                pass
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import time
 from collections.abc import (
@@ -201,7 +202,7 @@ def _states(inputs: Sequence[str]) -> list[object]:
 @contextmanager
 def _under_way(name: str, checkpoints: Checkpoints, step: UnderWay) -> Iterator[None]:
     """Let marks and items that are made in the body know what the step declares."""
-    key = checkpoints.store, checkpoints.directory, checkpoints.run_id, name
+    key = checkpoints.store, os.path.realpath(checkpoints.directory), checkpoints.run_id, name
     UNDER_WAY[key] = step
     try:
         yield

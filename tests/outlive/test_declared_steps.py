@@ -403,6 +403,25 @@ def test_items_know_what_their_step_declared(run, store, tmp_path, first, then):
     assert made == ["a", "a", "b"]
 
 
+def test_items_know_their_step_by_another_path_of_the_marks(store, tmp_path):
+    """A link to the directory, or one above it: the step is the same, and so is what it declares."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    made = []
+
+    def fetch():
+        for item in Checkpoints(tmp_path / "real" / "marks", store=store).todo("fetch", ["a", "b"]):
+            made.append(item)
+            if item == "b":
+                raise KeyboardInterrupt
+
+    for number in (3, 4):
+        checkpoints = Checkpoints(tmp_path / "link" / "marks", store=store)
+        with pytest.raises(KeyboardInterrupt):
+            run_steps([step(params={"n": number})(fetch)], checkpoints=checkpoints, report=str)
+    assert made == ["a", "b", "a", "b"]
+
+
 def test_items_are_not_made_of_an_input_that_has_changed_since_the_step_began(run, marks):
     """What the step has read by then may be the old one: nothing is marked as made of the new."""
     Path("raw").write_text("1")

@@ -505,6 +505,26 @@ def test_the_log_is_on_the_disk_before_it_is_believed(run, monkeypatch):
     assert synced[-2:] == ["marks.sqlite-wal", "marks"]
 
 
+def test_a_file_that_is_a_link_has_its_log_where_it_leads(run, tmp_path, monkeypatch):
+    """SQLite puts it there: that is fsynced before it is believed, and both directories."""
+    run.mark_done("a")
+    run._store._database.close()
+    (tmp_path / "big").mkdir()
+    the_file(run).rename(tmp_path / "big" / "marks.sqlite")
+    the_file(run).symlink_to("../big/marks.sqlite")
+    run.mark_done("b")
+    synced = []
+    fsync = os.fsync
+
+    def noted(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    assert again(run).step_done("b")
+    assert synced == [tmp_path / "big" / "marks.sqlite-wal", tmp_path / "big", tmp_path / "marks"]
+
+
 def test_what_another_thread_is_told_while_marks_are_read(run, monkeypatch):
     """While a thread reads all anew, a marked step stays marked to others, and their new marks are known."""
     run.mark_done("plain")
