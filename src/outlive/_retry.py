@@ -41,7 +41,8 @@ class Retry:
         total: Seconds from the start of the first call; a pause that would end later is not begun.
         first: The longest first pause, in seconds.
         most: The longest pause, in seconds, if the error does not tell one.
-        hint: Given the error, returns the seconds to wait, or None. What is no number from 0 on is none.
+        hint: Given the error, returns the seconds to wait, or None. What is no number from 0 on is none, and
+            so is an exception, of which the error gets a note.
         sleep: Called with the seconds of each pause.
         clock: Gives the seconds now.
         random: Gives a number from 0 up to 1; None is that of the module `random`.
@@ -119,11 +120,18 @@ class Retry:
 
     def pause(self, error: Exception, number: int) -> float:
         """Return the seconds to wait after attempt `number`, counted from 0, failed with an error."""
-        for hint in (self.hint(error) if self.hint else None, getattr(error, "retry_after", None)):
+        for hint in (self._hinted(error), getattr(error, "retry_after", None)):
             if _is_seconds(hint):
                 return float(hint)  # type: ignore[arg-type]  # a number, as was just seen
         draw = self.random or _default_random()
         return draw() * min(self.most, self.first * 2.0 ** min(number, 1000))
+
+    def _hinted(self, error: Exception) -> float | None:
+        try:
+            return self.hint(error) if self.hint else None
+        except Exception as another:  # noqa: BLE001 - the function's error is the one that counts
+            error.add_note(f"its hint failed ({another!r})")
+            return None
 
 
 class _Course:

@@ -104,6 +104,24 @@ def test_an_error_of_durability_is_never_tried_again():
     assert (world.calls, world.sleeps) == (1, [])
 
 
+def test_a_hint_that_fails_is_none():
+    """What the caller sees is the function's own error, after all attempts, with a note of the hint's."""
+
+    def hint(_error):
+        raise KeyError("no header")
+
+    calls = []
+
+    def fails():
+        calls.append(1)
+        raise OSError("the true error")
+
+    with pytest.raises(OSError, match="the true error") as raised:
+        Retry(on=OSError, attempts=3, hint=hint, sleep=lambda _: None).call(fails)
+    assert len(calls) == 3
+    assert "its hint failed (KeyError('no header'))" in raised.value.__notes__
+
+
 def test_as_a_decorator():
     """The decorated function keeps its name and arguments, and each call has attempts of its own."""
     world = World(OSError("flaky"), OSError("flaky"))
