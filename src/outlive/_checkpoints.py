@@ -89,9 +89,9 @@ class Checkpoints:
     A file each is what one wants for some hundred steps: it is seen by `ls`, and removed by hand. For those
     who mark thousands of items there is `store="sqlite"`: all marks in the file `marks.sqlite` of the
     directory, a fraction of the cost for each, and for a `group` of them almost none. It reads what is
-    marked when it is first asked: what other processes mark or clear after that, it does not notice, so
-    that processes that work side by side should have different steps or items. Neither store sees the
-    other's marks.
+    marked when it is first asked: what other processes mark or clear after that, it does not notice, nor what
+    another such object of this process clears, so that those that work side by side should have different
+    steps or items. Neither store sees the other's marks.
 
     Args:
         directory: Where the markers are. It is made when the first step is marked; its own parent must

@@ -7,8 +7,8 @@ file is also read that was copied, linked or given other rights since. Windows h
 that of modification, which `cp -p` and `rsync -t` set back.
 
 What no time tells is seen by `verify="hash"` alone: stores through a memory mapping where the file system
-notes none (tmpfs), a directory above the output that is exchanged as a whole, and what happens while the
-clock is behind where it was.
+notes none (tmpfs), a directory above the output that is exchanged as a whole, what was damaged before a copy
+that gives markers a new time (`cp -r`), and what happens while the clock is behind where it was.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ _COARSE = 2 * 10**9
 #: Links that a path may lead over (path_resolution(7)).
 _MOST_LINKS = 40
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
+#: What is said of an output that cannot be looked at, for these reasons.
+_MISSING = {
+    errno.ENOENT: "is missing",
+    errno.ENOTDIR: "is missing",
+    errno.ELOOP: "is a link that leads round in a circle",
+}
 
 
 class Facts(NamedTuple):
@@ -63,7 +69,7 @@ class _Outside(NamedTuple):
     """What is known of a file or directory without reading it.
 
     Attributes:
-        kind: "file" or "directory".
+        kind: "file" or "directory"; "" if it is neither.
         size: Bytes of the file, or of all files below.
         changed: When it was last changed, or anything below, in ns.
         device: Of its file system.
@@ -202,10 +208,13 @@ def _difference(path: str, then: Facts, mark: Mark, verify: str) -> tuple[str, b
     try:
         now = _outside(where)
         turned = [_changed_at(os.lstat(link)) for link in links(path, where)]
-    except _NOT_THERE:
-        return "is missing", False
+    except OSError as error:
+        if error.errno not in _MISSING:
+            raise
+        return _MISSING[error.errno], False
     if now.kind != then.kind:
-        return f"is a {now.kind} and was a {then.kind}", False
+        kind = f"a {now.kind}" if now.kind else "neither a file nor a directory"
+        return f"is {kind} and was a {then.kind}", False
     if now.size != then.size:
         return f"has {now.size} bytes and had {then.size} when the step was marked", False
     last = max(now.changed, *turned, 0)
@@ -252,7 +261,7 @@ def _outside(path: str) -> _Outside:
     if stat.S_ISREG(status.st_mode):
         return _Outside("file", status.st_size, _changed_at(status), status.st_dev)
     if not stat.S_ISDIR(status.st_mode):
-        raise OSError(errno.EINVAL, "an input or output must be a file or a directory", path)
+        return _Outside("", 0, 0, status.st_dev)
     size, last = 0, _changed_at(status)
     for one in map(os.lstat, _below(path)):
         last = max(last, _changed_at(one))
@@ -269,6 +278,8 @@ def facts(path: str) -> Facts:
     """
     path = os.path.realpath(path)
     kind, size, *_ = _outside(path)
+    if not kind:
+        raise OSError(errno.EINVAL, "an input or output must be a file or a directory", path)
     if kind == "file":
         return Facts(kind, size, digest_of_file(path))
     import hashlib  # noqa: PLC0415 - keeps `import outlive` light

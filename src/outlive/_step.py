@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ._claims import checked_paths, whole, wished
@@ -147,21 +148,28 @@ def told_before(named: Mapping[str, Step]) -> dict[str, list[str]]:
     Raises:
         ValueError: One is none of the steps.
     """
-    of_function: dict[int, list[str]] = {}
+    of_function: dict[object, list[str]] = {}
     for name, one in named.items():
-        of_function.setdefault(id(one.function), []).append(name)
+        of_function.setdefault(_identity(one.function), []).append(name)
     found: dict[str, list[str]] = {}
     for name, one in named.items():
         found[name] = []
         for wanted in one.after:
             function = wanted.function if isinstance(wanted, Step) else wanted
-            same = of_function.get(id(function), [])
+            same = of_function.get(_identity(function), [])
             if not same and isinstance(wanted, str) and checked_string("after", wanted) in named:
                 same = [checked_string("after", wanted)]
             if not same:
                 raise ValueError(f"after={shown(wanted)} of step {name!r} is none of the steps")
             found[name] += same
     return found
+
+
+def _identity(function: object) -> object:
+    """Return what tells functions apart: each look at an object's method makes a new one."""
+    if isinstance(function, MethodType):
+        return id(function.__self__), id(function.__func__)
+    return id(function)
 
 
 def makers(named: Mapping[str, Step]) -> dict[str, list[str]]:

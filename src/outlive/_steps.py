@@ -168,7 +168,8 @@ def _forget_later(
     """
     for one in later:
         if one not in outdated:
-            has_mark = checkpoints.doubt(one) != UNMARKED.doubt  # a damaged one is a mark, too
+            # A damaged one is a mark, too; what a whole one vouches for does not matter.
+            has_mark = checkpoints.marked(one) or checkpoints.doubt(one) != UNMARKED.doubt
             outdated[one] = f"{name} ran" if has_mark else ""
             checkpoints.clear(one)
 

@@ -101,6 +101,23 @@ def test_inputs_and_outputs_give_the_order(run):
     assert [one.outcome for one in run(steps)] == ["skipped"] * 4
 
 
+def test_after_takes_a_method(run):
+    """Each look at an object's method gives another object, which is the same method."""
+    made = []
+
+    class Pipeline:
+        def __init__(self, part):
+            self.part = part
+
+        def fetch(self):
+            made.append(self.part)
+
+    one, other = Pipeline("one"), Pipeline("other")
+    first = step(name="first", after=one.fetch)(other.fetch)
+    run([first, ("last", one.fetch)])
+    assert made == ["one", "other"]
+
+
 def test_a_link_that_is_made_is_not_what_it_leads_to(run):
     """A step publishes by a link what another made, or nobody: a restart finds all of it done, in order."""
     Path("given").write_text("g")

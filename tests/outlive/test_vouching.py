@@ -74,6 +74,27 @@ def test_an_output_that_is_not_what_it_was_is_not_done(run, verify, named):
     assert not run.step_done("clean", **wish)
 
 
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (os.mkfifo, "is neither a file nor a directory and was a file"),
+        (lambda path: path.symlink_to(path), "is a link that leads round in a circle"),
+    ],
+)
+def test_what_is_no_file_any_more_is_not_done(run, change, how):
+    """A pipe and a link to itself: why() says so, and no error stops who asks, nor a step before."""
+    first = step(name="first")(str)
+    clean = step(name="clean", outputs=OUT, after=first)(lambda: atomic_write(OUT, "1"))
+    run_steps([first, clean], checkpoints=run, report=str)
+    Path(OUT).unlink()
+    change(Path(OUT).absolute())
+    assert run.why("clean").startswith(f"clean will run: its output {OUT} {how}")
+    run.clear("first")
+    clean = step(name="clean", after=first)(lambda: None)
+    results = run_steps([first, clean], checkpoints=run, report=str)
+    assert results[1] == ("clean", "ran", "first ran")
+
+
 def test_an_output_that_was_only_touched_is_done(run):
     """A time that is later asks for the digest, and that decides."""
     run.mark_done("clean", outputs=OUT)
