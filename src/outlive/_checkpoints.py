@@ -325,8 +325,8 @@ class Checkpoints:
 
         With `store="sqlite"` they are held back and written in one transaction, which costs one fsync, when
         there are `most` of them, when one of them is asked for, and when the body ends, also by an error.
-        A run that is killed has lost those that were held back, and does their work again. With
-        `store="files"` each is on the disk at once, as ever.
+        A run that is killed has lost those that were held back, and does their work again; of items that are
+        done anew it has forgotten as many. With `store="files"` each is on the disk at once, as ever.
 
         A group is its thread's: marks that other threads make are not held back by it. Inside a group
         another one may be opened; when that ends, what is held back is written.

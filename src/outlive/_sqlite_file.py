@@ -29,7 +29,7 @@ from ._stores import make_directory, refuse_no_directory
 from ._temporary import is_local, lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
 FILE = "marks.sqlite"
@@ -141,20 +141,25 @@ class Database:
             groups.remove(group)
             self._end(group)
 
+    def most(self) -> int:
+        """Return how many marks this thread writes at a time."""
+        groups = self._groups()
+        return groups[-1].most if groups else 1
+
     def write_out(self) -> None:
         """Write what is held back, by all threads."""
         with self._lock:
             if self._held:
                 self._write()
 
-    def delete(self, query: str, values: tuple[object, ...]) -> None:
-        """Remove marks, durably."""
+    def delete(self, query: str, several: Sequence[tuple[object, ...]]) -> None:
+        """Remove marks, durably, in one transaction."""
         with self._lock:
             self.write_out()
             with self._told("read"):
                 if self._opened() is None:
                     return
-            self._change(lambda connection: connection.execute(query, values))
+            self._change(lambda connection: connection.executemany(query, several))
             self._settle()  # where there was nothing to remove: who did may have been killed before its fsync
 
     def touch(self) -> int:

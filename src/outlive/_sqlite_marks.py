@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ._claims import FILES
@@ -79,16 +80,32 @@ class SqliteMarks:
     def forget(self, name: str | None) -> None:
         with self._database.alone():
             if name is None:
-                self._database.delete("DELETE FROM marks WHERE run = ?", (self._run,))
+                self._database.delete("DELETE FROM marks WHERE run = ?", [(self._run,)])
                 self._read(anew=True)
-            else:
-                items = None if self._part else b"/" + encoded(name)  # an item has none
-                own = (self._run, self._part, encoded(name), items)
-                self._database.delete(
-                    "DELETE FROM marks WHERE run = ?1 AND (part = ?2 AND name = ?3 OR part = ?4)", own
-                )
-                self.known.discard(name)
-                self._claims.pop(name, None)
+                return
+            if self._part:
+                self._forget_like(name)
+                return
+            query = "DELETE FROM marks WHERE run = ?1 AND (part = ?2 AND name = ?3 OR part = ?4)"
+            self._database.delete(query, [(self._run, self._part, encoded(name), b"/" + encoded(name))])
+            self.known.discard(name)
+            self._claims.pop(name, None)
+
+    def _forget_like(self, item: str) -> None:
+        """Forget an item and, in a group, others whose marks say the same, as many as that holds back.
+
+        To forget each by itself would cost a commit, and so more than to mark them all.
+        """
+        text = self._claims[item][1] if item in self._claims else None
+        like = (one for one, (_, said) in self._claims.items() if said == text)
+        others = (one for one in (self.known if text is None else like) if one != item)
+        names = [item, *islice(others, self._database.most() - 1)]
+        # Not what another thread has marked anew meanwhile.
+        query = "DELETE FROM marks WHERE run = ? AND part = ? AND name = ? AND claims IS ?"
+        self._database.delete(query, [(self._run, self._part, encoded(one), text) for one in names])
+        self.known.difference_update(names)
+        for one in names:
+            self._claims.pop(one, None)
 
     def items(self, name: str) -> SqliteMarks:
         return SqliteMarks(self._directory, self._run_id, step=name, database=self._database)

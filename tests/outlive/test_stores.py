@@ -247,6 +247,34 @@ def test_what_is_held_back_is_brought_to_the_disk_when_it_is_asked_for(run):
         assert list(again(run).todo("b", ["x", "y"])) == []
 
 
+@pytest.mark.parametrize("first", [{"params": {"limit": 3}}, {}])
+def test_a_group_forgets_marks_together(run, monkeypatch, first):
+    """Of items that are done anew, as many as it holds back: who stops and goes back does those again."""
+    with run.group():
+        assert list(run.todo("fetch", "abcde", **first)) == list("abcde")
+        assert list(run.todo("fetch", "fg", version="2")) == list("fg")
+    commits = []
+    change = run._store._database._change
+    monkeypatch.setattr(run._store._database, "_change", lambda what: commits.append(1) or change(what))
+    with run.group(most=3):
+        pending = run.todo("fetch", "fcabde", version="2")
+        assert (next(pending), len(commits)) == ("c", 1)
+    anew = list(again(run).todo("fetch", "abcde", **first))
+    assert len(anew) == 3
+    assert "c" in anew
+
+
+def test_a_group_forgets_no_mark_that_is_new(run):
+    """Two loops that do items of a step anew, side by side, leave one another's alone."""
+    assert list(run.todo("fetch", "ab")) == ["a", "b"]
+    one = run.todo("fetch", "xa", version="2")
+    with run.group():
+        assert next(one) == "x"  # by now it knows the old mark of b
+        assert list(again(run).todo("fetch", "b", version="2")) == ["b"]
+        assert next(one) == "a"
+    assert list(again(run).todo("fetch", "b", version="2")) == []
+
+
 def test_a_group_of_another_thread(run):
     """A mark that is made in no group is in the file at once, and so is each group's when that ends."""
     run.mark_done("first")
