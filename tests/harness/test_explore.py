@@ -410,6 +410,26 @@ def mapped():
     assert "stores through memory to o" in result.reason
 
 
+def test_an_output_that_was_mapped_under_another_name_is_unknown(one):
+    """A file keeps its mapping when it, or the directory that it is in, gets another name."""
+    result = one(
+        """
+@scenario(outputs="out/*", faults="kill")
+def mapped():
+    import mmap
+    os.mkdir("stage")
+    with open("stage/report", "w+b") as f:
+        f.truncate(8192)
+        m = mmap.mmap(f.fileno(), 8192)
+    os.rename("stage", "out")
+    m[:] = b"a" * 8192
+"""
+    )
+    assert result.verdict is Verdict.UNKNOWN
+    assert "stores through memory to stage/report" in result.reason
+    assert result.reason.endswith("and it becomes out/report")
+
+
 def test_a_known_bad_scenario_fails_when_it_is_not_caught(one):
     """The canary of every user: expect= is a claim about the harness."""
     caught = one("""

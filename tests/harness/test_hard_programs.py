@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -393,3 +395,42 @@ how = ctypes.create_string_buffer(struct.pack("=QQQ", os.O_CREAT | os.O_WRONLY, 
 assert ctypes.CDLL(None).syscall(437, os.open("d", os.O_RDONLY), b"/x", how, 24) >= 0
 """
     assert names(observe(PYTHON, "-c", code)) == [("mkdir", "d"), ("open", "d/x")]
+
+
+TRACED = """
+import os, subprocess, sys
+TRACER = "import ctypes, os, sys, time; os.setsid()\\n" \
+    "assert ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0) == 0  # PTRACE_SEIZE\\n" \
+    "print('seized', flush=True); os.close(1); time.sleep(60)"
+tracer = subprocess.Popen([sys.executable, "-c", TRACER, str(os.getpid())], stdout=subprocess.PIPE)
+assert tracer.stdout.readline()
+for n in range(3):
+    put(f"out/p{n}", "x")
+tracer.kill()
+tracer.wait()
+"""
+
+
+def test_a_process_that_traces_the_run_is_ended_with_it(one):
+    """A tracer keeps a killed trial from its parent, a zygote's too, until it is ended itself."""
+    source = f"@scenario(outputs='out/*', faults='kill')\ndef traced():\n{textwrap.indent(TRACED, '    ')}"
+    begun = time.monotonic()
+    result = one(source, points=2)
+    assert result.verdict is Verdict.HELD, result
+    assert result.zygote
+    assert time.monotonic() - begun < 30  # the tracer sleeps for 60
+
+
+def test_a_time_limit_is_kept_while_many_processes_make_ops(observe):
+    """However many ops are waiting to be seen, a run ends when its time is up."""
+    busy = "import os; open('a', 'w').close()\nfor _ in range(7): os.fork()\nwhile True: os.rename('a', 'a')"
+    begun = time.monotonic()
+    assert observe(sys.executable, "-c", busy, timeout=1).ended == "timeout"
+    assert time.monotonic() - begun < 15
+
+
+def test_a_path_with_slashes_too_many_is_the_same_path(observe, box):
+    """What leads through the task's own directory under /proc is found however that is spelt."""
+    writes = "import os; os.mkdir('/proc//self/./cwd/out'); open('//proc/self/cwd/out/a', 'w').close()"
+    assert [op["path"] for op in observe(PYTHON, "-c", writes).ops] == ["out", "out/a"]
+    assert (box / "out" / "a").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -386,10 +386,11 @@ def _warn(made: Record, first: Ran) -> None:
         f"writes outside its box, where no crash state can hold it: {path}" for path in made.trace.outside
     ]
     for path, reason in made.trace.blind:
-        if path and not made.subject.is_output(path):
+        output = next((name for name in _names_of(path, made.ops) if made.subject.is_output(name)), None)
+        if path and output is None:
             made.warnings.append(reason)
         elif not made.reason:
-            made.reason = reason
+            made.reason = reason if output in (None, path) else f"{reason}, and it becomes {output}"
     for path, target in _links_out(made):
         made.warnings.append(
             f"{path} leads to {target}, which is no output: what is visible through it is not judged; "
@@ -397,6 +398,16 @@ def _warn(made: Record, first: Ran) -> None:
         )
     if first.lingering:
         made.warnings.append("it leaves processes running when it ends; they were killed")
+
+
+def _names_of(path: str, ops: Sequence[Op]) -> list[str]:
+    """Return the names that a file of the box has at any time: its own, or one above, is renamed or linked."""
+    names = {path: None}
+    for op in ops:
+        if op.kind in ("rename", "link") and op.target:
+            below = [name for name in names if name == op.path or name.startswith(f"{op.path}/")]
+            names |= dict.fromkeys(op.target + name[len(op.path) :] for name in below)
+    return list(names)
 
 
 def _links_out(made: Record) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ _SELF = {
     b"/proc/thread-self/": b"/proc/%d/",
     b"/dev/fd/": b"/proc/%d/fd/",
 }
+_DOUBLED = re.compile(rb"/(\.?/)+")
 _SELF_NAMES = {b"/dev/stdin": b"0", b"/dev/stdout": b"1", b"/dev/stderr": b"2"}
 _PIECE = 1 << 20
 #: The kernel moves no more than this in one call (read(2), write(2)).
@@ -268,8 +270,8 @@ def locate(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = Fals
         if not empty:
             return Place(b"", b"")
         return Place(_directory(base), base) if dirfd == abi.AT_FDCWD else behind(tid, dirfd)
-    if raw.startswith((b"/proc/", b"/dev/")):
-        raw = _of_the_task(tid, raw)
+    if raw.startswith((b"/proc/", b"/dev/", b"//", b"/./")):
+        raw = _of_the_task(tid, _DOUBLED.sub(b"/", raw))
     head, _, tail = raw.rstrip(b"/").rpartition(b"/")
     if tail in (b"", b".", b".."):
         path = _directory(b"/" if not tail else raw if raw.startswith(b"/") else base + b"/" + raw)

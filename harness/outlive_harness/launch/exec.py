@@ -33,7 +33,7 @@ class Child:
     stdout: int
     stderr: int
     #: waits for the end of a process that is a child of a zygote's, and returns its wait status
-    reap: Callable[[], int | None] | None = None
+    reap: Callable[[Callable[[], None]], int | None] | None = None
 
     def close(self) -> None:
         """Close the descriptors; the processes are not touched."""

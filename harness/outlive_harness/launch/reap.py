@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 
 import psutil
 
@@ -38,7 +39,7 @@ def kill_tree(
     known: set[int] | None = None,
     *,
     spared: Collection[int] = (),
-    reap: Callable[[], int | None] | None = None,
+    reap: Callable[[Callable[[], None]], int | None] | None = None,
 ) -> int | None:
     """SIGKILL the run that *pid* leads and everything under it; return the leader's wait status.
 
@@ -46,8 +47,8 @@ def kill_tree(
         pid: the leader, which is its own session and process group.
         known: process ids that were seen in the tree; psutil confirms that none of them is left.
         spared: children of ours that are no part of the tree: the zygotes.
-        reap: waits for the leader where it is not our child, and returns its status. What it leaves
-            behind is ours to wait for all the same.
+        reap: waits for the leader where it is not our child, and returns its status; it calls what it is
+            given while that takes long. What the leader leaves behind is ours to wait for all the same.
 
     Returns:
         The leader's status as waitpid(2) gives it, or None if it had been reaped before.
@@ -58,7 +59,7 @@ def kill_tree(
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     deadline = time.monotonic() + _LIMIT
-    status = reap() if reap is not None else None
+    status = reap(partial(_kill_descendants, spared)) if reap is not None else None
     while True:
         try:
             gone, code = os.waitpid(-1, os.WNOHANG)

@@ -11,10 +11,11 @@ import contextlib
 import functools
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ _HARNESS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _MOST = 1 << 20
 #: Seconds that imports may take.
 _PATIENCE = 60.0
+#: Milliseconds after which it is looked what keeps a killed trial from its end, and how often.
+_MOMENT, _LOOKS = 50, 200
 #: Options of the interpreter that change nothing but what a zygote started with them does as well.
 _PLAIN = frozenset("bBdEIOPqsSuvx") - {"v", "x", "d"}
 _VALUED = ("-W", "-X")
@@ -168,6 +171,9 @@ class Zygote:
 
     def _ask(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - what the request asks for
         self._control.send(repr(request).encode(errors="surrogatepass"))
+        return self._answer()
+
+    def _answer(self) -> Any:  # noqa: ANN401 - as above
         try:
             text = self._control.recv(_MOST)
         except OSError as error:
@@ -225,12 +231,23 @@ class Zygote:
             os.set_blocking(fd, False)
         return Child(pid, listener, out_read, err_read, partial(self._reap, pid))
 
-    def _reap(self, pid: int) -> int | None:
-        """Wait for the end of a trial, which is the zygote's child; None if that is gone as well."""
+    def _reap(self, pid: int, meanwhile: Callable[[], None]) -> int | None:
+        """Wait for the end of a trial, which is the zygote's child; None if that is gone as well.
+
+        A process that traces the trial keeps it from its parent: *meanwhile* is to end such ones.
+        """
+        poller = select.poll()
         try:
-            return int(self._ask({"reap": pid}))
-        except (ZygoteError, OSError):
-            return None  # then the trial is ours
+            poller.register(self._control, select.POLLIN)
+            self._control.send(repr({"reap": pid}).encode())
+            for _ in range(_LOOKS):
+                if poller.poll(_MOMENT):
+                    return int(self._answer())
+                meanwhile()
+        except (ZygoteError, OSError, ValueError):  # ValueError: it was closed
+            pass
+        self.close()  # its next answer could be that to this question
+        return None  # then the trial is ours
 
     def _pid(self, text: bytes, cwd: Path) -> int:
         """Read what a trial says of itself before it begins."""
