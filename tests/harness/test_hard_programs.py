@@ -434,3 +434,20 @@ def test_a_path_with_slashes_too_many_is_the_same_path(observe, box):
     writes = "import os; os.mkdir('/proc//self/./cwd/out'); open('//proc/self/cwd/out/a', 'w').close()"
     assert [op["path"] for op in observe(PYTHON, "-c", writes).ops] == ["out", "out/a"]
     assert (box / "out" / "a").exists()
+
+
+@needs_root
+def test_a_file_that_cannot_be_changed_is_removed_with_its_box(one):
+    """A pipeline may make its output immutable (chattr +i); each trial has a box of its own all the same."""
+    result = one(
+        """
+@scenario(outputs="out", faults="kill")
+def fixed():
+    import fcntl, struct
+    put("out", "x") if not os.path.exists("out") else None
+    with open("out") as f:
+        fcntl.ioctl(f, 0x40086602, struct.pack("l", 0x10))
+"""
+    )
+    assert result.verdict is Verdict.HELD, result
+    assert result.ops > 1

@@ -239,7 +239,7 @@ def test_the_projects_own_code_is_read_anew(one, programs):
 
 @pytest.mark.parametrize(
     "spoils", ["import threading, time; threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
-               "kept = open('/dev/null')"],
+               "kept = open('/dev/null')", "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)"],
 )  # fmt: skip
 def test_a_module_that_starts_threads_or_opens_files_is_left_out(one, programs, packages, spoils):
     """An installed package that does so on import is imported by each trial itself."""

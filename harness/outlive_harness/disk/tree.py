@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -18,6 +19,8 @@ from .mounts import below
 BOX_MARK = b"\0{box}\0"
 #: Files of this size or more are digested in pieces, and a mention of the box in them stays.
 WHOLE = 1 << 24
+_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
+_FIXED = 0x10 | 0x20  # FS_IMMUTABLE_FL, FS_APPEND_FL
 #: Files of this size or more are copied by the file system itself, where it can.
 _SHARED = 1 << 16
 
@@ -257,6 +260,20 @@ def _copy_file(source: str, target: str, size: int) -> None:
             shutil.copyfileobj(old, new, 1 << 20)
 
 
+def _make_mutable(path: str) -> None:
+    """Take back what `chattr +i` and `+a` forbid (ioctl_iflags(2))."""
+    with contextlib.suppress(OSError, ImportError):
+        import fcntl  # noqa: PLC0415 - there is none on Windows
+
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            (flags,) = struct.unpack("l", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, struct.pack("l", 0)))
+            if flags & _FIXED:
+                fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", flags & ~_FIXED))
+        finally:
+            os.close(fd)
+
+
 def remove_tree(root: Path) -> None:
     """Remove a directory and all in it, whatever modes the pipeline left; no error if it is absent.
 
@@ -266,9 +283,10 @@ def remove_tree(root: Path) -> None:
 
     def open_up(function: Callable[[str], object], path: str, _error: object) -> None:
         parent = os.path.dirname(path)
-        with contextlib.suppress(OSError):
-            os.chmod(parent, 0o700)
-            os.chmod(path, 0o700)
+        for closed in (parent, path):
+            _make_mutable(closed)
+            with contextlib.suppress(OSError):
+                os.chmod(closed, 0o700)
         if function in (os.scandir, os.open, os.lstat):
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -401,7 +401,7 @@ def _warn(made: Record, first: Ran) -> None:
 
 
 def _names_of(path: str, ops: Sequence[Op]) -> list[str]:
-    """Return the names that a file of the box has at any time: its own, or one above, is renamed or linked."""
+    """Return the names that a file of the box has at any time: it, or what it is in, is renamed or linked."""
     names = {path: None}
     for op in ops:
         if op.kind in ("rename", "link") and op.target:

@@ -13,6 +13,7 @@ import sys
 if not sys.flags.safe_path:
     del sys.path[0]
 
+import _signal  # type: ignore[import-not-found]  # `signal` itself would be seen by the trials
 import _socket
 import ctypes  # newer versions of libffi keep a file open for it: the only thing that a trial can see of it
 import gc
@@ -65,9 +66,10 @@ def _send(channel: Socket, value: object, fds: Sequence[int] = ()) -> None:
 # -- preloading --------------------------------------------------------------------------------------
 
 
-def _state() -> tuple[int, int, str]:
-    """Return what an import should leave alone: threads, descriptors, the working directory."""
-    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), os.getcwd()
+def _state() -> tuple[int, int, str, object]:
+    """Return what an import should leave alone: threads, descriptors, working directory, children's ends."""
+    ends = _signal.getsignal(_signal.SIGCHLD)
+    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), os.getcwd(), ends
 
 
 def _preload(names: Sequence[str]) -> list[str]:
