@@ -2,6 +2,7 @@
 
 import random
 import signal
+import textwrap
 
 import pytest
 
@@ -378,3 +379,31 @@ def test_the_pipeline_does_not_run_for_each_torn_write(one, tmp_path):
         counts.append(len(runs.read_text()))
     assert points == 33
     assert counts[1] - counts[0] >= points - 3
+
+
+OWN_TABLE = """
+import ctypes, os, threading
+put("out/log", "start")
+kept = os.open("out/log", os.O_WRONLY | os.O_APPEND)
+
+def work():
+    assert ctypes.CDLL(None).unshare(0x400) == 0  # CLONE_FILES: a table of descriptors of its own
+    os.dup2(os.open("out/r.tmp", os.O_CREAT | os.O_TRUNC | os.O_WRONLY), kept)
+    os.write(kept, b"a" * 4000)
+    os.fsync(kept)
+    os.close(kept)
+    os.rename("out/r.tmp", "out/r")
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+def test_a_write_of_a_thread_with_its_own_descriptors_is_torn_where_it_goes(one):
+    """The same number is another file in the rest of the process, which nothing is written to."""
+    result = one(
+        f"@scenario(outputs='out/*', faults='torn')\ndef it():\n{textwrap.indent(OWN_TABLE, '    ')}"
+    )
+    assert result.verdict is Verdict.HELD, result
+    assert result.faults["torn"].points > 3

@@ -49,6 +49,24 @@ def test_a_file_that_an_argument_names_is_not_changed(tmp_path, way):
     assert (given.read_text(), after.st_mode, after.st_ino) == ("the user's", before.st_mode, before.st_ino)
 
 
+@pytest.mark.parametrize("how", ["a link", "absolute", "an option, absolute"])
+def test_a_file_that_is_named_in_any_way_is_not_changed(tmp_path, how):
+    """Neither is a link of the user's replaced, nor a file that is named by its whole path."""
+    real, link, program = tmp_path / "real", tmp_path / "link", tmp_path / "program.py"
+    real.write_text("the user's")
+    link.symlink_to("real")
+    program.write_text(
+        "import os, sys\ngiven = sys.argv[1].partition('=')[2] or sys.argv[1]\nopen('t', 'w').write('x')\n"
+        "try:\n    os.replace('t', given)\nexcept OSError:\n    pass\nopen('log', 'w').write('x')\n"
+    )
+    given = {"a link": "link", "absolute": str(real), "an option, absolute": f"--to={real}"}[how]
+    status, said = check(tmp_path, sys.executable, "program.py", given)
+    assert status == 3, said
+    assert REFUSED in said
+    assert link.is_symlink()
+    assert real.read_text() == "the user's"
+
+
 def test_a_file_that_an_argument_names_is_read(tmp_path):
     """A script and its input are found where the user has them."""
     (tmp_path / "given").write_text("the user's")

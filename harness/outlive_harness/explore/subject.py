@@ -130,14 +130,14 @@ def from_scenario(scenario: Scenario) -> Subject:
         check_takes_acks=scenario.check is not None and takes_acks(scenario.check),
         acks=scenario.acks or (ACK_PATTERN if scenario.body else ""),
         source=str(home / scenario.input) if scenario.input else None,
-        own=() if scenario.command is None else _own(scenario.command, argv),
+        own=() if scenario.command is None else _own(argv),
     )
 
 
-def _own(given: Sequence[str], argv: Sequence[str]) -> tuple[str, ...]:
-    """Return the files that arguments name which were made absolute."""
-    changed = [part for part, before in zip(argv, given, strict=True) if part != before]
-    return tuple(part if os.path.isfile(part) else part.partition("=")[2] for part in changed)
+def _own(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the files of the user's that arguments name, all of them absolute by now."""
+    named = (name for part in argv for name in (part, part.partition("=")[2]))
+    return tuple(dict.fromkeys(name for name in named if os.path.isabs(name) and os.path.isfile(name)))
 
 
 def absolute(command: Sequence[str], home: Path) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ the disk is full.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterable
 
@@ -16,6 +17,7 @@ from outlive_harness.trace import WRITES, Content
 from .decode import Arguments, Decoder
 
 _PIDFD_GETFD = 438  # the same on every architecture
+_PIDFD_THREAD = os.O_EXCL  # pidfd_open(2), Linux 6.9
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -66,14 +68,31 @@ def write_prefix(decoder: Decoder, call: tuple[int, int, int, Arguments], length
 
 
 def _duplicate(tid: int, fd: int) -> int:
-    with open(f"/proc/{tid}/status") as status:
-        leader = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
-    pidfd = os.pidfd_open(leader)
+    """Return a duplicate of a thread's descriptor; the others of its process may have another table.
+
+    Raises:
+        OSError: There is none to be had.
+    """
+    fd &= 0xFFFFFFFF
     try:
-        got = int(_libc.syscall(_PIDFD_GETFD, pidfd, ctypes.c_int(fd & 0xFFFFFFFF), 0))
+        pidfd = os.pidfd_open(tid, _PIDFD_THREAD)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        pidfd = os.pidfd_open(_leader(tid))  # before Linux 6.9
+    try:
+        got = int(_libc.syscall(_PIDFD_GETFD, pidfd, ctypes.c_int(fd), 0))
+        code = ctypes.get_errno()
     finally:
         os.close(pidfd)
     if got < 0:
-        code = ctypes.get_errno()
         raise OSError(code, f"pidfd_getfd: {os.strerror(code)}")
+    if not os.path.samestat(os.fstat(got), os.stat(f"/proc/{tid}/fd/{fd}")):
+        os.close(got)
+        raise OSError(errno.EBADF, "the thread's descriptors are not those of its process")
     return got
+
+
+def _leader(tid: int) -> int:
+    with open(f"/proc/{tid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))

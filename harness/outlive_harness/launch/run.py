@@ -149,7 +149,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
             data=data,
             places=places,
             reads=reads,
-            guarded=[os.fsencode(os.path.realpath(path)) for path in guarded],
+            guarded=[os.fsencode(name) for path in guarded for name in _names(path)],
         )
         if visit
         else None
@@ -205,6 +205,12 @@ def run(  # noqa: PLR0913 - one call says all of one run
         looked=list(decoder.looked) if decoder else [],
         refused=next(iter(decoder.refused), "") if decoder else "",
     )
+
+
+def _names(path: str) -> tuple[str, str]:
+    """Return the real path of a file and that of its name, a link perhaps: another file is put there, too."""
+    directory, name = os.path.split(path)
+    return os.path.realpath(path), os.path.join(os.path.realpath(directory), name)
 
 
 def _listening(
