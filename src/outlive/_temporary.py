@@ -11,7 +11,8 @@ makes another. And who removes an orphan looks likewise, lock in hand, before it
 
 Locks are believed only on Linux, and on file systems of one machine. On a network (NFS, SMB, 9p, FUSE,
 virtiofs, Lustre) a lock may say nothing of other machines: there temporaries are removed by their writers
-alone, and once a killed one has left its own under the first number, the next number is taken.
+alone, and once a killed one has left its own under the first number, the next number is taken. So it is
+where nothing tells what file system it is, as in a chroot; there locks are taken all the same, for others.
 """
 
 from __future__ import annotations
@@ -254,7 +255,9 @@ def _locked(path: str, made: int, *, alone: bool) -> Temporary | None:
         if made < 0:
             raise
         return Temporary(path, os.dup(made))
-    if believes(path, temporary.status.st_dev) and lock(temporary.descriptor) is False:
+    # Where nothing tells whether locks are believed, others may know, and believe ours. On a network none is
+    # taken: SMB would keep the writer's other descriptor from writing.
+    if believes(path, temporary.status.st_dev) is not False and lock(temporary.descriptor) is False:
         temporary.release()
         return None
     if not temporary.stands_for(made):
@@ -291,7 +294,9 @@ def remove_orphans(directory: str | os.PathLike[str] = ".") -> list[str]:
 
     A write removes those of its own destination by itself. This is for destinations that nobody writes
     again, as names with a date in them. What a live process still writes, on this machine, stays; so
-    does all on network file systems, and elsewhere than on Linux, where nothing tells the two apart.
+    does all on network file systems, in a chroot without /proc, and elsewhere than on Linux, where nothing
+    tells the two apart. A server that exports a local directory is not told what its clients write there:
+    it must write and tidy up in other directories than they.
 
     Args:
         directory: Where to look; not in what is below.
@@ -333,7 +338,7 @@ def remove_orphan(path: str, *, is_synced: bool = False) -> bool:
     try:
         status = os.fstat(descriptor)
         known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-        if not known or not lock(descriptor) or not is_local(os.path.dirname(path)):
+        if not known or not is_local(os.path.dirname(path)) or not lock(descriptor):
             return False
         if _identity(status) != _identity(os.lstat(path)):
             return False
@@ -381,43 +386,42 @@ def _remove(path: str) -> None:
         os.rmdir(path)
 
 
-def believes(path: str, device: int) -> bool:
-    """Tell whether locks are believed on the file system of a temporary; looked up once for each."""
+def believes(path: str, device: int) -> bool | None:
+    """Tell whether locks are believed where a temporary is, as `is_local`; what is, is looked up once."""
     if _fcntl is None or sys.platform != "linux":
         return False
-    if device not in _believed:
-        if not is_local(os.path.dirname(path)):
-            return False
+    if device in _believed:
+        return True
+    found = is_local(os.path.dirname(path))
+    if found:
         _believed.add(device)
-    return True
+    return found
 
 
-def is_local(directory: str) -> bool:
+def is_local(directory: str) -> bool | None:
     """Tell whether this kernel alone writes the file system of a directory (proc_pid_mountinfo(5)).
+
+    Returns:
+        None where nothing tells: there is no /proc, or the mount is not below the process's root.
 
     Raises:
         OSError: That cannot be found out now, for want of a descriptor or of memory.
     """
-    where = os.fsencode(os.path.realpath(directory))
-    best, kind = b"", b""
+    descriptor = os.open(directory or os.curdir, os.O_PATH | os.O_CLOEXEC)
     try:
-        with open("/proc/self/mountinfo", "rb") as mounts:
+        # By its number: of two mounts on one place, or one above another, the path says not which is seen.
+        with open(f"/proc/thread-self/fdinfo/{descriptor}", "rb") as facts:
+            mount = next((line.split()[1] for line in facts if line.startswith(b"mnt_id:")), b"")
+        with open("/proc/thread-self/mountinfo", "rb") as mounts:
             for line in mounts:
-                fields, _, rest = line.partition(b" - ")
-                point = re.sub(rb"\\([0-7]{3})", _octal, fields.split()[4])
-                above = point.rstrip(b"/") + b"/"
-                # Of two on one place the later one is seen.
-                if (where + b"/").startswith(above) and len(point) >= len(best):
-                    best, kind = point, rest.split()[0]
+                if line.split(b" ", 1)[0] == mount:
+                    return os.fsdecode(line.partition(b" - ")[2].split(b" ", 1)[0]) in _LOCAL
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EACCES):
             raise
-        return False
-    return os.fsdecode(kind) in _LOCAL
-
-
-def _octal(found: re.Match[bytes]) -> bytes:
-    return bytes([int(found[1], 8)])
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _identity(status: os.stat_result) -> _Identity:

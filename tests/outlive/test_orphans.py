@@ -50,7 +50,10 @@ with getattr(outlive, way)(target) as given:
     os.kill(os.getpid(), 9)
 """
 LIVE = """
-import sys, outlive
+import ctypes, os, pathlib, sys, outlive
+if len(sys.argv) > 3:
+    os.chroot(sys.argv[3])
+    os.chdir("/")
 with getattr(outlive, sys.argv[1])(sys.argv[2]) as given:
     print("writing", flush=True)
     sys.stdin.readline()
@@ -68,9 +71,9 @@ def killed(way, target):
 
 
 @contextlib.contextmanager
-def live(way, target):
+def live(way, target, *root):
     """Give a process that has begun to write; it goes on when it is told to, or when this ends."""
-    command = [sys.executable, "-I", "-c", LIVE, way, str(target)]
+    command = [sys.executable, "-I", "-c", LIVE, way, str(target), *map(str, root)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "writing\n"
         yield process
@@ -257,21 +260,33 @@ def test_name_that_is_another_file_when_the_lock_is_had(monkeypatch, tmp_path):
     assert path.read_text() == "another's"
 
 
+@pytest.fixture
+def mounts(monkeypatch):
+    """Set what /proc says: the number of a directory's mount, and all mounts; None for no /proc."""
+
+    def say(number, lines):
+        def opened(path, _mode):
+            if lines is None:
+                raise OSError(errno.ENOENT, "as in a chroot")
+            facts = f"pos:\t0\nflags:\t012000000\nmnt_id:\t{number}\nino:\t5\n".encode()
+            return io.BytesIO(facts if "/fdinfo/" in path else lines)
+
+        monkeypatch.setattr(_temporary, "open", opened, raising=False)
+        monkeypatch.setattr(_temporary, "_believed", set())
+
+    return say
+
+
+NETWORK = b"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /net rw,x - nfs4 server:/ rw\n"
+
+
 @pytest.mark.parametrize("gone", ["mounts", "network", "locks"])
-def test_where_locks_are_not_believed(monkeypatch, tmp_path, gone):
+def test_where_locks_are_not_believed(monkeypatch, mounts, tmp_path, gone):
     """Without locks, on a network, or where that cannot be told, nothing is removed, and writes go on."""
-    mounts = b"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /tmp rw,x - nfs4 server:/ rw\n"
     if gone == "locks":
         monkeypatch.setattr(_temporary, "_fcntl", None)
-    elif gone == "mounts":
-        gone_too = OSError(errno.ENOENT, "as in a chroot")
-        monkeypatch.setattr(_temporary, "open", lambda *_: (_ for _ in ()).throw(gone_too), raising=False)
     else:
-        point = os.fsencode(tmp_path).replace(b" ", rb"\040")
-        monkeypatch.setattr(
-            _temporary, "open", lambda *_: io.BytesIO(mounts.replace(b"/tmp", point)), raising=False
-        )
-    monkeypatch.setattr(_temporary, "_believed", set())
+        mounts(2, None if gone == "mounts" else NETWORK)
     (tmp_path / f".out.0{SUFFIX}").touch()
     with atomic_open(tmp_path / "out"):
         assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", f".out.1{SUFFIX}"]
@@ -279,26 +294,65 @@ def test_where_locks_are_not_believed(monkeypatch, tmp_path, gone):
     assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", "out"]
 
 
+@pytest.mark.parametrize(("lines", "is_locked"), [(None, True), (b"", True), (NETWORK, False)])
+def test_where_locks_are_taken(mounts, tmp_path, lines, is_locked):
+    """A lock is taken where nothing tells what file system it is, and none on a network."""
+    mounts(2, lines)
+    with atomic_open(tmp_path / "out"):
+        descriptor = os.open(tmp_path / f".out.0{SUFFIX}", os.O_RDONLY)
+        try:
+            assert _temporary.lock(descriptor) is not is_locked
+        finally:
+            os.close(descriptor)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")
+@every_way
+def test_writer_in_a_chroot_is_left_alone(tmp_path, way):
+    """Who cannot tell what file system it writes is not taken for dead by those outside, who can."""
+    with live(way, "/out", tmp_path):
+        assert remove_orphans(tmp_path) == []
+        write(way, tmp_path / "out")
+    assert os.listdir(tmp_path) == ["out"]
+
+
 @pytest.mark.parametrize(
-    ("mounts", "expected"),
+    ("mount", "lines", "expected"),
     [
-        ("1 0 0:1 / / rw - ext4 a rw", True),
-        ("1 0 0:1 / / rw - nfs4 a rw", False),
-        ("1 0 0:1 / / rw - nfs4 a rw\n2 1 0:2 / {0} rw shared:1 - tmpfs a rw", True),
-        ("1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {0} rw - fuse.sshfs a rw", False),
-        ("1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {0}x rw - fuse.sshfs a rw", True),
-        ("1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {0} rw - 9p a rw\n3 2 0:3 / {0} rw - xfs a rw", True),
-        ("", False),
+        (1, "1 0 0:1 / / rw - ext4 a rw", True),
+        (1, "1 0 0:1 / / rw - nfs4 a rw", False),
+        (2, "1 0 0:1 / / rw - nfs4 a rw\n2 1 0:2 / /a rw shared:1 - tmpfs a rw", True),
+        (2, "1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /a rw - fuse.sshfs a rw", False),
+        (2, "2 1 0:2 /x\fy /a\rb rw - fuse.sshfs a rw\n12 1 0:2 / / rw - ext4 a rw", False),
+        (1, "", None),
+        (1, "12 0 0:1 / / rw - ext4 a rw", None),
     ],
 )
-def test_which_file_systems_are_local(monkeypatch, tmp_path, mounts, expected):
-    """The mount that is seen at a path decides: the longest, and of those the last."""
-    folder = tmp_path / "a b\\c"
-    folder.mkdir()
-    shown = str(folder).replace("\\", r"\134").replace(" ", r"\040")
-    text = mounts.format(shown).encode()
-    monkeypatch.setattr(_temporary, "open", lambda *_: io.BytesIO(text), raising=False)
-    assert _temporary.is_local(str(folder)) is expected
+def test_which_file_systems_are_local(mounts, tmp_path, mount, lines, expected):
+    """The mount that a directory is of decides, by its number; where there is none nothing is known."""
+    mounts(mount, lines.encode())
+    assert _temporary.is_local(str(tmp_path)) is expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+def test_a_mount_that_another_one_covers(tmp_path):
+    """What is mounted over a directory decides, and not what was mounted below that before."""
+    code = """
+import os, subprocess, sys
+from outlive import _temporary
+os.chdir(sys.argv[1])
+os.makedirs("a/sys")
+subprocess.check_call(["mount", "-t", "tmpfs", "none", "a/sys"])
+print(_temporary.is_local("a/sys"))
+subprocess.check_call(["mount", "-t", "proc", "none", "a"])  # which has such a directory too
+print(_temporary.is_local("a/sys"))
+"""
+    unshare = ["unshare", "-m", "--propagation", "private", sys.executable, "-c", code, str(tmp_path)]
+    try:
+        ran = subprocess.run(unshare, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no mount namespace here: {error}")
+    assert ran.stdout.split() == ["True", "False"]
 
 
 def test_other_things_under_the_temporary_names(tmp_path):
