@@ -178,7 +178,7 @@ def _brought_back(place: Place) -> bool:
         os.rename(aside, place.target)
         return True
     # Its writer may have been killed before that: a power cut could bring it back, and then in parts.
-    with synced_directory(place.directory, durable=place.durable):
+    with synced_directory(place.directory, durable=place.durable, publishes=False):
         pass
     remove_replaced(aside)
     return False

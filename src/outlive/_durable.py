@@ -66,10 +66,16 @@ def sync_file(descriptor: int, durable: str) -> None:
 
 
 @contextmanager
-def synced_directory(directory: str, *, durable: str = "full") -> Iterator[None]:
+def synced_directory(directory: str, *, durable: str = "full", publishes: bool = True) -> Iterator[None]:
     """Bring to the disk what the body makes, renames or removes in a directory, if durable is "full".
 
     It is opened first: one that cannot be fsynced is found before anything is changed.
+
+    Args:
+        directory: Where.
+        durable: What must survive a power cut.
+        publishes: Whether the body gives something its final name. If not, an fsync that fails is an
+            OSError as for a file: nothing was published.
 
     Raises:
         OSError: The directory cannot be opened, and the body has not run.
@@ -79,7 +85,7 @@ def synced_directory(directory: str, *, durable: str = "full") -> Iterator[None]
     descriptor = open_names(directory, durable)
     try:
         yield
-        sync_names(descriptor, directory)
+        sync_names(descriptor, directory, publishes=publishes)
     finally:
         close_names(descriptor)
 
@@ -99,20 +105,26 @@ def open_names(directory: str, durable: str = "full") -> int:
         raise OSError(error.errno, message, directory) from error
 
 
-def sync_names(descriptor: int, directory: str) -> None:
+def sync_names(descriptor: int, directory: str, *, publishes: bool = True) -> None:
     """Bring the names in a directory to the disk, if it was opened for that.
 
     Raises:
         PublishedNotDurableError: They may not be there.
+        OSError: Likewise, and none of them was to be published.
     """
     if descriptor < 0:
         return
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
+        if error.errno in _UNSUPPORTED:
+            return
+        if publishes:
             message = f"the change was made, but a power cut may undo it: fsync failed ({error.strerror})"
             raise PublishedNotDurableError(error.errno, message, directory) from error
+        error.filename = directory
+        vars(error)["outlive_durability"] = True
+        raise
 
 
 def close_names(descriptor: int) -> None:
@@ -136,7 +148,7 @@ def sync_tree(top: str, durable: str) -> None:
         files += [path for path in paths if stat.S_ISREG(os.lstat(path).st_mode)]
     overlapped(lambda path: _sync_path(path, durable), files)
     for directory in directories:
-        with synced_directory(directory):
+        with synced_directory(directory, publishes=False):
             pass
 
 

@@ -196,7 +196,9 @@ def _make_parents(path: str, directory: str, durable: str) -> None:
         make_directories(directory, durable)
     except OSError as error:
         message = f"destination={path!r} has no directory, and none can be made ({error.strerror})"
-        raise type(error)(error.errno, message, error.filename) from error
+        refused = OSError(error.errno, message, error.filename)
+        vars(refused).update(vars(error))  # that it was an fsync, if it was one
+        raise refused from error
 
 
 def _require_parents(path: str, directory: str) -> None:
@@ -220,10 +222,11 @@ def make_directories(directory: str, durable: str) -> None:
         directory = os.path.dirname(directory)
     if durable == "full":
         # Where the one above may not be opened, nobody like us made a directory.
-        with suppress(PermissionError), synced_directory(os.path.dirname(directory)):
+        with suppress(PermissionError), synced_directory(os.path.dirname(directory), publishes=False):
             pass
     for one in reversed(missing):
-        with synced_directory(os.path.dirname(one), durable=durable), suppress(FileExistsError):
+        above = os.path.dirname(one)
+        with synced_directory(above, durable=durable, publishes=False), suppress(FileExistsError):
             os.mkdir(one)
 
 

@@ -299,6 +299,17 @@ def test_failed_fsync_of_the_directory(monkeypatch, tmp_path):
     assert (tmp_path / "out").read_text() == "new"
 
 
+def test_failed_fsync_above_a_directory_that_is_made(monkeypatch, tmp_path):
+    """A missing directory whose name does not last is an error of durability, and nothing was published."""
+    failing_fsync(monkeypatch, errno.EIO, on_directory=True)
+    with pytest.raises(OSError, match="has no directory, and none can be made") as caught:
+        atomic_write(tmp_path / "sub" / "out", "new", parents=True)
+    assert type(caught.value) is OSError
+    assert caught.value.outlive_durability
+    assert caught.value.filename == str(tmp_path.parent)
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
 def test_file_system_without_fsync_of_directories(monkeypatch, tmp_path, code):
     """Where directories have no fsync, its absence is no failure."""

@@ -267,8 +267,27 @@ def test_failed_fsync_below_is_fatal(monkeypatch, tmp_path, kind):
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match=r"Input/output error|fsync failed"):
+    with pytest.raises(OSError, match="Input/output error") as caught:
         make(tmp_path / "tree", "new")
+    assert type(caught.value) is OSError
+    assert caught.value.outlive_durability
+    assert contents(tmp_path) == before
+
+
+def test_failed_fsync_before_an_old_tree_is_removed(monkeypatch, tmp_path):
+    """If the names cannot be brought to the disk on entry, that is no error of what was published."""
+    make(tmp_path / "tree")
+    (tmp_path / f".tree.old{SUFFIX}").mkdir()
+    before = contents(tmp_path)
+
+    def fail(_descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        make(tmp_path / "tree", "new")
+    assert type(caught.value) is OSError
+    assert caught.value.filename == str(tmp_path)
     assert contents(tmp_path) == before
 
 
