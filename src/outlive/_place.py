@@ -137,7 +137,18 @@ def _found(
         raise FileExistsError(errno.EEXIST, f"destination={path!r} exists, and overwrite=False", path)
     if not stat.S_ISLNK(old.st_mode):
         return old, parts
-    return _status(os.stat, path), os.path.split(os.path.realpath(path))
+    old, target = _status(os.stat, path), _resolved(path, path)
+    if old is not None and not old.st_nlink and identity(target) != (old.st_dev, old.st_ino):
+        message = f"destination={path!r} leads to a file that was removed and is still open"
+        raise FileNotFoundError(errno.ENOENT, message, path)
+    return old, os.path.split(target)
+
+
+def _resolved(path: str, of: str) -> str:
+    """Return a real path; from the working directory that we have, whatever is mounted over it."""
+    return os.path.realpath(
+        of if os.path.isabs(of) else os.path.join(real_directory(path, os.curdir, -1), of)
+    )
 
 
 def _status(look: Callable[[str], os.stat_result], path: str) -> os.stat_result | None:
@@ -161,34 +172,54 @@ def _placed(
 ) -> Place:
     directory, name = parts[0] or os.curdir, parts[1]
     if parents:
-        directory = os.path.realpath(directory)
+        directory = _resolved(path, directory)
         _make_parents(path, directory, durable)
     elif old is None:
         _require_parents(path, directory)
     names = open_names(directory, durable)
     try:
-        directory = _real(directory, names)
+        directory = real_directory(path, directory, names)
     except BaseException:
         close_names(names)
         raise
     return Place(path, os.path.join(directory, name), directory, name, old, durable, overwrite, names)
 
 
-def _real(directory: str, opened: int) -> str:
-    """Return a directory's real path: the kernel knows it, and need not be asked part by part."""
+def real_directory(path: str, directory: str, opened: int) -> str:
+    """Return a directory's real path: the kernel knows it, and need not be asked part by part.
+
+    Args:
+        path: The destination, for the message.
+        directory: A path of it.
+        opened: It, open; -1 if it is to be opened.
+
+    Raises:
+        OSError: No path leads there: it was removed, or lies under a mount.
+    """
     if sys.platform != "linux":
         return os.path.realpath(directory)
-    descriptor = -1
+    descriptor = opened if opened >= 0 else os.open(directory, os.O_PATH | os.O_CLOEXEC)
     try:
-        descriptor = opened if opened >= 0 else os.open(directory, os.O_PATH | os.O_CLOEXEC)
-        real = os.readlink(f"/proc/self/fd/{descriptor}")
-    except OSError:  # no /proc
-        return os.path.realpath(directory)
+        status = os.fstat(descriptor)
+        with suppress(OSError):  # there is no /proc
+            if _leads_to(real := os.readlink(f"/proc/thread-self/fd/{descriptor}"), status):
+                return real
+        if _leads_to(real := os.path.realpath(directory), status):
+            return real
+    except FileNotFoundError:  # our working directory was removed
+        pass
     finally:
-        if opened < 0 <= descriptor:
+        if opened < 0:
             os.close(descriptor)
-    # Else it is one that is not below our root.
-    return real if real.startswith("/") else os.path.realpath(directory)
+    message = (
+        f"destination={path!r} is in a directory that no path leads to: it was removed, or lies under a mount"
+    )
+    raise FileNotFoundError(errno.ENOENT, message, directory)
+
+
+def _leads_to(real: str, status: os.stat_result) -> bool:
+    """Tell whether a path leads there; not so after a chroot, or if that was removed or is covered."""
+    return real.startswith("/") and identity(real) == (status.st_dev, status.st_ino)
 
 
 def _make_parents(path: str, directory: str, durable: str) -> None:

@@ -18,7 +18,7 @@ import sys
 
 from ._attributes import keep_attributes
 from ._durable import PublishedNotDurableError, sync_file, sync_names
-from ._place import NO_NAME
+from ._place import NO_NAME, real_directory
 from ._temporary import (
     SHORT,
     SUFFIX,
@@ -54,7 +54,7 @@ def write_straight(path: str, content: memoryview, durable: str) -> bool:
     except OSError:
         return False
     try:
-        here = f"/proc/self/fd/{names}/"
+        here = f"/proc/thread-self/fd/{names}/"  # a thread may have descriptors of its own
         try:
             old = _status(name, names)
             is_plain = old is None or stat.S_ISREG(old.st_mode)
@@ -82,13 +82,16 @@ def _sync_names(names: int, here: str, path: str) -> None:
     try:
         sync_names(names, here)
     except PublishedNotDurableError as error:
-        error.filename = _real(here, path)
+        error.filename = _real(path, here, names)
         raise
 
 
-def _real(here: str, path: str) -> str:
-    """Return the real path of the directory; after a chroot there may be no /proc that tells it."""
-    return os.path.realpath(here if os.path.lexists(here) else os.path.dirname(path))
+def _real(path: str, here: str, names: int) -> str:
+    """Return the real path of the directory, or what stands for it as long as that is open."""
+    try:
+        return real_directory(path, os.path.dirname(path) or os.curdir, names)
+    except OSError:
+        return here
 
 
 def _published(
@@ -118,7 +121,7 @@ def _published(
         # From here on the temporary name may be another's: it is not touched again.
         unlock(made)
     except BaseException as error:
-        real = _real(here, path)
+        real = _real(path, here, names)
         _tell_real(error, here, real, entry, name)
         if status is None:
             _give_back(error, path, os.path.join(real, entry), made)
