@@ -58,7 +58,7 @@ def atomic_batch(*, durable: Durable = "full", parents: bool = False) -> Iterato
 
     For each file all that `atomic_open` says holds once the body has ended. For all of them together:
 
-    - If the body, a write or an fsync fails, none is published.
+    - If the body, a write or an fsync fails, none is published; nor if a file is still open at the end.
     - A process that is killed has published the first few of them, or none, or all.
     - A power cut before the end may leave any of them published, each whole. So a file that says that
       others are there does not belong into the batch; write it when the batch has ended.
@@ -74,6 +74,7 @@ def atomic_batch(*, durable: Durable = "full", parents: bool = False) -> Iterato
 
     Raises:
         IncompleteBatchError: Not all could be renamed into place; it says which.
+        ValueError: A file of the batch is still open; nothing is published.
         PublishedNotDurableError: All were, and only the fsync of a directory failed.
         OSError: As for `atomic_open`; nothing is published, and a note says so.
     """
@@ -92,7 +93,7 @@ def atomic_batch(*, durable: Durable = "full", parents: bool = False) -> Iterato
 
 
 class Batch:
-    """Files that are written together; `atomic_batch` gives one."""
+    """Files that are written together; `atomic_batch` gives one, for one thread at a time."""
 
     def __init__(self, durable: str, *, parents: bool) -> None:
         self._durable = durable
@@ -102,6 +103,7 @@ class Batch:
         self._files: list[tuple[Place, str]] = []
         self._unsynced: list[int] = []
         self._made = 0
+        self._under_way: dict[str, str] = {}  # destinations, by where they are written
         self._process = os.getpid()
         self._failed: BaseException | None = None
         self._is_finished = self._is_over = False
@@ -119,11 +121,12 @@ class Batch:
         """Write a file of the batch; the arguments are those of `atomic_write`."""
         content = encoded(data, encoding, newline)
         place, temporary = self._placed(destination, overwrite=overwrite)
-        inner, descriptor = self._made_in(temporary)
+        inner, descriptor = self._made_in(temporary, place)
         try:
             while content:
                 content = content[os.write(descriptor, content) :]
             _finish(place, descriptor)
+            self._refuse_late(place.path)
         except BaseException:
             self._remove(inner, descriptor)
             raise
@@ -163,12 +166,13 @@ class Batch:
         """
         text_options = checked_text_options(mode, encoding, newline)
         place, temporary = self._placed(destination, overwrite=overwrite)
-        inner, descriptor = self._made_in(temporary)
+        inner, descriptor = self._made_in(temporary, place)
         kept = os.dup(descriptor)  # the file closes its own
         try:
             with opened(temporary, descriptor, mode, text_options) as file:
                 yield file
             _finish(place, kept)
+            self._refuse_late(place.path)
         except BaseException:
             self._remove(inner, kept)
             raise
@@ -178,22 +182,28 @@ class Batch:
         """Resolve a destination; return also the directory for what is to be published there."""
         refuse_child(self._process)  # before it takes a number that its parent will
         path = checked_path("destination", destination)
-        if self._is_over:
-            raise ValueError(f"destination={path!r} comes too late: the batch has ended")
+        self._refuse_late(path)
         place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents, known=self._known)
         close_names(place.names)  # that it can be opened is known; it is fsynced at the end
         return place, self._directory(place)
 
-    def _made_in(self, temporary: Temporary) -> tuple[str, int]:
+    def _refuse_late(self, path: str) -> None:
+        if self._is_over:
+            raise ValueError(f"destination={path!r} comes too late: the batch has ended")
+
+    def _made_in(self, temporary: Temporary, place: Place) -> tuple[str, int]:
         """Make a file for what is to be published; return its path and a descriptor."""
         self._made += 1
         inner = f"{temporary.path}{os.sep}{self._made}"
-        return inner, os.open(inner, _MADE_WITH, 0o666)
+        descriptor = os.open(inner, _MADE_WITH, 0o666)
+        self._under_way[inner] = place.path
+        return inner, descriptor
 
     def _add(self, place: Place, inner: str, descriptor: int) -> None:
         """Take a file that is finished into the batch."""
         self._unsynced.append(descriptor)
         self._files.append((place, inner))
+        del self._under_way[inner]
         if len(self._unsynced) >= _MOST_OPEN:
             self._sync_files()
 
@@ -207,6 +217,9 @@ class Batch:
 
     def _finish(self) -> None:
         refuse_child(self._process)
+        self._is_over = True
+        if still := list(self._under_way.values()):
+            raise ValueError(f"destination={still[0]!r} is still open, and its batch ends")
         self._sync_files()
         self._is_finished = True
         for place, inner in self._files:
@@ -266,8 +279,10 @@ class Batch:
     def _remove(self, inner: str, descriptor: int) -> None:
         """Remove a file that is not to be in the batch; in a child it is its parent's."""
         os.close(descriptor)
+        self._under_way.pop(inner, None)
         if os.getpid() == self._process:
-            os.unlink(inner)
+            with suppress(FileNotFoundError):  # it went with the batch
+                os.unlink(inner)
 
     def _discard(self) -> None:
         self._is_over = True

@@ -55,6 +55,28 @@ def test_kinds_of_writing(tmp_path):
     assert read == {"text": b"\xe9\r\n", "bytes": b"\0", "stream": b"ab"}
 
 
+def test_a_file_that_is_still_open_when_the_batch_ends(tmp_path):
+    """Nothing is lost without an error: the batch publishes nothing, and the end of the file is too late."""
+    with pytest.raises(ValueError, match="slow' is still open") as caught, atomic_batch() as batch:
+        batch.write(tmp_path / "fast", "x")
+        late = batch.open(tmp_path / "slow")
+        late.__enter__().write("x")
+    assert caught.value.__notes__ == ["no file of the batch was written"]
+    with pytest.raises(ValueError, match="slow' comes too late"):
+        late.__exit__(None, None, None)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_ends_after_a_batch_that_failed(tmp_path):
+    """Its end is an error too, and says nothing of files that are not there any more."""
+    with pytest.raises(KeyError), atomic_batch() as batch:
+        late = batch.open(tmp_path / "slow")
+        late.__enter__()
+        raise KeyError
+    with pytest.raises(ValueError, match="slow' comes too late"):
+        late.__exit__(None, None, None)
+
+
 @pytest.mark.parametrize("way", ["write", "open"])
 def test_a_child_that_is_forked_in_the_body_adds_nothing(tmp_path, way):
     """It is refused before it makes a file, so that the batch it was forked from goes on."""
