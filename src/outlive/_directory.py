@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: What a rename says of a directory that holds something.
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+_Old = tuple[str, os.stat_result]
 
 
 @contextmanager
@@ -97,7 +98,7 @@ def atomic_directory(
     if replaced:
         # Once more, or a power cut could bring back what is left of the old tree. That would be no loss.
         with suppress(OSError), synced_directory(place.directory, durable=durable_as):
-            remove_replaced(replaced)
+            remove_replaced(*replaced)
 
 
 def _resolved(path: str, durable: str, *, overwrite: bool, parents: bool) -> Place:
@@ -123,8 +124,8 @@ def _finish(place: Place, temporary: Temporary, durable: str) -> None:
     sync_tree(temporary.path, durable)
 
 
-def _publish(place: Place, temporary: Temporary) -> str:
-    """Give the new tree its name; return where the old one is now, "" if there was none.
+def _publish(place: Place, temporary: Temporary) -> _Old | None:
+    """Give the new tree its name; return where the old one is now and what it is, None if there was none.
 
     Others may make or remove the destination meanwhile.
     """
@@ -134,7 +135,7 @@ def _publish(place: Place, temporary: Temporary) -> str:
         except FileExistsError as error:
             message = f"destination={place.path!r} exists by now, and overwrite=False"
             raise FileExistsError(errno.EEXIST, message, place.target) from error
-        return ""
+        return None
     is_there = place.old is not None
     while True:
         try:
@@ -150,37 +151,49 @@ def _publish(place: Place, temporary: Temporary) -> str:
                 raise
             is_there = True
         else:
-            return ""
+            return None
 
 
-def _swapped(place: Place, new: str) -> str:
-    """Put the new tree in the place of the old one, and return where that is now."""
+def _swapped(place: Place, new: str) -> _Old | None:
+    """Put the new tree in the place of the old one, and return where that is now and what it is."""
     if _syscalls.exchange(new, place.target):
-        return new
+        return _old(new)
     aside = _aside(place)
     os.rename(place.target, aside)
+    old = _old(aside)
     try:
         os.rename(new, place.target)
     except BaseException:
         with suppress(OSError):
             os.rename(aside, place.target)
         raise
-    return aside
+    return old
+
+
+def _old(path: str) -> _Old | None:
+    """Return where an old tree is and what it is; None if another writer has removed it already."""
+    try:
+        return path, os.lstat(path)
+    except FileNotFoundError:
+        return None
 
 
 def _brought_back(place: Place) -> bool:
     """Undo the first of two renames, if a process was killed before the second; return whether it was."""
     aside = _aside(place)
-    if not os.path.isdir(aside):
+    if not os.path.isdir(aside) or (old := _old(aside)) is None:
         return False
-    # Looked at now: another writer may have set it aside since the destination was found there.
-    if not os.path.lexists(place.target):
+    # Looked at now, and after the other: another writer may have set it aside, or brought it back, since.
+    there = _old(place.target)
+    if there is None:
         os.rename(aside, place.target)
+        return True
+    if os.path.samestat(there[1], old[1]):
         return True
     # Its writer may have been killed before that: a power cut could bring it back, and then in parts.
     with synced_directory(place.directory, durable=place.durable, publishes=False):
         pass
-    remove_replaced(aside)
+    remove_replaced(*old)
     return False
 
 

@@ -100,7 +100,7 @@ class Temporary:
         """Remove it, unless it has gone to its destination: its name may then be another's."""
         if self.is_ours() and self.is_at(self.path):
             with suppress(OSError):
-                _remove(self.path)
+                _remove(self.path, self.descriptor)
         self.release()
 
     def stands_for(self, made: int) -> bool:
@@ -319,15 +319,11 @@ def remove_orphans(directory: str | os.PathLike[str] = ".") -> list[str]:
     return [path for path in paths if remove_orphan(path)]
 
 
-def remove_orphan(path: str, *, is_synced: bool = False) -> bool:
+def remove_orphan(path: str) -> bool:
     """Remove a temporary, if it is known that no live process writes it; return whether it was removed.
 
     A directory may be the old one of an exchange that a killed process did not bring to the disk. It is
     taken apart only when that is done, or a power cut could bring it back in parts.
-
-    Args:
-        path: Where it is.
-        is_synced: Whether the names in its directory are on the disk, or need not be.
     """
     if _fcntl is None or sys.platform != "linux":
         return False
@@ -342,10 +338,10 @@ def remove_orphan(path: str, *, is_synced: bool = False) -> bool:
             return False
         if _identity(status) != _identity(os.lstat(path)):
             return False
-        if stat.S_ISDIR(status.st_mode) and not is_synced:
+        if stat.S_ISDIR(status.st_mode):
             with synced_directory(os.path.dirname(path)):
                 pass
-        _remove(path)
+        _remove(path, descriptor)
     except OSError:  # it is gone, or not ours to remove
         return False
     finally:
@@ -353,23 +349,47 @@ def remove_orphan(path: str, *, is_synced: bool = False) -> bool:
     return True
 
 
-def remove_replaced(path: str) -> None:
+def remove_replaced(path: str, old: os.stat_result) -> None:
     """Remove the old directory of an exchange, which is on the disk; what cannot be removed stays.
 
     Who published it may hold its lock still, for as long as it brings the names to the disk.
+
+    Args:
+        path: Where it is.
+        old: What it is. What has its name by now may be another, and the only copy of that.
     """
-    if believes(path, os.lstat(path).st_dev):
+    with suppress(OSError):
         for _ in range(_LOOKS):
-            if remove_orphan(path, is_synced=True) or not os.path.lexists(path):
+            if _removed(path, old):
                 return
             time.sleep(_BETWEEN_LOOKS)
-    else:
-        with suppress(OSError):
-            _remove(path)
 
 
-def _remove(path: str) -> None:
-    """Remove a file, or a directory with all that is in it; no link that somebody puts there is followed."""
+def _removed(path: str, old: os.stat_result) -> bool:
+    """Remove a directory, unless it is another by now; return False if its lock is another's."""
+    if sys.platform == "win32":
+        if _identity(os.lstat(path)) == _identity(old):
+            _remove(path, -1)
+        return True
+    descriptor = os.open(path, _read_flags())
+    try:
+        if _identity(os.fstat(descriptor)) != _identity(old):
+            return True
+        if believes(path, old.st_dev) is not False and lock(descriptor) is False:
+            return False
+        _remove(path, descriptor)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _remove(path: str, opened: int) -> None:
+    """Remove a file, or a directory with all that is in it; no link that somebody puts there is followed.
+
+    Args:
+        path: Where it is.
+        opened: The directory: another that has its name by now keeps what is in it. Not on Windows.
+    """
     if not stat.S_ISDIR(os.lstat(path).st_mode):
         os.unlink(path)
     elif sys.platform == "win32":
@@ -377,7 +397,7 @@ def _remove(path: str) -> None:
 
         rmtree(path)
     else:
-        for _, directories, files, where in os.fwalk(path, topdown=False):
+        for _, directories, files, where in os.fwalk(os.curdir, topdown=False, dir_fd=opened):
             for name in files:
                 os.unlink(name, dir_fd=where)
             for name in directories:

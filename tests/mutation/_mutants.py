@@ -63,6 +63,7 @@ UNREACHED = {
     "_give_up",
     "_incomplete",
     "_swapped",
+    "_removed",
     "discard",
     "remove_replaced",
     "rename_new",
@@ -151,21 +152,21 @@ REPLACED = {
     "the old directory is removed before the new one is on the disk": (
         "_directory.py",
         "        temporary.release()\n",
-        "        temporary.release()\n        if replaced:\n            remove_replaced(replaced)\n",
+        "        temporary.release()\n        if replaced:\n            remove_replaced(*replaced)\n",
     ),
     "the old directory is removed before the new one has its name": (
         "_directory.py",
-        "    if _syscalls.exchange(new, place.target):\n        return new\n",
+        "    if _syscalls.exchange(new, place.target):\n        return _old(new)\n",
         """\
     import shutil
     shutil.rmtree(place.target)
     os.rename(new, place.target)
-    return ""
+    return None
 """,
     ),
     "the old directory is renamed aside, and not brought back": (
         "_directory.py",
-        "    if _syscalls.exchange(new, place.target):\n        return new\n",
+        "    if _syscalls.exchange(new, place.target):\n        return _old(new)\n",
         "",
         "if not _brought_back(place):",
         "if True:",

@@ -172,6 +172,58 @@ def test_tree_that_is_set_aside_just_now(tmp_path, no_exchange, monkeypatch):  #
     assert contents(tmp_path / kept) == {"file": "old", "sub": None, "sub/old": "old"}
 
 
+@pytest.fixture(params=["local", "network"])
+def each_disk(request, monkeypatch):
+    """Run a test where locks are believed, and where they are not."""
+    if request.param == "network":
+        monkeypatch.setattr(_temporary, "believes", lambda *_: False)
+
+
+@pytest.mark.usefixtures("no_exchange", "each_disk")
+def test_another_tree_is_set_aside_before_an_old_one_is_removed(tmp_path, monkeypatch):
+    """Without a swap, who removes what was replaced spares what another writer has set aside since."""
+    make(tmp_path / "tree")
+    aside = tmp_path / f".tree.old{SUFFIX}"
+    aside.mkdir()  # as a killed writer left it
+    remove = _directory.remove_replaced
+
+    def in_between(*arguments):
+        aside.rmdir()  # another writer, which removes it
+        (tmp_path / "tree").rename(aside)  # and sets the tree aside
+        remove(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_directory, "remove_replaced", in_between)
+        with pytest.raises(ZeroDivisionError), atomic_directory(tmp_path / "tree"):
+            raise ZeroDivisionError
+    assert contents(aside) == {"file": "old", "sub": None, "sub/old": "old"}  # the only copy
+    make(tmp_path / "tree", "new")
+    assert contents(tmp_path) == {"tree": None, "tree/file": "new", "tree/sub": None, "tree/sub/new": "new"}
+
+
+@pytest.mark.usefixtures("no_exchange", "each_disk")
+def test_tree_that_is_brought_back_and_set_aside_again(tmp_path, monkeypatch):
+    """Without a swap, a tree that was seen aside and in its place is not taken for one that was replaced."""
+    make(tmp_path / "tree")
+    aside = tmp_path / f".tree.old{SUFFIX}"
+    (tmp_path / "tree").rename(aside)  # by a writer that was killed
+    lstat, looks = os.lstat, []
+
+    def meanwhile(path, **options):
+        found = lstat(path, **options)
+        if path == str(aside) and not looks:
+            looks.append(aside.rename(tmp_path / "tree"))
+        elif path == str(tmp_path / "tree") and len(looks) == 1:
+            looks.append((tmp_path / "tree").rename(aside))
+        return found
+
+    monkeypatch.setattr(os, "lstat", meanwhile)
+    with pytest.raises(ZeroDivisionError), atomic_directory(tmp_path / "tree"):
+        raise ZeroDivisionError
+    (kept,) = tmp_path.iterdir()
+    assert contents(kept) == {"file": "old", "sub": None, "sub/old": "old"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are removed on Linux only")
 def test_long_names_that_begin_alike(tmp_path, no_exchange):  # noqa: ARG001 - two renames
     """Without a swap, what is set aside of one tree is not taken for what was set aside of another."""

@@ -214,7 +214,7 @@ def test_an_old_tree_whose_publisher_still_holds_its_lock(tmp_path):
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     publisher = threading.Timer(0.03, os.close, [descriptor])
     publisher.start()
-    _temporary.remove_replaced(str(old))
+    _temporary.remove_replaced(str(old), old.lstat())
     publisher.join()
     assert not old.exists()
 
