@@ -134,8 +134,10 @@ def atomic_open(
     writer is in it, and its owner where the writer is root. Where it cannot have the group, its own may do
     no more than everybody may. Until it is finished nobody but its owner may
     read it. Not taken over are the set-user-id bits, `security.capability`, `.ima` and `.evm`, which speak
-    of the old content, and what the writer has no right to set. Further hard links to the old file keep
-    the old content. Writing asks permission of the directory, as every rename does, and not of the file.
+    of the old content, and what the writer has no right to set. Where no mode can be set (some of FUSE, vfat
+    that another user mounted) a file has what it was made with, and if that allows more than the old one's
+    it is an error. Further hard links to the old file keep the old content. Writing asks permission of the
+    directory, as every rename does, and not of the file.
 
     A symbolic link is followed: the file that it names is replaced, and the link stays. The path is
     resolved once, on entry to the body; a later chdir redirects nothing.

@@ -15,7 +15,7 @@ from contextlib import suppress
 _OF_THE_CONTENT = frozenset(("security.capability", "security.ima", "security.evm"))
 _ACCESS_LIST = "system.posix_acl_access"
 #: What a caller without the right, or a file system without the means, is told.
-_CANNOT = frozenset((errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP))
+_CANNOT = frozenset((errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
 #: The old file, or an attribute of it, was removed meanwhile.
 _GONE = frozenset((errno.ENOENT, getattr(errno, "ENODATA", errno.ENOENT)))
 _PERMISSIONS = 0o777
@@ -29,8 +29,11 @@ def keep_attributes(descriptor: int, target: str, old: os.stat_result, new: os.s
     What the caller has no right to set, or the file system no place for, is left out: the owner for all
     but root, the group for those who are not in it, attributes of `security.*` and `trusted.*`.
 
+    So is the mode where it cannot be set, unless others could do what they could not with the old one.
+
     Raises:
         FileNotFoundError: The directory of that path is not there any more.
+        PermissionError: The mode cannot be set, and allows more.
         OSError: The disk is full, or fails.
     """
     has_group = True
@@ -43,7 +46,14 @@ def keep_attributes(descriptor: int, target: str, old: os.stat_result, new: os.s
         bits = old.st_mode & (0o7777 if stat.S_ISDIR(old.st_mode) else _PERMISSIONS)
         if not has_group:  # what its group may do, another one may not, but for what everybody may
             bits &= ~stat.S_IRWXG | bits << 3
-        os.fchmod(descriptor, bits)
+        try:
+            os.fchmod(descriptor, bits)
+        except (
+            OSError
+        ) as error:  # on FUSE, and on vfat for all but one user, files have the mode that they have
+            given = os.fstat(descriptor).st_mode & _PERMISSIONS
+            if error.errno not in _CANNOT or given & ~bits:
+                raise
 
 
 def _keep_owner(descriptor: int, old: os.stat_result, new: os.stat_result) -> bool:

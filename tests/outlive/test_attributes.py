@@ -208,6 +208,36 @@ def test_what_cannot_be_kept_is_left_out(monkeypatch, tmp_path, code):
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
 
+@every_way
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS])
+@pytest.mark.parametrize(
+    ("before", "after"), [(0o644, {0o600, 0o644}), (0o600, {0o600}), (0o666, {0o600, 0o644})]
+)
+def test_mode_that_cannot_be_set(monkeypatch, tmp_path, write, code, before, after):
+    """Where no mode can be set, a file has one that allows no more, or it is an error."""
+
+    def refuse(*_arguments):
+        raise OSError(code, os.strerror(code))
+
+    target = tmp_path / "out"
+    target.write_text("old")
+    target.chmod(before)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    mask = os.umask(0o022)
+    try:
+        if before == 0o600 and write != by_open:  # these make what they are given with more
+            with pytest.raises(OSError, match=os.strerror(code)):
+                write(target)
+            assert target.read_text() == "old"
+        else:
+            write(target)
+            assert target.read_text() == "new"
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(target.stat().st_mode) in after
+    assert os.listdir(tmp_path) == ["out"]  # noqa: PTH208 - names are compared as text
+
+
 def test_disk_that_is_full_for_attributes(monkeypatch, tmp_path):
     """Where there is no room for an attribute the old file stays: nothing is lost without a word."""
 
