@@ -60,15 +60,19 @@ def _keep_owner(descriptor: int, old: os.stat_result, new: os.stat_result) -> bo
     """Give what is new the user and group of what is old, as far as may be; tell whether it has the group."""
     user = old.st_uid if old.st_uid != new.st_uid and os.geteuid() == 0 else -1
     group = old.st_gid if old.st_gid != new.st_gid else -1
-    if (user, group) != (-1, -1):
+    if user == group == -1:
+        return True
+    # Root without the right to give files away may still give one a group that it is in.
+    for owner in (user, -1) if -1 not in (user, group) else (user,):
         try:
-            os.fchown(descriptor, user, group)
+            os.fchown(descriptor, owner, group)
         except OSError as error:
             # EINVAL: an id that has no meaning in this user namespace.
             if error.errno not in _CANNOT | {errno.EINVAL}:
                 raise
-            return group == -1
-    return True
+        else:
+            return True
+    return group == -1
 
 
 def _keep_extended(descriptor: int, target: str) -> None:

@@ -66,6 +66,27 @@ def test_root_keeps_the_owner(tmp_path, write):
 
 
 @as_root
+@every_way
+def test_root_that_may_not_give_files_away_keeps_the_group(monkeypatch, tmp_path, write):
+    """Where the owner is refused, as without CAP_CHOWN, the group is kept all the same."""
+    fchown = os.fchown
+
+    def refuse(descriptor, user, group):
+        if user != -1:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        fchown(descriptor, user, group)
+
+    target = tmp_path / "out"
+    target.write_text("old")
+    os.chown(target, 4711, 4712)
+    target.chmod(0o640)
+    monkeypatch.setattr(os, "fchown", refuse)
+    write(target)
+    status = target.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, 4712, 0o640)
+
+
+@as_root
 def test_who_is_not_root_keeps_what_may_be_kept():
     """Without root the owner is the writer; the group is kept by those in it, else its rights go with it."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
