@@ -13,7 +13,8 @@ from contextlib import suppress
 
 #: New content does not come with what the old one was trusted to do (capabilities(7)), or was signed as.
 _OF_THE_CONTENT = frozenset(("security.capability", "security.ima", "security.evm"))
-_ACCESS_LIST = "system.posix_acl_access"
+#: Access lists that are made of the default one of the directory above; the second of a directory only.
+_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 #: What a caller without the right, or a file system without the means, is told.
 _CANNOT = frozenset((errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
 #: The old file, or an attribute of it, was removed meanwhile.
@@ -88,9 +89,10 @@ def _keep_extended(descriptor: int, target: str) -> None:
     for name in names:
         if name not in _OF_THE_CONTENT:
             _copy(name, target, descriptor)
-    if _ACCESS_LIST in inherited and _ACCESS_LIST not in names:  # the directory's default list
-        with suppress(OSError):
-            os.removexattr(descriptor, _ACCESS_LIST)
+    for name in _LISTS:
+        if name in inherited and name not in names:
+            with suppress(OSError):
+                os.removexattr(descriptor, name)
 
 
 def _copy(name: str, target: str, descriptor: int) -> None:

@@ -308,3 +308,19 @@ def test_directory_keeps_mode_and_attributes(tmp_path):
         (folder / "file").touch()
     assert stat.S_IMODE(target.stat().st_mode) == 0o2750
     assert os.getxattr(target, "user.origin") == b"1"
+
+
+@with_attributes
+def test_directory_that_replaces_another_inherits_no_access_list(tmp_path):
+    """Files that are made in it later are not open to those whom the default list above it names."""
+    target = tmp_path / "tree"
+    target.mkdir()
+    target.chmod(0o750)
+    try:
+        os.setxattr(tmp_path, "system.posix_acl_default", LIST)
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error}")
+    with atomic_directory(target):
+        pass
+    assert os.listxattr(target) == []
+    assert stat.S_IMODE(target.stat().st_mode) == 0o750
