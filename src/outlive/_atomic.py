@@ -289,7 +289,7 @@ def atomic_path(
         try:
             yield Path(inner)
             refuse_child(temporary.process)
-            _finish_path(place, temporary.path, inner)
+            _finish_path(place, temporary, inner)
             is_finished = True
             rename_into_place(place, inner)
         except BaseException as error:
@@ -300,9 +300,10 @@ def atomic_path(
             temporary.discard()  # before the directory is brought to the disk
 
 
-def _finish_path(place: Place, directory: str, inner: str) -> None:
+def _finish_path(place: Place, temporary: Temporary, inner: str) -> None:
     """Bring to the disk what the body left at the path, if it is one file and nothing else."""
-    left = sorted(os.listdir(directory))
+    refuse_lost(temporary.path, temporary.status, place.path)
+    left = sorted(os.listdir(temporary.path))
     if place.name not in left:
         message = (
             f"destination={place.path!r} was not written: the body left no file at the path it was given"
@@ -316,9 +317,11 @@ def _finish_path(place: Place, directory: str, inner: str) -> None:
         raise OSError(errno.EINVAL, message, inner)
     descriptor = open_to_sync(inner)
     try:
-        finish(descriptor, place, os.fstat(descriptor))
+        found = os.fstat(descriptor)
+        finish(descriptor, place, found)
     finally:
         os.close(descriptor)
+    refuse_lost(inner, found, place.path)  # the directory may have been removed meanwhile
 
 
 def checked_text_options(mode: str, encoding: str | None, newline: str | None) -> dict[str, str | None]:

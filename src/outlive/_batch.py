@@ -20,7 +20,7 @@ from ._atomic import (
 from ._attributes import keep_attributes
 from ._durable import PublishedNotDurableError, close_names, overlapped, sync_file, synced_directory
 from ._place import Place, checked_durable, checked_path, file_place, identity
-from ._temporary import Temporary, refuse_child
+from ._temporary import Temporary, refuse_child, refuse_lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +100,7 @@ class Batch:
         self._parents = parents
         self._directories: dict[str, Temporary] = {}
         self._known: dict[Identity | None, str] = {}
-        self._files: list[tuple[Place, str]] = []
+        self._files: list[tuple[Place, str, os.stat_result]] = []
         self._unsynced: list[int] = []
         self._made = 0
         self._under_way: dict[str, str] = {}  # destinations, by where they are written
@@ -201,8 +201,9 @@ class Batch:
 
     def _add(self, place: Place, inner: str, descriptor: int) -> None:
         """Take a file that is finished into the batch."""
+        made = os.fstat(descriptor)
         self._unsynced.append(descriptor)
-        self._files.append((place, inner))
+        self._files.append((place, inner, made))
         del self._under_way[inner]
         if len(self._unsynced) >= _MOST_OPEN:
             self._sync_files()
@@ -221,8 +222,10 @@ class Batch:
         if still := list(self._under_way.values()):
             raise ValueError(f"destination={still[0]!r} is still open, and its batch ends")
         self._sync_files()
+        for place, inner, made in self._files:
+            refuse_lost(inner, made, place.path)
         self._is_finished = True
-        for place, inner in self._files:
+        for place, inner, _ in self._files:
             try:
                 rename_into_place(place, inner)
             except OSError as error:
@@ -249,7 +252,7 @@ class Batch:
 
     def _incomplete(self, at: Place, cause: OSError) -> IncompleteBatchError:
         """Return the error of a batch that is published in part, which by now lasts."""
-        paths = [place.path for place, _ in self._files]
+        paths = [place.path for place, *_ in self._files]
         count = len(self.published)
         message = f"destination={at.path!r}: {count} of {len(paths)} files of the batch were written"
         error = IncompleteBatchError(cause.errno, f"{message} ({cause.strerror})", at.target)

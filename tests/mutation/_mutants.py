@@ -178,8 +178,8 @@ REPLACED = {
     ),
     "a batch renames before it fsyncs": (
         "_batch.py",
-        "        self._sync_files()\n        self._is_finished = True\n",
-        "        self._is_finished = True\n",
+        "        self._sync_files()\n        for place, inner, made in",
+        "        for place, inner, made in",
         "            self.published.append(place.path)\n",
         "            self.published.append(place.path)\n        self._sync_files()\n",
     ),

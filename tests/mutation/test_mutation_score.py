@@ -70,10 +70,10 @@ HARMLESS = {
         "what it changes places with is a lock, and here nobody else writes; in test_orphans.py others do"
     ),
     "before the one before: sync_names(self._names, place.directory)": "likewise",
-    "after the next: _finish_path(place, temporary.path, inner)": (
+    "after the next: _finish_path(place, temporary, inner)": (
         "what it changes places with is of use to those that an error stops"
     ),
-    "before the one before: _finish_path(place, temporary.path, inner)": (
+    "before the one before: _finish_path(place, temporary, inner)": (
         "what it changes places with stops a process that was forked in the body"
     ),
     "before the one before: finish(temporary.descriptor, place, temporary.status)": "likewise",
@@ -81,7 +81,7 @@ HARMLESS = {
         "what it changes places with closes the file or looks whether it is still there"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_batch.py:208 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
+    "_batch.py:209 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
     "removed: os.unlink(inner)": "what an error leaves goes with the directory that it is in",
     "removed: self._remove(inner, descriptor)": "likewise",
     "removed: self._remove(inner, kept)": "likewise",

@@ -55,6 +55,23 @@ def test_kinds_of_writing(tmp_path):
     assert read == {"text": b"\xe9\r\n", "bytes": b"\0", "stream": b"ab"}
 
 
+def test_another_batchs_directory_under_the_name(tmp_path):
+    """Where somebody removed its directory, what another batch has there by now is not published."""
+    (tmp_path / "one").write_text("old")
+    with (
+        pytest.raises(
+            FileNotFoundError, match="two' was not written: somebody removed its temporary"
+        ) as caught,
+        atomic_batch() as batch,
+    ):
+        batch.write(tmp_path / "one", "new")
+        batch.write(tmp_path / "two", "new")
+        (tmp_path / STAGED / "2").unlink()
+        (tmp_path / STAGED / "2").write_text("half of ano")
+    assert caught.value.__notes__ == ["no file of the batch was written"]
+    assert texts(tmp_path) == {"one": "old"}
+
+
 def test_a_file_that_is_still_open_when_the_batch_ends(tmp_path):
     """Nothing is lost without an error: the batch publishes nothing, and the end of the file is too late."""
     with pytest.raises(ValueError, match="slow' is still open") as caught, atomic_batch() as batch:

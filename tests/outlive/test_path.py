@@ -4,6 +4,7 @@
 # ruff: noqa: PT012, PTH208
 
 import os
+import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -40,6 +41,34 @@ def test_however_the_file_gets_there(tmp_path, how, old):
         assert (target.read_text() if target.exists() else None) == old
     assert target.read_text() == "new"
     assert os.listdir(tmp_path) == ["table.parquet"]
+
+
+@pytest.mark.parametrize("moment", ["in the body", "while it is fsynced"])
+def test_another_writers_directory_under_the_name(monkeypatch, tmp_path, moment):
+    """Where somebody removed its directory, what another writer has there by now is not published."""
+    (tmp_path / "out").write_text("old")
+    fsync, given = os.fsync, []
+
+    def meanwhile(*descriptors):
+        (path,) = given
+        shutil.rmtree(path.parent)
+        path.parent.mkdir()
+        path.write_text("half of ano")
+        for descriptor in descriptors:
+            fsync(descriptor)
+
+    with (
+        pytest.raises(FileNotFoundError, match="out' was not written: somebody removed its temporary"),
+        atomic_path(tmp_path / "out") as path,
+    ):
+        given.append(path)
+        path.write_text("new")
+        if moment == "in the body":
+            meanwhile()
+        else:
+            monkeypatch.setattr(os, "fsync", meanwhile)
+    assert (tmp_path / "out").read_text() == "old"
+    assert path.read_text() == "half of ano"
 
 
 def test_suffixes_are_kept(tmp_path):
