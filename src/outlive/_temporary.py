@@ -172,13 +172,14 @@ def make(
     Raises:
         OSError: The operating system refuses.
     """
-    for label in _LABELS:
+    for number, label in enumerate(_LABELS, start=1):
         path = f"{directory}{os.sep}{temporary_name(name, label)}"
         try:
             found = _attempt(path, create, alone)
         except FileExistsError:
             if not remove_orphan(path):
                 continue
+            _remove_further(directory, name, _LABELS[number:])
             try:
                 found = _attempt(path, create, alone)
             except FileExistsError:
@@ -190,6 +191,15 @@ def make(
     if found is None:
         raise FileExistsError(errno.EEXIST, "no temporary name is free", directory)
     return found
+
+
+def _remove_further(directory: str, name: str, labels: tuple[str, ...]) -> None:
+    """Remove orphans under the next names, up to one that is free: several writers may have been killed."""
+    for label in labels:
+        path = os.path.join(directory, temporary_name(name, label))
+        if not os.path.lexists(path):
+            return
+        remove_orphan(path)
 
 
 def make_temporary_directory(directory: str, name: str, mode: int) -> Temporary:

@@ -129,6 +129,20 @@ def test_orphans_behind_a_live_writer(tmp_path):
         assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", "out"]
 
 
+@every_way
+def test_orphans_of_several_writers(tmp_path, way):
+    """One write that finds an orphan removes those under the next numbers too, up to one that is free."""
+    for number in (0, 1, 3, 5):
+        (tmp_path / f".out.{number}{SUFFIX}").touch()
+    with live(way, tmp_path / "out"):  # which does so as well
+        left = [f".out.{number}{SUFFIX}" for number in (0, 3, 5)]
+        assert sorted(os.listdir(tmp_path)) == left
+        for number in (1, 2):
+            (tmp_path / f".out.{number}{SUFFIX}").touch()
+        write(way, tmp_path / "out")
+        assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", f".out.5{SUFFIX}", "out"]
+
+
 def test_remove_orphans(tmp_path):
     """All that dead writers left in a directory is removed and told, and nothing else."""
     for way, name in (("atomic_open", "a.csv"), ("atomic_path", "b.csv"), ("atomic_directory", "c")):
