@@ -407,13 +407,23 @@ def _remove(path: str, opened: int) -> None:
 
         rmtree(path)
     else:
-        for _, directories, files, where in os.fwalk(os.curdir, topdown=False, dir_fd=opened):
-            for name in files:
-                os.unlink(name, dir_fd=where)
-            for name in directories:
-                is_link = stat.S_ISLNK(os.lstat(name, dir_fd=where).st_mode)
-                (os.unlink if is_link else os.rmdir)(name, dir_fd=where)
+        try:
+            _empty(opened)
+        except PermissionError:  # where a directory in it was made read-only
+            for *_, where in os.fwalk(os.curdir, dir_fd=opened):
+                os.fchmod(where, stat.S_IRWXU)
+            _empty(opened)
         os.rmdir(path)
+
+
+def _empty(opened: int) -> None:
+    """Remove what is in a directory that is open."""
+    for _, directories, files, where in os.fwalk(os.curdir, topdown=False, dir_fd=opened):
+        for name in files:
+            os.unlink(name, dir_fd=where)
+        for name in directories:
+            is_link = stat.S_ISLNK(os.lstat(name, dir_fd=where).st_mode)
+            (os.unlink if is_link else os.rmdir)(name, dir_fd=where)
 
 
 def believes(path: str, device: int) -> bool | None:

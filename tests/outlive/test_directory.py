@@ -5,10 +5,12 @@
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -392,6 +394,40 @@ def test_destination_that_changes_in_the_body(tmp_path, meanwhile):
                 target.mkdir()
     assert contents(target) == {"file": "new"}
     assert set(os.listdir(tmp_path)) <= {"tree", "moved"}
+
+
+def test_read_only_directories_in_a_tree():
+    """Who is not root removes trees with such: those that are given up, replaced, or left by a killed run."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o777)
+    code = """
+import concurrent.futures, ctypes, os, pathlib, sys, outlive
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+os.chdir(sys.argv[1])
+def fill(tree):
+    (tree / "sub" / "below").mkdir(parents=True)
+    (tree / "sub" / "below" / "file").touch()
+    for path in (tree / "sub" / "below", tree / "sub", tree):
+        path.chmod(0o555)
+try:
+    with outlive.atomic_directory("tree") as tree:
+        fill(tree)
+        raise KeyError
+except KeyError:
+    print(os.listdir())
+for _ in range(2):
+    with outlive.atomic_directory("tree") as tree:
+        fill(tree)
+print(os.listdir())
+os.rename("tree", ".tree.0.outlive-tmp")
+print(outlive.remove_orphans(), os.listdir())
+"""
+    command = [sys.executable, "-c", code, str(folder)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    shutil.rmtree(folder)
+    assert not ran.stderr
+    assert ran.stdout.splitlines() == ["[]", "['tree']", "['./.tree.0.outlive-tmp'] []"]
 
 
 def test_body_that_takes_the_directory_away(tmp_path):
