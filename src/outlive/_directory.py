@@ -55,7 +55,11 @@ def atomic_directory(
     Where names cannot be swapped (NFS, most of FUSE, Windows), the old tree is renamed aside and the new one
     renamed into place. In between a reader finds nothing, and so does whoever looks after a crash there
     until the next call, which brings the old tree back first; and of several writers at a time one may
-    fail. A destination that is a mount point cannot be renamed at all (EBUSY, EXDEV).
+    fail. A destination that is a mount point cannot be renamed at all (EBUSY, EXDEV), nor on an overlay one
+    that comes from a lower layer, as from a container's image (EXDEV).
+
+    A tree of more levels than Python's recursion limit, or than there are descriptors, may not be removed:
+    one that is given up or replaced then stays under the temporary name.
 
     Args:
         destination: The directory to make or to replace.

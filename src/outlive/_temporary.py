@@ -48,6 +48,8 @@ _ROOM = _LONGEST_NAME - len("..") - _LONGEST_LABEL - len(SUFFIX)
 #: Characters of a name that is never too long for its temporary's.
 SHORT = _ROOM // _LONGEST_CHARACTER
 _NAME = re.compile(r"\..+\.(?:[0-9]{1,2}|[0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
+#: It is gone, or not ours to remove, or deeper than Python's stack or than there are descriptors.
+_NOT_REMOVED = (OSError, RecursionError)
 _LOOKS = 20
 _BETWEEN_LOOKS = 0.01  # seconds
 #: File systems of which one kernel knows all locks. Overlays count: each has an upper layer of its own.
@@ -99,7 +101,7 @@ class Temporary:
     def discard(self) -> None:
         """Remove it, unless it has gone to its destination: its name may then be another's."""
         if self.is_ours() and self.is_at(self.path):
-            with suppress(OSError):
+            with suppress(*_NOT_REMOVED):
                 _remove(self.path, self.descriptor)
         self.release()
 
@@ -352,7 +354,7 @@ def remove_orphan(path: str) -> bool:
             with synced_directory(os.path.dirname(path)):
                 pass
         _remove(path, descriptor)
-    except OSError:  # it is gone, or not ours to remove
+    except _NOT_REMOVED:
         return False
     finally:
         os.close(descriptor)
@@ -368,7 +370,7 @@ def remove_replaced(path: str, old: os.stat_result) -> None:
         path: Where it is.
         old: What it is. What has its name by now may be another, and the only copy of that.
     """
-    with suppress(OSError):
+    with suppress(*_NOT_REMOVED):
         for _ in range(_LOOKS):
             if _removed(path, old):
                 return

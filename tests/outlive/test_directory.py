@@ -396,6 +396,23 @@ def test_destination_that_changes_in_the_body(tmp_path, meanwhile):
     assert set(os.listdir(tmp_path)) <= {"tree", "moved"}
 
 
+def test_tree_too_deep_to_be_removed(monkeypatch, tmp_path):
+    """What the body raised is told, and not that its tree could not be removed; that one stays."""
+
+    def too_deep(*_arguments, **_options):
+        raise RecursionError
+
+    monkeypatch.setattr(os, "fwalk", too_deep)
+    with pytest.raises(KeyError), atomic_directory(tmp_path / "tree"):
+        raise KeyError
+    make(tmp_path / "tree")
+    make(tmp_path / "tree", "new")
+    assert remove_orphans(tmp_path) == []
+    monkeypatch.undo()
+    assert len(remove_orphans(tmp_path)) == 2 * (sys.platform == "linux")
+    assert os.listdir(tmp_path) == ["tree"]
+
+
 def test_read_only_directories_in_a_tree():
     """Who is not root removes trees with such: those that are given up, replaced, or left by a killed run."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
