@@ -106,11 +106,9 @@ class Temporary:
         self.release()
 
     def stands_for(self, made: int) -> bool:
-        """Tell whether it is the file that was made, and that file still has a name."""
-        if made < 0:
-            return self.is_at(self.path)
-        status = os.fstat(made)
-        return _identity(status) == self._identity and status.st_nlink > 0
+        """Tell whether it is the file that was made, and has its name still."""
+        # Not by the number of its links: there are file systems on which that is always 0.
+        return self.is_at(self.path) and (made < 0 or _identity(os.fstat(made)) == self._identity)
 
     def release(self) -> None:
         """Let go of the lock, also for children that were forked meanwhile and have the descriptor too."""
@@ -189,10 +187,11 @@ def make(
         if found is not None:
             return found
     path = os.path.join(directory, temporary_name(name, os.urandom(8).hex()))
-    found = _attempt(path, create, alone)
-    if found is None:
-        raise FileExistsError(errno.EEXIST, "no temporary name is free", directory)
-    return found
+    with suppress(FileExistsError):
+        if (found := _attempt(path, create, alone)) is not None:
+            return found
+    # Not FileExistsError, which says of a destination that it may not be replaced.
+    raise OSError(errno.EBUSY, "no temporary name is free", directory)
 
 
 def _remove_further(directory: str, name: str, labels: tuple[str, ...]) -> None:

@@ -86,7 +86,7 @@ HARMLESS = {
     "removed: self._remove(inner, descriptor)": "likewise",
     "removed: self._remove(inner, kept)": "likewise",
     "removed: _take_back(path, made)": "only an error between two calls leads there, as in test_orphans.py",
-    "_temporary.py:248 removed: os.unlink(path)": "likewise",
+    "_temporary.py:247 removed: os.unlink(path)": "likewise",
     "_directory.py:198 durable='none': synced_directory": (
         "only where names cannot be swapped is there a tree that was set aside; test_directory.py goes there"
     ),

@@ -239,8 +239,25 @@ def test_no_name_is_free(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "urandom", lambda _count: b"\2")
     for number in ("0", "1", "02"):
         (tmp_path / f".out.{number}{SUFFIX}").symlink_to("nowhere")
-    with pytest.raises(FileExistsError, match=r"takes no new file .File exists"):
-        atomic_write(tmp_path / "out", "new")
+    with pytest.raises(OSError, match=r"takes no new file .no temporary name is free") as caught:
+        atomic_write(tmp_path / "out", "new", overwrite=False)
+    assert not isinstance(caught.value, FileExistsError)  # it would say that the destination is there
+
+
+def test_file_system_that_counts_no_links(monkeypatch, tmp_path):
+    """Where every file has 0 links, as on some of FUSE, each is written, and known by its name."""
+    fstat, lstat, stat = os.fstat, os.lstat, os.stat
+
+    def without_links(look):
+        return lambda *given, **more: os.stat_result([*(was := look(*given, **more))[:3], 0, *was[4:]], {})
+
+    for name, look in (("fstat", fstat), ("lstat", lstat), ("stat", stat)):
+        monkeypatch.setattr(os, name, without_links(look))
+    for text in ("old", "new"):
+        atomic_write(tmp_path / "out", text)
+    monkeypatch.undo()
+    assert (tmp_path / "out").read_text() == "new"
+    assert os.listdir(tmp_path) == ["out"]
 
 
 def test_file_that_is_being_looked_at_when_it_is_locked(tmp_path, before_locks):
