@@ -7,6 +7,7 @@ holds here is flock(2) on an open file; the file's content only tells people who
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import time
@@ -62,7 +63,7 @@ def run_lock(
         TypeError: The directory is no path, the id no string, or `wait` no number.
         ValueError: The directory is empty or no possible name, or `wait` is negative or not a number.
         NotImplementedError: The platform has no flock.
-        OSError: The file cannot be opened, or its file system has no locks.
+        OSError: The file is a symbolic link or cannot be opened, or its file system has no locks.
     """
     folder = os.path.abspath(checked_path("directory", directory))
     spelt = stem(checked_string("run_id", run_id))
@@ -70,41 +71,58 @@ def run_lock(
     make_directory(folder)
     # No stem holds a dot, so that no id can name another's lock, and no marker ends in ".lock".
     path = os.path.join(folder, f"run.{spelt}.lock" if run_id else "run.lock")
-    descriptor, process = _locked(path, wait), os.getpid()
+    # A file that closes itself: an interrupt may come just before whatever would close it.
+    file, process = _locked(path, wait), os.getpid()
     try:
-        _tell(descriptor)
+        _tell(file.fileno())
         yield
     finally:
-        if os.getpid() == process:
-            _release(descriptor)
-        else:  # a child that was forked in the body: the lock is its parent's to let go of
-            os.close(descriptor)
+        with file:
+            if (
+                os.getpid() == process
+            ):  # else it was forked in the body: the lock is its parent's to let go of
+                _release(file.fileno())
 
 
 def _check_wait(wait: object) -> None:
     if not isinstance(wait, bool | int | float):
         raise TypeError(f"wait={shown(wait)} is not True, False, or a number of seconds")
-    if not wait >= 0:
+    try:
+        is_time = float(wait) >= 0
+    except OverflowError:
+        is_time = False
+    if not is_time:
         raise ValueError(f"wait={shown(wait)} is not a number of seconds that can be waited")
 
 
-def _locked(path: str, wait: bool | float) -> int:  # noqa: FBT001 - as the public argument
-    """Return a descriptor that holds the lock of the file that stands at the path."""
+def _locked(path: str, wait: bool | float) -> io.FileIO:  # noqa: FBT001 - as the public argument
+    """Return a file that holds the lock of what stands at the path."""
     end = time.monotonic() + wait
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        file = io.FileIO(path, "r+", opener=_open_file)
         try:
-            while not _try_lock(descriptor, path, block=wait is True):
+            while not _try_lock(file.fileno(), path, block=wait is True):
                 left = end - time.monotonic()
                 if left <= 0:
-                    _refuse(descriptor, path, wait)
+                    _refuse(file.fileno(), path, wait)
                 time.sleep(min(_BETWEEN_LOOKS, left))
-            if _stands_at(descriptor, path):
-                return descriptor
+            if _stands_at(file.fileno(), path):
+                return file
         except BaseException:
-            os.close(descriptor)
+            file.close()
             raise
-        os.close(descriptor)  # somebody removed the file while we waited: a lock that no one else sees
+        file.close()  # somebody removed the file while we waited: a lock that no one else sees
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open the lock file; what a link leads to is somebody else's, and would be emptied."""
+    try:
+        return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        message = f"directory={os.path.dirname(path)!r} has a symbolic link for a lock file; remove it"
+        raise OSError(error.errno, message, path) from error
 
 
 def _try_lock(descriptor: int, path: str, *, block: bool) -> bool:
@@ -131,13 +149,10 @@ def _try_lock(descriptor: int, path: str, *, block: bool) -> bool:
 def _release(descriptor: int) -> None:
     import fcntl  # noqa: PLC0415 - not on every platform
 
-    try:
-        with suppress(OSError):
-            os.ftruncate(descriptor, 0)  # its command line is of use to nobody any more
-        # Said, and not left to close: a forked child may have the description open still.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)  # its command line is of use to nobody any more
+    # Said, and not left to close: a forked child may have the description open still.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _stands_at(descriptor: int, path: str) -> bool:

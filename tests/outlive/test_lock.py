@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive import AlreadyRunningError, Checkpoints, run_lock
+from outlive import AlreadyRunningError, Checkpoints, _lock, run_lock
 
 HOLDER = """
 import sys, outlive
@@ -160,6 +160,55 @@ def test_a_removed_file_is_made_again(tmp_path):
             refused(tmp_path)
 
 
+def test_a_link_is_not_followed(tmp_path):
+    """What a link at the lock file's place leads to is not emptied, and not made."""
+    (tmp_path / "precious").write_text("data")
+    for target in ("precious", "nothing"):
+        (tmp_path / "run.lock").symlink_to(target)
+        with pytest.raises(OSError, match=r"^.Errno \d+. directory=.* has a symbolic link") as caught:
+            run_lock(tmp_path).__enter__()
+        assert caught.value.errno == errno.ELOOP
+        (tmp_path / "run.lock").unlink()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["data"]
+
+
+class _Stop(BaseException):
+    """An interrupt."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_an_interrupt_at_any_line(tmp_path):
+    """Wherever in the library an interrupt comes, the lock does not outlive the block."""
+
+    def struck_at(number):
+        left = [number]
+
+        def trace(frame, event, _argument):
+            if frame.f_code.co_filename != _lock.__file__:
+                return None
+            left[0] -= event in ("line", "return")
+            if left[0] == 0:
+                sys.settrace(None)
+                raise _Stop
+            return trace
+
+        sys.settrace(trace)
+        try:
+            with run_lock(tmp_path):
+                pass
+        except _Stop:
+            return True
+        finally:
+            sys.settrace(None)
+        return left[0] <= 0
+
+    at = 1
+    while struck_at(at):
+        with run_lock(tmp_path):
+            at += 1
+    assert at > 30
+
+
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks(tmp_path, monkeypatch, code):
     """Where flock fails, the error says what to do, and the body does not run."""
@@ -197,6 +246,7 @@ def test_the_lock_holds_where_nothing_can_be_written(tmp_path, monkeypatch):
         ({"wait": "long"}, TypeError, "^wait='long' is not True, False, or a number"),
         ({"wait": None}, TypeError, "^wait=None is not"),
         ({"wait": -1}, ValueError, "^wait=-1 is not a number of seconds"),
+        ({"wait": 10**400}, ValueError, "^wait=1000+... is not a number of seconds"),
         ({"wait": float("nan")}, ValueError, "^wait=nan is not a number of seconds"),
         ({"run_id": 5}, TypeError, "^run_id=5 is not a string"),
         ({"directory": ""}, ValueError, "^directory='' is empty"),
