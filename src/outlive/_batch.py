@@ -6,9 +6,10 @@ them in groups; then all get their names, in order; then each directory is fsync
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ._atomic import (
     checked_text_options,
@@ -23,12 +24,13 @@ from ._place import Place, checked_durable, checked_path, file_place, identity
 from ._temporary import Temporary, refuse_child, refuse_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from typing import BinaryIO, Literal, TextIO
 
     from ._place import Durable, Identity
 
+_Given = TypeVar("_Given")
 _NAME = "outlive-batch"  # of the directory that holds what is not published yet, in each that is written to
 _MOST_OPEN = 256  # files that wait for their fsync, each with a descriptor
 _MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -120,8 +122,7 @@ class Batch:
     ) -> None:
         """Write a file of the batch; the arguments are those of `atomic_write`."""
         content = encoded(data, encoding, newline)
-        place, temporary = self._placed(destination, overwrite=overwrite)
-        inner, descriptor = self._made_in(temporary, place)
+        place, _, inner, descriptor = self._begun(destination, overwrite=overwrite)
         try:
             while content:
                 content = content[os.write(descriptor, content) :]
@@ -165,10 +166,9 @@ class Batch:
         Where the body fails and that is caught, this file is not in the batch and the others are.
         """
         text_options = checked_text_options(mode, encoding, newline)
-        place, temporary = self._placed(destination, overwrite=overwrite)
-        inner, descriptor = self._made_in(temporary, place)
-        kept = os.dup(descriptor)  # the file closes its own
+        place, temporary, inner, kept = self._begun(destination, overwrite=overwrite)
         try:
+            descriptor = self._despite_those_that_wait(lambda: os.dup(kept))  # which the file closes
             with opened(temporary, descriptor, mode, text_options) as file:
                 yield file
             _finish(place, kept)
@@ -178,11 +178,35 @@ class Batch:
             raise
         self._add(place, inner, kept)
 
-    def _placed(self, destination: str | os.PathLike[str], *, overwrite: bool) -> tuple[Place, Temporary]:
-        """Resolve a destination; return also the directory for what is to be published there."""
+    def _begun(
+        self, destination: str | os.PathLike[str], *, overwrite: bool
+    ) -> tuple[Place, Temporary, str, int]:
+        """Resolve a destination and make a file for it.
+
+        Returns:
+            The destination, the directory for what is to be published there, the file's path, and it, open.
+        """
         refuse_child(self._process)  # before it takes a number that its parent will
         path = checked_path("destination", destination)
         self._refuse_late(path)
+        place, temporary = self._despite_those_that_wait(lambda: self._placed(path, overwrite=overwrite))
+        self._made += 1
+        inner = f"{temporary.path}{os.sep}{self._made}"
+        descriptor = self._despite_those_that_wait(lambda: os.open(inner, _MADE_WITH, 0o666))
+        self._under_way[inner] = place.path
+        return place, temporary, inner, descriptor
+
+    def _despite_those_that_wait(self, opens: Callable[[], _Given]) -> _Given:
+        """Open something; if there is no descriptor left, those that wait are brought to the disk first."""
+        try:
+            return opens()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._unsynced:
+                raise
+        self._sync_files()
+        return opens()
+
+    def _placed(self, path: str, *, overwrite: bool) -> tuple[Place, Temporary]:
         place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents, known=self._known)
         close_names(place.names)  # that it can be opened is known; it is fsynced at the end
         return place, self._directory(place)
@@ -190,14 +214,6 @@ class Batch:
     def _refuse_late(self, path: str) -> None:
         if self._is_over:
             raise ValueError(f"destination={path!r} comes too late: the batch has ended")
-
-    def _made_in(self, temporary: Temporary, place: Place) -> tuple[str, int]:
-        """Make a file for what is to be published; return its path and a descriptor."""
-        self._made += 1
-        inner = f"{temporary.path}{os.sep}{self._made}"
-        descriptor = os.open(inner, _MADE_WITH, 0o666)
-        self._under_way[inner] = place.path
-        return inner, descriptor
 
     def _add(self, place: Place, inner: str, descriptor: int) -> None:
         """Take a file that is finished into the batch."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
 
 _fcntl: Any
 try:
@@ -162,15 +163,14 @@ def overlapped(sync: Callable[[Any], None], items: Iterable[Any]) -> None:
         OSError: The first of the errors, in the order of the items.
     """
     items = list(items)
-    if len(items) <= _FEW:
+    executor = _executor() if len(items) > _FEW else None
+    if executor is None:
         for item in items:
             sync(item)
         return
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - keeps `import outlive` light
-
     count = min(_AT_ONCE, len(items))
     # Each thread takes every count-th: to hand them one by one costs more than a fast disk's fsync.
-    pool = ThreadPoolExecutor(count, "outlive-fsync")
+    pool = executor(count, "outlive-fsync")
     try:
         waiting = [pool.submit(_each, sync, items[first::count]) for first in range(count)]
         pool.shutdown()
@@ -182,6 +182,15 @@ def overlapped(sync: Callable[[Any], None], items: Iterable[Any]) -> None:
         failed.update((number * count + first, error) for number, error in one.result())
     if failed:
         raise failed[min(failed)]
+
+
+def _executor() -> type[ThreadPoolExecutor] | None:
+    """Return what has threads, or None if no descriptor is left to import it with."""
+    try:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - keeps `import outlive` light
+    except OSError:
+        return None
+    return ThreadPoolExecutor
 
 
 def _each(sync: Callable[[Any], None], items: list[Any]) -> list[tuple[int, OSError]]:

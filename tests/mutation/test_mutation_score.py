@@ -81,7 +81,7 @@ HARMLESS = {
         "what it changes places with closes the file or looks whether it is still there"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_batch.py:209 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
+    "_batch.py:225 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
     "removed: os.unlink(inner)": "what an error leaves goes with the directory that it is in",
     "removed: self._remove(inner, descriptor)": "likewise",
     "removed: self._remove(inner, kept)": "likewise",

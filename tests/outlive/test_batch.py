@@ -55,6 +55,27 @@ def test_kinds_of_writing(tmp_path):
     assert read == {"text": b"\xe9\r\n", "bytes": b"\0", "stream": b"ab"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_NOFILE counts otherwise elsewhere")
+@pytest.mark.parametrize("way", ["write", "open"])
+def test_more_files_than_descriptors(tmp_path, way):
+    """Where no descriptor is left, files are brought to the disk before the next one is made."""
+    code = """
+import os, resource, sys, outlive
+os.chdir(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+with outlive.atomic_batch(parents=True) as batch:
+    for number in range(50):
+        if sys.argv[2] == "write":
+            batch.write(f"{number % 3}/{number}", "x")
+        else:
+            with batch.open(f"{number % 3}/{number}") as file:
+                file.write("x")
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), way], check=True)
+    assert [path.read_text() for path in tmp_path.glob("*/*")] == ["x"] * 50
+    assert sorted(os.listdir(tmp_path)) == ["0", "1", "2"]
+
+
 def test_another_batchs_directory_under_the_name(tmp_path):
     """Where somebody removed its directory, what another batch has there by now is not published."""
     (tmp_path / "one").write_text("old")
