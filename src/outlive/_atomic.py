@@ -55,7 +55,7 @@ def atomic_write(
         parents: Whether missing directories are made.
 
     Raises:
-        TypeError: The data are neither text nor bytes, or the destination is no path.
+        TypeError: The data are neither text nor bytes in one piece, or the destination is no path.
         ValueError: The destination is empty or no possible name, or an option is wrong or out of place.
         OSError: As for `atomic_open`.
     """
@@ -82,7 +82,10 @@ def encoded(data: object, encoding: str | None, newline: str | None) -> memoryvi
         raise TypeError(f"data={shown(data)} is neither text nor bytes")
     if not isinstance(data, str):
         checked_text_options("wb", encoding, newline)
-        return memoryview(data).cast("B")
+        view = memoryview(data)
+        if not view.c_contiguous:
+            raise TypeError(f"data={shown(data)} is not in one piece; give bytes(data)")
+        return view.cast("B") if view.nbytes else memoryview(b"")
     checked_text_options("w", encoding, newline)
     ending = os.linesep if newline is None else newline or "\n"
     text = data if ending == "\n" else data.replace("\n", ending)
@@ -262,7 +265,12 @@ def atomic_path(
     only its owner may enter. So suffixes are what they should be, and it does not matter how the file
     gets there: written, replaced by a rename, or linked. Nothing is there at first.
 
-    A new file has the permissions that the library gave it; else all that `atomic_open` says holds.
+    A new file has the permissions that the library gave it, and so has one that is linked under another name
+    as well, which keeps its owner too; else all that `atomic_open` says holds.
+
+    A program that was started in the body may outlive a run that is killed, and then writes by that path
+    into the next run's file. Start it so that it ends with the run: with PR_SET_PDEATHSIG (prctl(2)), or in
+    a process group or a container that is killed as a whole.
 
     Args:
         destination: The file to write.
@@ -318,7 +326,8 @@ def _finish_path(place: Place, temporary: Temporary, inner: str) -> None:
     descriptor = open_to_sync(inner)
     try:
         found = os.fstat(descriptor)
-        finish(descriptor, place, found)
+        # What has another name too is not ours to give attributes to.
+        finish(descriptor, place._replace(old=None) if found.st_nlink > 1 else place, found)
     finally:
         os.close(descriptor)
     refuse_lost(inner, found, place.path)  # the directory may have been removed meanwhile

@@ -557,6 +557,7 @@ def test_bad_mode(tmp_path, mode):
     [
         (1, {}, TypeError, "data=1 is neither text nor bytes"),
         (None, {}, TypeError, "data=None is neither text nor bytes"),
+        (memoryview(b"abcd")[::2], {}, TypeError, "^data=<memory at .*> is not in one piece"),
         (["a"] * 999, {}, TypeError, r"data=\['a'.*\.\.\. is neither text nor bytes"),
         ("a", {"encoding": "no-such"}, ValueError, "encoding='no-such' is not the name of a text encoding"),
         ("a", {"encoding": "hex"}, ValueError, "encoding='hex' is not the name of a text encoding"),

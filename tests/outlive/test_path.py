@@ -43,6 +43,18 @@ def test_however_the_file_gets_there(tmp_path, how, old):
     assert os.listdir(tmp_path) == ["table.parquet"]
 
 
+def test_file_that_keeps_another_name(tmp_path):
+    """What the body links to a file of its own is published, and that file's mode stays as it was."""
+    (tmp_path / "cache").write_text("new")
+    (tmp_path / "cache").chmod(0o644)
+    (tmp_path / "out").write_text("old")
+    (tmp_path / "out").chmod(0o600)
+    with atomic_path(tmp_path / "out") as path:
+        path.hardlink_to(tmp_path / "cache")
+    assert (tmp_path / "out").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o644
+
+
 @pytest.mark.parametrize("moment", ["in the body", "while it is fsynced"])
 def test_another_writers_directory_under_the_name(monkeypatch, tmp_path, moment):
     """Where somebody removed its directory, what another writer has there by now is not published."""
