@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from outlive_harness.disk.model import Disk, UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel
+from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.tree import Entry, digest_bytes, scan
 from outlive_harness.faults.power import Power
 from outlive_harness.trace import Detail, Op, Seen
+
+ALL = list(PROFILES)
 
 
 def make(path, mode=0o644):
@@ -287,6 +290,50 @@ def test_it_is_told_that_there_are_more():
     assert has_more
     assert cuts(names[:2], limit=4) == (4, False)
     assert cuts(names[:2], limit=3) == (3, True)
+
+
+SYNCED = os.O_WRONLY | os.O_DSYNC
+
+
+@pytest.mark.parametrize("profile", ALL)
+def test_power_fails_within_a_write_that_is_its_own_sync(start, profile):
+    """A part of what an O_DSYNC write is about to make durable may be there, as of one that fsync follows."""
+    two = b"x" * 8192
+    contents = []
+    for ops in ([write("old", two, flags=SYNCED)], [write("old", two), fsync("old")]):
+        model = PowerModel(start, ops, profile)
+        numbers = range(1, len(ops) + 1)
+        points, _ = Power().points(model, 0, [0] * (len(ops) + 1), numbers=numbers, seed=0, limit=99)
+        contents.append({model.find(point.at, point.lost).read("old") for point in points})
+    assert contents[0] == contents[1] > {b"old", b"x" * 4096, two}
+
+
+def test_within_an_op_nothing_is_asked_for_that_was_promised_once_it_had_returned(start):
+    """A point says whether the op had returned, by what it lacks; where it does not, it is none."""
+    ops = [op("link", "old", "new"), op("chmod", "old", mode=0o600), write("old", b"NEW", flags=SYNCED)]
+    for profile in ALL:
+        model = PowerModel(start, ops, profile)
+        points, _ = Power().points(model, 0, [0, 0, 0, 1], numbers=[3], seed=0, limit=999)
+        within = {state.digest for state in model.states(3, budget=999, returned=False)}
+        after = {state.digest for state in model.states(3, budget=999)}
+        states = [model.find(3, point.lost) for point in points]
+        assert {state.digest for state in states if state.returned} == after
+        assert {state.digest for state in states if not state.returned} <= within
+        assert any(not state.returned for state in states)
+
+
+@pytest.mark.parametrize("profile", ALL)
+def test_while_a_sync_is_under_way_all_is_as_it_was_before(start, profile):
+    """What may be lost, and with what, is as after the op before it, however the log of a btrfs changes."""
+    replaced = [make("b"), write("b", b"p"), fsync("b"), make(".b"), rename(".b", "b"), make("c"), fsync("c")]
+    for ops in (LONG, replaced, [make("a"), make("b"), op("mkdir", "f", mode=0o755), fsync("b"), fsync("")]):
+        model = PowerModel(start, ops, profile)
+        for at in [at for at, one in enumerate(ops, 1) if one.kind == "fsync"]:
+            assert model.loose(at, returned=False) == model.loose(at - 1)
+            for number in range(model.history.end[at]):
+                one = 1 << number
+                assert model.close(at, one, returned=False) == model.close(at - 1, one)
+                assert model.keep(at, one, returned=False) == model.keep(at - 1, one)
 
 
 # -- replay ids --------------------------------------------------------------------------------------

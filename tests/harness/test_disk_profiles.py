@@ -122,6 +122,14 @@ def test_names_that_are_not_synced_persist_as_a_prefix(start, profile):
     assert len({model.state(6, lost).digest for lost in subsets}) == 64
 
 
+@pytest.mark.parametrize("profile", ["btrfs", *IN_ORDER])
+def test_names_persist_in_order_while_a_write_that_commits_them_is_under_way(start, profile):
+    """What its return makes durable is no more out of order before that than anything else."""
+    ops = [make("d/0"), make("d/1"), write("d/1", b"x", flags=os.O_WRONLY | os.O_SYNC)]
+    states = [contents(state) for state in PowerModel(start, ops, profile).states(3, returned=False)]
+    assert {("d/0" in one, "d/1" in one) for one in states} == {(False, False), (True, False), (True, True)}
+
+
 @pytest.mark.parametrize("profile", IN_ORDER)
 def test_a_sync_with_nothing_of_its_own_to_commit_commits_nothing(start, profile):
     """The fsync of a file that did not change leaves others' renames as they are."""

@@ -1,14 +1,18 @@
 """Power loss: what was not synced may be gone, all or any part of it, and is told in words."""
 
 import json
+import os
 
 import pytest
 
+from outlive_harness.disk.power import PowerModel
 from outlive_harness.explore.engine import replay
 from outlive_harness.explore.results import Verdict
+from outlive_harness.explore.tapes import Tape
 from outlive_harness.plan import PlanError, Point, parse_plan, plan_text
 from outlive_harness.report.json_report import as_text
 from outlive_harness.scenario import load_file
+from outlive_harness.trace import Op
 
 #: put() that leaves out what its arguments say.
 SYNCED = """
@@ -113,6 +117,33 @@ def takes():
     assert one("SYNC = True\n" + source).verdict is Verdict.HELD
     result = one("SYNC = False\n" + source)
     assert ("power", "lost-ack") in found(result)
+
+
+def test_a_record_that_counts_by_its_last_byte_is_torn_by_power_alone(one):
+    """Its first block is lost and its second is there, while the O_DSYNC write of both is under way."""
+    source = """
+@scenario(outputs="out", faults=("kill", "torn", "power"))
+def logs():
+    log = os.open("log", os.O_RDWR | os.O_CREAT | os.O_DSYNC, 0o644)
+    if os.pread(log, 8192, 0)[8191:] != b"C":
+        os.pwrite(log, b"d" * 8191 + b"C", 0)
+    with open("t", "wb") as f:
+        f.write(os.pread(log, 8192, 0)); f.flush(); os.fsync(f.fileno())
+    os.rename("t", "out")
+"""
+    result = one(source)
+    assert ("power", "diverged") in found(result)
+    assert {found.fault for found in result.violations} == {"power"}
+
+
+def test_what_was_promised_by_an_op_counts_once_it_has_returned(tmp_path):
+    """A power cut within an op asks for what was acknowledged before it, one after it for all."""
+    write = Op("write", "write", "a", length=1, flags=os.O_WRONLY | os.O_DSYNC, data=b"x")
+    (tmp_path / "a").write_bytes(b"a")
+    model = PowerModel(tmp_path, [write])
+    tape = Tape(b"", tmp_path, [write], starts=[0], acks=["a", "x"], said=[1, 2])
+    assert tape.promised(model.state(1, ["1"])) == ["a"]
+    assert tape.promised(model.state(1)) == ["a", "x"]
 
 
 def test_a_recovery_that_trusts_what_was_never_synced_is_caught_at_depth_2(one):

@@ -48,7 +48,7 @@ def admits(
         def read(path: str) -> bytes:
             return (root / path).read_bytes()
 
-    case = _Case(model, found, at, read, model.durable(at, returned=returned))
+    case = _Case(model, found, at, read, returned)
     return any(case.solve(demands) for demands in case.ways())
 
 
@@ -93,7 +93,7 @@ class _Case:
     found: Tree
     at: int
     read: Reader | None
-    held: int
+    returned: bool
     chains: dict[Key, list[int]] = field(default_factory=dict)
     below: dict[str, dict[str, Entry]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -289,6 +289,7 @@ class _Case:
 
     def solve(self, demands: Demands) -> bool:
         """Lose what must be lost; tell whether the rest is a state."""
+        held = self.model.durable(self.at, returned=self.returned)
         dropped = 0
         waiting = [(self.chain(key), allowed) for key, allowed in demands.items()]
         places = [len(chain) for chain, _ in waiting]
@@ -301,9 +302,9 @@ class _Case:
                     return False
                 places[which] = place
                 if more:
-                    dropped = self.model.close(self.at, more, dropped)
+                    dropped = self.model.close(self.at, more, dropped, returned=self.returned)
                     changed = True
-                    if dropped & self.held:
+                    if dropped & held:
                         return False
         return True
 

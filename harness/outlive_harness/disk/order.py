@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .files import ENTRY
 from .micro import History
@@ -26,16 +26,34 @@ class Model(Protocol):
     def loose(self, at: int, *, returned: bool = True) -> int:
         """Return what may be lost."""
 
-    def close(self, at: int, dropped: int) -> int:
+    def close(self, at: int, dropped: int, *, returned: bool = True) -> int:
         """Add all that cannot persist without it."""
 
-    def keep(self, at: int, kept: int) -> int:
+    def keep(self, at: int, kept: int, *, returned: bool = True) -> int:
         """Add all that must have persisted before it."""
+
+
+class _Moment(NamedTuple):
+    """What a model is asked about: the moment after an op, or before its return."""
+
+    model: Model
+    at: int
+    returned: bool
+
+    def loose(self) -> int:
+        return self.model.loose(self.at, returned=self.returned)
+
+    def close(self, dropped: int) -> int:
+        return self.model.close(self.at, dropped, returned=self.returned)
+
+    def keep(self, kept: int) -> int:
+        return self.model.keep(self.at, kept, returned=self.returned)
 
 
 def chosen(model: Model, at: int, *, returned: bool) -> Iterator[int]:
     """Yield sets of lost micro-ops after an op, as bits; some come more than once."""
-    loose = model.loose(at, returned=returned)
+    moment = _Moment(model, at, returned)
+    loose = moment.loose()
     yield loose
     yield 0
     if not loose:
@@ -43,21 +61,22 @@ def chosen(model: Model, at: int, *, returned: bool) -> Iterator[int]:
     groups = _groups(model.history, loose)
     ops = [mask for _, mask in sorted(groups["op"].items(), reverse=True)]
     yield from _in_turn(
-        _prefixes(model, at, ops, loose),
-        _without(model, at, ops),
-        _alone(model, at, ops, loose),
-        _without(model, at, [*groups["data"].values(), *groups["names"].values(), *groups["kind"].values()]),
-        _torn(model, at, ops, loose),
+        _prefixes(moment, ops, loose),
+        _without(moment, ops),
+        _alone(moment, ops, loose),
+        _without(moment, [*groups["data"].values(), *groups["names"].values(), *groups["kind"].values()]),
+        _torn(moment, ops, loose),
     )
     single = [1 << number for number in reversed(list(bits(loose)))]
     yield from _in_turn(
-        _prefixes(model, at, single, loose), _without(model, at, single), _alone(model, at, single, loose)
+        _prefixes(moment, single, loose), _without(moment, single), _alone(moment, single, loose)
     )
 
 
 def random_sets(model: Model, at: int, random: Random, *, returned: bool) -> Iterator[int]:
     """Yield random sets of lost micro-ops after an op, as bits, without end: of whole ops and of parts."""
-    loose = model.loose(at, returned=returned)
+    moment = _Moment(model, at, returned)
+    loose = moment.loose()
     units = list(_groups(model.history, loose)["op"].values()), [1 << number for number in bits(loose)]
     for likely in itertools.cycle(_LIKELY):
         for masks in units:
@@ -65,12 +84,13 @@ def random_sets(model: Model, at: int, random: Random, *, returned: bool) -> Ite
             for mask in masks:
                 if random.random() < likely:
                     gone |= mask
-            yield model.close(at, gone)
+            yield moment.close(gone)
 
 
 def every(model: Model, at: int, most: int, *, returned: bool) -> list[int] | None:
     """Return all sets of lost micro-ops after an op, as bits; None where they are more than *most*."""
-    loose = model.loose(at, returned=returned)
+    moment = _Moment(model, at, returned)
+    loose = moment.loose()
     if loose.bit_count() >= most:
         return None  # each may be the first that is lost
     with_it: dict[int, int] = {}
@@ -87,8 +107,8 @@ def every(model: Model, at: int, most: int, *, returned: bool) -> list[int] | No
             continue
         number = open_.bit_length() - 1
         if number not in with_it:
-            with_it[number] = model.close(at, 1 << number) & loose
-            for_it[number] = model.keep(at, 1 << number) & loose
+            with_it[number] = moment.close(1 << number) & loose
+            for_it[number] = moment.keep(1 << number) & loose
         waiting.append((dropped, open_ & ~for_it[number]))
         waiting.append((dropped | with_it[number], open_ & ~with_it[number]))
     return found
@@ -118,31 +138,31 @@ def _groups(history: History, loose: int) -> dict[str, dict[int, int]]:
     return groups
 
 
-def _prefixes(model: Model, at: int, masks: list[int], loose: int) -> Iterator[int]:
+def _prefixes(moment: _Moment, masks: list[int], loose: int) -> Iterator[int]:
     """Lose the last, the last two, ... of them."""
     gone = 0
     for mask in masks:
         gone |= mask
-        yield model.close(at, gone) & loose
+        yield moment.close(gone) & loose
 
 
-def _without(model: Model, at: int, masks: Iterable[int]) -> Iterator[int]:
+def _without(moment: _Moment, masks: Iterable[int]) -> Iterator[int]:
     """Lose each, with what depends on it."""
     for mask in masks:
-        yield model.close(at, mask)
+        yield moment.close(mask)
 
 
-def _alone(model: Model, at: int, masks: list[int], loose: int) -> Iterator[int]:
+def _alone(moment: _Moment, masks: list[int], loose: int) -> Iterator[int]:
     """Lose all but each, and what it needs."""
     for mask in masks:
-        yield loose & ~model.keep(at, mask)
+        yield loose & ~moment.keep(mask)
 
 
-def _torn(model: Model, at: int, masks: list[int], loose: int) -> Iterator[int]:
+def _torn(moment: _Moment, masks: list[int], loose: int) -> Iterator[int]:
     """Lose the end of each op from each of its parts on; with all else there, and with nothing else."""
     for mask in masks:
         rest = mask & (mask - 1)
         while rest:
-            yield model.close(at, rest)
-            yield loose & ~model.keep(at, mask & ~rest)
+            yield moment.close(rest)
+            yield loose & ~moment.keep(mask & ~rest)
             rest &= rest - 1

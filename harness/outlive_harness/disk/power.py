@@ -26,6 +26,7 @@ from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Node, tree_of, write_
 from .micro import History, Key
 from .model import Disk
 from .profiles import (
+    PROFILES,
     Profile,
     durable,
     is_metadata,
@@ -175,16 +176,19 @@ class PowerModel:
         #: what is durable when an op is called, and once it has returned
         self._called = [0]
         self._durable = [0]
-        self._exempt = [0]
+        #: what persists in no order, at these two moments
+        self._exempt = [(0, 0)]
         logged = False
         by_log: set[int] = set()
         for op in range(1, len(history.ops) + 1):
             sync = history.syncs.get(op)
             called = held = self._durable[-1]
+            every = (1 << history.end[op]) - 1
+            exempt = every if logged else called
             if sync is not None:
                 later = superseded(history, op, by_log)
-                called &= ~sum(1 << number for number in later)
-                held = self._with_needs(called, durable(history, profile, sync))
+                held &= ~sum(1 << number for number in later)
+                held = self._with_needs(held, durable(history, profile, sync))
                 by_log |= set(named_by_log(history, profile, sync))
                 by_log -= set(lasting(history, profile, sync))
                 for number, last in later.items():
@@ -194,7 +198,7 @@ class PowerModel:
                 logged = logged or keeps_a_log(profile, sync)
             self._called.append(called)
             self._durable.append(held)
-            self._exempt.append((1 << history.end[op]) - 1 if logged else held)
+            self._exempt.append((exempt, every if logged else held))
 
     def under(self, profile: str | Profile) -> PowerModel:
         """Return the model of the same run on a disk with another profile."""
@@ -225,11 +229,20 @@ class PowerModel:
         if not 0 <= at <= len(self.history.ops):
             raise ValueError(f"there is no op {at}: the trace has {len(self.history.ops)}")
 
-    def close(self, at: int, dropped: int, closed: int = 0) -> int:
+    def is_written_in_flight(self, at: int) -> bool:
+        """Tell whether op *at* makes durable what it writes: a power cut may leave a part of that.
+
+        While any other sync is under way, all is as it was after the op before it: whatever a disk writes
+        for it then it may have written by itself, and a log counts once it is there as a whole.
+        """
+        sync = self.history.syncs.get(at)
+        return sync is not None and sync.kind == "own"
+
+    def close(self, at: int, dropped: int, closed: int = 0, *, returned: bool = True) -> int:
         """Add to lost micro-ops all that cannot persist without them; *closed* are lost, and it was done."""
         end = self.history.end[at]
         below = (1 << end) - 1
-        bound = self._ordered & below & ~self._exempt[at]
+        bound = self._ordered & below & ~self._exempt[at][returned]
         more = dropped & below & ~closed
         dropped = closed | more
         while more:
@@ -249,9 +262,9 @@ class PowerModel:
                 dropped |= more
         return dropped
 
-    def keep(self, at: int, kept: int) -> int:
+    def keep(self, at: int, kept: int, *, returned: bool = True) -> int:
         """Add to persistent micro-ops all that must have persisted before them."""
-        free = self._exempt[at]
+        free = self._exempt[at][returned]
         more = kept
         kept = 0
         while more:
@@ -279,11 +292,27 @@ class PowerModel:
             dropped |= self._named(at, name)
         returned = not dropped & self._durable[at]
         stuck = dropped & self.durable(at, returned=returned)
-        if stuck or self.close(at, dropped) != dropped:
-            first = next(iter(bits(stuck or self.close(at, dropped) & ~dropped)))
+        also = self.close(at, dropped, returned=returned) & ~dropped
+        if stuck or also:
+            first = next(iter(bits(stuck or also)))
             why = "is durable" if stuck else "cannot persist without what is lost"
             raise LostError(f"after op {at}, {self._name(first)} {why} ({self.profile.name})")
         return State(self, at, dropped, returned=returned)
+
+    def find(self, at: int, lost: Iterable[str]) -> State:
+        """Return state() under the first profile that has it, of those that promise least first.
+
+        Raises:
+            LostError: there can be no such state on any disk.
+        """
+        lost, error = tuple(lost), None
+        for profile in PROFILES:
+            try:
+                return self.under(profile).state(at, lost)
+            except LostError as found:
+                error = error or found
+        assert error is not None
+        raise error
 
     def _named(self, at: int, name: str) -> int:
         run, slash, rest = name.rpartition("/")
@@ -345,7 +374,8 @@ class PowerModel:
             users = (other for other in self._needed_by[data] if other < end)
             if micros[data].start >= sizes[node] and all(dropped >> other & 1 for other in users):
                 dropped |= 1 << data
-        return dropped if self.close(state.at, dropped) == dropped else state.dropped
+        closed = self.close(state.at, dropped, returned=state.returned)
+        return dropped if closed == dropped else state.dropped
 
     def _value(self, key: Key, at: int, dropped: int) -> Any:  # noqa: ANN401 - of any aspect
         """Return what the last persistent change of one thing made it."""
@@ -473,7 +503,8 @@ class PowerModel:
         for profile in strongest_first():
             model = self.under(profile)
             held = model.durable(state.at, returned=state.returned)
-            legal = not state.dropped & held and model.close(state.at, state.dropped) == state.dropped
+            closed = model.close(state.at, state.dropped, returned=state.returned)
+            legal = not state.dropped & held and closed == state.dropped
             with contextlib.suppress(admit.UndecidedError):
                 if legal or model.admits(tree, state.at, read=state.read, returned=state.returned):
                     return profile.name
@@ -505,7 +536,7 @@ class PowerModel:
             budget: states, at most.
             seen: digests that are not to come (again); those of what is yielded are added.
             returned: whether op *at* had returned. Asking for False as well is worth it only where
-                the op makes something durable itself.
+                it is_written_in_flight().
         """
         known = set() if seen is None else seen
         states = self._in_order(at, known, seed, _FUTILE * (budget + 1), returned=returned)

@@ -201,13 +201,20 @@ class _Court:
         model = PowerModel(self.tape.initial, [one.op for one in trace])
         seen: dict[int, set[str]] = {}
         left = _LIMIT
-        for at in range(1, len(trace) + 1):
-            known = seen.setdefault(self._said(trace, at), set())
-            kinds: list[Iterable[State]] = [_killed(model, at, torn="torn" in self._wanted.faults)]
+        moments = [
+            (at, returned)
+            for at in range(1, len(trace) + 1)
+            for returned in ((False, True) if model.is_written_in_flight(at) else (True,))
+        ]
+        for number, (at, returned) in enumerate(moments):
+            known = seen.setdefault(self._said(trace, at, returned=returned), set())
+            kinds: list[Iterable[State]] = []
+            if returned:
+                kinds.append(_killed(model, at, torn="torn" in self._wanted.faults))
             if "power" in self._wanted.faults:
-                share = max(1, left // (len(trace) + 1 - at))
+                share = max(1, left // (len(moments) - number))
                 cuts = model.under(self._wanted.profile).states(
-                    at, seed=self._wanted.seed, budget=share, seen=set()
+                    at, seed=self._wanted.seed, budget=share, seen=set(), returned=returned
                 )
                 kinds.append(cuts)
             for states in kinds:
@@ -217,14 +224,17 @@ class _Court:
                         left -= 1
                         yield state
 
-    def _said(self, trace: Trace, at: int) -> int:
-        """Return how much had been acknowledged before what follows op *at* of a trace."""
-        return self.tape.said[trace[at - 1].number]
+    def _said(self, trace: Trace, at: int, *, returned: bool) -> int:
+        """Return how much had been acknowledged before what follows op *at* of a trace, or its return."""
+        return self.tape.said[trace[at - 1].number - (not returned)]
+
+    def _promised(self, trace: Trace, state: State) -> list[str]:
+        return self.tape.acks[: self._said(trace, state.at, returned=state.returned)]
 
     def _key(self, trace: Trace, state: State) -> str:
         """Return what a trial that came to this state would know it by."""
         tree = tree_digest(state.tree(self.tape.box), self.record.fold)
-        acks = self.tape.acks[: self._said(trace, state.at)]
+        acks = self._promised(trace, state)
         return tree + (digest_text("\n".join(acks)) if acks else "")
 
     def _violates(self, trace: Trace, state: State) -> Faulty:
@@ -239,7 +249,9 @@ class _Court:
         runner, record = self._tapes.runner, self.record
         ops = [one.op for one in trace[: state.at]]
         crash = Crash(
-            ops[-1], versions=self.tape.versions, acks=self.tape.acks[: self._said(trace, state.at)]
+            ops[-1],
+            versions=self.tape.versions,
+            acks=self.tape.acks[: self._said(trace, state.at, returned=state.returned)],
         )
         for op in ops:
             crash.touched.note(op)

@@ -16,12 +16,11 @@ from typing import NamedTuple
 from outlive_harness.disk.blobs import Blobs, BlobsError
 from outlive_harness.disk.model import Disk, UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel, State
-from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.tree import Tree, remove_tree
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import describe_difference
-from outlive_harness.plan import Plan, Point, digest
+from outlive_harness.plan import Plan, digest
 from outlive_harness.trace import Op
 
 from .board import load, save
@@ -65,6 +64,10 @@ class Tape:
     def last(self) -> int:
         """How many ops belong to runs before the last."""
         return self.starts[-1]
+
+    def promised(self, state: State) -> list[str]:
+        """Return what was acknowledged before a power cut of the last run."""
+        return self.acks[: self.said[state.at - self.last - (not state.returned)]]
 
     def name(self, lost: str) -> str:
         """Say what a lost op, or a part of one, was to do."""
@@ -163,7 +166,7 @@ class Tapes:
         remove_tree(tape.initial)
         tape.initial.mkdir()
         state.write_to(tape.initial)
-        tape.acks += earlier.acks[: earlier.said[plan[-1].at]]
+        tape.acks += earlier.promised(state)
 
     def _run(self, record: Record, plan: Plan, tape: Tape, blobs: Blobs) -> None:
         runner, subject = self.runner, record.subject
@@ -253,7 +256,10 @@ class Tapes:
             raise TapeError(tape.reason)
         if point.at > len(tape.ops) - tape.last:
             raise NoStateError(f"{point}: the run makes only {len(tape.ops) - tape.last} ops")
-        return tape, _state(model, tape.last + point.at, point)
+        try:
+            return tape, model.find(tape.last + point.at, point.lost)
+        except LostError as error:
+            raise NoStateError(f"{point}: {error}") from error
 
     def strongest(self, record: Record, plan: Plan, state: State) -> str:
         """Return the name of the profile that promises most and still admits a state."""
@@ -268,14 +274,3 @@ class TapeError(RuntimeError):
 
 class NoStateError(TapeError):
     """A power cut that no disk leaves of this run; one that was named by an earlier run, perhaps."""
-
-
-def _state(model: PowerModel, at: int, point: Point) -> State:
-    """Find the state that a point names, on whatever disk it can be."""
-    error: LostError | None = None
-    for profile in PROFILES:
-        try:
-            return model.under(profile).state(at, point.lost)
-        except LostError as found:
-            error = error or found
-    raise NoStateError(f"{point}: {error}")

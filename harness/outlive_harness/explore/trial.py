@@ -175,7 +175,7 @@ def _cut(tapes: Tapes, record: Record, plan: Plan, memory: int, trial: Trial) ->
         done[-1],
         found=tape.found,
         versions=tape.versions,
-        acks=tape.acks[: tape.said[plan[-1].at]],
+        acks=tape.promised(state),
         state=state,
     )
     for op in done:

@@ -13,7 +13,7 @@ from outlive_harness.plan import Point
 
 
 class Power:
-    """Cuts the power after each op: in each crash state that the disk's profile admits."""
+    """Cuts the power after each op, and within one that is its own sync: all that the profile admits."""
 
     name = "power"
     intercepts = True
@@ -42,11 +42,20 @@ class Power:
         points: list[Point] = []
         seen: dict[int, set[str]] = {}
         has_more = False
-        for left, number in zip(range(len(numbers), 0, -1), numbers, strict=True):
+        moments = [
+            (number, returned)
+            for number in numbers
+            for returned in ((False, True) if model.is_written_in_flight(first + number) else (True,))
+        ]
+        for left, (number, returned) in zip(range(len(moments), 0, -1), moments, strict=True):
             share = max(1, (limit - len(points)) // left)
-            known = seen.setdefault(said[number], set())
-            states = model.states(first + number, seed=seed, budget=share, seen=known)
+            at, promised = first + number, said[number if returned else number - 1]
+            known = seen.setdefault(promised, set())
+            states = model.states(at, seed=seed, budget=share, seen=known, returned=returned)
             found, are_more = _all(states)
+            if promised != said[number]:
+                # An id that as well says that the op had returned asks for what was promised since.
+                found = [state for state in found if not model.find(at, state.lost).returned]
             points += [Point(self.name, number, lost=state.lost) for state in found]
             has_more = has_more or are_more
         return points, has_more
