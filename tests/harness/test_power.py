@@ -351,3 +351,28 @@ def test_reports_say_what_was_lost(explored):
     for violation in data["scenarios"][0]["violations"]:
         assert violation["profile"]
         assert "; lost: " in violation["message"]
+
+
+def test_a_kill_in_the_recovery_from_a_power_cut_is_told_of_that_cut(one):
+    """The recovery may make more ops than the run that the power ended; the label is of the cut's own run."""
+    source = """
+@scenario(outputs="out", faults=("power", "kill"), profile="ext4", depth=2)
+def repair():
+    if os.path.exists("fixing"):
+        sys.exit("a repair was interrupted")
+    if os.path.exists("data") and Path("data").read_bytes() != b"x" * 100:  # only a power cut leaves that
+        os.mkdir("fixing")
+        Path("data").write_bytes(b"x" * 100)
+        os.rmdir("fixing")
+    if not os.path.exists("data"):
+        for _ in range(4):
+            os.mkdir("e")
+            os.rmdir("e")
+        Path("t").write_bytes(b"x" * 100)
+        os.rename("t", "data")
+    if not os.path.exists("out"):
+        os.symlink("data", "out")
+"""
+    result = one(source)
+    deep = [found for found in result.violations if found.kind == "recovery-failed"]
+    assert any(found.profile for found in deep), result

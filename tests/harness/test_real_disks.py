@@ -240,3 +240,38 @@ def test_a_file_system_that_cannot_be_had_is_refused(tmp_path):
     )
     assert done.returncode == 2
     assert "only root may mount" in done.stderr
+
+
+@SKIPPED["ext4"]
+def test_runs_on_a_real_file_system_may_differ_in_their_ops(one):
+    """The disk is recorded in two runs; each is judged by what it had done and said itself."""
+    source = """
+@scenario(outputs="o", faults="kill")
+def it():
+    for _ in range(int.from_bytes(os.urandom(1), "little") % 8):
+        os.close(os.open("lock", os.O_CREAT | os.O_WRONLY))
+    put("o", "x")
+"""
+    for _ in range(3):
+        result = one(source, real_fs="ext4")
+        assert "IndexError" not in result.reason
+        assert result.faults.keys() <= {"kill", "ext4"}
+
+
+@SKIPPED["ext4"]
+def test_several_points_on_a_real_file_system_that_failed_before(one):
+    """They are struck first, by several workers at a time, of which one records the disk."""
+    source = """
+@scenario(outputs="*.out", faults="kill")
+def several():
+    for n in "abc":
+        if not os.path.exists(n + ".out"):
+            Path(n + ".tmp").write_text(n * 5000)
+            os.rename(n + ".tmp", n + ".out")
+"""
+    first = one(source, real_fs="ext4")
+    assert first.verdict is Verdict.VIOLATED
+    for _ in range(2):
+        again = one(source, real_fs="ext4")
+        assert again.verdict is Verdict.VIOLATED, again
+        assert again.faults["ext4"].tested == first.faults["ext4"].tested

@@ -1,8 +1,10 @@
 """Results that are taken over: only where all that they came of is as it was."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -36,6 +38,7 @@ def NAME():
     Path("t").write_text(text + extra.TEXT)
     os.replace("t", "o")
 """
+ASKED = ".execute('select t from l').fetchone()[0]"
 BAD = """
 from pathlib import Path
 from outlive_harness import scenario
@@ -138,6 +141,25 @@ def test_whatever_a_golden_run_read_counts(project):
         options = change(project, what)
         outlive(project, "--changed", *options)
         assert explored(project) == ["first", "second"], what
+
+
+def test_what_is_opened_for_reading_and_writing_was_read(project):
+    """A database outside the box, which SQLite opens so although it is only asked."""
+    data = project / "letters.db"
+    (project / "scenarios" / "second.py").unlink()
+    source = (project / "scenarios" / "first.py").read_text()
+    changed = source.replace("+ str(sorted", f"+ __import__('sqlite3').connect('{data}'){ASKED} + str(sorted")
+    assert changed != source
+    (project / "scenarios" / "first.py").write_text(changed)
+    for text in "ab":
+        data.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(data)) as base, base:
+            base.execute("create table l (t)")
+            base.execute("insert into l values (?)", [text])
+        outlive(project, "--changed")
+        assert explored(project) == ["first"], text
+    outlive(project, "--changed")
+    assert explored(project) == []
 
 
 def test_a_module_that_is_compiled_is_known_by_its_source(project):

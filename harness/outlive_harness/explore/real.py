@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,23 +25,34 @@ _MOST = 400
 
 
 @dataclass(slots=True)
+class Cut:
+    """One of the two runs: its journal was written just before each op (1), or not (0).
+
+    Attributes:
+        ops: what it did.
+        acks: what it acknowledged.
+        said: how many of these before each op, and at its end.
+    """
+
+    ops: list[Op]
+    acks: list[str]
+    said: list[int]
+
+
+@dataclass(slots=True)
 class Cuts:
     """What a run left on the disk, after each of its ops.
 
     Attributes:
         place: directory of the trees.
-        ops: what the run did.
-        acks: what it acknowledged.
-        said: how many of these before each op, and at its end.
+        runs: the two that were recorded, which may differ in their ops.
         trees: digests, by the number of ops done and whether the journal was written just then (1) or
             not (0); each is the name of the tree's directory.
         reason: why there are none; "" if there are.
     """
 
     place: Path
-    ops: list[Op] = field(default_factory=list)
-    acks: list[str] = field(default_factory=list)
-    said: list[int] = field(default_factory=list)
+    runs: list[Cut] = field(default_factory=list)
     trees: dict[tuple[int, int], str] = field(default_factory=dict)
     reason: str = ""
 
@@ -53,7 +65,7 @@ class Cuts:
         """Return the crash points: one for each tree and promise that differ."""
         first: dict[tuple[str, int], Point] = {}
         for (number, part), digest in sorted(self.trees.items()):
-            first.setdefault((digest, self.said[number]), Point(name, number, part))
+            first.setdefault((digest, self.runs[part].said[number]), Point(name, number, part))
         return list(first.values())
 
 
@@ -65,23 +77,29 @@ def real_cuts(runner: Runner, record: Record, name: str, seed: int) -> Cuts:
         OSError: there is no room for a copy of the disk.
     """
     place = record.place / "real" / name
-    if not (place / "cuts").exists():
-        cuts = Cuts(place, reason=missing(name))
-        if not cuts.reason:
-            place.mkdir(parents=True, exist_ok=True)
-            runner.cool()  # a zygote would not see what is mounted
-            try:
-                _record(runner, record, name, cuts, Random(seed))
-            except RealFsError as error:
-                cuts.reason = str(error)
-            finally:
-                remove_tree(place / "images")
-        else:
-            place.mkdir(parents=True, exist_ok=True)
-        save(place / "cuts", cuts)
-    cuts = load(place / "cuts")
+    place.mkdir(parents=True, exist_ok=True)
+    # Of points that are carried out before the others, several workers may want the first record.
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "cuts").exists():
+            save(place / "cuts", _recorded(runner, record, name, Cuts(place, reason=missing(name)), seed))
+        cuts = load(place / "cuts")
     assert isinstance(cuts, Cuts)
-    cuts.acks = own_words(runner, cuts.acks)
+    for run in cuts.runs:
+        run.acks = own_words(runner, run.acks)
+    return cuts
+
+
+def _recorded(runner: Runner, record: Record, name: str, cuts: Cuts, seed: int) -> Cuts:
+    if cuts.reason:
+        return cuts
+    runner.cool()  # a zygote would not see what is mounted
+    try:
+        _record(runner, record, name, cuts, Random(seed))
+    except RealFsError as error:
+        cuts.reason = str(error)
+    finally:
+        remove_tree(cuts.place / "images")
     return cuts
 
 
@@ -111,7 +129,7 @@ def _record(runner: Runner, record: Record, name: str, cuts: Cuts, random: Rando
             ran = runner.run(record.subject, timeout=record.limit, visit=visit, promises=True)
             copy(len(ops))
         (cuts.place / "image").unlink()
-        cuts.ops, cuts.acks, cuts.said = ops, ran.acks, [*ran.said, len(ran.acks)]
+        cuts.runs.append(Cut(ops, ran.acks, [*ran.said, len(ran.acks)]))
         if ran.failure():
             cuts.reason = f"on {name} the run {ran.failure()}"
             return
