@@ -212,3 +212,24 @@ def test_a_box_is_the_same_in_any_worker(explored):
     """Logs that name the directory they are in, and checks that return it, say the same in each box."""
     for _ in range(2):
         assert [result.verdict for result in explored(BOXES).scenarios] == [Verdict.HELD] * 2
+
+
+def test_which_names_are_one_file_is_part_of_a_state(one, tmp_path):
+    """Equal contents under one name more or less: rename(2) of two names of one file does nothing."""
+    (tmp_path / "given").mkdir()
+    for name in "ab":
+        (tmp_path / "given" / name).write_text("same")
+    source = f"""
+@scenario(input={str(tmp_path / "given")!r}, outputs="*", faults="kill")
+def dedup():
+    if os.path.exists("done"):
+        return
+    if os.path.lexists("b.tmp"):
+        os.unlink("b.tmp")
+    os.link("a", "b.tmp")
+    os.rename("b.tmp", "b")
+    Path("done").touch()
+"""
+    result = one(source)
+    assert kinds(result) == {"diverged"}
+    assert result.faults["kill"].states == 3

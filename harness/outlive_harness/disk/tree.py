@@ -169,6 +169,17 @@ def attributes(root: Path, tree: Tree) -> dict[str, list[tuple[str, bytes]]]:
     return found
 
 
+def hard_links(root: Path, tree: Tree) -> list[list[str]]:
+    """Return which names of a tree are one file, for all files that have several."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for path in (path for path, entry in tree.items() if entry.kind == "file"):
+        with contextlib.suppress(OSError):  # it was closed to its owner
+            info = os.lstat(root / path)
+            if info.st_nlink > 1:
+                found.setdefault((info.st_dev, info.st_ino), []).append(path)
+    return list(found.values())
+
+
 def tree_digest(tree: Tree, rename: Callable[[str], str] = lambda name: name) -> str:
     """Return one digest for a whole tree: equal trees are one crash state.
 

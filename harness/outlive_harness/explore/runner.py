@@ -15,7 +15,16 @@ from typing import Any, NamedTuple, NoReturn
 
 from outlive_harness.disk.mounts import below, detach
 from outlive_harness.disk.power import State
-from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readable, remove_tree, scan
+from outlive_harness.disk.tree import (
+    WHOLE,
+    Tree,
+    attributes,
+    copy_tree,
+    hard_links,
+    readable,
+    remove_tree,
+    scan,
+)
 from outlive_harness.intercept.decode import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import file_system
@@ -423,6 +432,11 @@ class Runner:
         """Return a text for the extended attributes of a tree of the box; "" if there are none."""
         found = attributes(self.box, tree)
         return repr(sorted(found.items())) if found else ""
+
+    def hard_links(self, tree: Tree, fold: Callable[[str], str]) -> str:
+        """Return a text for the names of a tree of the box that are one file; "" if none are."""
+        found = sorted(sorted(map(fold, names)) for names in hard_links(self.box, tree))
+        return repr(found) if found else ""
 
     def expect_room(self, golden: Tree, *said: str) -> None:
         """See to it that a failure is not that of the disk that the box is on.
