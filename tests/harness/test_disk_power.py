@@ -17,6 +17,7 @@ from outlive_harness.faults.power import Power
 from outlive_harness.trace import Detail, Op, Seen
 
 ALL = list(PROFILES)
+SYNCED = os.O_WRONLY | os.O_DSYNC
 
 
 def make(path, mode=0o644):
@@ -203,6 +204,44 @@ def test_a_truncation_is_there_or_not_and_what_it_clears_may_be_apart(start):
     same(left(PowerModel(start, [truncate("old", 0)])), OLD, OLD | {"old": b""})
 
 
+@pytest.mark.parametrize("profile", ALL)
+def test_a_gap_that_is_filled_leaves_the_ends_of_its_blocks_as_sizes(start, profile):
+    """What was written last may be on the disk alone: the file then ends with its block, not with the gap."""
+    ops = [write("old", b"!", 5 * 4096), write("old", b"x" * 4096, 4096), write("old", b"y" * 4096)]
+
+    def sizes(*ops):
+        model = PowerModel(start, ops, profile)
+        states = list(model.states(len(ops), budget=9999))
+        assert all(model.admits(state, len(ops)) for state in states)
+        assert all(model.admits(state.tree(), len(ops)) for state in states)
+        return {len(state.read("old")) for state in states}
+
+    assert sizes(ops[0]) == {3, 4096, 5 * 4096 + 1}
+    assert sizes(*ops[:2]) == sizes(*ops) == {3, 4096, 8192, 5 * 4096 + 1}
+    assert sizes(*ops, fsync("old")) == {5 * 4096 + 1}
+    assert sizes(ops[0], truncate("old", 5 * 4096), *ops[1:]) <= {3, 4096, 5 * 4096, 5 * 4096 + 1}
+    synced = write("old", b"y" * 4096, 4096, SYNCED)
+    assert sizes(ops[0], synced) == sizes(ops[0], synced, ops[2]) == {8192, 5 * 4096 + 1}
+    assert sizes(ops[0], write("old", b"z", 9000), synced) == {8192, 3 * 4096, 5 * 4096 + 1}
+
+
+@pytest.mark.parametrize("profile", [name for name in ALL if name not in ("strict", "btrfs")])
+def test_of_a_gap_just_what_a_disk_may_leave_is_admitted(start, profile):
+    """Of all that strict allows a disk's model admits its own states alone, sizes on the way included."""
+    many = [write("old", b"!", 3 * 4096), write("old", b"x", 8192), write("old", b"y", 4096)]
+    for ops in (
+        many,
+        [*many[:2], write("old", b"y", 4096, SYNCED)],
+        [many[0], truncate("old", 9000), many[2]],
+    ):
+        model = PowerModel(start, ops, "strict")
+        own = {state.digest for state in model.under(profile).states(3, budget=999)}
+        every = list(model.states(3, budget=999))
+        assert own <= {state.digest for state in every}
+        for state in every:
+            assert model.under(profile).admits(state, 3) == (state.digest in own)
+
+
 def test_names_come_and_go_each_alone(start):
     """A link and an unlink of another name may each be lost; a name's own changes stay in order."""
     gone = without("old")
@@ -264,6 +303,51 @@ def test_what_a_file_from_outside_may_lose_is_not_known(start, kind):
     assert disk.tree()["out"] == Entry("file", 0o644, 5000, digest_bytes(b"x" * 5000))
 
 
+def unnamed(data, name):
+    """Return ops that make a file by O_TMPFILE, write it and give it a name; its number is 5 each time."""
+
+    def one(kind, target="", size=0, **more):
+        detail = Detail(Seen(1, 5, 0o100644, 0, size))
+        return Op(kind, kind, "#5", target, flags=os.O_WRONLY, detail=detail, **more)
+
+    made = op("open", "", flags=os.O_TMPFILE | os.O_WRONLY, mode=0o644)
+    return [made, one("write", data=data, length=len(data), offset=0), one("link", name, len(data))]
+
+
+def test_a_file_without_a_name_is_told_from_the_one_that_had_its_number(start):
+    """The number of a file that is gone is free again, and given to the next one that has no name yet."""
+    ops = [*unnamed(b"first", "a"), op("unlink", "a"), *unnamed(b"2", "b"), fsync("b"), op("sync")]
+    same(left(PowerModel(start, ops)), OLD | {"b": b"2"})
+
+
+@pytest.mark.parametrize("flags", [8, 32])
+def test_what_is_left_of_blocks_that_move_is_not_known(start, flags):
+    """fallocate(2) takes a range out or puts one in: a kill leaves what it did, a power cut who knows."""
+    ops = [write("old", b"x" * 9000), op("fallocate", "old", offset=4096, length=4096, flags=flags)]
+    with pytest.raises(UnmodelledError, match="fallocate old: what persists of moved blocks"):
+        PowerModel(start, ops)
+    disk = Disk.load(start)
+    for one in ops:
+        disk.apply(one)
+    assert disk.tree()["old"].size == (9000 - 4096 if flags == 8 else 9000 + 4096)
+
+
+def test_a_hole_that_is_punched_takes_the_size_to_its_end(start):
+    """As ext4 does: what was appended past the hole may be lost, and the hole be there."""
+    ops = [write("old", b"x" * 5000), op("fallocate", "old", offset=99, length=1, flags=3)]
+    for profile in ("posix", "ext4"):
+        sizes = {len(state["old"]) for state in left(PowerModel(start, ops, profile))}
+        assert sizes == {3, 100, 4096, 5000}
+
+
+def test_a_long_append_is_lost_but_for_its_first_block(start):
+    """Its pieces are larger than blocks, but what a last block has left is one of them."""
+    model = PowerModel(start, [write("old", b"x" * (3 << 20), 3)], "ext4")
+    parts = len(model.history.parts(1))
+    state = model.state(1, [f"1.{part}" for part in range(3, parts + 1)])
+    assert state.read("old") == b"old" + b"x" * 4093
+
+
 # -- how many there are ------------------------------------------------------------------------------
 
 
@@ -290,9 +374,6 @@ def test_it_is_told_that_there_are_more():
     assert has_more
     assert cuts(names[:2], limit=4) == (4, False)
     assert cuts(names[:2], limit=3) == (3, True)
-
-
-SYNCED = os.O_WRONLY | os.O_DSYNC
 
 
 @pytest.mark.parametrize("profile", ALL)

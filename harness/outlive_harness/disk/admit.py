@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import content
 from .content import BLOCK, Block
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Change, Node
-from .micro import Key
+from .micro import Key, is_below
 from .tree import Entry, Tree, scan
 
 if TYPE_CHECKING:
@@ -52,8 +52,11 @@ def admits(
     return any(case.solve(demands) for demands in case.ways())
 
 
+#: What a length of what persisted of a chain of changes can be: one that will not do, or will; and of a
+#: file's sizes too short a one, which will do below an edge that fits, and an edge that is short itself.
+_NO, _FITS, _SHORT, _EDGE, _SHORT_EDGE = 0, 1, 2, 3, 4
 #: For each chain of changes, which lengths of what persisted of it will do.
-Demands = dict[Key, list[bool]]
+Demands = dict[Key, list[int]]
 
 
 class _Name(NamedTuple):
@@ -123,6 +126,22 @@ class _Case:
             return [now]
         changes = [self.change(number, key) for number in chain]
         return [changes[0].before, *(change.after for change in changes)]
+
+    def sizes(self, key: Key, now: int, wanted: int) -> list[int]:
+        """Return which lengths of the chain of a file's sizes will do."""
+        values = self.values(key, now)
+        fits = [_FITS if value == wanted else _NO for value in values]
+        below = {
+            place: self.model.history.micros[number].stop
+            for place, number in enumerate(self.chain(key), start=1)
+            if is_below(self.model.history.micros[number])
+        }
+        if not below:
+            return fits
+        fits = [_SHORT if value < wanted else fit for value, fit in zip(values, fits, strict=True)]
+        for place, edge in below.items():
+            fits[place] = _EDGE if edge == wanted else _SHORT_EDGE if edge < wanted else _NO
+        return fits
 
     def change(self, number: int, key: Key) -> Change:
         """Return what a micro-op does to one thing."""
@@ -232,7 +251,7 @@ class _Case:
             demands[key] = [value == entry.mode for value in self.values(key, node.mode)]
         if node.kind == "file":
             key = (SIZE, number, 0)
-            demands[key] = [value == entry.size for value in self.values(key, node.size)]
+            demands[key] = self.sizes(key, node.size, entry.size)
         if not all(any(allowed) for allowed in demands.values()):
             return []
         return [demands] if node.kind != "file" else self._match_content(number, path, node, demands)
@@ -256,7 +275,7 @@ class _Case:
         demands: Demands = {}
         for index in range((len(data) + BLOCK - 1) // BLOCK):
             part = data[index * BLOCK : (index + 1) * BLOCK]
-            fits = [_bytes(block, len(part)) == part for block in versions.get(index, [None])]
+            fits: list[int] = [_bytes(block, len(part)) == part for block in versions.get(index, [None])]
             if not any(fits):
                 return None
             if index in versions:
@@ -309,7 +328,7 @@ class _Case:
         return True
 
 
-def _lower(chain: list[int], allowed: list[bool], place: int, dropped: int) -> tuple[int, int]:
+def _lower(chain: list[int], allowed: list[int], place: int, dropped: int) -> tuple[int, int]:
     """Return how much of a chain may have persisted, and what more is lost then; -1 if it cannot be.
 
     Args:
@@ -318,12 +337,15 @@ def _lower(chain: list[int], allowed: list[bool], place: int, dropped: int) -> t
         place: the length so far.
         dropped: what is lost. The last that persisted counts.
     """
-    more = 0
+    more, edge = 0, -1
     while place >= 0:
         gone = place and dropped >> chain[place - 1] & 1
-        if not gone and allowed[place]:
-            return place, more
-        if place and not gone:
+        fit = _NO if gone else allowed[place]
+        if fit == _FITS or (fit == _SHORT and edge >= 0):
+            return max(place, edge), more
+        if fit == _EDGE:
+            edge = max(place, edge)
+        elif place and not gone and fit != _SHORT_EDGE:
             more |= 1 << chain[place - 1]
         place -= 1
     return -1, more

@@ -56,12 +56,14 @@ class Step(NamedTuple):
 
     Attributes:
         what: ``name`` (an entry is made, replaced or removed), ``move`` (one of the two halves of a
-            rename), ``grow`` (a write makes the file longer), ``size`` (a truncation or fallocate
-            sets the size), ``data`` (bytes of a block are written), ``zero`` (the rest of a block is
-            cleared), ``free`` (blocks past the end are given back), ``attribute``.
+            rename), ``grow`` (a write makes the file longer), ``edge`` (write-back takes the size to a
+            block's end), ``size`` (a truncation or fallocate sets the size), ``data`` (bytes of a block
+            are written), ``zero`` (the rest of a block is cleared), ``free`` (blocks past the end are
+            given back), ``attribute``.
         changes: the changes.
         start: of ``data``, where in the file it begins.
-        stop: and where it ends.
+        stop: and where it ends; of an ``edge`` below the size, which changes nothing where that
+            persisted, the size that there is at least.
     """
 
     what: str
@@ -84,6 +86,8 @@ class Node:
         links: how many names it has.
         linkable: whether it can get a name again when it has none (``O_TMPFILE`` without ``O_EXCL``).
         touched: the thread that changed it last; 0 for none.
+        low: the size before a write past it left a gap, while that growth may be lost; -1 for none.
+        edges: ends of blocks written below the size since then.
     """
 
     kind: str
@@ -95,6 +99,8 @@ class Node:
     links: int = 0
     linkable: bool = False
     touched: int = 0
+    low: int = -1
+    edges: set[int] = field(default_factory=set)
 
     @property
     def mode(self) -> int:

@@ -16,7 +16,8 @@ A piece is an aligned block of 4096 bytes (more for a write of very many); a wri
 two halves, so that it can be torn in the middle.
 
 What holds whatever the disk is: the changes of one entry, of one block and of one attribute persist
-in order. Sizes are set, not added: a later one stands for those before it.
+in order. Sizes are set, not added: a later one stands for those before it; but the end of a block that is
+written in the gap that a write past the end left (is_below()) counts only where the size itself is lost.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Micro(NamedTuple):
         part: which part, from 1.
         what: as Step.what.
         changes: what it changes.
-        start: of data, where in the file it begins.
-        stop: and where it ends.
+        start: as Step.start.
+        stop: as Step.stop.
         needs: micro-ops that must persist before it, on any disk.
     """
 
@@ -86,6 +87,8 @@ def cut(start: int, stop: int) -> Iterator[int]:
     size = BLOCK
     while (last - first + 1) * BLOCK > _MOST_PIECES * size:
         size *= 2
+    if size > BLOCK and (first + 1) * BLOCK % size:
+        yield (first + 1) * BLOCK  # what is left of a last block is often written back alone
     yield from range((start // size + 1) * size, stop, size)
 
 
@@ -159,6 +162,7 @@ class History:
             self.scattered |= {node} if node is not None else set()
         elif node is not None or op.kind in ("sync", "syncfs"):
             self.syncs[number] = Sync(number, op.kind, node, op.kind == "fdatasync")
+            disk.settle(node)
 
     def _index(self, at: int, change: Change) -> None:
         self.chains[_key(change)].append(at)
@@ -188,9 +192,32 @@ def _key(change: Change) -> Key:
     return change.aspect, change.node, change.where
 
 
+def size_of(micro: Micro, node: int) -> int:
+    """Return the size that a micro-op makes a file; at least that, where it is_below()."""
+    return micro.stop if is_below(micro) else next(c.after for c in micro.changes if c.key == (SIZE, node, 0))
+
+
+def is_below(micro: Micro) -> bool:
+    """Tell whether it leaves the size as it is where that persisted, and else makes it the end of a block."""
+    return micro.what == "edge" and micro.stop > 0
+
+
 def aspects(micro: Micro) -> set[str]:
     """Return which aspects of files a micro-op changes."""
     return {change.aspect for change in micro.changes}
 
 
-__all__ = ["ATTRIBUTE", "BLOCK_OF", "ENTRY", "SIZE", "History", "Key", "Micro", "Sync", "aspects", "cut"]
+__all__ = [
+    "ATTRIBUTE",
+    "BLOCK_OF",
+    "ENTRY",
+    "SIZE",
+    "History",
+    "Key",
+    "Micro",
+    "Sync",
+    "aspects",
+    "cut",
+    "is_below",
+    "size_of",
+]

@@ -23,7 +23,7 @@ from outlive_harness.trace import Op
 
 from . import admit, content, order
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Node, tree_of, write_nodes
-from .micro import History, Key
+from .micro import History, Key, is_below
 from .model import Disk
 from .profiles import (
     PROFILES,
@@ -382,11 +382,15 @@ class PowerModel:
         chain = self.history.chains[key]
         micros = self.history.micros
         place = bisect_left(chain, self.history.end[at])
-        while place and dropped >> chain[place - 1] & 1:
+        least = 0
+        while place and (dropped >> chain[place - 1] & 1 or is_below(micros[chain[place - 1]])):
+            if not dropped >> chain[place - 1] & 1:
+                least = max(least, micros[chain[place - 1]].stop)
             place -= 1
         changes = micros[chain[max(place - 1, 0)]].changes
         change = next(change for change in changes if change.key == key)
-        return change.after if place else change.before
+        value = change.after if place else change.before
+        return max(value, least) if least else value
 
     def _overlay(self, at: int, dropped: int) -> dict[int, dict[tuple[str, str | int], Any]]:
         """Return the values that differ from those of the moment after op *at* where nothing is lost."""

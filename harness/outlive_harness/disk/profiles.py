@@ -25,7 +25,7 @@ from outlive_harness.trace import WRITES
 
 from .content import BLOCK
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE
-from .micro import History, Key, Micro, Sync, aspects
+from .micro import History, Key, Micro, Sync, aspects, is_below, size_of
 
 _RENAME_EXCHANGE = 2
 
@@ -230,9 +230,9 @@ def _before_growing(history: History, profile: Profile, micro: Micro, earlier: l
 
 
 def _before_edge(history: History, profile: Profile, micro: Micro) -> set[int]:
-    """It is the write-back of the last block that takes the size to its end."""
-    change = micro.changes[0]
-    last = _last(history, (BLOCK_OF, change.node, change.after // BLOCK - 1), micro.number)
+    """It is the write-back of a block that takes the size to its end."""
+    node = micro.changes[0].node
+    last = _last(history, (BLOCK_OF, node, (size_of(micro, node) - 1) // BLOCK), micro.number)
     return {number for number in last if profile.data_first == "all" or _is_fresh(history.micros[number])}
 
 
@@ -285,10 +285,15 @@ def _covered(history: History, sync: Sync, past: int) -> Iterator[int]:
 def _size_for(history: History, sync: Sync) -> int:
     """Return the micro-op since which the file is long enough for a write's data; -1 if it always was."""
     assert sync.node is not None
-    stop = max((micro.stop for micro in map(history.micros.__getitem__, history.parts(sync.op))), default=0)
+    parts = map(history.micros.__getitem__, history.parts(sync.op))
+    stop = max((micro.stop for micro in parts if micro.what == "data"), default=0)
+    edges: dict[int, int] = {}
     for number in reversed(list(_below(history.chains.get((SIZE, sync.node, 0), []), history.end[sync.op]))):
-        if any(change.aspect == SIZE and change.before < stop for change in history.micros[number].changes):
-            return number
+        micro = history.micros[number]
+        if is_below(micro):
+            edges |= {micro.stop: number} if micro.stop >= stop else {}
+        elif any(change.aspect == SIZE and change.before < stop for change in micro.changes):
+            return edges[min(edges)] if edges else number
     return -1
 
 
