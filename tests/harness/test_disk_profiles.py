@@ -274,6 +274,16 @@ def test_a_state_is_labelled_with_the_strongest_disk_that_leaves_it(start):
     assert model.strongest(model.state(4, ["3.2"])) == "posix"  # as if nobody had made "t"
 
 
+def test_a_state_that_a_later_op_may_leave_too_is_labelled_by_that(start):
+    """A name without the one before it is no state of a journal's, until the one before it is taken away."""
+    ops = [make("a"), make("b"), write("b", b"b" * 5000), op("unlink", "a"), rename("b", "c")]
+    model = PowerModel(start, ops)
+    state = model.state(3, ["1", "3"])
+    labels = [model.strongest(state, until) for until in (None, 3, 4, 5)]
+    assert labels == ["posix", "posix", "ext4-ordered", "ext4-ordered"]
+    assert contents(state)["b"] == b""
+
+
 def test_profiles_are_found_by_name_and_ranked():
     """The last of the table promises most."""
     assert [profile.name for profile in strongest_first()] == ALL[::-1]

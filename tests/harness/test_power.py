@@ -235,6 +235,52 @@ def test_a_failure_is_replayed_from_its_id(one, tmp_path, session):
         assert trial.lost == list(violation.lost)
 
 
+def test_a_kill_after_a_power_cut_is_labelled_with_the_disk_of_that(one, tmp_path, session):
+    """What a power cut left belongs to the run that it cut off, and not to the recovery that was killed."""
+    one(
+        """
+@scenario(outputs="out", faults="kill", profile="ext4")
+def repairs():
+    out = Path("out")
+    if Path("fixing").exists():
+        sys.exit("a repair was interrupted")
+    if out.exists() and out.read_bytes() != b"x" * 100:
+        Path("fixing").mkdir()
+        out.write_bytes(b"x" * 100)
+        Path("fixing").rmdir()
+    if not out.exists():
+        for _ in range(4):
+            Path("e").mkdir()
+            Path("e").rmdir()
+        Path("t").write_bytes(b"x" * 100)
+        os.rename("t", out)
+""",
+        points=1,
+    )
+    (path,) = tmp_path.glob("scenarios_*.py")
+    _, trial = replay(session, load_file(path)[0], parse_plan("power@11-10+kill@2"))
+    assert [finding.kind for finding in trial.findings] == ["recovery-failed"]
+    assert trial.profile == "ext4-ordered"
+
+
+def test_a_label_is_that_of_all_ops_that_leave_the_same(one):
+    """`b` alone is a state of `posix` when it was made, and one that a journal leaves once `a` is gone again."""
+    source = """
+@scenario(outputs="out", faults="power")
+def it():
+    if os.path.exists("b") and not os.path.exists("a"):
+        sys.exit("only b")
+    if os.path.exists("out"):
+        return
+    open("a", "w").close()
+    open("b", "w").close()
+    os.unlink("a")
+    os.rename("b", "out")
+"""
+    (violation,) = one(source).violations
+    assert (violation.point, violation.profile) == ("power@2-1", "ext4-ordered")
+
+
 def test_files_that_name_their_box_are_the_same_in_every_worker(one):
     """Contents and links with the box's own path in them are no difference, whoever lays them out."""
     source = (

@@ -15,6 +15,7 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -45,6 +46,8 @@ from .view import View, bits
 _FUTILE = 4
 #: Random sets that give no new state, one after another, until they are given up.
 _FUTILE_IN_A_ROW = 48
+#: Ops after that of a state that are asked whether a disk which promises more leaves it there.
+_LATER = 32
 #: Sets of lost micro-ops after one op up to which all are tried.
 _FEW = 512
 
@@ -495,24 +498,47 @@ class PowerModel:
             files = found.tree()
         else:
             files = found
-        self.view.move(self.history.end[at])
-        return admit.admits(self, files, at, read=read, returned=returned)
+        end = self.history.end[at]
+        self.view.move(end)
 
-    def strongest(self, state: State) -> str:
+        def reading(path: str) -> bytes:
+            assert read is not None
+            data = read(path)
+            self.view.move(end)  # a state's own reading moves it
+            return data
+
+        return admit.admits(self, files, at, read=reading if read else None, returned=returned)
+
+    def strongest(self, state: State, until: int | None = None) -> str:
         """Return the name of the profile that promises most and still admits a state's files.
 
         One that cannot be told to admit them, in all the ways in which they may have come about, does not.
+
+        Args:
+            state: what a power cut left.
+            until: the last op after which one may leave the same; by default that of the state alone.
         """
-        tree = state.tree()
+        tree, read = state.tree(), cache(state.read)
+        moments = list(self._moments(state, until or state.at))
         for profile in strongest_first():
             model = self.under(profile)
             held = model.durable(state.at, returned=state.returned)
             closed = model.close(state.at, state.dropped, returned=state.returned)
-            legal = not state.dropped & held and closed == state.dropped
-            with contextlib.suppress(admit.UndecidedError):
-                if legal or model.admits(tree, state.at, read=state.read, returned=state.returned):
-                    return profile.name
+            if not state.dropped & held and closed == state.dropped:
+                return profile.name
+            for at, returned in moments:
+                with contextlib.suppress(admit.UndecidedError):
+                    if model.admits(tree, at, read=read, returned=returned):
+                        return profile.name
         return self.profile.name
+
+    def _moments(self, state: State, until: int) -> Iterator[tuple[int, bool]]:
+        """Yield an op that a state came after, and ops up to another one that may leave it as well."""
+        yield state.at, state.returned
+        for at in range(state.at + 1, min(until, state.at + _LATER) + 1):
+            if self.is_written_in_flight(at):
+                yield at, False
+            yield at, True
 
     # -- exploration ---------------------------------------------------------------------------------
 

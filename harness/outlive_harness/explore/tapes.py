@@ -7,6 +7,7 @@ So a tape begins where everything was durable: at the box's first filling, or at
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -262,10 +263,19 @@ class Tapes:
             raise NoStateError(f"{point}: {error}") from error
 
     def strongest(self, record: Record, plan: Plan, state: State) -> str:
-        """Return the name of the profile that promises most and still admits a state."""
-        model = self.of(record, plan[:-1]).model
+        """Return the name of the profile that promises most and still admits a state.
+
+        Args:
+            record: the golden run.
+            plan: the crashes; the last power cut among them left the state.
+            state: found after one op, it may be left after a later one, too, where no more was promised.
+        """
+        cut = max(number for number, point in enumerate(plan) if point.fault == "power")
+        tape, model = self.of(record, plan[:cut])
         assert model is not None
-        return model.strongest(state)
+        promised = len(tape.promised(state))
+        until = bisect_right(tape.said, promised) - 1 + tape.last
+        return model.strongest(state, max(until, state.at))
 
 
 class TapeError(RuntimeError):
