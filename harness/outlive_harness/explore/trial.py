@@ -79,7 +79,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
                 trial.unmet = False
                 examine(runner, record, order, trial, crash)
                 if crash.state is not None and trial.findings:
-                    trial.profile = tapes.strongest(record, _to_its_power_cut(order.plan), crash.state)
+                    trial.profile = tapes.strongest(record, order.plan, crash.state)
                 break
             # A run that did all its work in fewer ops shows that the point is not in every run.
             after = runner.look(record.subject)
@@ -198,11 +198,6 @@ def _real_cut(runner: Runner, record: Record, point: Point, trial: Trial) -> Cra
     for op in run.ops[: point.at]:
         crash.touched.note(op)
     return crash
-
-
-def _to_its_power_cut(plan: Plan) -> Plan:
-    """Leave out what came after the last power cut of a plan: of that one, the disk's state is known."""
-    return plan[: 1 + max(at for at, point in enumerate(plan) if point.fault == "power")]
 
 
 def _aftermath(ran: Ran) -> str:
