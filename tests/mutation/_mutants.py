@@ -56,9 +56,10 @@ APART = {
     "_sqlite_file.py",
     "_sqlite_marks.py",
 }
-#: Functions that a run here does not come to: what is done without renameat2, and after an error.
+#: Functions of which a run here does not come to what matters: without renameat2, and after an error.
 UNREACHED = {
     "_brought_back",
+    "_despite_those_that_wait",
     "_give_back",
     "_give_up",
     "_incomplete",
