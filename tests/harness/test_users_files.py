@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.disk.mounts import detach
+from outlive_harness.disk.mounts import below, detach
 from outlive_harness.disk.tree import remove_tree
 from outlive_harness.explore.results import Verdict
 
@@ -109,7 +109,7 @@ made = scenario(
 
 MOUNTED = """
 import os, subprocess, sys
-subprocess.run(["mount", "--bind", sys.argv[1], "in the box"], check=True)
+subprocess.run(["mount", "--bind", sys.argv[1], "{where}"], check=True)
 open("part", "w").write("x")
 os.rename("part", "log")
 {then}
@@ -135,7 +135,7 @@ def test_what_a_run_mounts_in_its_box_is_not_removed(precious, then):
     """However the run ends, it is unmounted, never walked through, and the verdict says so."""
     place = precious.parent
     (place / "in" / "in the box").mkdir(parents=True)
-    (place / "program.py").write_text(MOUNTED.format(then=then))
+    (place / "program.py").write_text(MOUNTED.format(where="in the box", then=then))
     options = ("--outputs", "log", "--input", "in", "--timeout", "2", "--faults", "kill")
     status, said = check(place, sys.executable, "program.py", str(precious), options=options)
     assert status == 3, said
@@ -143,6 +143,36 @@ def test_what_a_run_mounts_in_its_box_is_not_removed(precious, then):
     assert (mounted if "umount" in then else "left something mounted in its box, at in the box") in said
     assert (precious / "file").read_text() == "the user's"
     assert precious.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("where", [".", ".."])
+def test_what_a_run_mounts_on_its_box_is_not_removed(precious, where):
+    """Neither is what hides the box itself, or the directory that it is in."""
+    (precious.parent / "program.py").write_text(MOUNTED.format(where=where, then=""))
+    options = ("--outputs", "log", "--faults", "kill")
+    status, said = check(precious.parent, sys.executable, "program.py", str(precious), options=options)
+    assert status == 3, said
+    assert f"left something mounted in its box, at {where}" in said
+    assert (precious / "file").read_text() == "the user's"
+
+
+def test_mounts_are_known_as_they_come_and_go(precious):
+    """They are listed anew where the kernel says that they changed, in a process that was forked, too."""
+    tree = precious.parent / "tree"
+    tree.mkdir()
+    assert below(tree) == []
+    for _ in range(2):
+        subprocess.run(["mount", "--bind", precious, tree], check=True)
+        try:
+            child = os.fork()
+            if not child:
+                os._exit(len(below(tree)))
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+            assert [one.point for one in below(tree)] == [str(tree)]
+            assert detach(tree, below(tree)) == []
+        finally:
+            assert detach(tree) == [str(tree)]
+        assert below(tree) == []
 
 
 def test_no_tree_is_removed_that_something_is_mounted_in(precious):

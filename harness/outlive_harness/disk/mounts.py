@@ -6,42 +6,85 @@ import contextlib
 import ctypes
 import os
 import re
+import select
 import shutil
 import subprocess
-from pathlib import Path
+from collections.abc import Collection
+from typing import NamedTuple
 
 _MOUNTS = "/proc/self/mountinfo"
 _MNT_DETACH = 2  # umount2(2)
-_POINT = 4  # field of a mount's line (proc_pid_mountinfo(5))
+_NUMBER, _POINT = 0, 4  # fields of a mount's line (proc_pid_mountinfo(5))
 _ESCAPED = re.compile(rb"[\t\n \\]")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def below(root: str | os.PathLike[str]) -> list[str]:
-    """Return where something is mounted in a directory, the lowest first, or on it if it is its own mount."""
+class Mount(NamedTuple):
+    """A mount: its number, and where it is."""
+
+    number: int
+    point: str
+
+
+class _Listed:
+    """The mounts that this process sees, read anew where the kernel says that they changed."""
+
+    def __init__(self) -> None:
+        self._seer = (0, 0)
+        self._fd = -1
+        self._text = b""
+
+    def text(self) -> bytes:
+        """Return the lines of all mounts.
+
+        Raises:
+            OSError: there is no Linux, or no /proc.
+        """
+        seer = os.getpid(), os.stat("/proc/self/ns/mnt").st_ino
+        if seer != self._seer:  # forked since, where that number may be another file; or another namespace
+            self._fd = os.open(_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
+            self._poller = select.poll()
+            self._poller.register(self._fd, select.POLLIN | select.POLLOUT | select.POLLPRI)
+            self._seer = seer
+        elif self._poller.poll(0) == [(self._fd, select.POLLIN)]:
+            return self._text  # a file that cannot tell of changes would be ready for writing, too
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        parts = iter(lambda: os.read(self._fd, 1 << 16), b"")
+        self._text = b"".join(parts)
+        return self._text
+
+
+_listed = _Listed()
+
+
+def below(root: str | os.PathLike[str]) -> list[Mount]:
+    """Return what is mounted on a directory, or in it, the lowest first."""
     top = _ESCAPED.sub(lambda found: b"\\%03o" % ord(found[0]), os.fsencode(os.path.realpath(root)))
     try:
-        listed = Path(_MOUNTS).read_bytes()
-    except OSError:  # no Linux, or no /proc: nothing can be told
+        text = _listed.text()
+    except OSError:  # nothing can be told
         return []
-    if b" " + top + b"/" not in listed:  # the usual case, for the price of a search
+    if b" " + top not in text:  # the usual case, for the price of a search
         return []
-    points = [line.split(b" ")[_POINT] for line in listed.splitlines()]
-    within = [point for point in points if point.startswith(top + b"/")]
-    return [os.fsdecode(re.sub(rb"\\([0-7]{3})", _octal, point)) for point in reversed(within)]
+    lines = [line.split(b" ") for line in text.splitlines()]
+    return [
+        Mount(int(line[_NUMBER]), os.fsdecode(re.sub(rb"\\([0-7]{3})", _octal, line[_POINT])))
+        for line in reversed(lines)
+        if (line[_POINT] + b"/").startswith(top + b"/")
+    ]
 
 
-def detach(root: str | os.PathLike[str]) -> list[str]:
-    """Unmount all that is mounted in a directory; return where that was."""
-    points = below(root)
-    for point in points:
+def detach(root: str | os.PathLike[str], spared: Collection[Mount] = ()) -> list[str]:
+    """Unmount all that is mounted on a directory or in it, but for what is spared; return where that was."""
+    found = [one for one in below(root) if one not in spared]
+    for _, point in found:
         if _libc.umount2(os.fsencode(point), _MNT_DETACH) == 0:
             continue
         for tool in ("fusermount3", "fusermount"):  # a user's own mount, which he may undo by it alone
             if shutil.which(tool):
                 with contextlib.suppress(OSError):
                     subprocess.run([tool, "-u", "-z", "--", point], capture_output=True, check=False)
-    return points
+    return [point for _, point in found]
 
 
 def _octal(found: re.Match[bytes]) -> bytes:

@@ -305,6 +305,7 @@ def remove_tree(root: Path) -> None:
                 function(path)
 
     if mounted := below(root):
-        raise OSError(errno.EBUSY, "something is mounted there, which would be lost; unmount it", mounted[0])
+        why = "something is mounted there, which would be lost; unmount it"
+        raise OSError(errno.EBUSY, why, mounted[0].point)
     if root.exists():
         shutil.rmtree(root, onerror=open_up)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from outlive_harness.disk.mounts import below, detach
+from outlive_harness.disk.mounts import Mount, below, detach
 from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import (
     WHOLE,
@@ -300,6 +300,7 @@ class Runner:
             chosen = self._warm.get(role) if role is not None else None
             zygote = self._zygotes[chosen] if chosen is not None and chosen[0] == subject.key() else None
             ran = None
+            mounts = below(self._place)  # the box itself, where it is on a real file system
             try:
                 ran = run(
                     command,
@@ -317,18 +318,18 @@ class Runner:
                 self._zygotes.pop(chosen).close()
                 self.cool()
             finally:
-                mounted = detach(self.box)
+                mounted = detach(self._place, mounts)
             if mounted:
-                self._refuse_mounts(mounted[0])
+                self._refuse_mounts(mounted[0], mounts)
             if ran is not None:
                 if ran.blind:
                     self._still.distrust()
                 return ran
 
-    def _refuse_mounts(self, point: str) -> NoReturn:
+    def _refuse_mounts(self, point: str, before: list[Mount]) -> NoReturn:
         """Say what a run left mounted in its box: that is neither a state of it nor ours to remove."""
         what = f"the pipeline left something mounted in its box, at {os.path.relpath(point, self.box)}"
-        if below(self.box):
+        if below(self._place) != before:
             raise BoxError(f"{what}; it cannot be unmounted, and nothing there was touched: unmount {point}")
         raise BoxError(f"{what}: what lies there is not judged; it was unmounted")
 
@@ -459,8 +460,9 @@ class Runner:
             )
 
     def empty(self) -> None:
-        """Give back the room that the box takes, after trouble with it."""
-        remove_tree(self.box)
+        """Give back the room that the box takes, after trouble with it, as far as that can be."""
+        with contextlib.suppress(OSError):
+            remove_tree(self.box)
 
     def clear(self) -> None:
         """End the zygotes; remove this worker's directory and all in it."""

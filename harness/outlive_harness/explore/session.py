@@ -189,9 +189,10 @@ class Session:
                 worker.wait()
         self._workers.clear()
         if self._owns_root and self._lock is not None:
-            self._outlast()
             detach(self.root)  # of a worker that was killed
-            remove_tree(self.root)
+            self._outlast()
+            with contextlib.suppress(OSError):  # what cannot be unmounted or removed was told of by the trial
+                remove_tree(self.root)
             os.close(self._lock)
             self._lock = None
 
