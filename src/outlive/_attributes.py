@@ -49,9 +49,8 @@ def keep_attributes(descriptor: int, target: str, old: os.stat_result, new: os.s
             bits &= ~stat.S_IRWXG | bits << 3
         try:
             os.fchmod(descriptor, bits)
-        except (
-            OSError
-        ) as error:  # on FUSE, and on vfat for all but one user, files have the mode that they have
+        except OSError as error:
+            # On FUSE, and on vfat for all but one user, files have the mode that they have.
             given = os.fstat(descriptor).st_mode & _PERMISSIONS
             if error.errno not in _CANNOT or given & ~bits:
                 raise
