@@ -18,6 +18,7 @@ from . import board
 from .confirm import confirm, once, remember
 from .corpus import Regressions, regressions_of
 from .deeper import deeper
+from .doubt import Doubted, sample
 from .golden import Record
 from .merge import merge, violations_of
 from .options import Options
@@ -28,7 +29,7 @@ from .session import Session
 from .subject import Subject, from_scenario
 from .unfinished import Unfinished
 from .verdict import conclude
-from .waves import Campaign, Explored, HarnessError, Waiting, collect, explored, waves
+from .waves import Campaign, Explored, HarnessError, Waiting, collect, explored, handed_out, waves
 
 
 class Observer(Protocol):
@@ -221,6 +222,7 @@ class _Case:
     states: Known = field(default_factory=dict)
     unfinished: Unfinished | None = None
     again: Path | None = None
+    trials: list[Trial] = field(default_factory=list)
 
     def explore(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
         scenario, options = self.scenario, self.options
@@ -272,14 +274,27 @@ class _Case:
         result = self.result
         by_exec = not self.options.zygote or record.preload is None
         yield from self._struck(record, by_exec=by_exec)
-        if not by_exec and any(one.confirmed is False for one in result.violations):
+        why = "" if by_exec else (yield from self._otherwise_by_exec(record))
+        if why:
             # What a warm interpreter shows and a fresh one does not is ours, not the pipeline's.
             result.violations, result.faults = [], {}
             self.states.clear()
             if result.exhibit is not None:
                 result.exhibit.points.clear()
-            result.warnings = [*record.warnings, "no zygote: a violation that was seen in it was not by exec"]
+            result.warnings = [*record.warnings, f"no zygote: {why}"]
             yield from self._struck(record, by_exec=True)
+
+    def _otherwise_by_exec(self, record: Record) -> Generator[Waiting, None, str]:
+        """Say what came out otherwise in a zygote than by exec; "" if nothing is known to."""
+        result = self.result
+        if any(one.confirmed is False for one in result.violations):
+            return "a violation that was seen in it was not by exec"
+        if result.reason or self.scenario.expect or any(not one.known for one in result.violations):
+            return ""  # it is not called held, or what it is known for was seen by exec
+        plans = sample(self.trials)
+        work = Doubted(record.place, plans, self.options.memory)
+        name = f"d-{record.place.name}"
+        return (yield from handed_out(self.session, name, work, str)) or "" if plans else ""
 
     def _struck(self, record: Record, *, by_exec: bool) -> Generator[Waiting, None, None]:
         """Strike with each fault; then carry out each violation once more, in a fresh process."""
@@ -306,6 +321,7 @@ class _Case:
             if until is not None and several and not (scenario.expect or _kinds(several.values())):
                 yield from deeper(session, record, list(several.values()), until)
         finally:
+            self.trials = [trial for one in several.values() for trial in one.trials]
             for name, one in several.items():
                 result.faults[name] = one.coverage
                 for trial in one.gone:

@@ -76,6 +76,7 @@ class Trial:
         acks: what the struck runs had acknowledged.
         findings: what was violated there.
         recovery: ops that the recovery made, where deeper plans ask for them.
+        redone: how many they are; -1 where there was no recovery, or one of before was known.
         op: what the pipeline was about to do when it was struck.
         path: the file that this op is about.
         lost: what a power cut lost: each op, or part of one, in words.
@@ -94,6 +95,7 @@ class Trial:
     findings: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     recovery: list[Op] = field(default_factory=list)
+    redone: int = -1
     op: str = ""
     path: str = ""
     lost: list[str] = field(default_factory=list)

@@ -46,6 +46,7 @@ class Order:
         keep: where the box and the crash state are to be kept for a person.
         memory: bytes of recorded data that are kept in memory.
         by_exec: whether each run is to be an exec, though a zygote would do.
+        fresh: whether the recovery is, whatever the runs before it are.
         taped: whether what a torn write leaves may be told from a recording, with no run.
         each: whether the outputs are judged after each of the plan's crashes, and not after the last alone.
     """
@@ -60,6 +61,7 @@ class Order:
     acks: tuple[str, ...] = ()
     memory: int = MEMORY
     by_exec: bool = False
+    fresh: bool = False
     taped: bool = False
     each: bool = False
 
@@ -77,6 +79,8 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
             crash, ran = _strike_all(tapes, record, order, trial)
             if crash is not None:
                 trial.unmet = False
+                if order.fresh:
+                    runner.cool()
                 examine(runner, record, order, trial, crash)
                 if crash.state is not None and trial.findings:
                     trial.profile = tapes.strongest(record, order.plan, crash.state)
@@ -348,6 +352,7 @@ def _recover(
         )
         if not ran.failure():
             break
+    trial.redone = ran.ops
     if ran.failure():
         kind = "recovery-hung" if ran.ended == "timeout" else "recovery-failed"
         trial.findings.append(

@@ -112,6 +112,7 @@ def _twin(record: Record, trial: Trial, plan: Plan) -> Trial:
         findings=[],
         warnings=[],
         recovery=[],
+        redone=-1,
         op=op.describe() if trial.reached else "",
         path=op.path if trial.reached else "",
         story=[f"the same files as at {trial.plan[0]}"],
