@@ -436,6 +436,61 @@ def test_a_path_with_slashes_too_many_is_the_same_path(observe, box):
     assert (box / "out" / "a").exists()
 
 
+def test_a_link_through_the_tasks_own_proc_leads_where_the_task_gets(observe):
+    """/proc/self is whoever walks there: the task's working directory and descriptors are meant, not ours."""
+    writes = """
+import os
+os.mkdir("out")
+os.symlink("/proc/self/cwd/out", "here")
+os.symlink("here/b", "last")
+os.symlink("/dev/stdout", "log")
+os.mkdir("here/a")
+open("last", "w").close()
+os.rename("last", "here/../c")
+os.dup2(os.open("out/b", os.O_WRONLY), 1)
+open("log", "a").close()
+try:
+    os.mkdir("here/none/a")
+except FileNotFoundError:
+    os.rmdir("here/a")
+"""
+    seen = observe(PYTHON, "-c", writes)
+    expected = ["here", "last", "log", "out/a", "out/b", "last", "out/b", "out/b", "out/a"]
+    assert [op["path"] for op in seen.ops] == ["out", *expected], seen.stderr
+    assert seen.ops[6]["target"] == "c"
+    assert not seen.blind
+
+
+@pytest.mark.parametrize("request_", [0x4C00, 0x4C06, 0x4C0A])
+def test_a_loop_device_on_a_file_of_the_box_is_told(observe, request_):
+    """What is written through it is out of sight, so that it is asked for at all is enough."""
+    code = """
+import fcntl, os, struct, sys
+fd = os.open("image", os.O_CREAT | os.O_RDWR)
+request = int(sys.argv[1])
+try:
+    fcntl.ioctl(os.open("/dev/null", os.O_RDWR), request, struct.pack("i", fd) if request == 0x4C0A else fd)
+except OSError:
+    pass
+"""
+    seen = observe(PYTHON, "-c", code, request_)
+    assert seen.blind == [["image", "writes to image through a loop device were not seen"]]
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare(1)")
+def test_what_a_task_may_see_and_we_may_not_is_told(observe):
+    """Root of a namespace of its own goes where its user is closed out; who watches as that user does not."""
+    script = "mkdir -p stage/sub; chmod 000 stage; mkdir stage/sub/a; chmod 700 stage"
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # not below a directory of this user's own
+        Path(place).chmod(0o777)
+        seen = observe("unshare", "-Ur", "sh", "-c", script, uid=65534, box=place)
+        if "unshare:" in seen.stderr:
+            pytest.skip(seen.stderr)
+        assert any("Permission denied" in reason for _, reason in seen.blind), seen.blind
+        assert not observe("sh", "-c", script, uid=65534, box=place).blind
+
+
 @needs_root
 def test_a_file_that_cannot_be_changed_is_removed_with_its_box(one):
     """A pipeline may make its output immutable (chattr +i); each trial has a box of its own all the same."""

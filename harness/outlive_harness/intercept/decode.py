@@ -32,6 +32,7 @@ from .task import (
     read_memory,
     read_parts,
     read_string,
+    through_itself,
     umask,
 )
 
@@ -200,6 +201,8 @@ class Decoder:
     ) -> _Found:
         place = locate(tid, dirfd, raw, follow=follow, empty=empty)
         inside = self._relative(place)
+        if inside is None and raw and (other := through_itself(tid, dirfd, raw, follow=follow)):
+            place, inside = other, self._relative(other)
         if inside is None and place.path and _holds_files(place.path):
             self._note_outside(place.path)
         return _Found(inside, place)
@@ -389,6 +392,13 @@ class Decoder:
         request = a[1] & 0xFFFFFFFF
         if request in (abi.FICLONE, abi.FICLONERANGE):
             return self._copy(name, tid, a)
+        if request in (abi.LOOP_SET_FD, abi.LOOP_CHANGE_FD, abi.LOOP_CONFIGURE):
+            configured = request == abi.LOOP_CONFIGURE  # which takes a struct that begins with the descriptor
+            fd = int.from_bytes(read_memory(tid, a[2], 4), sys.byteorder) if configured else a[2]
+            path = self._by_fd(tid, fd).inside
+            if path is not None:
+                self.blind[path, f"writes to {path} through a loop device were not seen"] = None
+            return None
         found = self._by_fd(tid, a[0])
         if found.inside is None:
             return None

@@ -93,7 +93,8 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False) -> byte
         when(name, [notify] if reads else changes)
     shared_file = [_insn(_JSET, 0, 2, abi.MAP_SHARED), _insn(_JSET, 1, 0, abi.MAP_ANONYMOUS)]
     when("mmap", [_low_word(3), *shared_file, notify, allow])
-    requests = (abi.FICLONE, abi.FICLONERANGE, *abi.RESERVATIONS, *abi.UNKNOWN_CHANGES)
+    loops = abi.LOOP_SET_FD, abi.LOOP_CHANGE_FD, abi.LOOP_CONFIGURE
+    requests = (abi.FICLONE, abi.FICLONERANGE, *abi.RESERVATIONS, *abi.UNKNOWN_CHANGES, *loops)
     when("ioctl", [_low_word(1), *_any_of(requests), notify, allow])
     for name in LOOKS if looks else ():
         when(name, [notify])

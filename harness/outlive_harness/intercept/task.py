@@ -24,8 +24,12 @@ _SELF = {
     b"/proc/thread-self/": b"/proc/%d/",
     b"/dev/fd/": b"/proc/%d/fd/",
 }
+_OWN = (b"/proc/self", b"/proc/thread-self")
+_MOST_LINKS = 40  # path_resolution(7)
 _DOUBLED = re.compile(rb"/(\.?/)+")
 _SELF_NAMES = {b"/dev/stdin": b"0", b"/dev/stdout": b"1", b"/dev/stderr": b"2"}
+#: Errors of a path that the task gets as well.
+_ITS_OWN = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _PIECE = 1 << 20
 #: The kernel moves no more than this in one call (read(2), write(2)).
 MOST = 0x7FFFF000
@@ -269,23 +273,55 @@ def locate(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = Fals
     if not raw:
         if not empty:
             return Place(b"", b"")
-        return Place(_directory(base), base) if dirfd == abi.AT_FDCWD else behind(tid, dirfd)
+        return Place(_directory(tid, base), base) if dirfd == abi.AT_FDCWD else behind(tid, dirfd)
     if raw.startswith((b"/proc/", b"/dev/", b"//", b"/./")):
         raw = _of_the_task(tid, _DOUBLED.sub(b"/", raw))
     head, _, tail = raw.rstrip(b"/").rpartition(b"/")
     if tail in (b"", b".", b".."):
-        path = _directory(b"/" if not tail else raw if raw.startswith(b"/") else base + b"/" + raw)
+        path = _directory(tid, b"/" if not tail else raw if raw.startswith(b"/") else base + b"/" + raw)
         return Place(path, path)
     if raw.startswith(b"/"):
-        parent = _directory(head or b"/")
+        parent = _directory(tid, head or b"/")
     elif head or dirfd != abi.AT_FDCWD:
-        parent = _directory(base + b"/" + head if head else base)
+        parent = _directory(tid, base + b"/" + head if head else base)
     else:
         parent = _named(base)  # a directory in any case
     if not parent:
         return Place(b"", b"")
     path = parent.rstrip(b"/") + b"/" + tail
     return _follow(path) if follow else Place(path, path)
+
+
+def through_itself(tid: int, dirfd: int, raw: bytes, *, follow: bool) -> Place | None:
+    """Return the file that a task means where a link on the way leads through ``/proc/self``.
+
+    To the kernel that is whoever walks, so that locate() comes to files of this process. None where no link
+    leads there, or to nothing that can be.
+    """
+    todo = raw.rstrip(b"/").split(b"/")[::-1]
+    here = b"" if raw.startswith(b"/") else directory_of(tid, dirfd)
+    own, links = False, 0
+    while todo:
+        name = todo.pop()
+        if name in (b"", b".", b".."):
+            here = here.rpartition(b"/")[0] if name == b".." else here
+            continue
+        path = here + b"/" + name
+        if path in _OWN:
+            here, own = b"/proc/%d" % tid, True
+            continue
+        text = _named(path) if todo or follow else b""
+        here = path
+        if text.startswith(b"/") and here.startswith(b"/proc/"):  # what the kernel knows, by whatever name
+            if not todo:
+                return Place(text, here) if own else None
+            here = text.rstrip(b"/")
+        elif text and (links := links + 1) <= _MOST_LINKS:
+            todo += text.split(b"/")[::-1]
+            here = b"" if text.startswith(b"/") else here.rpartition(b"/")[0]
+    if not own or links > _MOST_LINKS or not _directory(tid, here.rpartition(b"/")[0] or b"/"):
+        return None
+    return Place(here, here)
 
 
 def directory_of(tid: int, dirfd: int) -> bytes:
@@ -325,12 +361,27 @@ def _named(link: bytes) -> bytes:
         return b""
 
 
-def _directory(path: bytes) -> bytes:
+def _directory(tid: int, path: bytes) -> bytes:
+    """Return the real path of a directory; b"" where there is none, or a task may not go there.
+
+    Raises:
+        OSError: it can be that the task may, and only we may not.
+    """
     try:
         fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return b""
+    except OSError as error:
+        if error.errno in _ITS_OWN or (error.errno == errno.EACCES and not _has_other_rights(tid)):
+            return b""
+        raise
     try:
         return os.readlink(b"/proc/self/fd/%d" % fd)
     finally:
         os.close(fd)
+
+
+def _has_other_rights(tid: int) -> bool:
+    """Tell whether a task is in another user namespace, where it may do more than we may."""
+    try:
+        return not os.path.samestat(os.stat(f"/proc/{tid}/ns/user"), os.stat("/proc/self/ns/user"))
+    except FileNotFoundError:  # it is gone, or no kernel with such
+        return False
