@@ -410,20 +410,25 @@ def mapped():
     assert "stores through memory to o" in result.reason
 
 
-def test_an_output_that_was_mapped_under_another_name_is_unknown(one):
-    """A file keeps its mapping when it, or the directory that it is in, gets another name."""
+@pytest.mark.parametrize("flags", [0, 2])
+def test_an_output_that_was_mapped_under_another_name_is_unknown(one, flags):
+    """A file keeps its mapping when it, or the directory that it is in, gets another name, by a swap, too."""
     result = one(
         """
 @scenario(outputs="out/*", faults="kill")
 def mapped():
-    import mmap
+    import ctypes, mmap
     os.mkdir("stage")
     with open("stage/report", "w+b") as f:
         f.truncate(8192)
         m = mmap.mmap(f.fileno(), 8192)
-    os.rename("stage", "out")
+    if FLAGS:  # RENAME_EXCHANGE
+        os.mkdir("out")
+        assert ctypes.CDLL(None).renameat2(-100, b"out", -100, b"stage", FLAGS) == 0
+    else:
+        os.rename("stage", "out")
     m[:] = b"a" * 8192
-"""
+""".replace("FLAGS", str(flags))
     )
     assert result.verdict is Verdict.UNKNOWN
     assert "stores through memory to stage/report" in result.reason

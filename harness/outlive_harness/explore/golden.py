@@ -9,6 +9,7 @@ from pathlib import Path
 
 from outlive_harness.disk.tree import Entry, Tree
 from outlive_harness.globs import common_ends, matcher
+from outlive_harness.intercept import abi
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import handled_signals
 from outlive_harness.intercept.versions import Versions
@@ -404,9 +405,12 @@ def _names_of(path: str, ops: Sequence[Op]) -> list[str]:
     """Return the names that a file of the box has at any time: it, or what it is in, is renamed or linked."""
     names = {path: None}
     for op in ops:
-        if op.kind in ("rename", "link") and op.target:
-            below = [name for name in names if name == op.path or name.startswith(f"{op.path}/")]
-            names |= dict.fromkeys(op.target + name[len(op.path) :] for name in below)
+        ways = [(op.path, op.target)] if op.kind in ("rename", "link") and op.target else []
+        if op.kind == "rename" and op.flags & abi.RENAME_EXCHANGE:
+            ways.append((op.target, op.path))
+        for old, new in ways:
+            below = [name for name in names if name == old or name.startswith(f"{old}/")]
+            names |= dict.fromkeys(new + name[len(old) :] for name in below)
     return list(names)
 
 
