@@ -138,6 +138,25 @@ def test_a_program_that_must_change_user_is_unknown(one, tmp_path):
     assert "the pipeline fails with no fault: it exited with 1" in result.reason
 
 
+@pytest.mark.parametrize("after", ["begun", "o"])
+def test_a_run_that_fails_of_a_signal_is_unknown(one, after):
+    """A call that waits to be seen is interrupted by a handler, as no local file system does."""
+    result = one(
+        """
+@scenario(outputs="o", faults=("kill",))
+def ticks():
+    if Path("AFTER").exists():
+        raise InterruptedError(4, os.strerror(4))  # stands in for a signal that came at that moment
+    Path("begun").touch()
+    put("o", "x")
+    Path("begun").unlink()
+""".replace("AFTER", after)
+    )
+    assert result.verdict is Verdict.UNKNOWN, result
+    assert "Interrupted system call" in result.reason
+    assert result.reason.endswith("which may come of being watched")
+
+
 def test_an_unknown_profile_is_a_usage_error(tmp_path):
     """The command line names those that there are; exit status 2."""
     done = subprocess.run(

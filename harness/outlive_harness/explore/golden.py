@@ -246,8 +246,11 @@ def _changes(runner: Runner, made: Record) -> Finding | None:
     """Run on the golden run's own result; return what that changes."""
     ran, _ = _run(runner, made, [])
     if made.reason:
-        made.reason = ""
         sentence = f"run again on its own result, with no crash, it {ran.failure()}"
+        if ran.was_interrupted() and not made.refused:
+            made.reason = f"{sentence}, which may come of being watched"
+            return None
+        made.reason = ""
         return Finding("not-idempotent", "", sentence, ran.stderr)
     after = runner.look(made.subject)
     path = first_difference(made.final, after, made.subject.is_output)

@@ -353,6 +353,9 @@ def _recover(
         if not ran.failure():
             break
     trial.redone = ran.ops
+    if ran.was_interrupted() and not record.refused:
+        trial.trouble = f"the recovery {ran.failure()}, which may come of being watched"
+        return
     if ran.failure():
         kind = "recovery-hung" if ran.ended == "timeout" else "recovery-failed"
         trial.findings.append(

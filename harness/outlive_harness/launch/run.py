@@ -77,6 +77,13 @@ class Ran:
         last = next((line for line in reversed(self.stderr.splitlines()) if line.strip()), "")
         return f"{how}: {last.strip()}" if last else how
 
+    def was_interrupted(self) -> bool:
+        """Tell whether it failed and speaks of an interrupted call.
+
+        The kernel interrupts one that waits to be seen when a handler runs, as no local file system does.
+        """
+        return bool(self.failure()) and os.strerror(errno.EINTR) in self.stderr
+
 
 def run(  # noqa: PLR0913 - one call says all of one run
     argv: Sequence[str],
