@@ -157,6 +157,16 @@ def ticks():
     assert result.reason.endswith("which may come of being watched")
 
 
+def test_a_limit_on_the_size_of_files_is_told(tmp_path):
+    """Where the harness's own files may not be as large as they are, it says so at once, and which limit."""
+    script = 'ulimit -f 1; exec "$0" -P -m outlive_harness check --outputs o -- sh -c "echo x > o"'
+    argv = ["sh", "-c", script, sys.executable]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3, done
+    assert "files may be of" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unknown_profile_is_a_usage_error(tmp_path):
     """The command line names those that there are; exit status 2."""
     done = subprocess.run(

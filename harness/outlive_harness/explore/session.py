@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import select
 import shutil
 import subprocess
@@ -38,7 +39,7 @@ class WorkerDiedError(RuntimeError):
 
 
 class NoRoomError(WorkerDiedError):
-    """The disk that boxes are on is full; the message says which."""
+    """The disk that boxes are on is full, or files may not be as large as is needed; the message says it."""
 
 
 def default_box_dir() -> Path:
@@ -87,7 +88,14 @@ class Session:
         self.close()
 
     def open(self) -> None:
-        """Make the directory and start the workers."""
+        """Make the directory and start the workers.
+
+        Raises:
+            NoRoomError: the limit on the size of files is too low (getrlimit(2), RLIMIT_FSIZE).
+        """
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if 0 <= most < _RESULT_ROOM:
+            raise NoRoomError(f"files may be of {most} bytes at most; raise the limit: ulimit -f unlimited")
         if self._owns_root:
             self.root = self._make_root()
         try:
