@@ -131,11 +131,30 @@ def copies():
 
 
 def test_only_what_can_be_cut_off_is_torn():
-    """A clone comes whole or not at all, and what a pipe gives is not known."""
+    """A clone comes whole or not at all, and nothing is torn of what is not known."""
     calls = (("ioctl", 9), ("splice", 0), ("splice", 9))
     ops = [Op("copy", name, "o", length=length) for name, length in calls]
     points = strikers()["torn"].points(ops, seconds=1, count=None, random=random.Random())
     assert [str(point) for point in points] == ["torn@3.1", "torn@3.4", "torn@3.8"]
+
+
+@pytest.mark.parametrize("where", [", offset_dst=0", ""])
+def test_a_copy_out_of_a_pipe_is_torn(one, where):
+    """What is in the pipe arrives as far as the kernel comes: here over an output that was whole."""
+    result = one(
+        f"""
+@scenario(outputs="o", faults="torn")
+def copies():
+    if not Path("o").exists():
+        put("o", "old" * 1000)
+    r, w = os.pipe()
+    os.write(w, b"new" * 1000)
+    fd = os.open("o", os.O_WRONLY)
+    assert os.splice(r, fd, 1 << 16{where}) == 3000
+"""
+    )
+    assert found(result) == {("torn", "torn-output")}
+    assert result.violations[0].confirmed
 
 
 def test_a_torn_write_goes_where_the_call_says(one):

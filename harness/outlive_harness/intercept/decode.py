@@ -313,7 +313,8 @@ class Decoder:
         there = behind(tid, source).look()
         begin = start
         if there is None or not stat.S_ISREG(there.mode):
-            length = 0  # what comes out of a pipe is not known before
+            # How much a pipe holds is known when it is read; of what else it is, nothing.
+            length = min(length, MOST) if there is not None and is_from_pipe(name, there) else 0
         else:
             if begin < 0:
                 begin = descriptor_info(tid, source)[0]
@@ -699,6 +700,11 @@ class Decoder:
         if path is not None and descriptor_info(tid, fd)[1] & os.O_ACCMODE == os.O_RDWR:
             self.blind[path, f"stores through memory to {path} (mmap, MAP_SHARED) were not seen"] = None
         return None
+
+
+def is_from_pipe(name: str, source: Seen) -> bool:
+    """Tell whether a copy takes what is in a pipe."""
+    return name == "splice" and stat.S_ISFIFO(source.mode)
 
 
 def _holds_files(path: bytes) -> bool:

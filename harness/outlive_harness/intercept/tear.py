@@ -10,11 +10,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 from collections.abc import Iterable
 
 from outlive_harness.trace import WRITES, Content
 
-from .decode import Arguments, Decoder
+from .decode import Arguments, Decoder, is_from_pipe
+from .task import read_memory
 
 _PIDFD_GETFD = 438  # the same on every architecture
 _PIDFD_THREAD = os.O_EXCL  # pidfd_open(2), Linux 6.9
@@ -52,7 +54,11 @@ def write_prefix(decoder: Decoder, call: tuple[int, int, int, Arguments], length
     """
     tid, number, audit, arguments = call
     op = _Prefix(decoder.box, length).op(tid, number, audit, arguments)
-    if op is None or op.kind not in WRITES or not op.data or op.detail is None or op.detail.fails:
+    if op is None or op.kind not in WRITES or op.detail is None or op.detail.fails:
+        return 0
+    if op.detail.target is not None and is_from_pipe(op.syscall, op.detail.target):
+        return _splice(tid, arguments, length)
+    if not op.data:
         return 0
     is_copy = op.kind == "copy"
     fd = _duplicate(tid, arguments[2] if op.syscall in ("copy_file_range", "splice") else arguments[0])
@@ -65,6 +71,22 @@ def write_prefix(decoder: Decoder, call: tuple[int, int, int, Arguments], length
         return os.pwritev(fd, [op.data], ctypes.c_long(arguments[3]).value, op.detail.how)
     finally:
         os.close(fd)
+
+
+def _splice(tid: int, arguments: Arguments, length: int) -> int:
+    """Move so much of what is in a pipe now; what is still to come into it stays out."""
+    out = _duplicate(tid, arguments[2])
+    try:
+        source = _duplicate(tid, arguments[0])
+        try:
+            at = int.from_bytes(read_memory(tid, arguments[3], 8), sys.byteorder) if arguments[3] else None
+            return os.splice(source, out, length, offset_dst=at, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            return 0
+        finally:
+            os.close(source)
+    finally:
+        os.close(out)
 
 
 def _duplicate(tid: int, fd: int) -> int:
