@@ -264,7 +264,7 @@ def repairs():
 
 
 def test_a_label_is_that_of_all_ops_that_leave_the_same(one):
-    """`b` alone is a state of `posix` when it was made, and one that a journal leaves once `a` is gone."""
+    """`b` alone is a state of `posix` when it is made, and one of a journal once `a` is gone again."""
     source = """
 @scenario(outputs="out", faults="power")
 def it():

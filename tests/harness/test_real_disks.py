@@ -7,13 +7,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from outlive_harness.disk.tree import remove_tree
+from outlive_harness.explore import real
+from outlive_harness.explore.real import Cuts, Done, real_cuts
 from outlive_harness.explore.results import Verdict
+from outlive_harness.plan import Point
 from outlive_harness.realfs import KINDS, missing
 from outlive_harness.scenario import find_files, load_file
 
@@ -203,6 +208,33 @@ with RealFs(sys.argv[1], Path(sys.argv[2]) / "image", Path(sys.argv[2]) / "disk"
     while left_behind(place) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left_behind(place) == []
+
+
+def test_of_workers_that_want_the_same_cuts_one_records_them(tmp_path, monkeypatch):
+    """Kept failures are struck by all workers at once; who comes later waits for what the first one has."""
+    recorded = []
+
+    def slowly(_runner, _record, _name, cuts, _seed):
+        recorded.append(cuts)
+        time.sleep(0.1)
+        return cuts
+
+    monkeypatch.setattr(real, "_recorded", slowly)
+    asked = SimpleNamespace(place=tmp_path)
+    workers = [threading.Thread(target=real_cuts, args=(None, asked, "ext4", 0)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(recorded) == 1
+
+
+def test_two_runs_of_another_length_have_their_own_promises(tmp_path):
+    """A point is of the run that made it, with the ops that were done there and what was said by then."""
+    long, short = Done(acks=["a", "b"], said=[0, 0, 1, 2]), Done(acks=["a"], said=[0, 1])
+    trees = {(1, 0): "x", (2, 0): "x", (3, 0): "x", (1, 1): "x"}
+    points = Cuts(tmp_path, [long, short], trees).points("ext4")
+    assert points == [Point("ext4", 1), Point("ext4", 1, 1), Point("ext4", 3)]
 
 
 def test_what_is_missing_is_said(monkeypatch):

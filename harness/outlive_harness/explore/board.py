@@ -8,6 +8,7 @@ one command with ``-j``, or the worker of every pytest-xdist process.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pickle
@@ -195,3 +196,14 @@ def first_to(directory: Path, name: str, owner: str) -> bool:
     finally:
         draft.unlink()
     return True
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Keep other processes out that ask for the same directory: who comes later waits."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -7,11 +7,10 @@ by everybody, and in CI. It holds what tells an op again when its number changes
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from outlive import atomic_write
 from outlive_harness.plan import Plan, parse_plan
 from outlive_harness.scenario import Scenario, ScenarioError
 
+from .board import alone
 from .golden import Record
 from .options import Options
 from .rebase import Marks, marks, rebased
@@ -108,7 +108,7 @@ class Regressions:
 
     def _change(self, change: Callable[[list[Kept]], list[Kept]]) -> list[Kept]:
         assert self.path is not None
-        with _alone(self.path.parent):
+        with alone(self.path.parent):
             known = _read(self.path)
             several = change(known)
             if several != known:
@@ -149,14 +149,3 @@ def _read(path: Path) -> list[Kept]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScenarioError(f"{path} cannot be read ({error}); restore it, or remove it") from error
     return several
-
-
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keep other processes from writing in a directory: under pytest-xdist each fault has its own."""
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)

@@ -14,7 +14,7 @@ from outlive_harness.plan import Point
 from outlive_harness.realfs import RealFs, RealFsError, missing, mounted
 from outlive_harness.trace import Op
 
-from .board import load, save
+from .board import alone, load, save
 from .golden import Record
 from .runner import Runner
 from .select import distinct, groups
@@ -25,34 +25,35 @@ _MOST = 400
 
 
 @dataclass(slots=True)
-class Cut:
-    """One of the two runs: its journal was written just before each op (1), or not (0).
+class Done:
+    """What one run did.
 
     Attributes:
-        ops: what it did.
+        ops: all of them.
         acks: what it acknowledged.
         said: how many of these before each op, and at its end.
     """
 
-    ops: list[Op]
-    acks: list[str]
-    said: list[int]
+    ops: list[Op] = field(default_factory=list)
+    acks: list[str] = field(default_factory=list)
+    said: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Cuts:
-    """What a run left on the disk, after each of its ops.
+    """What two runs left on the disk, after each of their ops.
 
     Attributes:
         place: directory of the trees.
-        runs: the two that were recorded, which may differ in their ops.
-        trees: digests, by the number of ops done and whether the journal was written just then (1) or
-            not (0); each is the name of the tree's directory.
+        runs: the one with the disk as it was, and the one with the journal written just then; threads that
+            race, or a poll, may make one of them longer.
+        trees: digests, by the number of ops done and which run it was; each is the name of the tree's
+            directory.
         reason: why there are none; "" if there are.
     """
 
     place: Path
-    runs: list[Cut] = field(default_factory=list)
+    runs: list[Done] = field(default_factory=list)
     trees: dict[tuple[int, int], str] = field(default_factory=dict)
     reason: str = ""
 
@@ -68,6 +69,11 @@ class Cuts:
             first.setdefault((digest, self.runs[part].said[number]), Point(name, number, part))
         return list(first.values())
 
+    @property
+    def most(self) -> int:
+        """How many ops the longer run made."""
+        return max((len(done.ops) for done in self.runs), default=0)
+
 
 def real_cuts(runner: Runner, record: Record, name: str, seed: int) -> Cuts:
     """Return the power cuts of a subject's first run on a file system; what was recorded is kept.
@@ -78,28 +84,25 @@ def real_cuts(runner: Runner, record: Record, name: str, seed: int) -> Cuts:
     """
     place = record.place / "real" / name
     place.mkdir(parents=True, exist_ok=True)
-    # Of points that are carried out before the others, several workers may want the first record.
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(place):  # failures that were kept are struck by all workers at once
         if not (place / "cuts").exists():
             save(place / "cuts", _recorded(runner, record, name, Cuts(place, reason=missing(name)), seed))
-        cuts = load(place / "cuts")
+    cuts = load(place / "cuts")
     assert isinstance(cuts, Cuts)
-    for run in cuts.runs:
-        run.acks = own_words(runner, run.acks)
+    for done in cuts.runs:
+        done.acks = own_words(runner, done.acks)
     return cuts
 
 
 def _recorded(runner: Runner, record: Record, name: str, cuts: Cuts, seed: int) -> Cuts:
-    if cuts.reason:
-        return cuts
-    runner.cool()  # a zygote would not see what is mounted
-    try:
-        _record(runner, record, name, cuts, Random(seed))
-    except RealFsError as error:
-        cuts.reason = str(error)
-    finally:
-        remove_tree(cuts.place / "images")
+    if not cuts.reason:
+        runner.cool()  # a zygote would not see what is mounted
+        try:
+            _record(runner, record, name, cuts, Random(seed))
+        except RealFsError as error:
+            cuts.reason = str(error)
+        finally:
+            remove_tree(cuts.place / "images")
     return cuts
 
 
@@ -129,7 +132,7 @@ def _record(runner: Runner, record: Record, name: str, cuts: Cuts, random: Rando
             ran = runner.run(record.subject, timeout=record.limit, visit=visit, promises=True)
             copy(len(ops))
         (cuts.place / "image").unlink()
-        cuts.runs.append(Cut(ops, ran.acks, [*ran.said, len(ran.acks)]))
+        cuts.runs.append(Done(ops, ran.acks, [*ran.said, len(ran.acks)]))
         if ran.failure():
             cuts.reason = f"on {name} the run {ran.failure()}"
             return

@@ -78,10 +78,7 @@ def survey(tapes: Tapes, record: Record, wanted: Survey) -> Surveyed:
         if wanted.real:
             cuts = real_cuts(tapes.runner, record, wanted.real, wanted.seed)
             found.points, found.reason = cuts.points(wanted.real), cuts.reason
-            found.taken, found.there = (
-                len({number for number, _ in cuts.trees}),
-                max((len(run.ops) for run in cuts.runs), default=0),
-            )
+            found.taken, found.there = len({number for number, _ in cuts.trees}), cuts.most
             return found
         tape, model = tapes.of(record, wanted.plan, memory=wanted.memory)
         found.reason = tape.reason

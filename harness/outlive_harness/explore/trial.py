@@ -195,11 +195,11 @@ def _real_cut(runner: Runner, record: Record, point: Point, trial: Trial) -> Cra
     cuts = real_cuts(runner, record, point.fault, seed=0)
     tree = cuts.tree(point)
     if tree is None or cuts.reason:
-        raise TapeError(f"{point}: {cuts.reason or f'the run makes {len(cuts.runs[0].ops)} ops'}")
+        raise TapeError(f"{point}: {cuts.reason or f'the run makes {cuts.most} ops'}")
     runner.fill(tree)
-    run = cuts.runs[point.part]
-    crash = Crash(run.ops[point.at - 1], acks=run.acks[: run.said[point.at]])
-    for op in run.ops[: point.at]:
+    done = cuts.runs[point.part]
+    crash = Crash(done.ops[point.at - 1], acks=done.acks[: done.said[point.at]])
+    for op in done.ops[: point.at]:
         crash.touched.note(op)
     return crash
 
