@@ -152,6 +152,27 @@ def it():
     assert kinds(one(source)) == {"diverged"}
 
 
+@pytest.mark.parametrize("fault", ["kill", "power"])
+def test_which_names_are_of_one_file_is_part_of_a_state(one, fault):
+    """Two equal files, and one with two names: rename(2) of the latter does nothing, and says it was done."""
+    source = """
+def given():
+    Path("a").write_text("same")
+    Path("b").write_text("same")
+
+@scenario(outputs="*", faults=FAULT, profile="ext4", setup=given)
+def it():
+    if os.path.exists("done"):
+        return
+    if os.path.lexists("t"):
+        os.unlink("t")
+    os.link("a", "t")
+    os.rename("t", "b")
+    Path("done").touch()
+"""
+    assert kinds(one(source.replace("FAULT", repr(fault)))) == {"diverged"}
+
+
 def test_an_output_that_leads_to_what_is_none_is_warned_of(one):
     """What a reader sees through such a link is not judged, and that is said."""
     source = """

@@ -58,6 +58,7 @@ def test_a_digest_tells_trees_apart(odd):
         lambda: (odd / "soft").symlink_to("elsewhere"),
         lambda: (odd / "soft").rename(odd / "softer"),
         (odd / "fifo").unlink,
+        lambda: ((odd / "hard").unlink(), (odd / "hard").write_bytes(b"y" * 5000)),
     ]
     digests = {before}
     for change in changes:

@@ -15,7 +15,7 @@ from outlive_harness.trace import Content
 from . import content
 from .blobs import Blob
 from .content import BLOCK, Block
-from .tree import BOX_MARK, Entry, Tree, readable
+from .tree import BOX_MARK, Entry, Tree, mark_links, readable
 
 #: Aspects of a file that change.
 ENTRY, SIZE, BLOCK_OF, ATTRIBUTE = "entry", "size", "block", "attribute"
@@ -231,6 +231,7 @@ def tree_of(
     """Return files as tree.scan() would read them."""
     tree: Tree = {}
     done: dict[int, Entry] = {}
+    names: dict[int, list[str]] = {}
     for path, number in walk_nodes(node_of):
         found = done.get(number)
         if found is None:
@@ -244,6 +245,9 @@ def tree_of(
                 found = found._replace(digest=os.fsdecode(target))
             done[number] = found
         tree[path] = found
+        if found.kind == "file":
+            names.setdefault(number, []).append(path)
+    mark_links(tree, names.values())
     return tree
 
 

@@ -124,6 +124,10 @@ class History:
         self.files: Files = initial.files
         #: files that were there before the first op
         self.given = frozenset(self.files.nodes)
+        #: files that have several names at some time
+        self.linked = {
+            number for number, node in self.files.nodes.items() if node.links > 1 and node.kind == "file"
+        }
         initial.cut = cut
         for number, op in enumerate(self.ops, start=1):
             self._take(initial, number, op)
@@ -153,6 +157,8 @@ class History:
             self.micros.append(micro)
             for change in step.changes:
                 self._index(at, change)
+                if op.kind == "link":
+                    self.linked.add(change.after)
         if written is not None:
             self.syncs[number] = Sync(number, "own", written, op.persists == "data")
 

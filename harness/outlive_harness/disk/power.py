@@ -409,7 +409,8 @@ class PowerModel:
     def digest_of(self, at: int, dropped: int) -> int:
         """Return State.digest as a number."""
         self.view.move(self.history.end[at])
-        return self.view.digest_with(self._overlay(at, dropped))
+        overlay = self._overlay(at, dropped)
+        return self.view.digest_with(overlay) ^ self.view.links(self.history.linked, overlay)
 
     def _nodes(self, state: State) -> dict[int, Node]:
         """Return the files of a state that differ from the view's, which is moved to the state's op."""

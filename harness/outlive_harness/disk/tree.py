@@ -8,8 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -41,7 +40,25 @@ class Entry(NamedTuple):
     digest: str
 
 
+class Linked(Entry):
+    """The entry of a file that has several names in its tree; it equals one that has one name.
+
+    Attributes:
+        first: the first of these names.
+    """
+
+    first = ""
+
+
 Tree = dict[str, Entry]
+
+
+def mark_links(tree: Tree, names: Iterable[Sequence[str]]) -> None:
+    """Mark entries of a tree whose paths are *names* of one file each."""
+    for several in names:
+        for path in several if len(several) > 1 else ():
+            tree[path] = linked = Linked(*tree[path])
+            linked.first = min(several)
 
 
 def digest_bytes(content: bytes, box: bytes = b"") -> str:
@@ -117,7 +134,9 @@ def scan(
         OSError: something cannot be read.
     """
     tree: Tree = {}
-    _scan(str(root), "", tree, box, skip, known, opens=opens)
+    names: dict[tuple[int, int], list[str]] = {}
+    _scan(str(root), "", tree, names, box, skip, known, opens=opens)
+    mark_links(tree, names.values())
     return tree
 
 
@@ -125,6 +144,7 @@ def _scan(
     root: str,
     prefix: str,
     tree: Tree,
+    names: dict[tuple[int, int], list[str]],
     box: bytes,
     skip: Callable[[str], bool] | None,
     known: Known | None,
@@ -145,9 +165,11 @@ def _scan(
                     if known is not None:
                         known.digested(name, info, digest)
                 tree[name] = Entry("file", mode, info.st_size, digest)
+                if info.st_nlink > 1:
+                    names.setdefault((info.st_dev, info.st_ino), []).append(name)
             elif stat.S_ISDIR(info.st_mode):
                 tree[name] = Entry("dir", mode, 0, "")
-                _scan(item.path, name + "/", tree, box, skip, known, opens=opens)
+                _scan(item.path, name + "/", tree, names, box, skip, known, opens=opens)
             elif stat.S_ISLNK(info.st_mode):
                 target = os.fsencode(os.readlink(item.path)).replace(box or b"\0", BOX_MARK)
                 tree[name] = Entry("link", 0, 0, os.fsdecode(target))
@@ -187,7 +209,14 @@ def tree_digest(tree: Tree, rename: Callable[[str], str] = lambda name: name) ->
         tree: the tree.
         rename: gives the name that a path counts under (random parts folded).
     """
-    lines = sorted((rename(name), *entry) for name, entry in tree.items())
+    first: dict[str, str] = {}
+    for name, entry in tree.items():
+        if isinstance(entry, Linked):
+            first[entry.first] = min(first.get(entry.first, rename(name)), rename(name))
+    lines = sorted(
+        (rename(name), *entry, *([first[entry.first]] if isinstance(entry, Linked) else []))
+        for name, entry in tree.items()
+    )
     text = repr(lines).encode(errors="surrogateescape")
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from . import content
 from .content import BLOCK, Block
-from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, XATTR, Node, put
+from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, XATTR, Node, put, walk_nodes
 from .micro import History
 
 _BITS = (1 << 128) - 1
@@ -185,6 +185,25 @@ class View:
                 block = changed[index] if index in changed else node.blocks.get(index)
                 total += _mark(index, block, size - index * BLOCK) - _mark(index, block)
         return total
+
+    def links(self, numbers: Iterable[int], overlay: Overlay) -> int:
+        """Return a number for which names are of one file, of some files; 0 where each has one at most."""
+        counted = {number: len(self._parents[number]) for number in numbers}
+        for directory, values in overlay.items() if counted else ():
+            for (aspect, where), value in values.items():
+                if aspect == ENTRY:
+                    for one, more in ((self.nodes[directory].entries.get(str(where)), -1), (value, 1)):
+                        if one in counted:
+                            counted[one] += more
+        shared = {number for number, count in counted.items() if count > 1}
+        if not shared:
+            return 0
+        paths: dict[int, list[str]] = defaultdict(list)
+        for path, number in walk_nodes(lambda number: self.node_with(number, overlay)):
+            if number in shared:
+                paths[number].append(path)
+        groups = sorted(sorted(names) for names in paths.values() if len(names) > 1)
+        return _number("links", groups) if groups else 0
 
     # -- files ---------------------------------------------------------------------------------------
 
