@@ -34,6 +34,8 @@ def NAME():
     with open("HERE/marks-NAME", "a") as marks:
         marks.write("x")
     text = Path("HERE/data/letters").read_text() + str(sorted(os.listdir("HERE/data")))
+    with open("HERE/data/table", "r+") as table:
+        text += table.read()
     import extra
     Path("t").write_text(text + extra.TEXT)
     os.replace("t", "o")
@@ -56,6 +58,7 @@ def project(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "scenarios" / "given" / "letter").write_text("b")
     (tmp_path / "data" / "letters").write_text("abc")
+    (tmp_path / "data" / "table").write_text("1 2 3")
     (tmp_path / "lib" / "extra.py").write_text("TEXT = 'one'\n")
     (tmp_path / "lib" / "late.py").write_text("# what only a recovery might import\n")
     for name in ("first", "second"):
@@ -109,6 +112,7 @@ def test_what_has_not_changed_is_left_out(project):
 def change(project, what):
     path = {
         "a file": "data/letters",
+        "a file that might have been written": "data/table",
         "a module": "lib/extra.py",
         "a module beside it": "lib/late.py",
         "the input": "scenarios/given/letter",
@@ -131,6 +135,7 @@ def test_whatever_a_golden_run_read_counts(project):
     explored(project)
     for what in (
         "a file",
+        "a file that might have been written",
         "a module",
         "a module beside it",
         "the input",

@@ -452,8 +452,8 @@ class Decoder:
         raw = raw.lstrip(b"/") if is_rooted else raw
         found = self._by_text(tid, dirfd, raw, follow=not (flags & os.O_NOFOLLOW or exclusive))
         if found.inside is None:
-            if self.reads is not None and flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_TRUNC:
-                self._note_read(tid, dirfd, raw)  # as SQLite opens what it only reads
+            if self.reads is not None and flags & (os.O_ACCMODE | os.O_TRUNC) == os.O_RDWR:
+                self._note_read(tid, dirfd, raw)
             return None
         detail = self._making(tid, found) if flags & (os.O_CREAT | abi.O_TMPFILE_BIT) else self._seen(found)
         self._note_pipe(found.place.look() if detail is None else detail.seen)
