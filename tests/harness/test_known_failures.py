@@ -126,6 +126,30 @@ def report():
     assert read("scenarios/regressions/report.json")["failures"] == []
 
 
+def test_a_loss_that_the_disk_at_hand_does_not_show_is_left_alone(outlive):
+    """What failed on a disk that promises nothing fails none that keeps order; it stays in the file."""
+    source = """
+import os, sys
+from outlive_harness import scenario
+
+@scenario(outputs="out", faults=("power",))
+def report():
+    if os.path.exists("b") and not os.path.exists("a"):
+        sys.exit("only b")
+    for name in ("a", "b", "out"):
+        open(name, "w").close()
+"""
+    Path("scenarios/report.py").write_text(source)
+    assert outlive("test")[0] == 1
+    kept = read("scenarios/regressions/report.json")["failures"]
+    assert kept
+    status, out, _ = outlive("test", "--profile", "ext4")
+    assert status == 0, out
+    assert f"{kept[0]['point']} is not struck: no disk as ext4 leaves what failed" in out
+    assert read("scenarios/regressions/report.json")["failures"] == kept
+    assert outlive("test", "--profile", "posix")[0] == 1
+
+
 def test_a_deep_failure_is_kept(outlive):
     """A random plan of two crashes, once found, is a trial of every run; where it is gone, it is dropped."""
     Path("scenarios/twice.py").write_text(

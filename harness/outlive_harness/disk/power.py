@@ -519,19 +519,20 @@ class PowerModel:
             state: what a power cut left.
             until: the last op after which one may leave the same; by default that of the state alone.
         """
+        several = (profile.name for profile in strongest_first() if self.under(profile).leaves(state, until))
+        return next(several, self.profile.name)
+
+    def leaves(self, state: State, until: int | None = None) -> bool:
+        """Tell whether a state's files may be left after its op, or after one up to *until*."""
+        lost = state.dropped & self.durable(state.at, returned=state.returned)
+        if not lost and self.close(state.at, state.dropped, returned=state.returned) == state.dropped:
+            return True
         tree, read = state.tree(), cache(state.read)
-        moments = list(self._moments(state, until or state.at))
-        for profile in strongest_first():
-            model = self.under(profile)
-            held = model.durable(state.at, returned=state.returned)
-            closed = model.close(state.at, state.dropped, returned=state.returned)
-            if not state.dropped & held and closed == state.dropped:
-                return profile.name
-            for at, returned in moments:
-                with contextlib.suppress(admit.UndecidedError):
-                    if model.admits(tree, at, read=read, returned=returned):
-                        return profile.name
-        return self.profile.name
+        for at, returned in self._moments(state, until or state.at):
+            with contextlib.suppress(admit.UndecidedError):
+                if self.admits(tree, at, read=read, returned=returned):
+                    return True
+        return False
 
     def _moments(self, state: State, until: int) -> Iterator[tuple[int, bool]]:
         """Yield an op that a state came after, and ops up to another one that may leave it as well."""

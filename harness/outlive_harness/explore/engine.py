@@ -324,9 +324,7 @@ class _Case:
             self.trials = [trial for one in several.values() for trial in one.trials]
             for name, one in several.items():
                 result.faults[name] = one.coverage
-                for trial in one.gone:
-                    why = trial.trouble or "its op is not reached any more"
-                    result.warnings.append(self.regressions.drop(trial.plan, why))
+                self._tell_of_kept(one)
                 intercepts = one.campaign.fault.intercepts
                 merge(
                     result, record, name, one.coverage, one.trials, exhaustive=intercepts, known=self.states
@@ -340,6 +338,16 @@ class _Case:
         if options.baseline is not None and not scenario.expect:
             options.baseline.mark(result)
         yield from confirm(session, scenario, record, result, options)
+
+    def _tell_of_kept(self, one: Explored) -> None:
+        """Say which failures that were kept could not be struck, and let go of those that cannot be again."""
+        warnings = self.result.warnings
+        for trial in one.gone:
+            warnings.append(
+                self.regressions.drop(trial.plan, trial.trouble or "its op is not reached any more")
+            )
+        why = f"is not struck: no disk as {one.campaign.profile} leaves what failed"
+        warnings += [f"{plan_text(plan)} {why}" for plan in one.elsewhere]
 
     def _campaigns(self, record: Record, *, by_exec: bool) -> Iterator[Campaign]:
         """Yield what is to be done with each fault, with what failed once as its beginning."""

@@ -70,6 +70,10 @@ class Tape:
         """Return what was acknowledged before a power cut of the last run."""
         return self.acks[: self.said[state.at - self.last - (not state.returned)]]
 
+    def until(self, state: State) -> int:
+        """Return the last op after which no more was acknowledged than before a power cut of the last run."""
+        return max(state.at, bisect_right(self.said, len(self.promised(state))) - 1 + self.last)
+
     def name(self, lost: str) -> str:
         """Say what a lost op, or a part of one, was to do."""
         run, slash, number = lost.rpartition("/")
@@ -273,9 +277,21 @@ class Tapes:
         cut = max(number for number, point in enumerate(plan) if point.fault == "power")
         tape, model = self.of(record, plan[:cut])
         assert model is not None
-        promised = len(tape.promised(state))
-        until = bisect_right(tape.said, promised) - 1 + tape.last
-        return model.strongest(state, max(until, state.at))
+        return model.strongest(state, tape.until(state))
+
+    def is_of(self, record: Record, plan: Plan, profile: str) -> bool:
+        """Tell whether a disk with a profile leaves what each power cut of a plan is to leave.
+
+        Raises:
+            TapeError, BoxError: as cut().
+        """
+        for number, point in enumerate(plan):
+            if point.fault == "power":
+                tape, state = self.cut(record, plan[: number + 1])
+                model = self.of(record, plan[:number]).model
+                if model is not None and not model.under(profile).leaves(state, tape.until(state)):
+                    return False
+        return True
 
 
 class TapeError(RuntimeError):

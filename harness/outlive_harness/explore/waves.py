@@ -25,7 +25,7 @@ from .runner import BoxError
 from .select import MANY, distinct, groups
 from .session import Session
 from .survey import LEAST, LIMIT, Survey, Surveyed
-from .tapes import Tapes
+from .tapes import TapeError, Tapes
 from .trial import Order
 from .twins import ended_as_killed, told, twins
 from .unfinished import Unfinished
@@ -170,6 +170,7 @@ class Explored:
         clean: directory where all faults of the record note from which states a recovery did all it must.
         trials: what was done.
         gone: trials of plans that failed once, and have nothing to reach any more.
+        elsewhere: plans that failed once, on a disk that promises less.
         taped: whether torn writes are told from a recording of the first run.
         unfinished: where trials are kept in case that the run is cut short, and what was kept before.
     """
@@ -180,6 +181,7 @@ class Explored:
     clean: Path
     trials: list[Trial] = field(default_factory=list)
     gone: list[Trial] = field(default_factory=list)
+    elsewhere: list[Plan] = field(default_factory=list)
     taped: bool = False
     unfinished: Unfinished | None = None
 
@@ -252,6 +254,32 @@ class Recording:
         except (BoxError, OSError):
             tapes.runner.empty()
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What a worker is asked: which plans cut the power as no disk of a profile leaves it.
+
+    Attributes:
+        place: directory of the record.
+        plans: they.
+        profile: what the disk promises.
+    """
+
+    place: Path
+    plans: tuple[Plan, ...]
+    profile: str
+
+    def carry_out(self, tapes: Tapes, record: Record) -> list[Plan]:
+        """Find out; of a plan that cannot be told its trial says more."""
+        tapes.runner.choose_start(record.subject, record.preload)
+        found = []
+        for plan in self.plans:
+            try:
+                found += [] if tapes.is_of(record, plan, self.profile) else [plan]
+            except (BoxError, TapeError, OSError):
+                tapes.runner.empty()
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,8 +375,15 @@ def _again(session: Session, record: Record, one: Explored, name: str) -> Genera
     campaign = one.campaign
     if not campaign.kept:
         return set()
+    cut = tuple(plan for plan in campaign.kept if any(point.fault == "power" for point in plan))
+    if cut:
+        asked = Elsewhere(record.place, cut, campaign.profile)
+        one.elsewhere += (
+            yield from handed_out(session, f"{name}-e", asked, list, until=campaign.until)
+        ) or []
     keep = campaign.deepest > 1
-    orders = [one.order(record, (plan, None, ()), keep_states=keep) for plan in campaign.kept]
+    kept = [plan for plan in campaign.kept if plan not in one.elsewhere]
+    orders = [one.order(record, (plan, None, ()), keep_states=keep) for plan in kept]
     job = board.post(session.root, name, "trial", orders, until=campaign.until)
     waiting = Waiting(job, len(orders), campaign.fault.name, campaign.until)
     done: list[Trial] = []
