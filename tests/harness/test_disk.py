@@ -40,6 +40,25 @@ def test_a_copy_is_the_same_tree(odd, tmp_path):
     assert stat.S_IMODE((odd / "closed").stat().st_mode) == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may")
+def test_a_copy_has_the_owners_and_devices(odd, tmp_path):
+    """What was given to another user still is, but in a copy of the user's own directory; whiteouts stay."""
+    os.mknod(odd / "whiteout", stat.S_IFCHR | 0o640, os.makedev(0, 0))
+    os.mknod(odd / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    for path in (odd / "dir", odd / "dir" / "file", odd / "dangling", odd / "fifo", odd / "null"):
+        os.chown(path, 65534, 65533, follow_symlinks=False)
+    (odd / "dir" / "file").chmod(0o4755)
+    copy, users = tmp_path / "copy", tmp_path / "users"
+    for where in (copy, users):
+        where.mkdir()
+        copy_tree(odd, where, opens=where == copy)
+        assert scan(where) == scan(odd)
+    for path in odd.rglob("*"):
+        there, here = path.lstat(), (copy / path.relative_to(odd)).lstat()
+        assert (there.st_uid, there.st_gid, there.st_rdev) == (here.st_uid, here.st_gid, here.st_rdev)
+        assert (users / path.relative_to(odd)).lstat().st_uid == 0
+
+
 def test_removal_takes_everything_whatever_its_mode(odd):
     """Boxes with closed directories and files are removed all the same, and an absent one is no error."""
     remove_tree(odd)

@@ -229,17 +229,18 @@ def copy_tree(
     skip: Callable[[str], bool] | None = None,
     opens: bool = True,
 ) -> None:
-    """Copy what is below *source* into the existing *destination*: modes, times, links, hard links.
+    """Copy what is below *source* into the existing *destination*: modes, times, owners, links, devices.
 
     Args:
         source: the directory.
         destination: the other one.
         copies: copies of single files that are there already, by relative path; they are moved in.
         skip: says of a relative path whether to leave it, and all below it, out.
-        opens: whether what is closed to its owner is opened for a moment; never in a directory of the user's.
+        opens: whether what is closed to its owner is opened for a moment, and owners are kept; never in a
+            directory of the user's.
 
     Raises:
-        OSError: something could not be copied; the message names it.
+        OSError: something could not be copied; the message names it. Devices take a right to make them.
     """
     _copy(str(source), str(destination), "", {}, copies or {}, skip, opens=opens)
 
@@ -263,9 +264,11 @@ def _copy(
             if stat.S_ISDIR(info.st_mode):
                 os.mkdir(target, 0o700)
                 _copy(item.path, target, f"{prefix}{item.name}/", linked, copies, skip, opens=opens)
+                _give(target, info, opens=opens)
                 shutil.copystat(item.path, target)
             elif stat.S_ISLNK(info.st_mode):
                 os.symlink(os.readlink(item.path), target)
+                _give(target, info, opens=opens)
             elif stat.S_ISREG(info.st_mode):
                 earlier = linked.setdefault((info.st_dev, info.st_ino), target)
                 if earlier != target:
@@ -276,13 +279,23 @@ def _copy(
                 else:
                     with readable(item.path, opens=opens):
                         _copy_file(item.path, target, info.st_size)
+                _give(target, info, opens=opens)
                 shutil.copystat(item.path, target)
                 os.chmod(target, stat.S_IMODE(info.st_mode))
-            elif stat.S_ISFIFO(info.st_mode):
-                os.mkfifo(target, stat.S_IMODE(info.st_mode))
             elif stat.S_ISSOCK(info.st_mode):  # nobody listens there any more, but its name is taken
                 with contextlib.suppress(PermissionError):
-                    os.mknod(target, stat.S_IFSOCK | stat.S_IMODE(info.st_mode))
+                    os.mknod(target, info.st_mode)
+            else:
+                os.mknod(target, info.st_mode, info.st_rdev)
+                _give(target, info, opens=opens)
+                os.chmod(target, stat.S_IMODE(info.st_mode))
+
+
+def _give(target: str, info: os.stat_result, *, opens: bool) -> None:
+    """Give a copy to the file's owner, where that may be; what is the user's becomes the pipeline's own."""
+    if opens and (info.st_uid, info.st_gid) != (os.geteuid(), os.getegid()):
+        with contextlib.suppress(PermissionError):
+            os.chown(target, info.st_uid, info.st_gid, follow_symlinks=False)
 
 
 def _copy_file(source: str, target: str, size: int) -> None:
