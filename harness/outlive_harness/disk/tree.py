@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -189,17 +190,6 @@ def attributes(root: Path, tree: Tree) -> dict[str, list[tuple[str, bytes]]]:
                     (name, os.getxattr(where, name, follow_symlinks=False)) for name in sorted(names)
                 ]
     return found
-
-
-def hard_links(root: Path, tree: Tree) -> list[list[str]]:
-    """Return which names of a tree are one file, for all files that have several."""
-    found: dict[tuple[int, int], list[str]] = {}
-    for path in (path for path, entry in tree.items() if entry.kind == "file"):
-        with contextlib.suppress(OSError):  # it was closed to its owner
-            info = os.lstat(root / path)
-            if info.st_nlink > 1:
-                found.setdefault((info.st_dev, info.st_ino), []).append(path)
-    return list(found.values())
 
 
 def tree_digest(tree: Tree, rename: Callable[[str], str] = lambda name: name) -> str:

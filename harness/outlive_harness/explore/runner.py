@@ -20,7 +20,6 @@ from outlive_harness.disk.tree import (
     Tree,
     attributes,
     copy_tree,
-    hard_links,
     readable,
     remove_tree,
     scan,
@@ -433,11 +432,6 @@ class Runner:
         """Return a text for the extended attributes of a tree of the box; "" if there are none."""
         found = attributes(self.box, tree)
         return repr(sorted(found.items())) if found else ""
-
-    def hard_links(self, tree: Tree, fold: Callable[[str], str]) -> str:
-        """Return a text for the names of a tree of the box that are one file; "" if none are."""
-        found = sorted(sorted(map(fold, names)) for names in hard_links(self.box, tree))
-        return repr(found) if found else ""
 
     def expect_room(self, golden: Tree, *said: str) -> None:
         """See to it that a failure is not that of the disk that the box is on.

@@ -250,8 +250,8 @@ def examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: C
 def _beside_the_files(runner: Runner, record: Record, crash: Crash, files: Tree) -> list[str]:
     """Return what else makes these files another crash state.
 
-    That is what was promised, what was visible half-written on the way, what a program has noted in
-    extended attributes, and which names are one file.
+    That is what was promised, what was visible half-written on the way, and what a program has noted in
+    extended attributes.
     """
     several = []
     if crash.acks:
@@ -260,8 +260,6 @@ def _beside_the_files(runner: Runner, record: Record, crash: Crash, files: Tree)
         several.append(repr(sorted(crash.torn)))
     if any(op.kind in ("setxattr", "removexattr") for op in record.ops):
         several.append(runner.attributes(files))
-    if any(op.kind == "link" for op in record.ops):
-        several.append(runner.hard_links(files, record.fold))
     return several
 
 
