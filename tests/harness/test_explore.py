@@ -621,7 +621,6 @@ import os, signal, sys, threading
 from pathlib import Path
 from outlive_harness.explore.engine import Options, explore
 from outlive_harness.explore.session import Session
-from outlive_harness.explore.waves import spread
 from outlive_harness.scenario import scenario
 program = "import os, time; time.sleep(0.05); open('t', 'w').write('x'); os.rename('t', 'o')"
 one = scenario(command=[sys.executable, "-c", program], outputs="o", name="one")

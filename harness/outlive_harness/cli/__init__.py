@@ -17,7 +17,7 @@ import click
 from outlive_harness import __version__
 from outlive_harness.explore.results import Exit
 from outlive_harness.explore.session import NoRoomError, WorkerDiedError
-from outlive_harness.explore.waves import HarnessError
+from outlive_harness.explore.waiting import HarnessError
 from outlive_harness.plan import PlanError
 from outlive_harness.scenario import ScenarioError
 

@@ -13,7 +13,7 @@ from outlive_harness.explore.results import ScenarioResult, Violation
 from outlive_harness.explore.runner import BoxError
 from outlive_harness.explore.session import Session
 from outlive_harness.explore.tapes import TapeError, Tapes
-from outlive_harness.explore.waves import Waiting, handed_out
+from outlive_harness.explore.waiting import Waiting, handed_out
 from outlive_harness.launch.zygote import ZygoteError
 from outlive_harness.plan import Plan, parse_plan
 from outlive_harness.trace import WRITES, Op

@@ -21,7 +21,7 @@ from .session import Session
 from .shrink import shrunk
 from .tapes import MEMORY
 from .trial import Order
-from .waves import Waiting, collect
+from .waiting import Waiting, collect
 
 #: Violations of one scenario whose boxes are kept.
 _KEPT = 3

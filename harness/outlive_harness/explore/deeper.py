@@ -11,11 +11,13 @@ from outlive_harness.faults.power import Power
 from outlive_harness.plan import Plan
 
 from . import board
+from .campaign import MORE, Explored, Planned
 from .golden import Record
+from .planning import planned, recoveries, surveyed
 from .results import Coverage, Trial
 from .session import Session
 from .trial import Order
-from .waves import MORE, Explored, Planned, Waiting, collect, planned, recoveries, surveyed
+from .waiting import Waiting, collect
 
 #: Plans that are handed out at a time.
 _BATCH = 64

@@ -15,6 +15,7 @@ from outlive_harness.plan import Plan, plan_text
 from outlive_harness.scenario import Scenario, ScenarioError
 
 from . import board
+from .campaign import Campaign, Explored, explored
 from .confirm import confirm, once, remember
 from .corpus import Regressions, regressions_of
 from .deeper import deeper
@@ -29,7 +30,8 @@ from .session import Session
 from .subject import Subject, from_scenario
 from .unfinished import Unfinished
 from .verdict import conclude
-from .waves import Campaign, Explored, HarnessError, Waiting, collect, explored, handed_out, waves
+from .waiting import HarnessError, Waiting, collect, handed_out
+from .waves import waves
 
 
 class Observer(Protocol):

@@ -19,7 +19,7 @@ from . import board
 from .runner import BoxError, Runner
 from .session import Session
 from .subject import Subject
-from .waves import Waiting, collect
+from .waiting import Waiting, collect
 
 #: Seconds from the end of one run to the begin of another: a time in a file, of whole seconds, must differ.
 _APART = 1.01

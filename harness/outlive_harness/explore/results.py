@@ -162,6 +162,10 @@ class Coverage:
     reason: str = ""
     deeper: int = 0
 
+    def say(self, text: str) -> None:
+        """Add to what must be known of it."""
+        self.label = f"{self.label}; {text}" if self.label else text
+
 
 @dataclass(slots=True)
 class Exhibit:

@@ -18,7 +18,7 @@ from .options import Options
 from .results import Finding, Trial, Violation
 from .session import Session
 from .trial import Order
-from .waves import Waiting, collect
+from .waiting import Waiting, collect
 
 #: Rounds in which a plan is made smaller, and candidates of one round.
 _ROUNDS, _WIDTH = 8, 24

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from outlive_harness.explore.options import Options
-from outlive_harness.explore.waves import HarnessError
+from outlive_harness.explore.waiting import HarnessError
 from outlive_harness.pytest_support.driver import driver
 from outlive_harness.pytest_support.outcome import NotHeld, to_property, unless_held
 from outlive_harness.pytest_support.stash import FILES
