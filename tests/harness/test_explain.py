@@ -51,12 +51,12 @@ SYNCED = """
 """
 CAREFUL = SYNCED + "    sync(os.path.dirname(path))\n"
 RIGHT = """
-        save("out/" + step, step * 3000)
+        save("out/" + step, step * 1000)
         save(step + ".done", "")
 """
 WRONG = """
         save(step + ".done", "")  # culprit of the order
-        save("out/" + step, step * 3000)
+        save("out/" + step, step * 1000)
 """
 
 

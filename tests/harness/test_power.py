@@ -88,7 +88,7 @@ def test_a_scenario_names_its_own_disk(one):
 def test_the_same_seed_gives_the_same_points(one):
     """Exploration is deterministic: two sessions' runs find the same."""
     source = steps(file=False, directory=False)
-    first, second = (one(source, faults=("power",), seed=3) for _ in range(2))
+    first, second = (one(source, faults=("power",), seed=3, points=30) for _ in range(2))
     assert first.faults == second.faults
     assert [one.point for one in first.violations] == [one.point for one in second.violations]
 
@@ -350,7 +350,9 @@ def test_an_unknown_profile_is_refused(one):
 def test_data_past_the_bound_on_memory_goes_to_a_file(one):
     """A bound of nothing changes no result."""
     source = steps(file=False, directory=True)
-    with_memory, without = (one(source, faults=("power",), memory=memory) for memory in (1 << 20, 0))
+    with_memory, without = (
+        one(source, faults=("power",), memory=memory, points=30) for memory in (1 << 20, 0)
+    )
     assert with_memory.faults == without.faults
     assert found(with_memory) == found(without)
 

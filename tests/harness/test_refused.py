@@ -53,7 +53,7 @@ from outlive_harness import scenario
 def torn():
     with open("o", "w") as f:
         for _ in range(10):
-            f.write("x" * 10); f.flush(); time.sleep(0.05)
+            f.write("x" * 10); f.flush(); time.sleep(0.02)
 """
 
 

@@ -116,7 +116,7 @@ def change(project, what):
         "a module": "lib/extra.py",
         "a module beside it": "lib/late.py",
         "the input": "scenarios/given/letter",
-        "a file beside it": "scenarios/second.py",
+        "a file beside it": "scenarios/_beside.py",
     }.get(what, "")
     if what == "the names in a directory":
         (project / "data" / "more").touch()
@@ -131,6 +131,7 @@ def change(project, what):
 
 def test_whatever_a_golden_run_read_counts(project):
     """A file, a module, a directory, the options: each is noticed, by content and not by time."""
+    (project / "scenarios" / "second.py").rename(project / "scenarios" / "_beside.py")
     outlive(project)
     explored(project)
     for what in (
@@ -145,7 +146,7 @@ def test_whatever_a_golden_run_read_counts(project):
     ):
         options = change(project, what)
         outlive(project, "--changed", *options)
-        assert explored(project) == ["first", "second"], what
+        assert explored(project) == ["first"], what
 
 
 def test_what_is_opened_for_reading_and_writing_was_read(project):
@@ -213,13 +214,14 @@ def test_an_interrupted_run_goes_on_where_it_stopped(project, monkeypatch):
 
 def test_a_damaged_entry_is_none(project):
     """It is explored again, and nothing is said: nobody has lost anything."""
+    (project / "scenarios" / "second.py").unlink()
     outlive(project)
     explored(project)
     for text in ("", "[]", '{"key": 1}', '{"result": {"verdict": "held"}}'):
         for path in (project / ".outlive" / "results").glob("*.json"):
             path.write_text(text)
         outlive(project, "--changed")
-        assert explored(project) == ["first", "second"], text
+        assert explored(project) == ["first"], text
 
 
 SET_UP = """
@@ -257,7 +259,7 @@ def long():
         marks.write("x")
     time.sleep(0.01)
     Path("log").unlink(missing_ok=True)
-    for n in range(12):
+    for n in range(7):
         with open("log", "a") as log:
             log.write(f"{n}\\n")
     os.replace("log", "o")
@@ -281,7 +283,7 @@ def test_a_scenario_that_was_cut_short_goes_on_in_the_middle(tmp_path, number):
             time.sleep(0.005)
         cut.send_signal(number)
     (kept,) = (tmp_path / ".outlive" / "results").glob("*.trials")
-    assert kept.read_text().count("\n") > 20
+    assert kept.read_text().count("\n") > 10
     marks.unlink()
     after, _ = outlive(tmp_path, "--resume")
     assert marks.stat().st_size < 0.7 * count

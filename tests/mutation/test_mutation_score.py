@@ -126,8 +126,9 @@ DERIVED = (
     "always false",
     "inverted",
 )
-#: So many points of each fault are enough for a mutant that is listed as harmless: its reason is the proof.
-HARMLESS_POINTS = 40
+#: So many points of each fault, in each pipeline, show most mutants; others are struck at all points then.
+#: They are enough for one that is listed as harmless: its reason is the proof.
+SAMPLE = 12
 #: What survivors are struck with at last, in a restart.
 TWICE = {"faults": ("kill", "power"), "depth": 2}
 #: Mutants are explored so many at a time: a worker of pytest-xdist has a share of them.
@@ -212,31 +213,31 @@ def is_covered(result):
 def caught_in_turn(names, session, place):
     """Return what showed each mutant that anything shows, in the pipelines to which it matters."""
     caught = {}
-    for turn in range(max(map(len, MATTERS.values()))):
-        programs = {
-            name: MATTERS.get(MUTANTS[name].file, (PIPELINE,)) for name in names if name not in caught
-        }
-        left = {name: turns[turn] for name, turns in programs.items() if turn < len(turns)}
-        caught |= caught_in_one(left, session, place / str(turn)) if left else {}
+    turns = {name: MATTERS.get(MUTANTS[name].file, (PIPELINE,)) for name in names}
+    for points in (SAMPLE, None):
+        for turn in range(max(map(len, turns.values()))):
+            left = [name for name in names if name not in caught and turn < len(turns[name])]
+            if points is None:
+                left = [name for name in left if not is_listed(name, HARMLESS)]
+            programs = {name: turns[name][turn] for name in left}
+            if programs:
+                caught |= caught_in_one(programs, session, place / f"{points}-{turn}", points)
     return caught
 
 
-def caught_in_one(programs, session, place):
+def caught_in_one(programs, session, place, points):
     """Return what showed each mutant that anything shows, of what has struck a single run of it."""
+    several = [
+        subject(place, f"m{number}", MUTANTS[name], program=program)
+        for number, (name, program) in enumerate(programs.items())
+    ]
+    wish = Options(store=place / "s", faults=FAULTS, fail_fast=True, explain="none", points=points)
     caught = {}
-    for known in (False, True):
-        names = [name for name in programs if is_listed(name, HARMLESS) == known]
-        several = [
-            subject(place, f"m{number}-{known:d}", MUTANTS[name], program=programs[name])
-            for number, name in enumerate(names)
-        ]
-        points = HARMLESS_POINTS if known else None
-        wish = Options(store=place / "s", faults=FAULTS, fail_fast=True, explain="none", points=points)
-        for name, result in zip(names, explore(session, several, wish).scenarios, strict=True):
-            if found := ", ".join(caught_by(result)):
-                caught[name] = found
-            elif not known:
-                assert is_covered(result), (name, result)
+    for name, result in zip(programs, explore(session, several, wish).scenarios, strict=True):
+        if found := ", ".join(caught_by(result)):
+            caught[name] = found
+        elif points is None:
+            assert is_covered(result), (name, result)
     return caught
 
 
