@@ -24,7 +24,7 @@ from outlive_harness.disk.tree import (
     remove_tree,
     scan,
 )
-from outlive_harness.intercept.decode import Keeper
+from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import file_system
 from outlive_harness.launch.exec import InterceptionRefusedError

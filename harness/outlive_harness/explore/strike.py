@@ -13,7 +13,7 @@ from outlive_harness.explore.golden import Record
 from outlive_harness.explore.results import Finding
 from outlive_harness.explore.runner import BoxError, Runner, Touched
 from outlive_harness.faults import Strike, strikers
-from outlive_harness.intercept.decode import Keeper
+from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.launch.run import Ran

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 import struct
 import sys
-from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection
 
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
 from . import abi
 from .filter import INTERCEPTED, LOOKS
+from .lookup import Found, Keeper, Lookup, holds_files
 from .task import (
     MOST,
     Place,
@@ -22,7 +21,6 @@ from .task import (
     descriptor_info,
     descriptor_path,
     directory_of,
-    file_system,
     is_capable,
     locate,
     open_source,
@@ -32,25 +30,16 @@ from .task import (
     read_memory,
     read_parts,
     read_string,
-    through_itself,
     umask,
 )
 
 Arguments = tuple[int, int, int, int, int, int]
 
-#: Places that hold devices, and what the kernel makes up.
-_NO_FILES = (b"/dev/", b"/proc/", b"/sys/")
-#: Places in those that hold files all the same, which outlive a run.
-_SHARED_MEMORY = (b"/dev/shm/", b"/dev/mqueue/")
-_DELETED = b" (deleted)"
-_ENCODING = sys.getfilesystemencoding()
 #: File systems of the kernel's own making, and such as begin empty: mounted elsewhere they hide no file.
 _HARMLESS = frozenset(
     {b"proc", b"sysfs", b"tmpfs", b"ramfs", b"devpts", b"devtmpfs", b"mqueue", b"cgroup", b"cgroup2"}
 )
 _AF_UNIX = 1
-#: Tasks whose descriptors are kept at hand.
-_TASKS = 32
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 #: Modes of fallocate(2) that file systems know; one that is not listed is taken to know all.
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE, _ZERO, _INSERT = 1, 2, 8, 16, 32
@@ -65,21 +54,7 @@ _FALLOCATE = {
 _CLONING = frozenset({_BTRFS, _XFS, _BCACHEFS, _OCFS2})
 
 
-class Keeper(Protocol):
-    """Where the bytes that ops write are kept, other than in the ops."""
-
-    def add(self, content: Iterable[bytes]) -> Content:
-        """Keep a content that comes in parts."""
-
-
-class _Found(NamedTuple):
-    """A file that a call is about: where in the box it is (None: nowhere), and how to look at it."""
-
-    inside: str | None
-    place: Place
-
-
-class Decoder:
+class Decoder(Lookup):
     """Turns the calls of one run into ops, and keeps what lies outside the box or out of sight.
 
     Args:
@@ -100,23 +75,8 @@ class Decoder:
         reads: bool = False,
         guarded: Collection[bytes] = (),
     ) -> None:
-        self.box = box.rstrip(b"/")
-        self._inside = self.box + b"/"
-        self._cut = len(self._inside)
-        self._data = data is not False
+        super().__init__(box, data=data, guarded=guarded)
         self._places = places
-        self._keeper = None if isinstance(data, bool) else data
-        self._file_systems: dict[int, int] = {}
-        #: directories of descriptors, by task
-        self._tables: dict[int, int] = {}
-        #: whether anything that is no file was opened for writing in the box: a named pipe, a device
-        self._has_pipes = False
-        self.outside: dict[str, None] = {}
-        self._guarded = frozenset(guarded)
-        #: what the call that was looked at last is to fail with, as an errno; whoever answers sets it back
-        self.refusal = 0
-        #: guarded paths that were to be changed
-        self.refused: dict[str, None] = {}
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
         #: paths in the box that were to be read, or asked for, whether they are there or not
@@ -147,118 +107,6 @@ class Decoder:
         except KeyError:  # no call has such a number, and the kernel says so: ENOSYS
             return None
         return decode(name, tid, arguments)
-
-    # -- where ---------------------------------------------------------------------------------------
-
-    def _relative(self, place: Place) -> str | None:
-        path = place.path
-        if path.startswith(self._inside):
-            # The kernel adds to the name of an open file that it is gone; another may just be called so.
-            if path.endswith(_DELETED) and place.where != path and not os.path.lexists(path):
-                path = path.removesuffix(_DELETED)
-            return path[self._cut :].decode(_ENCODING, "surrogateescape")
-        return "" if path == self.box else None
-
-    def _by_fd(self, tid: int, fd: int) -> _Found:
-        place = behind(tid, fd & 0xFFFFFFFF)
-        return _Found(self._relative(place), place)
-
-    def _name_of(self, tid: int, fd: int) -> str | None:
-        """Return where in the box a descriptor leads, as _by_fd() finds it; most ops are writes."""
-        fd &= 0xFFFFFFFF
-        try:
-            path = os.readlink(b"%d" % fd, dir_fd=self._tables[tid])
-        except (KeyError, OSError):
-            path = self._looked_up(tid, fd)
-        if path.startswith(self._inside) and not path.endswith(_DELETED):
-            return path[self._cut :].decode(_ENCODING, "surrogateescape")
-        return self._relative(Place(path, b"/proc/%d/fd/%d" % (tid, fd)))
-
-    def _looked_up(self, tid: int, fd: int) -> bytes:
-        """Return what a descriptor is open on, and keep the way to the others that this task has.
-
-        What is kept belongs to the task and not to its number, so that nobody else's is ever read.
-        """
-        if len(self._tables) >= _TASKS or tid in self._tables:
-            self.close()
-        path = descriptor_path(tid, fd)
-        with contextlib.suppress(OSError):
-            self._tables[tid] = os.open(b"/proc/%d/fd" % tid, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return path
-
-    def close(self) -> None:
-        """Let go of the tasks."""
-        while self._tables:
-            os.close(self._tables.popitem()[1])
-
-    def _by_name(
-        self, tid: int, dirfd: int, address: int, *, follow: bool = False, empty: bool = False
-    ) -> _Found:
-        return self._by_text(tid, dirfd, read_string(tid, address), follow=follow, empty=empty)
-
-    def _by_text(
-        self, tid: int, dirfd: int, raw: bytes, *, follow: bool = False, empty: bool = False
-    ) -> _Found:
-        place = locate(tid, dirfd, raw, follow=follow, empty=empty)
-        inside = self._relative(place)
-        if inside is None and raw and (other := through_itself(tid, dirfd, raw, follow=follow)):
-            place, inside = other, self._relative(other)
-        if inside is None and place.path and _holds_files(place.path):
-            self._note_outside(place.path)
-        return _Found(inside, place)
-
-    def _note_outside(self, path: bytes) -> None:
-        if path in self._guarded:
-            self.refusal = errno.EROFS
-            self.refused[os.fsdecode(path)] = None
-            return
-        # A call that cannot succeed writes nothing: no such file to change, no right to make one.
-        where = path if os.path.lexists(path) else os.path.dirname(path)
-        if os.access(where, os.W_OK):
-            self.outside[os.fsdecode(path)] = None
-
-    def left_outside(self) -> list[str]:
-        """List the paths outside the box that were written, without semaphores and the like that are gone."""
-        shared = tuple(map(os.fsdecode, _SHARED_MEMORY))
-        return [path for path in self.outside if not path.startswith(shared) or os.path.lexists(path)]
-
-    def _note_pipe(self, seen: Seen | None) -> None:
-        """Keep in mind that something was opened for writing that is no file."""
-        if seen is not None and stat.S_IFMT(seen.mode) in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK):
-            self._has_pipes = True
-
-    def _is_pipe(self, tid: int, fd: int) -> bool:
-        """Tell whether a descriptor is open on what is no file; it is asked for only where any was opened."""
-        seen = behind(tid, fd & 0xFFFFFFFF).look()
-        return seen is not None and not stat.S_ISREG(seen.mode)
-
-    # -- what the model of the disk needs besides ------------------------------------------------------
-
-    def _seen(self, found: _Found) -> Detail | None:
-        """Look at the file, where details are asked for."""
-        return Detail(found.place.look()) if self._data else None
-
-    def _payload(self, parts: Iterable[bytes]) -> tuple[bytes | None, Content | None]:
-        """Take in what an op writes: into the op itself, or apart from it."""
-        if self._keeper is None:
-            return b"".join(parts), None
-        return None, self._keeper.add(parts)
-
-    def _whole(self, path: bytes, size: int) -> tuple[bytes | None, Content | None]:
-        """Take in a file that comes into the box from elsewhere."""
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None, None
-        try:
-            return self._payload(read_file(fd, 0, size))
-        finally:
-            os.close(fd)
-
-    def _file_system(self, seen: Seen, where: bytes) -> int:
-        if seen.dev not in self._file_systems:
-            self._file_systems[seen.dev] = file_system(where)
-        return self._file_systems[seen.dev]
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -368,7 +216,7 @@ class Decoder:
         detail = self._through(tid, a[0], found, errno.EINVAL) if name == "ftruncate" else self._seen(found)
         return Op("truncate", name, found.inside, tid=tid, length=a[1], detail=detail)
 
-    def _through(self, tid: int, fd: int, found: _Found, code: int) -> Detail | None:
+    def _through(self, tid: int, fd: int, found: Found, code: int) -> Detail | None:
         """Look at what a descriptor is open on; one that is not open for writing gives the error *code*."""
         if not self._data:
             return None
@@ -379,7 +227,7 @@ class Decoder:
         found = self._by_fd(tid, a[0])
         return None if found.inside is None else self._allocate(name, tid, found, a)
 
-    def _allocate(self, name: str, tid: int, found: _Found, a: Arguments) -> Op:
+    def _allocate(self, name: str, tid: int, found: Found, a: Arguments) -> Op:
         """Return the op of a call with the arguments of fallocate(2), whatever it is."""
         detail = self._through(tid, a[0], found, errno.EBADF)
         if detail is not None and detail.seen is not None and not detail.fails:
@@ -411,7 +259,7 @@ class Decoder:
         self.blind["", reason] = None
         return None
 
-    def _reserved(self, tid: int, a: Arguments, found: _Found) -> tuple[int, int]:
+    def _reserved(self, tid: int, a: Arguments, found: Found) -> tuple[int, int]:
         """Return the range that a struct space_resv names; (-1, 0) where the call fails."""
         raw = read_memory(tid, a[2], 48)
         if len(raw) < 48:
@@ -464,7 +312,7 @@ class Decoder:
         assert self.reads is not None
         self.reads[os.fsdecode(program_of(tid))] = None
         raw = self._note_look(tid, dirfd, raw)
-        if not raw.startswith(self._inside) and _holds_files(raw):
+        if not raw.startswith(self._inside) and holds_files(raw):
             self.reads[os.fsdecode(raw)] = None
 
     def _note_look(self, tid: int, dirfd: int, raw: bytes) -> bytes:
@@ -481,7 +329,7 @@ class Decoder:
         if raw:  # otherwise it asks for what a descriptor is open on
             self._note_look(tid, dirfd, raw)
 
-    def _making(self, tid: int, found: _Found) -> Detail | None:
+    def _making(self, tid: int, found: Found) -> Detail | None:
         return Detail(found.place.look(), umask=umask(tid)) if self._data else None
 
     def _handle(self, _name: str, _tid: int, a: Arguments) -> Op | None:
@@ -543,7 +391,7 @@ class Decoder:
         return self._pair("link", name, tid, source, a[2], a[3], a[4])
 
     def _pair(
-        self, kind: str, name: str, tid: int, source: _Found, dirfd: int, address: int, flags: int
+        self, kind: str, name: str, tid: int, source: Found, dirfd: int, address: int, flags: int
     ) -> Op | None:
         target = self._by_name(tid, dirfd, address)
         if source.inside is None and target.inside is None:
@@ -705,11 +553,6 @@ class Decoder:
 def is_from_pipe(name: str, source: Seen) -> bool:
     """Tell whether a copy takes what is in a pipe."""
     return name == "splice" and stat.S_ISFIFO(source.mode)
-
-
-def _holds_files(path: bytes) -> bool:
-    """Tell whether what is at a path may outlive a run."""
-    return not path.startswith(_NO_FILES) or path.startswith(_SHARED_MEMORY)
 
 
 def _id(register: int) -> int:

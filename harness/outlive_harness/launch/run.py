@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from outlive_harness.intercept.decode import Decoder, Keeper
+from outlive_harness.intercept.decode import Decoder
+from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import DONE, GO, AbandonedError, Answer, Tail, Watched, watch
 from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.trace import Op

@@ -1,0 +1,181 @@
+"""Where in the box a call's paths and descriptors lead, and what is to be known of the files there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Collection, Iterable
+from typing import NamedTuple, Protocol
+
+from outlive_harness.trace import Content, Detail, Seen
+
+from .task import Place, behind, descriptor_path, file_system, locate, read_file, read_string, through_itself
+
+#: Places that hold devices, and what the kernel makes up.
+_NO_FILES = (b"/dev/", b"/proc/", b"/sys/")
+#: Places in those that hold files all the same, which outlive a run.
+_SHARED_MEMORY = (b"/dev/shm/", b"/dev/mqueue/")
+_DELETED = b" (deleted)"
+_ENCODING = sys.getfilesystemencoding()
+#: Tasks whose descriptors are kept at hand.
+_TASKS = 32
+
+
+class Keeper(Protocol):
+    """Where the bytes that ops write are kept, other than in the ops."""
+
+    def add(self, content: Iterable[bytes]) -> Content:
+        """Keep a content that comes in parts."""
+
+
+class Found(NamedTuple):
+    """A file that a call is about: where in the box it is (None: nowhere), and how to look at it."""
+
+    inside: str | None
+    place: Place
+
+
+class Lookup:
+    """Finds the files that the calls of one run are about, and keeps those that lie outside the box.
+
+    Args:
+        box: the real path of the box.
+        data: whether ops carry the bytes that they write, and where these are kept: see Decoder.
+        guarded: real paths outside the box that must not be changed.
+    """
+
+    def __init__(self, box: bytes, *, data: bool | Keeper = False, guarded: Collection[bytes] = ()) -> None:
+        self.box = box.rstrip(b"/")
+        self._inside = self.box + b"/"
+        self._cut = len(self._inside)
+        self._data = data is not False
+        self._keeper = None if isinstance(data, bool) else data
+        self._file_systems: dict[int, int] = {}
+        #: directories of descriptors, by task
+        self._tables: dict[int, int] = {}
+        #: whether anything that is no file was opened for writing in the box: a named pipe, a device
+        self._has_pipes = False
+        self.outside: dict[str, None] = {}
+        self._guarded = frozenset(guarded)
+        #: what the call that was looked at last is to fail with, as an errno; whoever answers sets it back
+        self.refusal = 0
+        #: guarded paths that were to be changed
+        self.refused: dict[str, None] = {}
+
+    def _relative(self, place: Place) -> str | None:
+        path = place.path
+        if path.startswith(self._inside):
+            # The kernel adds to the name of an open file that it is gone; another may just be called so.
+            if path.endswith(_DELETED) and place.where != path and not os.path.lexists(path):
+                path = path.removesuffix(_DELETED)
+            return path[self._cut :].decode(_ENCODING, "surrogateescape")
+        return "" if path == self.box else None
+
+    def _by_fd(self, tid: int, fd: int) -> Found:
+        place = behind(tid, fd & 0xFFFFFFFF)
+        return Found(self._relative(place), place)
+
+    def _name_of(self, tid: int, fd: int) -> str | None:
+        """Return where in the box a descriptor leads, as _by_fd() finds it; most ops are writes."""
+        fd &= 0xFFFFFFFF
+        try:
+            path = os.readlink(b"%d" % fd, dir_fd=self._tables[tid])
+        except (KeyError, OSError):
+            path = self._looked_up(tid, fd)
+        if path.startswith(self._inside) and not path.endswith(_DELETED):
+            return path[self._cut :].decode(_ENCODING, "surrogateescape")
+        return self._relative(Place(path, b"/proc/%d/fd/%d" % (tid, fd)))
+
+    def _looked_up(self, tid: int, fd: int) -> bytes:
+        """Return what a descriptor is open on, and keep the way to the others that this task has.
+
+        What is kept belongs to the task and not to its number, so that nobody else's is ever read.
+        """
+        if len(self._tables) >= _TASKS or tid in self._tables:
+            self.close()
+        path = descriptor_path(tid, fd)
+        with contextlib.suppress(OSError):
+            self._tables[tid] = os.open(b"/proc/%d/fd" % tid, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return path
+
+    def close(self) -> None:
+        """Let go of the tasks."""
+        while self._tables:
+            os.close(self._tables.popitem()[1])
+
+    def _by_name(
+        self, tid: int, dirfd: int, address: int, *, follow: bool = False, empty: bool = False
+    ) -> Found:
+        return self._by_text(tid, dirfd, read_string(tid, address), follow=follow, empty=empty)
+
+    def _by_text(
+        self, tid: int, dirfd: int, raw: bytes, *, follow: bool = False, empty: bool = False
+    ) -> Found:
+        place = locate(tid, dirfd, raw, follow=follow, empty=empty)
+        inside = self._relative(place)
+        if inside is None and raw and (other := through_itself(tid, dirfd, raw, follow=follow)):
+            place, inside = other, self._relative(other)
+        if inside is None and place.path and holds_files(place.path):
+            self._note_outside(place.path)
+        return Found(inside, place)
+
+    def _note_outside(self, path: bytes) -> None:
+        if path in self._guarded:
+            self.refusal = errno.EROFS
+            self.refused[os.fsdecode(path)] = None
+            return
+        # A call that cannot succeed writes nothing: no such file to change, no right to make one.
+        where = path if os.path.lexists(path) else os.path.dirname(path)
+        if os.access(where, os.W_OK):
+            self.outside[os.fsdecode(path)] = None
+
+    def left_outside(self) -> list[str]:
+        """List the paths outside the box that were written, without semaphores and the like that are gone."""
+        shared = tuple(map(os.fsdecode, _SHARED_MEMORY))
+        return [path for path in self.outside if not path.startswith(shared) or os.path.lexists(path)]
+
+    def _note_pipe(self, seen: Seen | None) -> None:
+        """Keep in mind that something was opened for writing that is no file."""
+        if seen is not None and stat.S_IFMT(seen.mode) in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK):
+            self._has_pipes = True
+
+    def _is_pipe(self, tid: int, fd: int) -> bool:
+        """Tell whether a descriptor is open on what is no file; it is asked for only where any was opened."""
+        seen = behind(tid, fd & 0xFFFFFFFF).look()
+        return seen is not None and not stat.S_ISREG(seen.mode)
+
+    # -- what the model of the disk needs besides ------------------------------------------------------
+
+    def _seen(self, found: Found) -> Detail | None:
+        """Look at the file, where details are asked for."""
+        return Detail(found.place.look()) if self._data else None
+
+    def _payload(self, parts: Iterable[bytes]) -> tuple[bytes | None, Content | None]:
+        """Take in what an op writes: into the op itself, or apart from it."""
+        if self._keeper is None:
+            return b"".join(parts), None
+        return None, self._keeper.add(parts)
+
+    def _whole(self, path: bytes, size: int) -> tuple[bytes | None, Content | None]:
+        """Take in a file that comes into the box from elsewhere."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None, None
+        try:
+            return self._payload(read_file(fd, 0, size))
+        finally:
+            os.close(fd)
+
+    def _file_system(self, seen: Seen, where: bytes) -> int:
+        if seen.dev not in self._file_systems:
+            self._file_systems[seen.dev] = file_system(where)
+        return self._file_systems[seen.dev]
+
+
+def holds_files(path: bytes) -> bool:
+    """Tell whether what is at a path may outlive a run."""
+    return not path.startswith(_NO_FILES) or path.startswith(_SHARED_MEMORY)
