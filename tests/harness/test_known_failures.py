@@ -31,7 +31,7 @@ from outlive_harness import scenario
 @scenario(outputs={outputs!r})
 def report():
     {before}
-    for number in range(30):
+    for number in range(8):
         Path(f"step{{number}}").write_text("done")
     {write}
     {after}

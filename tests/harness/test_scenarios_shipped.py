@@ -88,7 +88,7 @@ CURED = {
 }
 
 #: So many points of each fault are struck at in the good ones.
-SAMPLE = 8
+SAMPLE = 5
 every_scenario = pytest.mark.parametrize("name", FILES)
 
 
