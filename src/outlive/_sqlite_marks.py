@@ -86,7 +86,7 @@ class SqliteMarks:
             if self._part:
                 self._forget_like(name)
                 return
-            query = "DELETE FROM marks WHERE run = ?1 AND (part = ?2 AND name = ?3 OR part = ?4)"
+            query = "DELETE FROM marks WHERE run = ? AND (part = ? AND name = ? OR part = ?)"
             self._database.delete(query, [(self._run, self._part, encoded(name), b"/" + encoded(name))])
             self.known.discard(name)
             self._claims.pop(name, None)
