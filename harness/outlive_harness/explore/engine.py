@@ -224,7 +224,6 @@ class _Case:
     states: Known = field(default_factory=dict)
     unfinished: Unfinished | None = None
     again: Path | None = None
-    trials: list[Trial] = field(default_factory=list)
 
     def explore(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
         scenario, options = self.scenario, self.options
@@ -275,8 +274,8 @@ class _Case:
     def _violations(self, record: Record) -> Generator[Waiting, None, None]:
         result = self.result
         by_exec = not self.options.zygote or record.preload is None
-        yield from self._struck(record, by_exec=by_exec)
-        why = "" if by_exec else (yield from self._otherwise_by_exec(record))
+        trials = yield from self._struck(record, by_exec=by_exec)
+        why = "" if by_exec else (yield from self._otherwise_by_exec(record, trials))
         if why:
             # What a warm interpreter shows and a fresh one does not is ours, not the pipeline's.
             result.violations, result.faults = [], {}
@@ -286,20 +285,24 @@ class _Case:
             result.warnings = [*record.warnings, f"no zygote: {why}"]
             yield from self._struck(record, by_exec=True)
 
-    def _otherwise_by_exec(self, record: Record) -> Generator[Waiting, None, str]:
+    def _otherwise_by_exec(self, record: Record, trials: list[Trial]) -> Generator[Waiting, None, str]:
         """Say what came out otherwise in a zygote than by exec; "" if nothing is known to."""
         result = self.result
         if any(one.confirmed is False for one in result.violations):
             return "a violation that was seen in it was not by exec"
         if result.reason or self.scenario.expect or any(not one.known for one in result.violations):
             return ""  # it is not called held, or what it is known for was seen by exec
-        plans = sample(self.trials)
+        plans = sample(trials)
+        if not plans:
+            return ""
         work = Doubted(record.place, plans, self.options.memory)
-        name = f"d-{record.place.name}"
-        return (yield from handed_out(self.session, name, work, str)) or "" if plans else ""
+        return (yield from handed_out(self.session, f"d-{record.place.name}", work, str)) or ""
 
-    def _struck(self, record: Record, *, by_exec: bool) -> Generator[Waiting, None, None]:
-        """Strike with each fault; then carry out each violation once more, in a fresh process."""
+    def _struck(self, record: Record, *, by_exec: bool) -> Generator[Waiting, None, list[Trial]]:
+        """Strike with each fault; then carry out each violation once more, in a fresh process.
+
+        Return what was done.
+        """
         session, scenario, options, result = self.session, self.scenario, self.options, self.result
         result.zygote = not by_exec
         result.violations += violations_of(scenario.name, record)
@@ -323,7 +326,6 @@ class _Case:
             if until is not None and several and not (scenario.expect or _kinds(several.values())):
                 yield from deeper(session, record, list(several.values()), until)
         finally:
-            self.trials = [trial for one in several.values() for trial in one.trials]
             for name, one in several.items():
                 result.faults[name] = one.coverage
                 self._tell_of_kept(one)
@@ -340,6 +342,7 @@ class _Case:
         if options.baseline is not None and not scenario.expect:
             options.baseline.mark(result)
         yield from confirm(session, scenario, record, result, options)
+        return [trial for one in several.values() for trial in one.trials]
 
     def _tell_of_kept(self, one: Explored) -> None:
         """Say which failures that were kept could not be struck, and let go of those that cannot be again."""

@@ -150,7 +150,7 @@ def cuts_of(
             again = left_again(one, level) if level > 1 else []
             if len(again) > _AGAIN:
                 one.coverage.say(f"power cut after {_AGAIN} of {len(again)} plans that leave equal files")
-            runs = bases + sample(again, _AGAIN, one.campaign.random(level))
+            runs = bases + draw(again, _AGAIN, one.campaign.random(level))
             plans += yield from surveyed(session, record, one, runs, fault, name)
         elif isinstance(fault, RealDisk) and level == 1:
             plans += yield from surveyed(session, record, one, bases, fault, name)
@@ -211,7 +211,7 @@ def _chosen(found: Sequence[Surveyed]) -> str:
     return ", ".join(parts)
 
 
-def sample(plans: list[T], count: int | None, choose: random.Random) -> list[T]:
+def draw(plans: list[T], count: int | None, choose: random.Random) -> list[T]:
     """Return so many of the plans, in their order; all of them where no number is given."""
     if count is None or count >= len(plans):
         return plans

@@ -15,15 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from outlive_harness.disk.mounts import Mount, below, detach
 from outlive_harness.disk.power import State
-from outlive_harness.disk.tree import (
-    WHOLE,
-    Tree,
-    attributes,
-    copy_tree,
-    readable,
-    remove_tree,
-    scan,
-)
+from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readable, remove_tree, scan
 from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import file_system

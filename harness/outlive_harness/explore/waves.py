@@ -13,7 +13,7 @@ from outlive_harness.plan import Plan
 from . import board
 from .campaign import Campaign, Explored
 from .golden import Record
-from .planning import Base, cuts_of, only_distinct, planned, recoveries, sample
+from .planning import Base, cuts_of, draw, only_distinct, planned, recoveries
 from .results import Coverage, Trial
 from .runner import BoxError
 from .session import Session
@@ -107,7 +107,7 @@ def waves(
             every = only_distinct(record, every, bases, choose)
         cuts = yield from cuts_of(session, record, one, bases, faults, level)
         count, every = count + len(cuts), every + cuts
-        plans = sample(every, campaign.options.points, choose)
+        plans = draw(every, campaign.options.points, choose)
         if not plans:
             break
         _label(coverage, len(plans), len(every), count, campaign.options.seed)
