@@ -49,6 +49,7 @@ def examine(box_dir: Path | None = None) -> Iterator[Fact]:
     where = box_dir or default_box_dir()
     yield _boxes(where)
     yield _leases(where)
+    yield _temporary()
     for name in KINDS:
         try:
             why = missing(name)
@@ -79,6 +80,18 @@ def _machine() -> Fact:
     if not os.path.exists("/proc/self"):
         return Fact("machine", State.MISSING, f"{seen}: /proc is not mounted, and all is seen by it")
     return Fact("machine", State.GOOD, seen)
+
+
+def _temporary() -> Fact:
+    """Say whether a rename from TMPDIR works here, as it does not in a box."""
+    where = tempfile.gettempdir()
+    is_other = os.stat(where).st_dev != os.stat(os.curdir).st_dev
+    how_it_is = "another file system than" if is_other else "on the file system of"
+    text = f"{where} is {how_it_is} this directory"
+    how = (
+        "as in a box" if is_other else "in a box it is another (--tmp same for pipelines that run only here)"
+    )
+    return Fact("temporary files", State.GOOD, f"{text}; {how}")
 
 
 #: Run in a process of its own: the run's process is the reaper of all that it starts.

@@ -27,6 +27,10 @@ KINDS = (
 )
 
 
+#: What the temporary directory is to a pipeline, the default first: on another file system than the box, as
+#: on most machines, or on the same.
+TMP_CHOICES = ("other", "same")
+
 #: How ack() says it: a line of standard output, which survives the program that wrote it. Of what the group
 #: named ``escaped`` holds, the escapes are undone.
 ACK_PATTERN = r"^outlive-ack: (?P<escaped>.*)$"
@@ -74,6 +78,7 @@ class Scenario:
         input: str | None,  # noqa: A002 - the keyword's name
         file: str,
         line: int,
+        tmp: str = TMP_CHOICES[0],
     ) -> None:
         self.name = name
         self.body = body
@@ -92,6 +97,7 @@ class Scenario:
         self.acks = acks
         self.profile = profile
         self.input = input
+        self.tmp = tmp
         self.file = file
         self.line = line
         self.doc = (body.__doc__ or "").strip() if body else ""
@@ -124,6 +130,7 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     acks: str = "",
     profile: str = "",
     input: str | os.PathLike[str] | None = None,  # noqa: A002 - as the command line's --input
+    tmp: str = TMP_CHOICES[0],
 ) -> _Declaration:
     """Declare a pipeline to be tested.
 
@@ -155,6 +162,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         profile: what the disk promises where the power is cut (``posix``, ``ext4``, ``xfs``, ``btrfs``);
             by default the one that is asked for.
         input: a directory, relative to the scenario file, that is copied into each box first.
+        tmp: ``"other"``: the temporary directory is on another file system, as on most machines, so a
+            rename from there fails with EXDEV; or ``"same"``: it is on that of the outputs.
 
     Raises:
         ScenarioError: an argument is not of the form it should be; the message begins with it.
@@ -169,6 +178,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         raise ScenarioError(f"command={command!r} must be a list: the program and its arguments")
     if litter not in ("warn", "fail"):
         raise ScenarioError(f"litter={litter!r} must be 'warn' or 'fail'")
+    if tmp not in TMP_CHOICES:
+        raise ScenarioError(f"tmp={tmp!r} must be {' or '.join(map(repr, TMP_CHOICES))}")
     _text("profile", profile, "the name of a profile, as 'ext4'")
     _whole("depth", depth)
     _whole("restarts", restarts)
@@ -196,6 +207,7 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         input=None if input is None else _path("input", input),
         file=os.path.abspath(frame.f_code.co_filename),
         line=frame.f_lineno,
+        tmp=tmp,
     )
     for load in _loads[-1:]:
         load.made[made] = load.line_of(frame)

@@ -261,7 +261,9 @@ def test_the_json_report_has_schema_1_and_nothing_else_is_on_stdout(outlive, tmp
     bad, torn = report["scenarios"]
     assert (bad["name"], bad["verdict"]) == ("bad", "held")
     assert bad["reason"] == "known bad, and caught: torn-output"
-    assert set(torn) == {"name", "verdict", "reason", "faults", "violations", "warnings"}
+    assert set(torn) == {
+        "name", "verdict", "reason", "faults", "violations", "not_judged", "effects", "warnings"
+    }  # fmt: skip
     assert torn["faults"] == {"kill": {"points": 2, "tested": 2, "states": 2}}
     assert torn["violations"] == [
         {
@@ -550,7 +552,7 @@ def test_options_of_test_are_added_to_what_a_scenario_declares():
     """Patterns are added, the rest stands in; where every file is an output already, it stays so."""
     wish = {
         "outputs": ("b",), "append_only": ("c",), "ignore": ("d",), "input_dir": "/in", "timeout": 3.0,
-        "restarts": 2,
+        "restarts": 2, "tmp": None,
     }  # fmt: skip
     one, every, checked = (
         scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9)

@@ -584,7 +584,7 @@ for flags in (os.O_RDONLY, os.O_PATH):
 
 def test_what_is_moved_away_was_whole_where_it_was(tmp_path):
     """A closed file that is renamed is a version of both paths."""
-    (tmp_path / "o").write_text("")
+    (tmp_path / "o").write_text("x")
     versions = Versions(tmp_path, lambda path: path in ("o", "old"))
     versions.before(Op("rename", "rename", "o", "old"))
     assert versions.known["o"] == versions.known["old"] != set()

@@ -43,6 +43,7 @@ KNOWN_BAD = {
     "shell_redirect": {"torn-output", "diverged"},
     "sqlite_full_undoes_a_commit": {"lost-ack"},
     "sqlite_synchronous_off": {"recovery-failed"},
+    "temporary_elsewhere": {"torn-output"},
     "torn_record": {"torn-output", "diverged"},
 }
 
@@ -72,6 +73,7 @@ BLAMED = {
     "shell_redirect": "awk",
     "sqlite_full_undoes_a_commit": "with db",
     "sqlite_synchronous_off": "db.executemany",
+    "temporary_elsewhere": "`mv ",
     "torn_record": 'LOG.open("a")',
 }
 #: Those for which a repair of the recorded run makes every crash state hold.

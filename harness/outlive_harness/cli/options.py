@@ -12,6 +12,7 @@ from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.explore.select import MANY, SELECTIONS
 from outlive_harness.faults import table
 from outlive_harness.realfs import KINDS
+from outlive_harness.scenario import TMP_CHOICES
 
 from .words import duration, faults, signal_number
 
@@ -62,6 +63,12 @@ def shared(function: F) -> F:
         click.option("--ignore", multiple=True, metavar="GLOB", help="Files that no check looks at."),
         click.option(
             "--input", "input_dir", type=directory, metavar="DIR", help="Copied into each box first."
+        ),
+        click.option(
+            "--tmp",
+            type=click.Choice(TMP_CHOICES),
+            help="The temporary directory is on another file system than the outputs (other, by default), "
+            "so a rename from there fails with EXDEV; or on the same.",
         ),
         click.option(
             "--depth", type=click.IntRange(1), default=1, metavar="N", help="Crashes in a row; by default 1."

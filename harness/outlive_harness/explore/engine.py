@@ -29,6 +29,7 @@ from .reuse import Ledger
 from .session import Session
 from .subject import Subject, from_scenario
 from .unfinished import Unfinished
+from .unjudged import note_unjudged
 from .verdict import conclude
 from .waiting import HarnessError, Waiting, collect, handed_out
 from .waves import waves
@@ -227,9 +228,10 @@ class _Case:
 
     def explore(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
         scenario, options = self.scenario, self.options
-        known = ledger.recall(scenario, options) if ledger is not None else None
-        if known is not None:
+        known = ledger.recall(scenario, options) if ledger is not None else ""
+        if isinstance(known, ScenarioResult):
             return known
+        self.result.again = known
         try:
             return (yield from self._explored(ledger, explain))
         finally:
@@ -239,7 +241,7 @@ class _Case:
     def _explored(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
         begun = time.monotonic()
         scenario, options, result = self.scenario, self.options, self.result
-        record = yield from _recorded(self.session, from_scenario(scenario), zygote=options.zygote)
+        record = yield from _recorded(self.session, from_scenario(scenario), options)
         came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
         if ledger is not None and came_of:
             self.unfinished = ledger.unfinished(scenario, came_of, record)
@@ -257,6 +259,7 @@ class _Case:
             if explain is not None and self._is_to_be_explained():
                 yield from explain(self.session, record, result, options, self.states)
             remember(self.regressions, record, result)
+        note_unjudged(result, record, options.faults_of(scenario))
         conclude(result, record, scenario, options)
         result.seconds = time.monotonic() - begun
         if ledger is not None:
@@ -385,11 +388,10 @@ def _kinds(several: Iterable[Explored]) -> set[str]:
     return {finding.kind for one in several for trial in one.trials for finding in trial.findings}
 
 
-def _recorded(session: Session, subject: Subject, *, zygote: bool = True) -> Generator[Waiting, None, Record]:
-    name = subject.key() + ("" if zygote else "-x")
-    job = board.post(
-        session.root, f"r-{name}", board.RECORD, [(subject, session.root / "records" / name, zygote)]
-    )
+def _recorded(session: Session, subject: Subject, options: Options) -> Generator[Waiting, None, Record]:
+    name = subject.key() + ("" if options.zygote else "-x")
+    wanted = subject, session.root / "records" / name, options.zygote, options.memory
+    job = board.post(session.root, f"r-{name}", board.RECORD, [wanted])
     waiting = Waiting(job, 1)
     yield waiting
     return collect(waiting, Record)[0]  # whoever comes later finds the result all the same
@@ -429,7 +431,7 @@ def replay(
     said: list[tuple[Record, Trial | None]] = []
 
     def one() -> Exploration:
-        record = yield from _recorded(session, from_scenario(scenario))
+        record = yield from _recorded(session, from_scenario(scenario), Options())
         trial = None
         if plan is not None and not record.reason:
             plan_now = adjust(record, plan) if adjust else plan

@@ -167,6 +167,32 @@ class Coverage:
         self.label = f"{self.label}; {text}" if self.label else text
 
 
+@dataclass(frozen=True, slots=True)
+class NotJudged:
+    """Something that a verdict says nothing of.
+
+    Attributes:
+        what: a path, a pattern, or what else it is.
+        why: the reason.
+    """
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a run did outside of its files: nobody judges it.
+
+    Attributes:
+        address: where it connected or sent to: ``127.0.0.1:5432``, ``unix:/run/db.sock``.
+        ops: how many calls the golden run made there.
+    """
+
+    address: str
+    ops: int
+
+
 @dataclass(slots=True)
 class Exhibit:
     """What a time line is drawn from, where one was asked for.
@@ -195,6 +221,13 @@ class ScenarioResult:
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     ops: int = 0
+    #: why what was known of it was not taken over; "" where nobody asked for that
+    again: str = ""
+    #: files and the like that the verdict says nothing of
+    not_judged: list[NotJudged] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    #: faults that were not asked for
+    not_asked: tuple[str, ...] = ()
     #: whether trials were forked from a zygote
     zygote: bool = False
     #: the violations that a known-bad scenario was expected to show
@@ -224,7 +257,9 @@ def read_back(facts: dict[str, Any]) -> ScenarioResult:
         )
         for one in facts["violations"]
     ]
-    facts["expected"] = tuple(facts["expected"])
+    facts["expected"], facts["not_asked"] = tuple(facts["expected"]), tuple(facts["not_asked"])
+    facts["not_judged"] = [NotJudged(**one) for one in facts["not_judged"]]
+    facts["effects"] = [Effect(**one) for one in facts["effects"]]
     return ScenarioResult(**facts)
 
 

@@ -301,6 +301,7 @@ class Runner:
                     control=self._control,
                     spared=self.spared,
                     guarded=subject.own,
+                    tmp=TMP if subject.tmp == "other" else "",
                     zygote=zygote,
                     **how,
                 )

@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from outlive_harness.globs import matcher
-from outlive_harness.scenario import ACK_PATTERN, Scenario, takes_acks
+from outlive_harness.patterns import literal
+from outlive_harness.scenario import ACK_PATTERN, TMP_CHOICES, Scenario, takes_acks
 
 #: Where TMPDIR and HOME point, inside the box: what is left there is seen, but is never an output.
 TMP, HOME = ".tmp", ".home"
@@ -37,6 +38,8 @@ class Subject:
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         source: a directory that is copied into each box, if any.
         own: files of the user that the program's arguments name, and that it must not change.
+        standing: where the user stands: nothing is to be written there.
+        tmp: ``other`` if the temporary directory is another file system to the program, or ``same``.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Subject:
     acks: str = ""
     source: str | None = None
     own: tuple[str, ...] = ()
+    standing: str = ""
+    tmp: str = TMP_CHOICES[0]
 
     def key(self) -> str:
         """Return a short name for what is recorded of it: equal subjects share one recording."""
@@ -91,6 +96,10 @@ class Subject:
             return False
         return not self.outputs or matcher(self.outputs)(path)
 
+    def is_named(self, path: str) -> bool:
+        """Tell whether the outputs name a path as it is, with no wildcard, be it ignored or not."""
+        return self.judge_outputs and not _private(path) and literal(path) in self.outputs
+
     def is_append_only(self, path: str) -> bool:
         """Tell whether a prefix of the file counts as complete."""
         return matcher(self.append_only)(path)
@@ -113,7 +122,8 @@ def from_scenario(scenario: Scenario) -> Subject:
         program = (sys.executable, "-P", "-m", "outlive_harness._body")
         return (*program, scenario.file, scenario.name, name, str(Path.cwd()))
 
-    argv = role("body") if scenario.command is None else absolute(scenario.command, home)
+    source = home / scenario.input if scenario.input else None
+    argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
     return Subject(
         scenario.name,
         argv,
@@ -129,8 +139,10 @@ def from_scenario(scenario: Scenario) -> Subject:
         check=role("check") if scenario.check else None,
         check_takes_acks=scenario.check is not None and takes_acks(scenario.check),
         acks=scenario.acks or (ACK_PATTERN if scenario.body else ""),
-        source=str(home / scenario.input) if scenario.input else None,
+        source=None if source is None else str(source),
+        standing=str(Path.cwd()),
         own=() if scenario.command is None else _own(argv),
+        tmp=scenario.tmp,
     )
 
 
@@ -140,23 +152,37 @@ def _own(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in named if os.path.isabs(name) and os.path.isfile(name)))
 
 
-def absolute(command: Sequence[str], home: Path) -> tuple[str, ...]:
+def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> tuple[str, ...]:
     """Make arguments that are existing files relative to *home* absolute.
 
-    With ``{box}`` in the command nothing is changed: then it runs in *home*. A directory is left as
-    it is, since it may be the one that the pipeline makes in its box.
+    What lies below *source*, which is copied into each box, becomes relative to the box: the copy is run.
+    With
+    ``{box}`` in the command nothing is changed: then it runs in *home*. Another directory is left as it is,
+    since it may be the one that the pipeline makes in its box.
     """
     if any(_PLACE in part for part in command):
         return tuple(command)
+    top = None if source is None else os.path.realpath(source)
 
     def fix(part: str) -> str:
+        if not part:
+            return part
+        path = os.path.abspath(home / part)
+        if top is not None and os.path.exists(path):
+            directory, name = os.path.split(path)
+            where = os.path.join(os.path.realpath(directory), name)
+            if where.startswith(f"{top}/"):
+                return os.path.relpath(where, top)
+        return path if os.path.isfile(path) else part
+
+    def fix_argument(part: str) -> str:
         option, equals, value = part.partition("=")
-        if part and not os.path.isabs(part) and os.path.isfile(home / part):
-            return str((home / part).absolute())
-        if equals and option.startswith("-") and value and os.path.isfile(home / value):
-            return f"{option}={(home / value).absolute()}"
-        return part
+        if equals and option.startswith("-") and not os.path.isfile(home / part):
+            return f"{option}={fix(value)}"
+        return fix(part)
 
     # A bare program name is looked up in PATH, as a shell does, even if a file here has that name.
     first = command[0] if os.sep not in command[0] else fix(command[0])
-    return (first, *(fix(part) for part in command[1:]))
+    if os.sep in command[0] and os.sep not in first:
+        first = f"./{first}"
+    return (first, *(fix_argument(part) for part in command[1:]))

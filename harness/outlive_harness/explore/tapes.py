@@ -25,12 +25,15 @@ from outlive_harness.plan import Plan, digest
 from outlive_harness.trace import Op
 
 from .board import load, save
+from .explained import unexplained
 from .golden import Record
 from .runner import Runner
 from .strike import Crash, run_struck
 
 #: Models that a worker keeps at hand.
 _AT_HAND = 2
+#: Recordings that are made until one shows what ops account for, and outputs of the last that are named.
+_ATTEMPTS, _NAMED = 3, 5
 #: Bytes of recorded data that are kept in memory; more than that goes to a file.
 MEMORY = 64 << 20
 
@@ -48,6 +51,7 @@ class Tape:
         said: how many of these before each op of the last run, and at its end.
         found: what the last run found, if it was itself a recovery.
         versions: whole contents that it made, by output path.
+        unexplained: outputs of the first run that its ops do not account for.
         reason: why no power cut can be told from it; "" if it can.
     """
 
@@ -59,6 +63,7 @@ class Tape:
     said: list[int] = field(default_factory=list)
     found: Tree | None = None
     versions: dict[str, set[str]] = field(default_factory=dict)
+    unexplained: list[str] = field(default_factory=list)
     reason: str = ""
 
     @property
@@ -116,9 +121,7 @@ class Tapes:
         Raises:
             BoxError: the box could not be filled, ...
         """
-        # What is confirmed by exec is not told from a recording that was not.
-        is_warm = record.preload is None or self.runner.is_warm(record.subject)
-        place = record.place / ("tapes" if is_warm else "tapes-exec") / digest(plan)
+        place = self._place(record, plan)
         known = self._at_hand.get(place)
         if known is None:
             known = self._at_hand[place] = self._load(record, plan, place, memory)
@@ -126,6 +129,36 @@ class Tapes:
                 self._at_hand.popitem(last=False)
         self._at_hand.move_to_end(place)
         return known
+
+    def unexplained(self, record: Record, *, memory: int = MEMORY) -> str:
+        """Say which output the ops of the golden run do not account for; "" if they account for all.
+
+        Raises:
+            BoxError: the box could not be filled, ...
+        """
+        for _ in range(_ATTEMPTS):
+            tape = self.of(record, (), memory=memory).tape
+            if not tape.unexplained:
+                return ""
+            self._forget(record, ())
+        several = ", ".join(tape.unexplained[:_NAMED])
+        more = len(tape.unexplained) - _NAMED
+        several += f" and {more} more" if more > 0 else ""
+        return (
+            f"{several}: no op of the run accounts for what is there. A process outside of its tree "
+            "(a service, a daemon?) changed it, and no fault can be injected there"
+        )
+
+    def _forget(self, record: Record, plan: Plan) -> None:
+        """Let a recording be made anew when it is asked for next."""
+        place = self._place(record, plan)
+        self._at_hand.pop(place, None)
+        remove_tree(place)
+
+    def _place(self, record: Record, plan: Plan) -> Path:
+        """Return where a recording is kept: one by exec is not the one from a zygote."""
+        is_warm = record.preload is None or self.runner.is_warm(record.subject)
+        return record.place / ("tapes" if is_warm else "tapes-exec") / digest(plan)
 
     def _load(self, record: Record, plan: Plan, place: Path, memory: int) -> Recorded:
         try:
@@ -189,7 +222,7 @@ class Tapes:
                 return
         tape.acks += crash.acks
         tape.starts.append(len(tape.ops))
-        versions = Versions(Path(os.path.realpath(runner.box)), subject.is_output, any_install=bool(plan))
+        versions = Versions(Path(os.path.realpath(runner.box)), record.is_shown, any_install=bool(plan))
 
         def visit(op: Op, _number: int) -> Answer:
             tape.ops.append(op)
@@ -198,9 +231,19 @@ class Tapes:
 
         before = len(tape.acks)
         ran = runner.run(subject, timeout=record.limit, visit=visit, data=blobs)
+        versions.settle(record.uncompared)
         tape.versions = versions.known
         tape.acks += ran.acks
         tape.said = [before + count for count in (*ran.said, len(ran.acks))]
+        if not plan and not ran.failure():
+            tape.unexplained = unexplained(
+                tape.initial,
+                tape.ops,
+                runner.look(subject, whole=True),
+                box=runner.box,
+                mark=runner.box_bytes,
+                is_output=record.is_shown,
+            )
         tape.reason = self._objection(record, tape, ran.failure(), ran.blind)
 
     def _objection(self, record: Record, tape: Tape, failure: str, blind: Sequence[tuple[str, str]]) -> str:

@@ -13,6 +13,7 @@ from outlive_harness.plan import Plan, Point, plan_text
 from outlive_harness.realfs import KINDS
 from outlive_harness.trace import Op
 
+from . import links
 from .acks import digest_text, lost_acks
 from .board import first_to, load, save
 from .golden import Record
@@ -393,6 +394,7 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
         sentence = f"after recovery {path} {'is missing' if is_gone else 'is not what the golden run wrote'}"
         detail = judge.describe_difference(path, record.final, after, golden_box, runner.box)
         trial.findings.append(Finding("diverged", path, sentence, detail))
+    trial.findings += _behind_links(runner, record, after, {finding.path for finding in trial.findings}, left)
     golden_names = {record.fold(path) for path in record.final}
     for path in judge.surplus(record.final, after):
         if record.fold(path) in golden_names:
@@ -404,6 +406,25 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
             fails = subject.litter == "fail" and path.split("/", 1)[0] not in (TMP, HOME)
             where = trial.findings if fails else trial.warnings
             where.append(Finding("litter", record.fold(path), f"{path} is left behind by the crash"))
+
+
+def _behind_links(runner: Runner, record: Record, after: Tree, told: set[str], left: _Left) -> list[Finding]:
+    """Compare what readers find through links with what they find after the golden run."""
+    is_output, box, golden_box = record.subject.is_output, runner.box, record.place / "golden"
+    golden, real = links.seen(record.final, is_output), links.through(after, is_output)
+    here = {alias: after[path] for alias, path in real.items()}
+    found = []
+    for path in judge.differing(golden, here, is_output):
+        if path not in told:
+            what = "is not what the golden run wrote" if path in here else "is missing"
+            detail = judge.describe_difference(path, golden, here, golden_box, box)
+            found.append(Finding("diverged", path, f"after recovery {path}, through a link, {what}", detail))
+    names = {record.fold(path) for path in golden.keys() | record.final.keys()}
+    for path in judge.surplus(golden, here):
+        if record.fold(path) not in names and not left.by_crash(real[path], after):
+            sentence = f"after recovery there is an output that the golden run does not leave: {path}"
+            found.append(Finding("diverged", path, f"{sentence} (through a link)"))
+    return found
 
 
 def _check(runner: Runner, record: Record, trial: Trial) -> None:

@@ -22,7 +22,7 @@ from .board import AGAIN, OBSERVE, RECORD, SURVEY, TASK, Claimer, Unit, load, sa
 from .golden import Record, record
 from .observe import observe
 from .results import Broken
-from .runner import Runner
+from .runner import BoxError, Runner
 from .subject import Subject
 from .survey import survey
 from .tapes import Tapes
@@ -66,9 +66,16 @@ class Worker:
             self.runner.empty()
             unit.finish(result)
 
-    def _recorded(self, subject: Subject, place: Path, zygote: bool) -> Record:  # noqa: FBT001 - a payload
+    def _recorded(self, subject: Subject, place: Path, zygote: bool, memory: int) -> Record:  # noqa: FBT001 - a payload
         place.mkdir(parents=True, exist_ok=True)
         made = record(self.runner, subject, place, by_exec=not zygote)
+        if not (made.reason or made.refused):
+            self.runner.choose_start(subject, made.preload, made.check_preload)
+            try:
+                made.reason = self._tapes.unexplained(made, memory=memory)
+            except (BoxError, OSError) as error:
+                made.reason = str(error)
+                self.runner.empty()
         save(place / "record", made)
         return made
 

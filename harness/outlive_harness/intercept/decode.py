@@ -9,14 +9,16 @@ import struct
 import sys
 from collections.abc import Callable, Collection
 
+import psutil
+
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
 from . import abi
-from .filter import INTERCEPTED, LOOKS
+from .filter import CONTACTS, INTERCEPTED, LOOKS
 from .lookup import Found, Keeper, Lookup, holds_files
+from .peers import addresses, is_outside
 from .task import (
     MOST,
-    Place,
     behind,
     descriptor_info,
     descriptor_path,
@@ -64,6 +66,7 @@ class Decoder(Lookup):
         places: whether writes carry where in the file they go: to find out costs half of an op's time.
         reads: whether to keep what is read outside the box.
         guarded: real paths outside the box that must not be changed: a call that would is to fail.
+        tmp: see Lookup.
     """
 
     def __init__(
@@ -74,11 +77,14 @@ class Decoder(Lookup):
         places: bool = True,
         reads: bool = False,
         guarded: Collection[bytes] = (),
+        tmp: str = "",
     ) -> None:
-        super().__init__(box, data=data, guarded=guarded)
+        super().__init__(box, data=data, guarded=guarded, tmp=tmp)
         self._places = places
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
+        #: addresses outside the run's processes that it connected or sent to, and by how many calls
+        self.effects: dict[str, int] = {}
         #: paths in the box that were to be read, or asked for, whether they are there or not
         self.looked: dict[str, None] = {}
         #: (path, or "" for all of the box; what was out of sight there), as an ordered set.
@@ -89,7 +95,7 @@ class Decoder(Lookup):
         self._foreign_from = table.foreign_from
         self._decoders: dict[int, tuple[str, Callable[[str, int, Arguments], Op | None]]] = {
             table.numbers[name]: (name, getattr(self, "_" + _FAMILY[name]))
-            for name in (*INTERCEPTED, *LOOKS)
+            for name in (*INTERCEPTED, *CONTACTS, *LOOKS)
             if name in table.numbers
         }
 
@@ -298,7 +304,8 @@ class Decoder(Lookup):
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
         raw = read_string(tid, address)
         raw = raw.lstrip(b"/") if is_rooted else raw
-        found = self._by_text(tid, dirfd, raw, follow=not (flags & os.O_NOFOLLOW or exclusive))
+        follow, is_sure = not (flags & os.O_NOFOLLOW or exclusive), bool(flags & os.O_TRUNC)
+        found = self._by_text(tid, dirfd, raw, follow=follow, is_sure=is_sure)
         if found.inside is None:
             if self.reads is not None and flags & (os.O_ACCMODE | os.O_TRUNC) == os.O_RDWR:
                 self._note_read(tid, dirfd, raw)
@@ -311,9 +318,14 @@ class Decoder(Lookup):
         """Keep a path as it was given: where its links lead may change, and that counts too."""
         assert self.reads is not None
         self.reads[os.fsdecode(program_of(tid))] = None
-        raw = self._note_look(tid, dirfd, raw)
-        if not raw.startswith(self._inside) and holds_files(raw):
+        raw = os.path.normpath(self._note_look(tid, dirfd, raw))
+        if not self._is_of_the_box(raw) and holds_files(raw):
             self.reads[os.fsdecode(raw)] = None
+
+    def _is_of_the_box(self, path: bytes) -> bool:
+        """Tell whether a path is the box, in it, or one of the two directories above a worker's box."""
+        parent = os.path.dirname(self.box)
+        return path.startswith(self._inside) or path in (self.box, parent, os.path.dirname(parent))
 
     def _note_look(self, tid: int, dirfd: int, raw: bytes) -> bytes:
         """Keep a path if it is in the box, there or not; return it from the root on."""
@@ -328,6 +340,27 @@ class Decoder(Lookup):
         raw = read_string(tid, address) if address else b""
         if raw:  # otherwise it asks for what a descriptor is open on
             self._note_look(tid, dirfd, raw)
+
+    def _execute(self, name: str, tid: int, a: Arguments) -> None:
+        """Keep what is executed: a program that is linked statically opens nothing by itself."""
+        if self.reads is None:
+            return
+        dirfd, address, flags = (a[0], a[1], a[4]) if name == "execveat" else (abi.AT_FDCWD, a[0], 0)
+        raw = read_string(tid, address)
+        if raw:
+            self._note_read(tid, dirfd, raw)
+        elif flags & abi.AT_EMPTY_PATH:
+            self._note_read(tid, abi.AT_FDCWD, descriptor_path(tid, dirfd & 0xFFFFFFFF))
+
+    def _contact(self, name: str, tid: int, a: Arguments) -> None:
+        """Keep whom the run talks to: what it does there is in no crash state."""
+        for address in addresses(name, tid, a):
+            path = os.fsencode(address.path)
+            if path.startswith(self._inside):
+                continue  # bound by the run itself: there is nobody else in the box
+            tree = [child.pid for child in psutil.Process().children(recursive=True)]
+            if is_outside(tid, address, tree):
+                self.effects[address.text] = self.effects.get(address.text, 0) + 1
 
     def _making(self, tid: int, found: Found) -> Detail | None:
         return Detail(found.place.look(), umask=umask(tid)) if self._data else None
@@ -376,46 +409,43 @@ class Decoder(Lookup):
         if name == "rename":
             a = (abi.AT_FDCWD, a[0], abi.AT_FDCWD, a[1], 0, 0)
         flags = a[4] if name == "renameat2" else 0
-        return self._pair("rename", name, tid, self._by_name(tid, a[0], a[1]), a[2], a[3], flags)
+        source = self._found(tid, a[0], read_string(tid, a[1]))
+        target = self._found(tid, a[2], read_string(tid, a[3]))
+        # The kernel compares the mounts before it looks whether the last names are there (fs/namei.c).
+        if source.place.path and target.place.path and self._crosses(source, target):
+            self._refuse_crossing("rename", source, target)
+            return None
+        return self._pair("rename", name, tid, source, target, flags)
 
     def _link(self, name: str, tid: int, a: Arguments) -> Op | None:
         if name == "link":
             a = (abi.AT_FDCWD, a[0], abi.AT_FDCWD, a[1], 0, 0)
-        source = self._by_name(
+        source = self._found(
             tid,
             a[0],
-            a[1],
+            read_string(tid, a[1]),
             follow=bool(a[4] & abi.AT_SYMLINK_FOLLOW),
             empty=bool(a[4] & abi.AT_EMPTY_PATH),
         )
-        return self._pair("link", name, tid, source, a[2], a[3], a[4])
-
-    def _pair(
-        self, kind: str, name: str, tid: int, source: Found, dirfd: int, address: int, flags: int
-    ) -> Op | None:
-        target = self._by_name(tid, dirfd, address)
-        if source.inside is None and target.inside is None:
+        target = self._found(tid, a[2], read_string(tid, a[3]))
+        # Here it looks first whether the one is there and the other is not: those errors come before.
+        if self._crosses(source, target) and source.place.look() and target.place.path:
+            if target.place.look() is None:
+                self._refuse_crossing("link", source, target)
             return None
-        # Into or out of the box: the side outside is written as an absolute path would be.
-        path = "/" if source.inside is None else source.inside
-        to = "/" if target.inside is None else target.inside
+        return self._pair("link", name, tid, source, target, a[4])
+
+    def _pair(self, kind: str, name: str, tid: int, source: Found, target: Found, flags: int) -> Op | None:
+        if source.inside is None or target.inside is None:
+            # One that has a name in the box and one that has not cannot succeed: its directory is not there.
+            if source.inside is None and target.inside is None:
+                self._noted(source)
+                self._noted(target)
+            return None
         if not self._data:
-            return Op(kind, name, path, to, tid, flags=flags)
-        seen, there = source.place.look(), target.place.look()
-        fails = 0
-        data: bytes | None = None
-        blob: Content | None = None
-        if not (source.place.path and target.place.path):
-            fails = errno.ENOENT
-        elif seen is not None and "/" in (path, to):
-            parent = target.place.path.rpartition(b"/")[0] or b"/"
-            above = Place(parent, parent).look()
-            if above is None or above.dev != seen.dev:
-                fails = errno.EXDEV
-            elif path == "/" and stat.S_ISREG(seen.mode):
-                data, blob = self._whole(source.place.where, seen.size)
-        detail = Detail(seen, there, blob=blob, fails=fails)
-        return Op(kind, name, path, to, tid, flags=flags, data=data, detail=detail)
+            return Op(kind, name, source.inside, target.inside, tid, flags=flags)
+        detail = Detail(source.place.look(), target.place.look())
+        return Op(kind, name, source.inside, target.inside, tid, flags=flags, detail=detail)
 
     def _symlink(self, name: str, tid: int, a: Arguments) -> Op | None:
         dirfd, address = (a[1], a[2]) if name == "symlinkat" else (abi.AT_FDCWD, a[1])
@@ -647,5 +677,7 @@ _FAMILY = {
         "view",
     ),
     "mmap": "mmap",
+    **dict.fromkeys(("execve", "execveat"), "execute"),
+    **dict.fromkeys(("connect", "sendto", "sendmsg", "sendmmsg"), "contact"),
     **dict.fromkeys(LOOKS, "look"),
 }

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from outlive_harness.trace import Content, Detail, Seen
 
-from .task import Place, behind, descriptor_path, file_system, locate, read_file, read_string, through_itself
+from .task import Place, behind, descriptor_path, file_system, locate, read_string, through_itself
 
 #: Places that hold devices, and what the kernel makes up.
 _NO_FILES = (b"/dev/", b"/proc/", b"/sys/")
@@ -45,9 +45,18 @@ class Lookup:
         box: the real path of the box.
         data: whether ops carry the bytes that they write, and where these are kept: see Decoder.
         guarded: real paths outside the box that must not be changed.
+        tmp: a directory of the box, relative to it, that is a file system of its own to the program; "" for
+            none. Names outside the box are on another one in any case.
     """
 
-    def __init__(self, box: bytes, *, data: bool | Keeper = False, guarded: Collection[bytes] = ()) -> None:
+    def __init__(
+        self,
+        box: bytes,
+        *,
+        data: bool | Keeper = False,
+        guarded: Collection[bytes] = (),
+        tmp: str = "",
+    ) -> None:
         self.box = box.rstrip(b"/")
         self._inside = self.box + b"/"
         self._cut = len(self._inside)
@@ -58,12 +67,16 @@ class Lookup:
         self._tables: dict[int, int] = {}
         #: whether anything that is no file was opened for writing in the box: a named pipe, a device
         self._has_pipes = False
-        self.outside: dict[str, None] = {}
+        #: paths outside the box that were to be changed; one that was only opened with what stat(2) said then
+        self.outside: dict[str, tuple[int, ...] | None] = {}
         self._guarded = frozenset(guarded)
         #: what the call that was looked at last is to fail with, as an errno; whoever answers sets it back
         self.refusal = 0
         #: guarded paths that were to be changed
         self.refused: dict[str, None] = {}
+        self._tmp = tmp
+        #: calls that failed since their two names are on different file systems, in words
+        self.crossings: dict[str, None] = {}
 
     def _relative(self, place: Place) -> str | None:
         path = place.path
@@ -112,17 +125,54 @@ class Lookup:
         return self._by_text(tid, dirfd, read_string(tid, address), follow=follow, empty=empty)
 
     def _by_text(
-        self, tid: int, dirfd: int, raw: bytes, *, follow: bool = False, empty: bool = False
+        self,
+        tid: int,
+        dirfd: int,
+        raw: bytes,
+        *,
+        follow: bool = False,
+        empty: bool = False,
+        is_sure: bool = True,
     ) -> Found:
+        return self._noted(self._found(tid, dirfd, raw, follow=follow, empty=empty), is_sure=is_sure)
+
+    def _found(self, tid: int, dirfd: int, raw: bytes, *, follow: bool = False, empty: bool = False) -> Found:
+        """Find a file by its path; one that lies outside the box is not noted as changed."""
         place = locate(tid, dirfd, raw, follow=follow, empty=empty)
         inside = self._relative(place)
         if inside is None and raw and (other := through_itself(tid, dirfd, raw, follow=follow)):
             place, inside = other, self._relative(other)
-        if inside is None and place.path and holds_files(place.path):
-            self._note_outside(place.path)
         return Found(inside, place)
 
-    def _note_outside(self, path: bytes) -> None:
+    def _noted(self, found: Found, *, is_sure: bool = True) -> Found:
+        """Note a file that is about to be changed, surely or perhaps, if it lies outside the box."""
+        if found.inside is None and found.place.path and holds_files(found.place.path):
+            self._note_outside(found.place.path, is_sure=is_sure)
+        return found
+
+    def _file_system_of(self, found: Found) -> str:
+        """Return which file system a file is on to the program: ``box``, ``tmp`` or ``outside``."""
+        if found.inside is None:
+            return "outside"
+        return "tmp" if self._tmp and found.inside.startswith(self._tmp + "/") else "box"
+
+    def _crosses(self, source: Found, target: Found) -> bool:
+        """Tell whether two names are on different file systems, so that no call can move one to the other."""
+        return self._file_system_of(source) != self._file_system_of(target)
+
+    def _refuse_crossing(self, name: str, source: Found, target: Found) -> None:
+        """Let the call fail with EXDEV, as between any two file systems: rename(2), link(2)."""
+        for one in (source, target):
+            if one.place.path in self._guarded:  # a file of the user's is the graver matter
+                self._note_outside(one.place.path)
+                return
+        self.refusal = errno.EXDEV
+        names = (
+            os.fsdecode(one.place.path) if one.inside is None else one.inside for one in (source, target)
+        )
+        self.crossings[f"{name} {' -> '.join(names)}"] = None
+
+    def _note_outside(self, path: bytes, *, is_sure: bool = True) -> None:
         if path in self._guarded:
             self.refusal = errno.EROFS
             self.refused[os.fsdecode(path)] = None
@@ -130,12 +180,23 @@ class Lookup:
         # A call that cannot succeed writes nothing: no such file to change, no right to make one.
         where = path if os.path.lexists(path) else os.path.dirname(path)
         if os.access(where, os.W_OK):
-            self.outside[os.fsdecode(path)] = None
+            text = os.fsdecode(path)
+            before = None if is_sure else _status(text)
+            self.outside[text] = before if text not in self.outside else self.outside[text] and before
 
     def left_outside(self) -> list[str]:
-        """List the paths outside the box that were written, without semaphores and the like that are gone."""
+        """List the paths outside the box that were written.
+
+        Left out are semaphores and the like that are gone, and files that were opened for writing as well as
+        reading and are as they were: SQLite opens each database so.
+        """
         shared = tuple(map(os.fsdecode, _SHARED_MEMORY))
-        return [path for path in self.outside if not path.startswith(shared) or os.path.lexists(path)]
+        return [
+            path
+            for path, before in self.outside.items()
+            if (before is None or _status(path) != before)
+            and (not path.startswith(shared) or os.path.lexists(path))
+        ]
 
     def _note_pipe(self, seen: Seen | None) -> None:
         """Keep in mind that something was opened for writing that is no file."""
@@ -159,21 +220,19 @@ class Lookup:
             return b"".join(parts), None
         return None, self._keeper.add(parts)
 
-    def _whole(self, path: bytes, size: int) -> tuple[bytes | None, Content | None]:
-        """Take in a file that comes into the box from elsewhere."""
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None, None
-        try:
-            return self._payload(read_file(fd, 0, size))
-        finally:
-            os.close(fd)
-
     def _file_system(self, seen: Seen, where: bytes) -> int:
         if seen.dev not in self._file_systems:
             self._file_systems[seen.dev] = file_system(where)
         return self._file_systems[seen.dev]
+
+
+def _status(path: str) -> tuple[int, ...] | None:
+    """Return what changes when a file is written; None if there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
 def holds_files(path: bytes) -> bool:

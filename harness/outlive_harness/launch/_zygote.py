@@ -223,6 +223,7 @@ def _program(request: Request) -> Callable[[], object]:
         return lambda: exec(code, main.__dict__)  # noqa: S102 - python -c
     if not sys.flags.safe_path:
         sys.path.insert(0, os.path.dirname(os.path.realpath(target)))
+    target = target if os.path.isabs(target) else os.path.join(os.getcwd(), target)  # as since Python 3.9
     main.__dict__.update(__file__=target, __cached__=None, __loader__=SourceFileLoader("__main__", target))
 
     def run() -> None:

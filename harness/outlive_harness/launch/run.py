@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -44,6 +45,9 @@ class Ran:
         reads: paths outside its box that it opened or ran, where that was asked for.
         looked: paths in its box that it opened to read, tried to, or asked for, where that was wanted.
         refused: a file outside its box that it was not let change; "" if it tried no such thing.
+        effects: addresses outside of its processes that it connected or sent to, with the number of calls,
+            where that was asked for.
+        crossing: a rename or link that failed since its two names are on different file systems; "" if none.
     """
 
     ended: str
@@ -61,6 +65,8 @@ class Ran:
     reads: list[str] = field(default_factory=list)
     looked: list[str] = field(default_factory=list)
     refused: str = ""
+    effects: dict[str, int] = field(default_factory=dict)
+    crossing: str = ""
 
     def failure(self) -> str:
         """Say in a few words how it failed: its status and its last words; "" if it did not."""
@@ -108,6 +114,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     zygote: Zygote | None = None,
     stacks: str = "",
     guarded: Collection[str] = (),
+    tmp: str = "",
     spared: Collection[int] = (),
 ) -> Ran:
     """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
@@ -135,6 +142,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
         zygote: forks the program, where it is not to be executed.
         stacks: a file that a zygote's trial leaves its stacks in.
         guarded: files outside its box that it must not change.
+        tmp: a directory of its box that is another file system to it: see Lookup.
         spared: process ids of children of this process that are no part of the run.
 
     Raises:
@@ -158,10 +166,14 @@ def run(  # noqa: PLR0913 - one call says all of one run
             places=places,
             reads=reads,
             guarded=[os.fsencode(name) for path in guarded for name in _names(path)],
+            tmp=tmp,
         )
         if visit
         else None
     )
+    if decoder is not None and decoder.reads is not None:  # its first exec is over before it is watched
+        program = shutil.which(argv[0], path=env.get("PATH")) if os.sep not in argv[0] else str(cwd / argv[0])
+        decoder.reads[program or argv[0]] = None
     said: list[int] = []
     if visit is not None and promises:
         visit = _listening(visit, out, child.stdout, said)
@@ -212,6 +224,8 @@ def run(  # noqa: PLR0913 - one call says all of one run
         reads=list(decoder.reads or ()) if decoder else [],
         looked=list(decoder.looked) if decoder else [],
         refused=next(iter(decoder.refused), "") if decoder else "",
+        effects=decoder.effects if decoder else {},
+        crossing=next(iter(decoder.crossings), "") if decoder else "",
     )
 
 

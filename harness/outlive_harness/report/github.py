@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from outlive_harness.explain.causes import causes, location
 from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
 
-from .text import counts, explain, is_caught, note, verdict_line, verdict_word, visible
+from .text import counts, explain, is_caught, note, unjudged, verdict_line, verdict_word, visible
 
 #: GitHub shows ten errors of a step; the first few are enough to begin with.
 _ANNOTATED = 5
@@ -71,6 +71,9 @@ def summary(result: RunResult) -> str:
             title = _cell(f"{one.name}: {explain(cause.lead)[0]}")
             told = _fenced("\n".join(explain(cause.lead)))
             lines += ["", f"<details><summary>{title}</summary>", "", told, "</details>"]
+    said = [f"- {_cell(f'{one.name}: {text}')}" for one in result.scenarios for text in unjudged(one)]
+    if said:
+        lines += ["", *said]
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,17 @@ from outlive_harness import __version__
 from outlive_harness.explain.causes import causes
 from outlive_harness.explore.results import Exhibit, RunResult, ScenarioResult, Violation
 
-from .text import brief, counts, note, replay_line, verdict_line, verdict_word, visible, visible_lines
+from .text import (
+    brief,
+    counts,
+    note,
+    replay_line,
+    untried,
+    verdict_line,
+    verdict_word,
+    visible,
+    visible_lines,
+)
 
 #: Violations of one scenario that are shown; the rest are counted.
 _SHOWN = 200
@@ -73,6 +83,8 @@ def _scenario(number: int, one: ScenarioResult) -> dict[str, Any]:
             for name, coverage in one.faults.items()
         ],
         "warnings": [visible(warning) for warning in one.warnings],
+        "not_judged": [(visible(item.what), visible(item.why)) for item in (*one.not_judged, *untried(one))]
+        + [(visible(effect.address), f"an effect outside: {effect.ops} calls") for effect in one.effects],
         "causes": [
             {
                 "id": f"s{number}v{place}",

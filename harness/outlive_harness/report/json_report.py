@@ -7,6 +7,8 @@ from typing import Any
 
 from outlive_harness.explore.results import RunResult, ScenarioResult, Violation
 
+from .text import untried
+
 SCHEMA = 1
 
 
@@ -37,6 +39,8 @@ def scenario_data(one: ScenarioResult) -> dict[str, Any]:
             for name, coverage in one.faults.items()
         },
         "violations": [_violation(violation) for violation in one.violations],
+        "not_judged": [{"what": item.what, "why": item.why} for item in (*one.not_judged, *untried(one))],
+        "effects": [{"address": effect.address, "ops": effect.ops} for effect in one.effects],
         "warnings": list(one.warnings),
     }
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from outlive_harness import __version__
 from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
 
-from .text import counts, details, verdict_word, visible
+from .text import counts, details, unjudged, verdict_word, visible
 
 
 def as_text(result: RunResult) -> str:
@@ -48,6 +48,8 @@ def _case(suite: ET.Element, one: ScenarioResult) -> None:
         for key in ("replay", "source", "advice"):
             if getattr(found, key):
                 facts[f"violation.{number}.{key}"] = visible(getattr(found, key))
+    for number, one_line in enumerate(unjudged(one), start=1):
+        facts[f"not-judged.{number}"] = one_line
     _properties(case, facts)
     text = "\n".join(details(one))
     if one.verdict is Verdict.VIOLATED:

@@ -16,7 +16,7 @@ from outlive_harness import __version__
 from outlive_harness.explain.causes import causes, located, location
 from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict, Violation
 
-from .text import explain, is_caught, visible
+from .text import explain, is_caught, unjudged, visible
 
 _RULES = {
     "torn-output": "A partial file is visible at an output's path.",
@@ -40,7 +40,13 @@ def as_text(result: RunResult) -> str:
     run = {
         "tool": {"driver": driver},
         "originalUriBaseIds": {"ROOT": {"uri": f"file://{_uri(os.getcwd())}/"}},
-        "properties": {"seed": result.seed, "verdict": str(result.verdict)},
+        "properties": {
+            "seed": result.seed,
+            "verdict": str(result.verdict),
+            "notJudged": [
+                f"{visible(one.name)}: {text}" for one in result.scenarios for text in unjudged(one)
+            ],
+        },
         "invocations": [{"executionSuccessful": not result.interrupted}],
         "results": found,
     }

@@ -221,6 +221,14 @@ def _total(result: RunResult) -> Text:
     line = Text(str(result.verdict), style=_COLOURS[result.verdict])
     line = Text.assemble(line, f": {verdict_line(result.scenarios)}; {tested} crash points, {states} states")
     line.append(f" in {result.seconds:.1f} s, {rate:.0f} points a second; seed {result.seed}")
+    line.append(_not_tried(result))
     if result.interrupted:
         line.append("; interrupted")
     return line
+
+
+def _not_tried(result: RunResult) -> str:
+    """Say which faults no scenario was put through."""
+    several = [one.not_asked for one in result.scenarios if one.faults]
+    missing = [name for name in several[0] if all(name in others for others in several)] if several else []
+    return f"; faults not tried: {', '.join(missing)}" if missing else ""

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 
 from outlive_harness.explain.causes import causes
-from outlive_harness.explore.results import ScenarioResult, Verdict, Violation
+from outlive_harness.explore.results import NotJudged, ScenarioResult, Verdict, Violation
 from outlive_harness.realfs import KINDS
 
 #: Lines of a violation's detail that are shown; a traceback's last lines are the ones that matter.
@@ -139,6 +139,9 @@ def details(result: ScenarioResult) -> list[str]:
         more = len(found) - _TOLD - _LISTED
         lines += [f"... and {more} more violations; --json FILE lists all of them"] if more > 0 else []
         lines += [f"known: {brief(one)}" for one in result.violations if one.known]
+    lines += unjudged(result)
+    if result.again:
+        lines.append(f"tested again: {visible(result.again)}")
     if result.corpus:
         commit = "; commit it" if os.path.isfile(result.file) else ""
         where = visible(_from_here(result.corpus))
@@ -146,6 +149,32 @@ def details(result: ScenarioResult) -> list[str]:
     # What a bad pipeline leaves behind is no news either.
     warnings = [one for one in result.warnings if not (is_caught(result) and one.startswith("litter: "))]
     return lines + [f"warning: {warning}" for warning in _grouped(warnings)]
+
+
+def untried(result: ScenarioResult) -> list[NotJudged]:
+    """Return what was not tried: crash points that were left out, and faults that nobody asked for."""
+    found = [
+        NotJudged(
+            f"{coverage.points - coverage.tested} of {coverage.points} crash points of {name}",
+            coverage.reason or coverage.label or "not tried",
+        )
+        for name, coverage in result.faults.items()
+        if coverage.tested < coverage.points
+    ]
+    if result.not_asked:
+        found.append(NotJudged(f"faults {', '.join(result.not_asked)}", "not asked for"))
+    return found
+
+
+def unjudged(result: ScenarioResult) -> list[str]:
+    """Return lines that say what the verdict says nothing of, without points and faults: see untried()."""
+    found = [f"{visible(one.what)} ({visible(one.why)})" for one in result.not_judged]
+    lines = [f"not judged: {'; '.join(found)}"] if found else []
+    effects = [f"{visible(one.address)} ({one.ops} call{'s' * (one.ops != 1)})" for one in result.effects]
+    if effects:
+        what = "what was done there, once or several times, no check looks at"
+        lines.append(f"not judged: effects at {', '.join(effects)}: {what}")
+    return lines
 
 
 def _is_told(result: ScenarioResult) -> bool:
