@@ -203,8 +203,9 @@ def _judge_partly(made: Proposal, seen: Observed, reasons: dict[str, tuple[str, 
         if (kind, why) == ("apart", _UNSTEADY) and path in seen.first and path in seen.second
         if path not in seen.by_line and seen.first[path].kind == "file"
     ]
+    made.outputs += several[:_MOST_NAMED]
+    made.ignore = [one for one in made.ignore if one[0] not in several]
     for pattern in several[:_MOST_NAMED]:
-        made.outputs.append(pattern)
         made.ignore.append((pattern, f"{_UNSTEADY} It is judged whether it is seen half-written"))
     named = set(several[:_MOST_NAMED])
     made.apart = [one for one in made.apart if one[1] != _UNSTEADY or not _are_all(one[0], seen, named)]
