@@ -17,6 +17,7 @@ from outlive_harness.disk.mounts import Mount, below, detach
 from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readable, remove_tree, scan
 from outlive_harness.intercept.lookup import Keeper
+from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import file_system
 from outlive_harness.launch.exec import InterceptionRefusedError
@@ -97,6 +98,8 @@ class Runner:
         self._place = place
         self._control = control
         self._still = Still(self.box, place / "still")
+        #: temporary files outside the box that killed runs left
+        self._left = Made()
         #: warm interpreters, the one that was used last at the end
         self._zygotes: dict[_Warm, Zygote] = {}
         #: which of them stand in for exec, by role
@@ -301,6 +304,7 @@ class Runner:
                     control=self._control,
                     spared=self.spared,
                     guarded=subject.own,
+                    left=self._left,
                     zygote=zygote,
                     **how,
                 )
@@ -449,6 +453,10 @@ class Runner:
         """Give back the room that the box takes, after trouble with it, as far as that can be."""
         with contextlib.suppress(OSError):
             remove_tree(self.box)
+
+    def remove_left(self) -> None:
+        """Remove the temporary files that killed runs left outside the box: the recovery is over."""
+        self._left.remove()
 
     def clear(self) -> None:
         """End the zygotes; remove this worker's directory and all in it."""

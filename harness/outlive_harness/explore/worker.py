@@ -56,6 +56,8 @@ class Worker:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, the owner must hear of it
             return Broken(traceback.format_exc())
+        finally:
+            self.runner.remove_left()
 
     def finish(self, unit: Unit) -> None:
         """Carry out a unit and publish what came of it."""

@@ -99,6 +99,8 @@ class Decoder(Lookup):
         Raises:
             OSError: the task cannot be read: it died, or the kernel does not allow it.
         """
+        if self.made.awaited:
+            self.made.settle(tid)
         if audit != self._audit or (self._foreign_from and number >= self._foreign_from):
             self.blind["", "calls of a foreign architecture (32-bit or x32 code) were not understood"] = None
             return None

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from outlive_harness.trace import Content, Detail, Seen
 
+from .made import Made
 from .task import Place, behind, descriptor_path, file_system, locate, read_file, read_string, through_itself
 
 #: Places that hold devices, and what the kernel makes up.
@@ -59,6 +60,8 @@ class Lookup:
         #: whether anything that is no file was opened for writing in the box: a named pipe, a device
         self._has_pipes = False
         self.outside: dict[str, None] = {}
+        #: temporary files outside the box that the run makes
+        self.made = Made()
         self._guarded = frozenset(guarded)
         #: what the call that was looked at last is to fail with, as an errno; whoever answers sets it back
         self.refusal = 0
@@ -119,18 +122,20 @@ class Lookup:
         if inside is None and raw and (other := through_itself(tid, dirfd, raw, follow=follow)):
             place, inside = other, self._relative(other)
         if inside is None and place.path and holds_files(place.path):
-            self._note_outside(place.path)
+            self._note_outside(tid, place.path)
         return Found(inside, place)
 
-    def _note_outside(self, path: bytes) -> None:
+    def _note_outside(self, tid: int, path: bytes) -> None:
         if path in self._guarded:
             self.refusal = errno.EROFS
             self.refused[os.fsdecode(path)] = None
             return
         # A call that cannot succeed writes nothing: no such file to change, no right to make one.
-        where = path if os.path.lexists(path) else os.path.dirname(path)
-        if os.access(where, os.W_OK):
+        is_there = os.path.lexists(path)
+        if os.access(path if is_there else os.path.dirname(path), os.W_OK):
             self.outside[os.fsdecode(path)] = None
+            if not is_there:
+                self.made.note(tid, path)
 
     def left_outside(self) -> list[str]:
         """List the paths outside the box that were written, without semaphores and the like that are gone."""

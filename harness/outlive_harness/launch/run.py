@@ -15,6 +15,7 @@ import psutil
 
 from outlive_harness.intercept.decode import Decoder
 from outlive_harness.intercept.lookup import Keeper
+from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import DONE, GO, AbandonedError, Answer, Tail, Watched, watch
 from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.trace import Op
@@ -109,6 +110,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     stacks: str = "",
     guarded: Collection[str] = (),
     spared: Collection[int] = (),
+    left: Made | None = None,
 ) -> Ran:
     """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
 
@@ -136,6 +138,8 @@ def run(  # noqa: PLR0913 - one call says all of one run
         stacks: a file that a zygote's trial leaves its stacks in.
         guarded: files outside its box that it must not change.
         spared: process ids of children of this process that are no part of the run.
+        left: takes the temporary files that the run has made outside its box, and may not have removed: it
+            did not come to its end, it failed, or processes of it were killed after that.
 
     Raises:
         InterceptionRefusedError: the filter could not be installed.
@@ -190,6 +194,9 @@ def run(  # noqa: PLR0913 - one call says all of one run
         status = kill_tree(child.pid, seen.pids, spared=spared, reap=child.reap)
         if decoder is not None:
             decoder.close()
+            if left is not None and not (status == 0 and seen.ended == "exited"):
+                decoder.made.end()
+                left.take(decoder.made)
         for fd, tail in streams.items():
             tail.drain(fd)
         child.close()
