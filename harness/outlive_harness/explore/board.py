@@ -14,7 +14,7 @@ import os
 import pickle
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ SURVEY = "survey"
 TASK = "task"
 #: The kind of those that run a command to see what it does, with nothing to compare it with.
 OBSERVE = "observe"
+#: The kind of a unit that several workers have died of: nobody tries it any more.
+LOST = "lost"
+#: How many may die of one.
+_TRIES = 3
 #: Locks on the jobs that this process has laid out; the kernel drops them when it dies.
 _owned: dict[Path, int] = {}
 
@@ -144,10 +148,10 @@ class Claimer:
                 self._next[name] = number + 1
                 lock = _take(job / "claims" / str(number))
                 if lock is not None:
-                    yield Unit(job, number, kind, payloads[number], lock)
+                    yield _begun(Unit(job, number, kind, payloads[number], lock))
             lost = self._lost(job, len(payloads))
             if lost is not None:
-                yield Unit(job, lost[0], kind, payloads[lost[0]], lost[1])
+                yield _begun(Unit(job, lost[0], kind, payloads[lost[0]], lost[1]))
 
     def _lost(self, job: Path, count: int) -> tuple[int, int] | None:
         """Find a unit whose claimer died before it published a result."""
@@ -166,6 +170,16 @@ class Claimer:
                 continue
             return number, fd
         return None
+
+
+def _begun(unit: Unit) -> Unit:
+    """Count how often a unit is begun, by the size of its claim file; give it up where that was too often."""
+    before = os.fstat(unit.lock).st_size
+    os.ftruncate(unit.lock, before + 1)
+    given_up = unit.job / "lost"
+    if before == _TRIES:
+        given_up.touch()  # what else there is to do of the job would cost as many workers
+    return replace(unit, kind=LOST, payload=(unit.kind, unit.payload)) if given_up.exists() else unit
 
 
 def _take(claim: Path) -> int | None:

@@ -30,7 +30,7 @@ from .session import Session
 from .subject import Subject, from_scenario
 from .unfinished import Unfinished
 from .verdict import conclude
-from .waiting import HarnessError, Waiting, collect, handed_out
+from .waiting import HarnessError, LostError, Waiting, collect, handed_out
 from .waves import waves
 
 
@@ -144,12 +144,12 @@ def explore(
         for exploration in waiting.values():  # while the board is there that they take their jobs from
             with contextlib.suppress(HarnessError):
                 exploration.close()
-    several = [results.get(one.scenario.name) or _cut_short(one.result) for one in cases]
+    several = [results.get(one.scenario.name) or _cut_short(one.result, "interrupted") for one in cases]
     return RunResult(several, options.seed, time.monotonic() - begun, interrupted)
 
 
-def _cut_short(result: ScenarioResult) -> ScenarioResult:
-    result.reason = "interrupted"
+def _cut_short(result: ScenarioResult, why: str) -> ScenarioResult:
+    result.reason = why
     result.verdict = Verdict.VIOLATED if result.violations and not result.expected else Verdict.UNKNOWN
     return result
 
@@ -232,6 +232,8 @@ class _Case:
             return known
         try:
             return (yield from self._explored(ledger, explain))
+        except LostError as error:
+            return _cut_short(self.result, str(error))
         finally:
             if self.unfinished is not None:
                 self.unfinished.close()

@@ -247,8 +247,8 @@ def _changes(runner: Runner, made: Record) -> Finding | None:
     ran, _ = _run(runner, made, [])
     if made.reason:
         sentence = f"run again on its own result, with no crash, it {ran.failure()}"
-        if ran.was_interrupted() and not made.refused:
-            made.reason = f"{sentence}, which may come of being watched"
+        if not made.refused and (hindered := ran.hindered()):
+            made.reason = f"run again on its own result, with no crash, it {hindered}"
             return None
         made.reason = ""
         return Finding("not-idempotent", "", sentence, ran.stderr)

@@ -34,6 +34,13 @@ class Broken:
     traceback: str
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A unit that was given up, and why."""
+
+    why: str
+
+
 class Exit(enum.IntEnum):
     """Exit status of the command line."""
 

@@ -22,7 +22,7 @@ from .own_directory import WORKERS, OwnDirectory, remove_stale
 #: A tmpfs with less room than this is passed over for the directory of temporary files.
 _ROOM = 256 * 1024 * 1024
 _PATIENCE = 10.0
-#: Workers that may die in one session: one that a pipeline drags down is replaced, not a series.
+#: Workers that may die, and nothing be done in between: one that a pipeline drags down is replaced.
 _DEATHS = 8
 #: Bytes without which no worker can tell what it found.
 _RESULT_ROOM = 1 << 18
@@ -138,7 +138,8 @@ class Session:
             raise self._death(f"all {len(self._workers)} worker processes ended")
         ready, _, _ = select.select(streams, [], [], seconds)
         for stream in ready:
-            os.read(stream.fileno(), 4096)
+            if os.read(stream.fileno(), 4096):
+                self._deaths = 0
 
     def wake(self) -> None:
         """Tell idle workers that there is new work on the board."""

@@ -351,8 +351,8 @@ def _recover(
         if not ran.failure():
             break
     trial.redone = ran.ops
-    if ran.was_interrupted() and not record.refused:
-        trial.trouble = f"the recovery {ran.failure()}, which may come of being watched"
+    if not record.refused and (hindered := ran.hindered()):
+        trial.trouble = f"the recovery {hindered}"
         return
     if ran.failure():
         kind = "recovery-hung" if ran.ended == "timeout" else "recovery-failed"

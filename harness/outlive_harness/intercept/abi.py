@@ -23,6 +23,7 @@ _X86_64 = {
     "sync_file_range": 277, "utimensat": 280, "fallocate": 285, "pwritev": 296, "open_by_handle_at": 304,
     "syncfs": 306, "setns": 308, "renameat2": 316, "seccomp": 317, "copy_file_range": 326,
     "pwritev2": 328, "statx": 332,
+    "kill": 62, "rt_sigqueueinfo": 129, "tkill": 200, "tgkill": 234, "rt_tgsigqueueinfo": 297,
 }  # fmt: skip
 _ARM64 = {
     "io_setup": 0, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
@@ -34,11 +35,13 @@ _ARM64 = {
     "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "utimensat": 88, "bind": 200,
     "mmap": 222, "open_by_handle_at": 265, "syncfs": 267, "setns": 268, "renameat2": 276,
     "seccomp": 277, "copy_file_range": 285, "pwritev2": 287, "statx": 291,
+    "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
 }  # fmt: skip
 # From 5.1 on every architecture takes the same new numbers.
 _SHARED = {
     "io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsmount": 432, "openat2": 437,
     "faccessat2": 439, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467,
+    "pidfd_send_signal": 424,
 }  # fmt: skip
 
 

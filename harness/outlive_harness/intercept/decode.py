@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
-from . import abi
+from . import abi, signals
 from .filter import INTERCEPTED, LOOKS
 from .lookup import Found, Keeper, Lookup, holds_files
 from .task import (
@@ -40,6 +40,7 @@ _HARMLESS = frozenset(
     {b"proc", b"sysfs", b"tmpfs", b"ramfs", b"devpts", b"devtmpfs", b"mqueue", b"cgroup", b"cgroup2"}
 )
 _AF_UNIX = 1
+_HOW_TO_SEND = "let the command start what it sends signals to, for example by sh -c"
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 #: Modes of fallocate(2) that file systems know; one that is not listed is taken to know all.
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE, _ZERO, _INSERT = 1, 2, 8, 16, 32
@@ -64,6 +65,7 @@ class Decoder(Lookup):
         places: whether writes carry where in the file they go: to find out costs half of an op's time.
         reads: whether to keep what is read outside the box.
         guarded: real paths outside the box that must not be changed: a call that would is to fail.
+        spared: children of this process that are no part of the run, and get no signal from it.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class Decoder(Lookup):
         places: bool = True,
         reads: bool = False,
         guarded: Collection[bytes] = (),
+        spared: Collection[int] = (),
     ) -> None:
         super().__init__(box, data=data, guarded=guarded)
         self._places = places
+        self._spared = spared
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
         #: paths in the box that were to be read, or asked for, whether they are there or not
@@ -516,6 +520,12 @@ class Decoder(Lookup):
         is_alias = a[3] & (abi.MS_BIND | abi.MS_MOVE) != 0 or kind not in _HARMLESS
         return is_alias or is_above or self._relative(there) is not None
 
+    def _signal(self, name: str, tid: int, a: Arguments) -> None:
+        whom = signals.outsider(name, tid, a, self._spared)
+        if whom:
+            number = signals.name_of(a[signals.CALLS[name]])
+            self.refuse(errno.EPERM, f"was not let send {number} to {whom}, outside the run; {_HOW_TO_SEND}")
+
     # -- syncs and memory ----------------------------------------------------------------------------
 
     def _sync(self, name: str, tid: int, a: Arguments) -> Op | None:
@@ -649,5 +659,6 @@ _FAMILY = {
         "view",
     ),
     "mmap": "mmap",
+    **dict.fromkeys(signals.CALLS, "signal"),
     **dict.fromkeys(LOOKS, "look"),
 }

@@ -13,7 +13,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from . import abi
+from . import abi, signals
 
 _LD_ABS = 0x20
 _JEQ = 0x15
@@ -41,7 +41,7 @@ LOOKS = ("newfstatat", "statx", "stat", "lstat", "access", "faccessat", "faccess
 #: Asynchronous submission would slip past a filter on calls, so it is not there (ENOSYS).
 _ABSENT = ("io_uring_setup", "io_setup")
 
-INTERCEPTED = (*_ALWAYS, *(name for name, _ in _OPENS), "mmap", "ioctl")
+INTERCEPTED = (*_ALWAYS, *(name for name, _ in _OPENS), "mmap", "ioctl", *signals.CALLS)
 
 
 def _insn(code: int, jump_true: int, jump_false: int, k: int) -> bytes:
@@ -98,6 +98,8 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False) -> byte
     when("ioctl", [_low_word(1), *_any_of(requests), notify, allow])
     for name in LOOKS if looks else ():
         when(name, [notify])
+    for name, argument in signals.CALLS.items():
+        when(name, [_low_word(argument), *_any_of(signals.HARMLESS), allow, notify])
     for name in _ABSENT:
         when(name, [_return(abi.SECCOMP_RET_ERRNO | errno.ENOSYS)])
     code.append(allow)

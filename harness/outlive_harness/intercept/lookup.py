@@ -65,7 +65,7 @@ class Lookup:
         self._guarded = frozenset(guarded)
         #: what the call that was looked at last is to fail with, as an errno; whoever answers sets it back
         self.refusal = 0
-        #: guarded paths that were to be changed
+        #: what was refused so, in words that go on from "it"
         self.refused: dict[str, None] = {}
 
     def _relative(self, place: Place) -> str | None:
@@ -127,8 +127,9 @@ class Lookup:
 
     def _note_outside(self, tid: int, path: bytes) -> None:
         if path in self._guarded:
-            self.refusal = errno.EROFS
-            self.refused[os.fsdecode(path)] = None
+            what = f"was not let change {os.fsdecode(path)}, a file of yours that its command names"
+            how = "copy it into each box by an input, or name a path in {box}"
+            self.refuse(errno.EROFS, f"{what}; {how}")
             return
         # A call that cannot succeed writes nothing: no such file to change, no right to make one.
         is_there = os.path.lexists(path)
@@ -136,6 +137,11 @@ class Lookup:
             self.outside[os.fsdecode(path)] = None
             if not is_there:
                 self.made.note(tid, path)
+
+    def refuse(self, number: int, what: str) -> None:
+        """Have the call that is looked at fail with an errno; *what* says what the run was not let do."""
+        self.refusal = number
+        self.refused[what] = None
 
     def left_outside(self) -> list[str]:
         """List the paths outside the box that were written, without semaphores and the like that are gone."""

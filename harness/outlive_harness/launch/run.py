@@ -44,7 +44,7 @@ class Ran:
         said: how many of them were there before each op, where that was asked for.
         reads: paths outside its box that it opened or ran, where that was asked for.
         looked: paths in its box that it opened to read, tried to, or asked for, where that was wanted.
-        refused: a file outside its box that it was not let change; "" if it tried no such thing.
+        refused: what it was not let do outside its box, as "was not let change ..."; "" if it tried nothing.
     """
 
     ended: str
@@ -66,10 +66,7 @@ class Ran:
     def failure(self) -> str:
         """Say in a few words how it failed: its status and its last words; "" if it did not."""
         if self.refused:
-            return (
-                f"was not let change {self.refused}, a file of yours that its command names; "
-                "copy it into each box by an input, or name a path in {box}"
-            )
+            return self.refused
         if self.ended == "timeout":
             how = f"did not end within {self.seconds:.1f} s"
         elif self.code:
@@ -79,12 +76,16 @@ class Ran:
         last = next((line for line in reversed(self.stderr.splitlines()) if line.strip()), "")
         return f"{how}: {last.strip()}" if last else how
 
-    def was_interrupted(self) -> bool:
-        """Tell whether it failed and speaks of an interrupted call.
+    def hindered(self) -> str:
+        """Say how a run that was intercepted failed, where the harness may have failed it; else "".
 
-        The kernel interrupts one that waits to be seen when a handler runs, as no local file system does.
+        It was not let do something, or it speaks of an interrupted call: the kernel interrupts one that waits
+        to be seen when a handler runs, as no local file system does.
         """
-        return bool(self.failure()) and os.strerror(errno.EINTR) in self.stderr
+        if self.refused or not self.failure():
+            return self.refused
+        is_interrupted = os.strerror(errno.EINTR) in self.stderr
+        return f"{self.failure()}, which may come of being watched" if is_interrupted else ""
 
 
 def run(  # noqa: PLR0913 - one call says all of one run
@@ -162,6 +163,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
             places=places,
             reads=reads,
             guarded=[os.fsencode(name) for path in guarded for name in _names(path)],
+            spared=spared,
         )
         if visit
         else None
