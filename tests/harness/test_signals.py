@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from outlive_harness.explore.own_directory import WORKERS
 from outlive_harness.explore.results import Verdict
 from outlive_harness.explore.session import Session
 from outlive_harness.intercept import abi
@@ -233,9 +234,11 @@ def good():
 
 
 def test_what_ends_us_where_no_call_is_stopped_is_given_up(explored):
-    """A check or a setup that kills its parent costs some workers, and one scenario its verdict, no more."""
-    with Session(jobs=2) as own:
-        found = {one.name: one for one in explored(UNSEEN, within=own, faults=("kill",)).scenarios}
+    """A check that kills its parent costs three workers and one verdict, however many trials there are."""
+    with Session(jobs=1) as own:
+        several = explored(UNSEEN, within=own, faults=("kill",), zygote=False).scenarios
+        assert len(list((own.root / WORKERS).iterdir())) == 1 + 3 + 3
+    found = {one.name: one for one in several}
     assert found["good"].verdict is Verdict.HELD
     assert "was not let send SIGKILL to its parent" in found["set_up"].reason
     for name in ("checked", "checked_after_a_crash"):

@@ -128,14 +128,10 @@ class Session:
         return worker
 
     def wait(self, seconds: float) -> None:
-        """Return when a worker has finished something, or after some time.
-
-        Raises:
-            WorkerDiedError: all workers are gone.
-        """
+        """Return when a worker has finished something, or has ended, or after some time."""
         streams = [worker.stdout for worker in self._workers if worker.poll() is None and worker.stdout]
         if not streams:
-            raise self._death(f"all {len(self._workers)} worker processes ended")
+            return  # they are to be replaced
         ready, _, _ = select.select(streams, [], [], seconds)
         for stream in ready:
             if os.read(stream.fileno(), 4096):
