@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from outlive_harness.disk.tree import scan, tree_digest
+from outlive_harness.json_text import read_json
 from outlive_harness.launch.zygote import is_installed
 from outlive_harness.scenario import Scenario
 from outlive_harness.store import Store, write_down
@@ -120,7 +121,7 @@ class Ledger:
         if not (self._changed or self._resume):
             return None
         try:
-            entry = json.loads(self._store.result(scenario.name).read_text())
+            entry = read_json(self._store.result(scenario.name).read_text())
             result = read_back(entry["result"])
             wanted = (self._changed and result.verdict is Verdict.HELD) or (
                 self._resume and entry["run"] == self._run
