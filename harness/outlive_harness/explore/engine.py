@@ -335,6 +335,10 @@ class _Case:
                 merge(
                     result, record, name, one.coverage, one.trials, exhaustive=intercepts, known=self.states
                 )
+        trials = [trial for one in several.values() for trial in one.trials]
+        fallen = [trial.fell_back for trial in trials if trial.fell_back]
+        if fallen:
+            result.warnings.append(f"no zygote in {len(fallen)} trials, exec instead: {min(fallen)}")
         if self.again is not None:
             waiting, self.again = Waiting(self.again, 1), None
             yield waiting
@@ -344,7 +348,7 @@ class _Case:
         if options.baseline is not None and not scenario.expect:
             options.baseline.mark(result)
         yield from confirm(session, scenario, record, result, options)
-        return [trial for one in several.values() for trial in one.trials]
+        return trials
 
     def _tell_of_kept(self, one: Explored) -> None:
         """Say which failures that were kept could not be struck, and let go of those that cannot be again."""

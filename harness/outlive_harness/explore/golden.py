@@ -116,6 +116,7 @@ def record(runner: Runner, subject: Subject, place: Path, *, by_exec: bool = Fal
     one comes out differently an exec has the last word, and trials are execs as well.
     """
     made = Record(subject, place)
+    runner.fell_back = ""
     try:
         runner.cool()
         read = runner.prepare(subject, place / "template")
@@ -127,6 +128,8 @@ def record(runner: Runner, subject: Subject, place: Path, *, by_exec: bool = Fal
         runner.empty()
     except OSError as error:
         made.reason = f"cannot run {subject.argv[0]!r}: {error.strerror or error}"
+    if runner.fell_back:
+        made.warnings.append(f"no zygote in a golden run, exec instead: {runner.fell_back}")
     return made
 
 

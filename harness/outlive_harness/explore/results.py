@@ -91,6 +91,7 @@ class Trial:
         trouble: why the trial could not be carried out, if so.
         impossible: whether that is because no run leaves such a state.
         left: names that the crash left, and what each is, where something was violated.
+        fell_back: why runs of it were execs where a zygote was to fork them; "" if none were.
     """
 
     plan: Plan
@@ -112,6 +113,7 @@ class Trial:
     kept: str = ""
     left: tuple[tuple[str, str], ...] = ()
     story: list[str] = field(default_factory=list)
+    fell_back: str = ""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ _NO_ROOM = os.strerror(errno.ENOSPC)
 _IN_MEMORY = frozenset({0x01021994, 0x858458F6})
 #: Warm interpreters that a worker has: it goes back and forth between the scenarios that are under way.
 _ZYGOTES = 6
+#: How often one may die until there is none in its place any more.
+_LIVES = 3
 #: The programs of a subject that may be forked from a zygote of their own.
 BODY, CHECK = "body", "check"
 #: Bytes without which a run's failure may be that of the disk that its box is on.
@@ -104,6 +107,11 @@ class Runner:
         self._zygotes: dict[_Warm, Zygote] = {}
         #: which of them stand in for exec, by role
         self._warm: dict[str, _Warm] = {}
+        #: why a zygote that was chosen could not serve, so that exec did; "" if each could
+        self.fell_back = ""
+        #: how often each died, and why it is not tried again
+        self._deaths: Counter[_Warm] = Counter()
+        self._unfit: dict[_Warm, str] = {}
         self.box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
         #: the same box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.box_bytes)))
@@ -308,10 +316,14 @@ class Runner:
                     zygote=zygote,
                     **how,
                 )
-            except ZygoteError:
+            except ZygoteError as error:
                 assert chosen is not None
                 self._zygotes.pop(chosen).close()
                 self.cool()
+                self.fell_back = str(error)
+                self._deaths[chosen] += 1
+                if self._deaths[chosen] == _LIVES:
+                    self._unfit[chosen] = self.fell_back
             finally:
                 mounted = detach(self._place, mounts)
             if mounted:
@@ -355,12 +367,18 @@ class Runner:
         wanted = subject.key(), role, preload
         self._warm.pop(role, None)
         zygote = self._zygotes.pop(wanted, None)
+        if wanted in self._unfit:
+            raise ZygoteError(self._unfit[wanted])
         if zygote is None:
             while len(self._zygotes) >= _ZYGOTES:
                 oldest = next(one for one in self._zygotes if one not in self._warm.values())
                 self._zygotes.pop(oldest).close()
             argv, cwd = subject.command(subject.argv if role == BODY else self._check_argv(subject), self.box)
-            zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), preload=preload)
+            try:
+                zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), preload=preload)
+            except ZygoteError as error:
+                self._unfit[wanted] = str(error)
+                raise
         self._zygotes[wanted] = zygote
         self._warm[role] = wanted
         return zygote.bad
@@ -370,9 +388,11 @@ class Runner:
         self.cool()
         for role, wanted in ((BODY, preload), (CHECK, check)):
             if wanted is not None:
-                with contextlib.suppress(ZygoteError):
-                    self.box.mkdir(exist_ok=True)
+                self.box.mkdir(exist_ok=True)
+                try:
                     self.warm(subject, wanted, role)
+                except ZygoteError as error:
+                    self.fell_back = str(error)
 
     def cool(self) -> None:
         """Execute what is run from here on."""

@@ -70,6 +70,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
     """Carry out one order; trouble with the machine is told in the trial, not raised."""
     trial = Trial(order.plan)
     runner = tapes.runner
+    runner.fell_back = ""
     try:
         if order.by_exec:
             runner.cool()
@@ -93,6 +94,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
         trial.trouble = str(error)
         trial.impossible = isinstance(error, NoStateError)
         runner.empty()
+    trial.fell_back = runner.fell_back
     return trial
 
 
