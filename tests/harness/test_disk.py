@@ -93,6 +93,24 @@ def test_removal_changes_nothing_above_or_beside_the_tree(odd, tmp_path):
     assert stat.S_IMODE(beside.stat().st_mode) == 0o640
 
 
+def test_a_tree_of_any_depth_is_removed(tmp_path):
+    """Neither descriptors nor the depth of calls bound it, with files and closed directories all along."""
+    root = tmp_path / "deep"
+    root.mkdir()
+    here = os.open(root, os.O_RDONLY)
+    for number in range(2500):
+        os.mkdir("d", dir_fd=here)
+        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        lower = os.open("d", os.O_RDONLY, dir_fd=here)
+        if number % 100 == 99:
+            os.fchmod(here, 0o500)
+        os.close(here)
+        here = lower
+    os.close(here)
+    remove_tree(root)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_link_to_a_tree_is_followed(odd, tmp_path):
     """What is called as a tree of ours may be a link that somebody put there: that is an error."""
     link = tmp_path / "link"

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import struct
@@ -23,6 +24,8 @@ _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 _FIXED = 0x10 | 0x20  # FS_IMMUTABLE_FL, FS_APPEND_FL
 #: Files of this size or more are copied by the file system itself, where it can.
 _SHARED = 1 << 16
+#: Directories in each other that are removed from the inside out: each takes a descriptor.
+_DEEP = 100
 #: How a directory is opened, and no link to one.
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
@@ -363,21 +366,36 @@ def empty_directory(fd: int, *, spared: str = "") -> None:
     Raises:
         OSError: something in it cannot be removed.
     """
+    while not _empty(fd, fd, spared):
+        pass
+
+
+def _empty(fd: int, top: int, spared: str = "", depth: int = 0) -> bool:
+    """Empty a directory; False where what lay too deep was moved up to the *top* of its tree."""
     with os.scandir(fd) as listing:
         items = [(item.name, item.is_dir(follow_symlinks=False)) for item in listing]
+    is_whole = True
     for name, is_directory in items:
-        if is_directory:
-            try:
-                below_it = open_directory(name, within=fd)
-            except FileNotFoundError:
-                continue
-            try:
-                empty_directory(below_it)
+        if not is_directory:
+            if name != spared or depth:
+                _remove(name, fd)
+            continue
+        try:
+            below_it = open_directory(name, within=fd)
+        except FileNotFoundError:
+            continue
+        try:
+            if depth < _DEEP:
+                is_whole &= _empty(below_it, top, depth=depth + 1)
                 _remove(name, fd, below_it)
-            finally:
-                os.close(below_it)
-        elif name != spared:
-            _remove(name, fd)
+            else:
+                _open_up(fd)
+                _open_up(below_it)
+                os.rename(name, secrets.token_hex(8), src_dir_fd=fd, dst_dir_fd=top)
+                is_whole = False
+        finally:
+            os.close(below_it)
+    return is_whole
 
 
 def _remove(name: str, within: int, directory: int | None = None) -> None:
