@@ -15,6 +15,7 @@ from typing import Any
 from outlive import atomic_write
 
 from .disk.tree import remove_tree
+from .json_text import read_json
 from .scenario import TMP_CHOICES, Scenario, ScenarioError
 
 #: How many failures keep their boxes, and how many can be replayed as they failed.
@@ -72,7 +73,7 @@ class Store:
     def find(self, replay: str) -> dict[str, Any] | None:
         """Return what was written down for a replay id, or None."""
         try:
-            facts = json.loads((self.place(replay) / "failure.json").read_text())
+            facts = read_json((self.place(replay) / "failure.json").read_text())
         except (OSError, ValueError):
             return None
         return facts if isinstance(facts, dict) else None
@@ -82,7 +83,7 @@ class Store:
         found = []
         for path in self._newest():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                found.append(str(json.loads(path.read_text())["id"]))
+                found.append(str(read_json(path.read_text())["id"]))
         return found
 
     def _newest(self) -> list[Path]:

@@ -45,6 +45,22 @@ def test_a_unit_of_a_dead_worker_is_given_out_again(root):
     assert [board.load(job / "results" / str(n)) for n in (0, 1)] == ["done", "again"]
 
 
+def test_a_unit_that_workers_die_of_is_given_up(root):
+    """Who comes after a dead worker begins with what that died of; after three the whole job is given up."""
+    board.post(root, "j", "kind", ["a", "b", "c"])
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from outlive_harness.explore.board import Claimer\n"
+        "unit = Claimer(Path(sys.argv[1])).claim(); print(unit.kind, unit.payload)"
+    )
+    argv = [sys.executable, "-c", code, str(root)]
+    said = [subprocess.run(argv, capture_output=True, text=True, check=True).stdout for _ in range(4)]
+    assert said == ["kind a\n"] * 3 + [f"{board.LOST} ('kind', 'a')\n"]
+    claimer = board.Claimer(root)
+    assert [claimer.claim().kind for _ in range(3)] == [board.LOST] * 3
+    assert claimer.claim() is None
+
+
 def test_a_job_is_posted_once(root):
     """Of several who post one name the first one's job stands, and the others join it."""
     first = board.post(root, "j", "kind", ["a"])

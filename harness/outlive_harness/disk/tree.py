@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import struct
@@ -23,6 +24,10 @@ _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 _FIXED = 0x10 | 0x20  # FS_IMMUTABLE_FL, FS_APPEND_FL
 #: Files of this size or more are copied by the file system itself, where it can.
 _SHARED = 1 << 16
+#: Directories in each other that are removed from the inside out: each takes a descriptor.
+_DEEP = 100
+#: How a directory is opened, and no link to one.
+_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Entry(NamedTuple):
@@ -303,41 +308,133 @@ def _copy_file(source: str, target: str, size: int) -> None:
             shutil.copyfileobj(old, new, 1 << 20)
 
 
-def _make_mutable(path: str) -> None:
-    """Take back what `chattr +i` and `+a` forbid (ioctl_iflags(2))."""
-    with contextlib.suppress(OSError, ImportError):
-        import fcntl  # noqa: PLC0415 - there is none on Windows
+def remove_tree(root: Path) -> None:
+    """Remove a directory and all in it, whatever modes the pipeline left; no error if it is absent.
 
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    It is walked by descriptors, and no link is followed, so that nothing elsewhere is touched: no mode above
+    *root*, and no file that one of its names leads to.
+
+    Raises:
+        OSError: Something is mounted in it, and nothing was touched; or it cannot be removed: it is a link or
+            a file, somebody still writes there, ...
+    """
+    try:
+        fd = open_directory(root)
+    except FileNotFoundError:
+        return
+    try:
+        if mounted := below(fd):
+            why = "something is mounted there, which would be lost; unmount it"
+            raise OSError(errno.EBUSY, why, mounted[0].point)
+        empty_directory(fd)
         try:
-            (flags,) = struct.unpack("l", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, struct.pack("l", 0)))
-            if flags & _FIXED:
-                fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", flags & ~_FIXED))
+            os.rmdir(root)
+        except PermissionError:
+            _open_up(fd)
+            os.rmdir(root)
+    finally:
+        os.close(fd)
+
+
+def open_directory(path: str | Path, *, within: int | None = None) -> int:
+    """Open a directory of ours, whatever its mode, and no link to one.
+
+    Args:
+        path: its path.
+        within: a descriptor of the directory at which that begins.
+
+    Raises:
+        OSError: there is none, it is a link, or nothing can open it.
+    """
+    try:
+        return os.open(path, _DIRECTORY, dir_fd=within)
+    except PermissionError:
+        if not hasattr(os, "O_PATH"):
+            raise
+    # Its owner may give it another mode, but by no descriptor that reads it, nor by a name that may change.
+    known = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    try:
+        os.chmod(f"/proc/self/fd/{known}", 0o700)
+        return os.open(".", _DIRECTORY, dir_fd=known)
+    finally:
+        os.close(known)
+
+
+def empty_directory(fd: int, *, spared: str = "") -> None:
+    """Remove all that is in the directory behind a descriptor, but for one name.
+
+    Raises:
+        OSError: something in it cannot be removed.
+    """
+    while not _empty(fd, fd, spared):
+        pass
+
+
+def _empty(fd: int, top: int, spared: str = "", depth: int = 0) -> bool:
+    """Empty a directory; False where what lay too deep was moved up to the *top* of its tree."""
+    with os.scandir(fd) as listing:
+        items = [(item.name, item.is_dir(follow_symlinks=False)) for item in listing]
+    is_whole = True
+    for name, is_directory in items:
+        if not is_directory:
+            if name != spared or depth:
+                _remove(name, fd)
+            continue
+        try:
+            below_it = open_directory(name, within=fd)
+        except FileNotFoundError:
+            continue
+        try:
+            if depth < _DEEP:
+                is_whole &= _empty(below_it, top, depth=depth + 1)
+                _remove(name, fd, below_it)
+            else:
+                _open_up(fd)
+                _open_up(below_it)
+                os.rename(name, secrets.token_hex(8), src_dir_fd=fd, dst_dir_fd=top)
+                is_whole = False
+        finally:
+            os.close(below_it)
+    return is_whole
+
+
+def _remove(name: str, within: int, directory: int | None = None) -> None:
+    """Remove a name: of an empty directory where a descriptor of that is given."""
+    remove = os.unlink if directory is None else os.rmdir
+    try:
+        remove(name, dir_fd=within)
+    except FileNotFoundError:
+        pass
+    except PermissionError:  # the mode of what it is in, or what chattr(1) forbids
+        _open_up(within)
+        _make_mutable_at(name, within) if directory is None else _make_mutable(directory)
+        with contextlib.suppress(FileNotFoundError):
+            remove(name, dir_fd=within)
+
+
+def _open_up(directory: int) -> None:
+    """Let a directory's owner remove what is in it."""
+    _make_mutable(directory)
+    with contextlib.suppress(OSError):
+        os.fchmod(directory, 0o700)
+
+
+def _make_mutable_at(name: str, within: int) -> None:
+    with contextlib.suppress(OSError):
+        if not stat.S_ISREG(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode):
+            return  # to open a device may do anything
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=within)
+        try:
+            _make_mutable(fd)
         finally:
             os.close(fd)
 
 
-def remove_tree(root: Path) -> None:
-    """Remove a directory and all in it, whatever modes the pipeline left; no error if it is absent.
+def _make_mutable(fd: int) -> None:
+    """Take back what `chattr +i` and `+a` forbid (ioctl_iflags(2))."""
+    with contextlib.suppress(OSError, ImportError):
+        import fcntl  # noqa: PLC0415 - there is none on Windows
 
-    Raises:
-        OSError: Something is mounted in it, and nothing was touched; or it cannot be removed.
-    """
-
-    def open_up(function: Callable[[str], object], path: str, _error: object) -> None:
-        parent = os.path.dirname(path)
-        for closed in (parent, path):
-            _make_mutable(closed)
-            with contextlib.suppress(OSError):
-                os.chmod(closed, 0o700)
-        if function in (os.scandir, os.open, os.lstat):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                function(path)
-
-    if mounted := below(root):
-        why = "something is mounted there, which would be lost; unmount it"
-        raise OSError(errno.EBUSY, why, mounted[0].point)
-    if root.exists():
-        shutil.rmtree(root, onerror=open_up)
+        (flags,) = struct.unpack("l", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, struct.pack("l", 0)))
+        if flags & _FIXED:
+            fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", flags & ~_FIXED))

@@ -31,7 +31,7 @@ from .subject import Subject, from_scenario
 from .unfinished import Unfinished
 from .unjudged import note_unjudged
 from .verdict import conclude
-from .waiting import HarnessError, Waiting, collect, handed_out
+from .waiting import HarnessError, LostError, Waiting, collect, handed_out
 from .waves import waves
 
 
@@ -145,12 +145,12 @@ def explore(
         for exploration in waiting.values():  # while the board is there that they take their jobs from
             with contextlib.suppress(HarnessError):
                 exploration.close()
-    several = [results.get(one.scenario.name) or _cut_short(one.result) for one in cases]
+    several = [results.get(one.scenario.name) or _cut_short(one.result, "interrupted") for one in cases]
     return RunResult(several, options.seed, time.monotonic() - begun, interrupted)
 
 
-def _cut_short(result: ScenarioResult) -> ScenarioResult:
-    result.reason = "interrupted"
+def _cut_short(result: ScenarioResult, why: str) -> ScenarioResult:
+    result.reason = why
     result.verdict = Verdict.VIOLATED if result.violations and not result.expected else Verdict.UNKNOWN
     return result
 
@@ -234,6 +234,8 @@ class _Case:
         self.result.again = known
         try:
             return (yield from self._explored(ledger, explain))
+        except LostError as error:
+            return _cut_short(self.result, str(error))
         finally:
             if self.unfinished is not None:
                 self.unfinished.close()
@@ -336,6 +338,10 @@ class _Case:
                 merge(
                     result, record, name, one.coverage, one.trials, exhaustive=intercepts, known=self.states
                 )
+        trials = [trial for one in several.values() for trial in one.trials]
+        fallen = [trial.fell_back for trial in trials if trial.fell_back]
+        if fallen:
+            result.warnings.append(f"no zygote in {len(fallen)} trials, exec instead: {min(fallen)}")
         if self.again is not None:
             waiting, self.again = Waiting(self.again, 1), None
             yield waiting
@@ -345,7 +351,7 @@ class _Case:
         if options.baseline is not None and not scenario.expect:
             options.baseline.mark(result)
         yield from confirm(session, scenario, record, result, options)
-        return [trial for one in several.values() for trial in one.trials]
+        return trials
 
     def _tell_of_kept(self, one: Explored) -> None:
         """Say which failures that were kept could not be struck, and let go of those that cannot be again."""

@@ -137,6 +137,7 @@ def record(runner: Runner, subject: Subject, place: Path, *, by_exec: bool = Fal
     one comes out differently an exec has the last word, and trials are execs as well.
     """
     made = Record(subject, place)
+    runner.fell_back = ""
     try:
         runner.cool()
         read = runner.prepare(subject, place / "template")
@@ -148,6 +149,8 @@ def record(runner: Runner, subject: Subject, place: Path, *, by_exec: bool = Fal
         runner.empty()
     except OSError as error:
         made.reason = f"cannot run {subject.argv[0]!r}: {error.strerror or error}"
+    if runner.fell_back:
+        made.warnings.append(f"no zygote in a golden run, exec instead: {runner.fell_back}")
     return made
 
 
@@ -315,8 +318,8 @@ def _changes(runner: Runner, made: Record) -> Finding | None:
     ran, _ = _run(runner, made, [])
     if made.reason:
         sentence = f"run again on its own result, with no crash, it {ran.failure()}"
-        if ran.was_interrupted() and not made.refused:
-            made.reason = f"{sentence}, which may come of being watched"
+        if not made.refused and (hindered := ran.hindered()):
+            made.reason = f"run again on its own result, with no crash, it {hindered}"
             return None
         made.reason = ""
         return Finding("not-idempotent", "", sentence, ran.stderr)

@@ -34,6 +34,13 @@ class Broken:
     traceback: str
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A unit that was given up, and why."""
+
+    why: str
+
+
 class Exit(enum.IntEnum):
     """Exit status of the command line."""
 
@@ -84,6 +91,7 @@ class Trial:
         trouble: why the trial could not be carried out, if so.
         impossible: whether that is because no run leaves such a state.
         left: names that the crash left, and what each is, where something was violated.
+        fell_back: why runs of it were execs where a zygote was to fork them; "" if none were.
     """
 
     plan: Plan
@@ -105,6 +113,7 @@ class Trial:
     kept: str = ""
     left: tuple[tuple[str, str], ...] = ()
     story: list[str] = field(default_factory=list)
+    fell_back: str = ""
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from outlive_harness.disk.tree import scan, tree_digest
+from outlive_harness.json_text import read_json
 from outlive_harness.launch.zygote import is_installed
 from outlive_harness.scenario import Scenario
 from outlive_harness.store import Store, write_down
@@ -125,7 +126,7 @@ class Ledger:
         if not (self._changed or self._resume):
             return ""
         try:
-            entry = json.loads(self._store.result(scenario.name).read_text())
+            entry = read_json(self._store.result(scenario.name).read_text())
             result = read_back(entry["result"])
             why = self._objection(entry, result, scenario, options)
         except FileNotFoundError:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from outlive_harness.disk.mounts import Mount, below, detach
 from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readable, remove_tree, scan
 from outlive_harness.intercept.lookup import Keeper
+from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import file_system
 from outlive_harness.launch.exec import InterceptionRefusedError
@@ -36,6 +38,8 @@ _NO_ROOM = os.strerror(errno.ENOSPC)
 _IN_MEMORY = frozenset({0x01021994, 0x858458F6})
 #: Warm interpreters that a worker has: it goes back and forth between the scenarios that are under way.
 _ZYGOTES = 6
+#: How often one may die until there is none in its place any more.
+_LIVES = 3
 #: The programs of a subject that may be forked from a zygote of their own.
 BODY, CHECK = "body", "check"
 #: Bytes without which a run's failure may be that of the disk that its box is on.
@@ -97,10 +101,17 @@ class Runner:
         self._place = place
         self._control = control
         self._still = Still(self.box, place / "still")
+        #: temporary files outside the box that killed runs left
+        self._left = Made()
         #: warm interpreters, the one that was used last at the end
         self._zygotes: dict[_Warm, Zygote] = {}
         #: which of them stand in for exec, by role
         self._warm: dict[str, _Warm] = {}
+        #: why a zygote that was chosen could not serve, so that exec did; "" if each could
+        self.fell_back = ""
+        #: how often each died, and why it is not tried again
+        self._deaths: Counter[_Warm] = Counter()
+        self._unfit: dict[_Warm, str] = {}
         self.box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
         #: the same box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.box_bytes)))
@@ -302,13 +313,18 @@ class Runner:
                     spared=self.spared,
                     guarded=subject.own,
                     tmp=TMP if subject.tmp == "other" else "",
+                    left=self._left,
                     zygote=zygote,
                     **how,
                 )
-            except ZygoteError:
+            except ZygoteError as error:
                 assert chosen is not None
                 self._zygotes.pop(chosen).close()
                 self.cool()
+                self.fell_back = str(error)
+                self._deaths[chosen] += 1
+                if self._deaths[chosen] == _LIVES:
+                    self._unfit[chosen] = self.fell_back
             finally:
                 mounted = detach(self._place, mounts)
             if mounted:
@@ -352,12 +368,18 @@ class Runner:
         wanted = subject.key(), role, preload
         self._warm.pop(role, None)
         zygote = self._zygotes.pop(wanted, None)
+        if wanted in self._unfit:
+            raise ZygoteError(self._unfit[wanted])
         if zygote is None:
             while len(self._zygotes) >= _ZYGOTES:
                 oldest = next(one for one in self._zygotes if one not in self._warm.values())
                 self._zygotes.pop(oldest).close()
             argv, cwd = subject.command(subject.argv if role == BODY else self._check_argv(subject), self.box)
-            zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), preload=preload)
+            try:
+                zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), preload=preload)
+            except ZygoteError as error:
+                self._unfit[wanted] = str(error)
+                raise
         self._zygotes[wanted] = zygote
         self._warm[role] = wanted
         return zygote.bad
@@ -367,9 +389,11 @@ class Runner:
         self.cool()
         for role, wanted in ((BODY, preload), (CHECK, check)):
             if wanted is not None:
-                with contextlib.suppress(ZygoteError):
-                    self.box.mkdir(exist_ok=True)
+                self.box.mkdir(exist_ok=True)
+                try:
                     self.warm(subject, wanted, role)
+                except ZygoteError as error:
+                    self.fell_back = str(error)
 
     def cool(self) -> None:
         """Execute what is run from here on."""
@@ -450,6 +474,10 @@ class Runner:
         """Give back the room that the box takes, after trouble with it, as far as that can be."""
         with contextlib.suppress(OSError):
             remove_tree(self.box)
+
+    def remove_left(self) -> None:
+        """Remove the temporary files that killed runs left outside the box: the recovery is over."""
+        self._left.remove()
 
     def clear(self) -> None:
         """End the zygotes; remove this worker's directory and all in it."""

@@ -95,6 +95,8 @@ def run_struck(
     crash.went_on = strike.goes_on
     if strike.goes_on and watcher.is_struck:
         crash.unseen = unseen(record, ran)
+    if ran.refused:
+        crash.unseen = f"the run {ran.failure()}"
     return ran, watcher.is_struck
 
 

@@ -71,6 +71,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
     """Carry out one order; trouble with the machine is told in the trial, not raised."""
     trial = Trial(order.plan)
     runner = tapes.runner
+    runner.fell_back = ""
     try:
         if order.by_exec:
             runner.cool()
@@ -94,6 +95,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
         trial.trouble = str(error)
         trial.impossible = isinstance(error, NoStateError)
         runner.empty()
+    trial.fell_back = runner.fell_back
     return trial
 
 
@@ -352,8 +354,8 @@ def _recover(
         if not ran.failure():
             break
     trial.redone = ran.ops
-    if ran.was_interrupted() and not record.refused:
-        trial.trouble = f"the recovery {ran.failure()}, which may come of being watched"
+    if not record.refused and (hindered := ran.hindered()):
+        trial.trouble = f"the recovery {hindered}"
         return
     if ran.failure():
         kind = "recovery-hung" if ran.ended == "timeout" else "recovery-failed"

@@ -25,6 +25,7 @@ _X86_64 = {
     "syncfs": 306, "sendmmsg": 307, "setns": 308, "renameat2": 316, "seccomp": 317, "execveat": 322,
     "copy_file_range": 326,
     "pwritev2": 328, "statx": 332,
+    "kill": 62, "rt_sigqueueinfo": 129, "tkill": 200, "tgkill": 234, "rt_tgsigqueueinfo": 297,
 }  # fmt: skip
 _ARM64 = {
     "io_setup": 0, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
@@ -34,7 +35,8 @@ _ARM64 = {
     "openat": 56, "write": 64, "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76,
     "faccessat": 48, "newfstatat": 79,
     "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "utimensat": 88, "bind": 200,
-    "connect": 203, "sendto": 206, "sendmsg": 211, "execve": 221, "mmap": 222, "open_by_handle_at": 265,
+    "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "connect": 203, "sendto": 206,
+    "sendmsg": 211, "execve": 221, "mmap": 222, "rt_tgsigqueueinfo": 240, "open_by_handle_at": 265,
     "syncfs": 267, "setns": 268, "sendmmsg": 269, "renameat2": 276, "seccomp": 277, "execveat": 281,
     "copy_file_range": 285, "pwritev2": 287, "statx": 291,
 }  # fmt: skip
@@ -42,6 +44,7 @@ _ARM64 = {
 _SHARED = {
     "io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsmount": 432, "openat2": 437,
     "faccessat2": 439, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467,
+    "pidfd_send_signal": 424,
 }  # fmt: skip
 
 

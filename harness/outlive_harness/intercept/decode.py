@@ -13,7 +13,7 @@ import psutil
 
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
-from . import abi
+from . import abi, signals
 from .filter import CONTACTS, INTERCEPTED, LOOKS
 from .lookup import Found, Keeper, Lookup, holds_files
 from .peers import addresses, is_outside
@@ -42,6 +42,7 @@ _HARMLESS = frozenset(
     {b"proc", b"sysfs", b"tmpfs", b"ramfs", b"devpts", b"devtmpfs", b"mqueue", b"cgroup", b"cgroup2"}
 )
 _AF_UNIX = 1
+_HOW_TO_SEND = "let the command start what it sends signals to, for example by sh -c"
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 #: Modes of fallocate(2) that file systems know; one that is not listed is taken to know all.
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE, _ZERO, _INSERT = 1, 2, 8, 16, 32
@@ -67,6 +68,7 @@ class Decoder(Lookup):
         reads: whether to keep what is read outside the box.
         guarded: real paths outside the box that must not be changed: a call that would is to fail.
         tmp: see Lookup.
+        spared: children of this process that are no part of the run, and get no signal from it.
     """
 
     def __init__(
@@ -78,9 +80,11 @@ class Decoder(Lookup):
         reads: bool = False,
         guarded: Collection[bytes] = (),
         tmp: str = "",
+        spared: Collection[int] = (),
     ) -> None:
         super().__init__(box, data=data, guarded=guarded, tmp=tmp)
         self._places = places
+        self._spared = spared
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
         #: addresses outside the run's processes that it connected or sent to, and by how many calls
@@ -105,6 +109,8 @@ class Decoder(Lookup):
         Raises:
             OSError: the task cannot be read: it died, or the kernel does not allow it.
         """
+        if self.made.awaited:
+            self.made.settle(tid)
         if audit != self._audit or (self._foreign_from and number >= self._foreign_from):
             self.blind["", "calls of a foreign architecture (32-bit or x32 code) were not understood"] = None
             return None
@@ -413,7 +419,7 @@ class Decoder(Lookup):
         target = self._found(tid, a[2], read_string(tid, a[3]))
         # The kernel compares the mounts before it looks whether the last names are there (fs/namei.c).
         if source.place.path and target.place.path and self._crosses(source, target):
-            self._refuse_crossing("rename", source, target)
+            self._refuse_crossing("rename", tid, source, target)
             return None
         return self._pair("rename", name, tid, source, target, flags)
 
@@ -431,7 +437,7 @@ class Decoder(Lookup):
         # Here it looks first whether the one is there and the other is not: those errors come before.
         if self._crosses(source, target) and source.place.look() and target.place.path:
             if target.place.look() is None:
-                self._refuse_crossing("link", source, target)
+                self._refuse_crossing("link", tid, source, target)
             return None
         return self._pair("link", name, tid, source, target, a[4])
 
@@ -439,8 +445,8 @@ class Decoder(Lookup):
         if source.inside is None or target.inside is None:
             # One that has a name in the box and one that has not cannot succeed: its directory is not there.
             if source.inside is None and target.inside is None:
-                self._noted(source)
-                self._noted(target)
+                self._noted(tid, source)
+                self._noted(tid, target)
             return None
         if not self._data:
             return Op(kind, name, source.inside, target.inside, tid, flags=flags)
@@ -543,6 +549,12 @@ class Decoder(Lookup):
         kind = read_string(tid, a[2]) if a[2] else b""
         is_alias = a[3] & (abi.MS_BIND | abi.MS_MOVE) != 0 or kind not in _HARMLESS
         return is_alias or is_above or self._relative(there) is not None
+
+    def _signal(self, name: str, tid: int, a: Arguments) -> None:
+        whom = signals.outsider(name, tid, a, self._spared)
+        if whom:
+            number = signals.name_of(a[signals.CALLS[name]])
+            self.refuse(errno.EPERM, f"was not let send {number} to {whom}, outside the run; {_HOW_TO_SEND}")
 
     # -- syncs and memory ----------------------------------------------------------------------------
 
@@ -679,5 +691,6 @@ _FAMILY = {
     "mmap": "mmap",
     **dict.fromkeys(("execve", "execveat"), "execute"),
     **dict.fromkeys(("connect", "sendto", "sendmsg", "sendmmsg"), "contact"),
+    **dict.fromkeys(signals.CALLS, "signal"),
     **dict.fromkeys(LOOKS, "look"),
 }

@@ -13,7 +13,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from . import abi
+from . import abi, signals
 
 _LD_ABS = 0x20
 _JEQ = 0x15
@@ -44,7 +44,7 @@ CONTACTS = ("execve", "execveat", "connect", "sendto", "sendmsg", "sendmmsg")
 #: Asynchronous submission would slip past a filter on calls, so it is not there (ENOSYS).
 _ABSENT = ("io_uring_setup", "io_setup")
 
-INTERCEPTED = (*_ALWAYS, *(name for name, _ in _OPENS), "mmap", "ioctl")
+INTERCEPTED = (*_ALWAYS, *(name for name, _ in _OPENS), "mmap", "ioctl", *signals.CALLS)
 
 
 def _insn(code: int, jump_true: int, jump_false: int, k: int) -> bytes:
@@ -103,6 +103,8 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False, channel
     for name in (*(CONTACTS if reads else ()), *(LOOKS if looks else ())):
         is_own = [_low_word(0), _insn(_JEQ, 0, 1, channel & 0xFFFFFFFF), allow] if name == "sendmsg" else []
         when(name, [*is_own, notify])
+    for name, argument in signals.CALLS.items():
+        when(name, [_low_word(argument), *_any_of(signals.HARMLESS), allow, notify])
     for name in _ABSENT:
         when(name, [_return(abi.SECCOMP_RET_ERRNO | errno.ENOSYS)])
     code.append(allow)

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from outlive_harness.trace import Content, Detail, Seen
 
+from .made import Made
 from .task import Place, behind, descriptor_path, file_system, locate, read_string, through_itself
 
 #: Places that hold devices, and what the kernel makes up.
@@ -69,10 +70,12 @@ class Lookup:
         self._has_pipes = False
         #: paths outside the box that were to be changed; one that was only opened with what stat(2) said then
         self.outside: dict[str, tuple[int, ...] | None] = {}
+        #: temporary files outside the box that the run makes
+        self.made = Made()
         self._guarded = frozenset(guarded)
         #: what the call that was looked at last is to fail with, as an errno; whoever answers sets it back
         self.refusal = 0
-        #: guarded paths that were to be changed
+        #: what was refused so, in words that go on from "it"
         self.refused: dict[str, None] = {}
         self._tmp = tmp
         #: calls that failed since their two names are on different file systems, in words
@@ -134,7 +137,7 @@ class Lookup:
         empty: bool = False,
         is_sure: bool = True,
     ) -> Found:
-        return self._noted(self._found(tid, dirfd, raw, follow=follow, empty=empty), is_sure=is_sure)
+        return self._noted(tid, self._found(tid, dirfd, raw, follow=follow, empty=empty), is_sure=is_sure)
 
     def _found(self, tid: int, dirfd: int, raw: bytes, *, follow: bool = False, empty: bool = False) -> Found:
         """Find a file by its path; one that lies outside the box is not noted as changed."""
@@ -144,10 +147,10 @@ class Lookup:
             place, inside = other, self._relative(other)
         return Found(inside, place)
 
-    def _noted(self, found: Found, *, is_sure: bool = True) -> Found:
+    def _noted(self, tid: int, found: Found, *, is_sure: bool = True) -> Found:
         """Note a file that is about to be changed, surely or perhaps, if it lies outside the box."""
         if found.inside is None and found.place.path and holds_files(found.place.path):
-            self._note_outside(found.place.path, is_sure=is_sure)
+            self._note_outside(tid, found.place.path, is_sure=is_sure)
         return found
 
     def _file_system_of(self, found: Found) -> str:
@@ -160,11 +163,11 @@ class Lookup:
         """Tell whether two names are on different file systems, so that no call can move one to the other."""
         return self._file_system_of(source) != self._file_system_of(target)
 
-    def _refuse_crossing(self, name: str, source: Found, target: Found) -> None:
+    def _refuse_crossing(self, name: str, tid: int, source: Found, target: Found) -> None:
         """Let the call fail with EXDEV, as between any two file systems: rename(2), link(2)."""
         for one in (source, target):
             if one.place.path in self._guarded:  # a file of the user's is the graver matter
-                self._note_outside(one.place.path)
+                self._note_outside(tid, one.place.path)
                 return
         self.refusal = errno.EXDEV
         names = (
@@ -172,17 +175,25 @@ class Lookup:
         )
         self.crossings[f"{name} {' -> '.join(names)}"] = None
 
-    def _note_outside(self, path: bytes, *, is_sure: bool = True) -> None:
+    def _note_outside(self, tid: int, path: bytes, *, is_sure: bool = True) -> None:
         if path in self._guarded:
-            self.refusal = errno.EROFS
-            self.refused[os.fsdecode(path)] = None
+            what = f"was not let change {os.fsdecode(path)}, a file of yours that its command names"
+            how = "copy it into each box by an input, or name a path in {box}"
+            self.refuse(errno.EROFS, f"{what}; {how}")
             return
         # A call that cannot succeed writes nothing: no such file to change, no right to make one.
-        where = path if os.path.lexists(path) else os.path.dirname(path)
-        if os.access(where, os.W_OK):
+        is_there = os.path.lexists(path)
+        if os.access(path if is_there else os.path.dirname(path), os.W_OK):
             text = os.fsdecode(path)
             before = None if is_sure else _status(text)
             self.outside[text] = before if text not in self.outside else self.outside[text] and before
+            if not is_there:
+                self.made.note(tid, path)
+
+    def refuse(self, number: int, what: str) -> None:
+        """Have the call that is looked at fail with an errno; *what* says what the run was not let do."""
+        self.refusal = number
+        self.refused[what] = None
 
     def left_outside(self) -> list[str]:
         """List the paths outside the box that were written.

@@ -251,7 +251,7 @@ def descriptor_info(tid: int, fd: int) -> tuple[int, int]:
     return int(words[1]), int(words[3], 8)
 
 
-def _signed(fd: int) -> int:
+def signed(fd: int) -> int:
     """Read an argument register as the C int that it is."""
     fd &= 0xFFFFFFFF
     return fd - (1 << 32) if fd >= 1 << 31 else fd
@@ -268,7 +268,7 @@ def locate(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = Fals
     The kernel resolves all but the last name, from the task's own working directory or *dirfd*. The
     last name is followed when *follow* says so; *empty* allows an empty path that means *dirfd*.
     """
-    dirfd = _signed(dirfd)
+    dirfd = signed(dirfd)
     base = b"/proc/%d/cwd" % tid if dirfd == abi.AT_FDCWD else b"/proc/%d/fd/%d" % (tid, dirfd)
     if not raw:
         if not empty:
@@ -326,7 +326,7 @@ def through_itself(tid: int, dirfd: int, raw: bytes, *, follow: bool) -> Place |
 
 def directory_of(tid: int, dirfd: int) -> bytes:
     """Return the directory at which a relative path of a task begins."""
-    return _named(b"/proc/%d/cwd" % tid) if _signed(dirfd) == abi.AT_FDCWD else behind(tid, dirfd).path
+    return _named(b"/proc/%d/cwd" % tid) if signed(dirfd) == abi.AT_FDCWD else behind(tid, dirfd).path
 
 
 def program_of(tid: int) -> bytes:

@@ -16,6 +16,7 @@ import psutil
 
 from outlive_harness.intercept.decode import Decoder
 from outlive_harness.intercept.lookup import Keeper
+from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import DONE, GO, AbandonedError, Answer, Tail, Watched, watch
 from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.trace import Op
@@ -44,7 +45,7 @@ class Ran:
         said: how many of them were there before each op, where that was asked for.
         reads: paths outside its box that it opened or ran, where that was asked for.
         looked: paths in its box that it opened to read, tried to, or asked for, where that was wanted.
-        refused: a file outside its box that it was not let change; "" if it tried no such thing.
+        refused: what it was not let do outside its box, as "was not let change ..."; "" if it tried nothing.
         effects: addresses outside of its processes that it connected or sent to, with the number of calls,
             where that was asked for.
         crossing: a rename or link that failed since its two names are on different file systems; "" if none.
@@ -71,10 +72,7 @@ class Ran:
     def failure(self) -> str:
         """Say in a few words how it failed: its status and its last words; "" if it did not."""
         if self.refused:
-            return (
-                f"was not let change {self.refused}, a file of yours that its command names; "
-                "copy it into each box by an input, or name a path in {box}"
-            )
+            return self.refused
         if self.ended == "timeout":
             how = f"did not end within {self.seconds:.1f} s"
         elif self.code:
@@ -84,12 +82,16 @@ class Ran:
         last = next((line for line in reversed(self.stderr.splitlines()) if line.strip()), "")
         return f"{how}: {last.strip()}" if last else how
 
-    def was_interrupted(self) -> bool:
-        """Tell whether it failed and speaks of an interrupted call.
+    def hindered(self) -> str:
+        """Say how a run that was intercepted failed, where the harness may have failed it; else "".
 
-        The kernel interrupts one that waits to be seen when a handler runs, as no local file system does.
+        It was not let do something, or it speaks of an interrupted call: the kernel interrupts one that waits
+        to be seen when a handler runs, as no local file system does.
         """
-        return bool(self.failure()) and os.strerror(errno.EINTR) in self.stderr
+        if self.refused or not self.failure():
+            return self.refused
+        is_interrupted = os.strerror(errno.EINTR) in self.stderr
+        return f"{self.failure()}, which may come of being watched" if is_interrupted else ""
 
 
 def run(  # noqa: PLR0913 - one call says all of one run
@@ -116,6 +118,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     guarded: Collection[str] = (),
     tmp: str = "",
     spared: Collection[int] = (),
+    left: Made | None = None,
 ) -> Ran:
     """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
 
@@ -144,6 +147,8 @@ def run(  # noqa: PLR0913 - one call says all of one run
         guarded: files outside its box that it must not change.
         tmp: a directory of its box that is another file system to it: see Lookup.
         spared: process ids of children of this process that are no part of the run.
+        left: takes the temporary files that the run has made outside its box, and may not have removed: it
+            did not come to its end, it failed, or processes of it were killed after that.
 
     Raises:
         InterceptionRefusedError: the filter could not be installed.
@@ -167,13 +172,12 @@ def run(  # noqa: PLR0913 - one call says all of one run
             reads=reads,
             guarded=[os.fsencode(name) for path in guarded for name in _names(path)],
             tmp=tmp,
+            spared=spared,
         )
         if visit
         else None
     )
-    if decoder is not None and decoder.reads is not None:  # its first exec is over before it is watched
-        program = shutil.which(argv[0], path=env.get("PATH")) if os.sep not in argv[0] else str(cwd / argv[0])
-        decoder.reads[program or argv[0]] = None
+    _note_program(decoder, argv, env, cwd)
     said: list[int] = []
     if visit is not None and promises:
         visit = _listening(visit, out, child.stdout, said)
@@ -202,6 +206,9 @@ def run(  # noqa: PLR0913 - one call says all of one run
         status = kill_tree(child.pid, seen.pids, spared=spared, reap=child.reap)
         if decoder is not None:
             decoder.close()
+            if left is not None and not (status == 0 and seen.ended == "exited"):
+                decoder.made.end()
+                left.take(decoder.made)
         for fd, tail in streams.items():
             tail.drain(fd)
         child.close()
@@ -227,6 +234,13 @@ def run(  # noqa: PLR0913 - one call says all of one run
         effects=decoder.effects if decoder else {},
         crossing=next(iter(decoder.crossings), "") if decoder else "",
     )
+
+
+def _note_program(decoder: Decoder | None, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+    """Note what is executed first: that is over before the run is watched."""
+    if decoder is not None and decoder.reads is not None:
+        program = shutil.which(argv[0], path=env.get("PATH")) if os.sep not in argv[0] else str(cwd / argv[0])
+        decoder.reads[program or argv[0]] = None
 
 
 def _names(path: str) -> tuple[str, str]:
