@@ -96,7 +96,7 @@ def _given_up(kind: str, payload: Any) -> object:  # noqa: ANN401 - as it was la
         "its check ends processes outside itself, or the machine has too little memory"
     )
     if kind == RECORD:
-        subject, place, _ = payload
+        subject, place, *_ = payload
         made = Record(subject, place, reason=why)
         place.mkdir(parents=True, exist_ok=True)
         save(place / "record", made)
