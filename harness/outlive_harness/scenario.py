@@ -149,7 +149,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         setup: called in each new box before the pipeline first runs there.
         check: called in the box after a recovery. It may raise, and what it returns must equal (as
             ``repr``) what it returned after the golden run. If it takes an argument, that is the list
-            of what was acknowledged before the crash, and an AssertionError is ``lost-ack``.
+            of what was acknowledged before the crash, and an AssertionError, or one of a class derived
+            from it, is ``lost-ack``.
         acks: a regular expression; a line of standard output that it matches acknowledges what its
             first group holds, as ack() does.
         profile: what the disk promises where the power is cut (``posix``, ``ext4``, ``xfs``, ``btrfs``);

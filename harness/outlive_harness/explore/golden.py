@@ -231,9 +231,10 @@ def _again_on_its_result(runner: Runner, made: Record) -> None:
     if finding is not None:
         made.findings.append(finding)
     if subject.check:
-        made.value, failed, _ = runner.check(subject, made.acks)
-        if failed:
-            made.reason = f"the check fails with no fault: it {failed}"
+        told = runner.check(subject, made.acks)
+        made.value = told.value
+        if told.failed:
+            made.reason = f"the check fails with no fault: it {told.failure}"
         elif made.preload is not None:
             # Asked for late: it needs the record's own type.
             from .warm import warm_up_check  # noqa: PLC0415
@@ -342,9 +343,11 @@ def _compare_runs(runner: Runner, made: Record) -> None:
         made.reason = f"nondeterministic: two runs with no fault differ in {path}\n{detail}"
         return
     if subject.check and not made.findings:
-        value, failed, _ = runner.check(subject, made.acks)
-        if failed or value != made.value:
-            made.reason = f"nondeterministic: the check gave {made.value} and then {failed or value}"
+        told = runner.check(subject, made.acks)
+        if told.failed or told.value != made.value:
+            made.reason = (
+                f"nondeterministic: the check gave {made.value} and then {told.failure or told.value}"
+            )
     # What only one run leaves (a random name) is no more litter than what both leave.
     made.final = {**again, **made.final}
 

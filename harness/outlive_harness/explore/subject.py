@@ -19,6 +19,12 @@ _PLACE = "{box}"
 #: What a test runner tells its children; a pipeline has no business to differ by it.
 _FOREIGN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT",
             "PYTEST_XDIST_TESTRUNUID", "OLDPWD")  # fmt: skip
+#: What switches assertions off, or lets a program that failed exit with 0: nothing for a scenario's own
+#: functions, whose assertions and exceptions are what they say.
+_MUTING = ("PYTHONOPTIMIZE", "PYTHONINSPECT")
+#: The program that runs a function of a scenario's file. -P: the box is the working directory, and no file
+#: in it may shadow a module.
+_BODY = (sys.executable, "-P", "-m", "outlive_harness._body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Subject:
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         source: a directory that is copied into each box, if any.
         own: files of the user that the program's arguments name, and that it must not change.
+        environ: the environment of who asks, but for what a test runner tells its children.
     """
 
     name: str
@@ -55,6 +62,7 @@ class Subject:
     acks: str = ""
     source: str | None = None
     own: tuple[str, ...] = ()
+    environ: tuple[tuple[str, str], ...] = ()
 
     def key(self) -> str:
         """Return a short name for what is recorded of it: equal subjects share one recording."""
@@ -67,9 +75,20 @@ class Subject:
             return [part.replace(_PLACE, str(box)) for part in argv], Path(self.home)
         return list(argv), box
 
-    def environment(self, box: Path) -> dict[str, str]:
-        """Return the environment of a run: the user's, with temporary files and caches in the box."""
-        env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+    def environment(self, box: Path, argv: Sequence[str] | None = None) -> dict[str, str]:
+        """Return the environment of one of its programs: the user's, temporary files and caches in the box.
+
+        A command has the user's as it is; in what runs a scenario's functions assertions are never off.
+
+        Args:
+            box: the box that it runs in.
+            argv: the program, as the subject names it; None for the pipeline.
+        """
+        argv = self.argv if argv is None else argv
+        env = dict(self.environ)
+        if tuple(argv[: len(_BODY)]) == _BODY:
+            for name in _MUTING:
+                env.pop(name, None)
         home, tmp = str(box / HOME), str(box / TMP)
         # Packages of the user's own site directory would vanish with a moved HOME.
         env.setdefault("PYTHONUSERBASE", site.getuserbase())
@@ -81,7 +100,7 @@ class Subject:
             "XDG_DATA_HOME": f"{home}/.local/share",
             "XDG_STATE_HOME": f"{home}/.local/state",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PWD": str(self.command(self.argv, box)[1]),
+            "PWD": str(self.command(argv, box)[1]),
         }
         return env
 
@@ -109,9 +128,7 @@ def from_scenario(scenario: Scenario) -> Subject:
     home = Path(scenario.file).parent
 
     def role(name: str) -> tuple[str, ...]:
-        # -P: the box is the working directory, and no file in it may shadow a module.
-        program = (sys.executable, "-P", "-m", "outlive_harness._body")
-        return (*program, scenario.file, scenario.name, name, str(Path.cwd()))
+        return (*_BODY, scenario.file, scenario.name, name, str(Path.cwd()))
 
     argv = role("body") if scenario.command is None else absolute(scenario.command, home)
     return Subject(
@@ -131,6 +148,7 @@ def from_scenario(scenario: Scenario) -> Subject:
         acks=scenario.acks or (ACK_PATTERN if scenario.body else ""),
         source=str(home / scenario.input) if scenario.input else None,
         own=() if scenario.command is None else _own(argv),
+        environ=tuple(sorted((key, value) for key, value in os.environ.items() if key not in _FOREIGN)),
     )
 
 

@@ -367,7 +367,8 @@ def _recover(
     if not record.subject.check_takes_acks:
         trial.findings += lost_acks(record.subject, after, runner.box, crash.acks)
     if record.subject.check:
-        _check(runner, record, trial)
+        told = runner.check(record.subject, trial.acks)
+        trial.findings += told.findings(record.value, takes_acks=record.subject.check_takes_acks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,19 +405,3 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
             fails = subject.litter == "fail" and path.split("/", 1)[0] not in (TMP, HOME)
             where = trial.findings if fails else trial.warnings
             where.append(Finding("litter", record.fold(path), f"{path} is left behind by the crash"))
-
-
-def _check(runner: Runner, record: Record, trial: Trial) -> None:
-    value, failed, _ = runner.check(record.subject, trial.acks)
-    if failed and record.subject.check_takes_acks and "AssertionError" in failed:
-        trial.findings.append(Finding("lost-ack", "", f"after recovery a promise is broken: {failed}"))
-    elif failed:
-        trial.findings.append(Finding("diverged", "", f"after recovery the check fails: it {failed}"))
-    elif value != record.value:
-        detail = f"golden: {value_text(record.value)}\nhere:   {value_text(value)}"
-        trial.findings.append(Finding("diverged", "", "after recovery the check gives another value", detail))
-
-
-def value_text(value: str) -> str:
-    """Shorten what a check printed."""
-    return value if len(value) <= 400 else value[:397] + "..."
