@@ -79,6 +79,7 @@ class Trial:
         redone: how many they are; -1 where there was no recovery, or one of before was known.
         op: what the pipeline was about to do when it was struck.
         path: the file that this op is about.
+        mark: what tells it again: see rebase.told_by().
         lost: what a power cut lost: each op, or part of one, in words.
         profile: the disk that promises most and on which it can still happen, where it was violated.
         trouble: why the trial could not be carried out, if so.
@@ -98,6 +99,7 @@ class Trial:
     redone: int = -1
     op: str = ""
     path: str = ""
+    mark: str = ""
     lost: list[str] = field(default_factory=list)
     profile: str = ""
     trouble: str = ""
@@ -136,6 +138,8 @@ class Violation:
     left: tuple[tuple[str, str], ...] = ()
     #: whether the baseline lists it
     known: bool = False
+    #: what tells the op again that the last crash struck: see rebase.told_by()
+    mark: str = ""
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from .acks import digest_text, lost_acks
 from .board import first_to, load, save
 from .golden import Record
 from .real import real_cuts
+from .rebase import told_by
 from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
 from .strike import Crash, run_struck, torn, unseen
@@ -103,7 +104,7 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
         told = _torn_off(tapes, record, order)
         if told is not None:
             trial.story.append(f"torn at {order.plan[0]}")
-            return _struck(trial, told), None
+            return _struck(record, trial, told), None
     if order.start is None:
         runner.fill(record.place / "template")
         points = order.plan
@@ -131,7 +132,7 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
             trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
             return None, ran
     crash.torn = before | crash.torn
-    return _struck(trial, crash), ran
+    return _struck(record, trial, crash), ran
 
 
 def _torn_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> dict[str, Finding]:
@@ -141,10 +142,10 @@ def _torn_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> di
     return {one.path: replace(one, message=f"after {plan_text(plan)} {one.message}") for one in found}
 
 
-def _struck(trial: Trial, crash: Crash) -> Crash:
+def _struck(record: Record, trial: Trial, crash: Crash) -> Crash:
     trial.reached = True
     if crash.op is not None:
-        trial.op, trial.path = crash.op.describe(), crash.op.path
+        trial.op, trial.path, trial.mark = crash.op.describe(), crash.op.path, told_by(record, crash.op)
     return crash
 
 
