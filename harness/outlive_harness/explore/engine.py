@@ -29,7 +29,7 @@ from .reuse import Ledger
 from .session import Session
 from .subject import Subject, from_scenario
 from .unfinished import Unfinished
-from .verdict import conclude
+from .verdict import conclude, none_asked_for
 from .waiting import HarnessError, Waiting, collect, handed_out
 from .waves import waves
 
@@ -239,6 +239,10 @@ class _Case:
     def _explored(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
         begun = time.monotonic()
         scenario, options, result = self.scenario, self.options, self.result
+        result.reason = none_asked_for(scenario, options)
+        if result.reason:
+            result.verdict = Verdict.SKIPPED
+            return result
         record = yield from _recorded(self.session, from_scenario(scenario), zygote=options.zygote)
         came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
         if ledger is not None and came_of:

@@ -14,8 +14,12 @@ from outlive_harness.trace import Op
 
 
 class Verdict(enum.StrEnum):
-    """What is known at the end; the worst of several is the verdict of all."""
+    """What is known at the end; the worst of several is the verdict of all.
 
+    One that is skipped was not asked for, as the options leave out what it needs; it fails nothing.
+    """
+
+    SKIPPED = "skipped"
     HELD = "held"
     UNKNOWN = "unknown"
     VIOLATED = "violated"
@@ -254,6 +258,7 @@ class RunResult:
             return Exit.INTERRUPTED
         return {
             Verdict.HELD: Exit.HELD,
+            Verdict.SKIPPED: Exit.HELD,
             Verdict.VIOLATED: Exit.VIOLATED,
             Verdict.UNKNOWN: Exit.UNKNOWN,
         }[self.verdict]

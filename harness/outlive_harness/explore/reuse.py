@@ -102,8 +102,8 @@ class Ledger:
     def remember(
         self, scenario: Scenario, options: Options, came_of: dict[str, Any], result: ScenarioResult
     ) -> None:
-        """Keep a scenario's result; one that is unknown is none."""
-        if result.verdict is Verdict.UNKNOWN or not came_of:
+        """Keep a scenario's result; one that is unknown, or was skipped, is none."""
+        if result.verdict in (Verdict.UNKNOWN, Verdict.SKIPPED) or not came_of:
             return
         path = self._store.result(scenario.name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
