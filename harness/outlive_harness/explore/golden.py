@@ -235,12 +235,15 @@ def _again_on_its_result(runner: Runner, made: Record) -> None:
         made.value = told.value
         if told.failed:
             made.reason = f"the check fails with no fault: it {told.failure}"
-        elif made.preload is not None:
-            # Asked for late: it needs the record's own type.
-            from .warm import warm_up_check  # noqa: PLC0415
+            return
+        # Asked for late: it needs the record's own type.
+        from .warm import warm_up_check  # noqa: PLC0415
 
-            # A run that tells what it reads is intercepted, which a program can see: its value is not used.
-            warm_up_check(runner, made, runner.check(subject, made.acks, reads=True).reads)
+        # A run that tells what it reads is intercepted, which a program can see: its value is not used.
+        read = runner.check(subject, made.acks, reads=True).reads
+        made.reads += read if made.reads else []
+        if made.preload is not None:
+            warm_up_check(runner, made, read)
 
 
 def _changes(runner: Runner, made: Record) -> Finding | None:

@@ -374,7 +374,9 @@ class Runner:
             ran = self._launch(subject, argv, CHECK, timeout=_HELPER_LIMIT)
         told = checked(self._checked, ran)
         value = self._boxes.sub(b"{box}", os.fsencode(told.value))
-        return replace(told, value=os.fsdecode(value))
+        places = f"{self._place}/", f"{os.path.realpath(self._place)}/"
+        read = [path for path in told.reads if not path.startswith(places)]  # what we told it is no input
+        return replace(told, value=os.fsdecode(value), reads=read)
 
     def _check_argv(self, subject: Subject) -> tuple[str, ...]:
         assert subject.check is not None

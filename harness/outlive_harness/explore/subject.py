@@ -44,6 +44,7 @@ class Subject:
         source: a directory that is copied into each box, if any.
         own: files of the user that the program's arguments name, and that it must not change.
         environ: the environment of who asks, but for what a test runner tells its children.
+        edition: tells it from the same subject at another time, where what it reads may have changed.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Subject:
     source: str | None = None
     own: tuple[str, ...] = ()
     environ: tuple[tuple[str, str], ...] = ()
+    edition: str = ""
 
     def key(self) -> str:
         """Return a short name for what is recorded of it: equal subjects share one recording."""

@@ -114,7 +114,7 @@ class ScenarioItem(pytest.Item):
         items = sum(1 for item in several if item.fault != NO_FAULT)
         running = driver(self.config)
         with running.options(tuple(self.fault.split("+")), items=items) as options:
-            result = running.run(self.scenario, options)
+            result = running.run(self.scenario, options, is_item=True)
         self.user_properties.append(("outlive", to_property(result, self.fault, running.seed)))
         if result.verdict is Verdict.SKIPPED:
             pytest.skip(result.reason)
