@@ -257,6 +257,20 @@ def record(*paths):
     return made
 
 
+def test_an_op_that_names_its_box_is_the_same_in_another():
+    """A link's text, and the source of a copy, name the box of the worker that recorded them."""
+    told = []
+    for root, box in (("/dev/shm/outlive-a1", "w000"), ("/tmp/b/outlive-c2", "w011")):
+        made = record("a")
+        made.place = Path(root, "records", "abc")
+        made.trace.ops += [
+            Op("symlink", "symlink", "now", f"{root}/{box}/box/v1"),
+            Op("copy", "sendfile", "out", f"{root[1:]}/{box}/box/data"),
+        ]
+        told.append(marks(made, parse_plan("kill@2+kill@1")) | marks(made, parse_plan("kill@3")))
+    assert told[0] == told[1] == {"2": ["symlink now -> {box}/v1", 1], "3": ["copy out -> {box}/data", 1]}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "plan", "now", "is_told"),
     [

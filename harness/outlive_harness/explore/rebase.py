@@ -7,6 +7,8 @@ show nothing of the failure.
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -15,6 +17,8 @@ from outlive_harness.trace import Op
 
 from .golden import Record
 
+#: Kinds whose target is a link's text, or what is copied from, and may name the box itself.
+_LEAD_ANYWHERE = frozenset({"symlink", "copy"})
 #: What an op did, and which of its like it was, by its number.
 Marks = dict[str, list[str | int]]
 
@@ -85,7 +89,15 @@ def _every(record: Record) -> list[tuple[str, int]]:
 
 def told_by(record: Record, op: Op) -> str:
     """Return what an op is told by: what it does, and to which file, whatever its name has of a run's own."""
-    return f"{op.kind} {record.fold(op.path)}" + (f" -> {record.fold(op.target)}" if op.target else "")
+    text = f"{op.kind} {record.fold(op.path)}" + (f" -> {record.fold(op.target)}" if op.target else "")
+    return _box(record).sub("{box}", text) if op.kind in _LEAD_ANYWHERE else text
+
+
+def _box(record: Record) -> re.Pattern[str]:
+    """Return what matches a box of the record's session: another session's box is elsewhere."""
+    root = os.path.dirname(os.path.dirname(record.place))
+    several = {path.lstrip("/") for path in (root, os.path.realpath(root))}
+    return re.compile(rf"/?(?:{'|'.join(map(re.escape, sorted(several)))})/w[0-9]{{3}}/box(?=/|$)")
 
 
 def _renamed(name: str, now: Mapping[int, int]) -> str:
