@@ -6,7 +6,7 @@ from outlive import atomic_write, mark_done, step_done
 from outlive_harness import scenario
 
 
-@scenario(outputs="out/**", faults=("kill", "torn", "power"), expect="diverged")
+@scenario(outputs="out/**", faults="power", expect="diverged")
 def new_directory_not_fsynced() -> None:
     if step_done("report"):
         return

@@ -145,8 +145,9 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
             existing files relative to the scenario file are made absolute.
         name: how reports and replay ids call it; by default the function's or variable's name.
         expect: violations that this known-bad pipeline must show: the scenario fails when the
-            harness does *not* find them.
-        faults: the faults that make sense for it; by default all that are asked for.
+            harness does *not* find them, and none of the faults that it declares was left out.
+        faults: the faults that make sense for it; by default all that are asked for. It is skipped
+            where none of them is.
         depth: how many crashes in a row it is put through at least.
         restarts: how often a crashed pipeline may be started until it must have exited 0.
         timeout: seconds that one run may take; by default 20 times the golden run, at least 30.
@@ -156,7 +157,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         setup: called in each new box before the pipeline first runs there.
         check: called in the box after a recovery. It may raise, and what it returns must equal (as
             ``repr``) what it returned after the golden run. If it takes an argument, that is the list
-            of what was acknowledged before the crash, and an AssertionError is ``lost-ack``.
+            of what was acknowledged before the crash, and an AssertionError, or one of a class derived
+            from it, is ``lost-ack``.
         acks: a regular expression; a line of standard output that it matches acknowledges what its
             first group holds, as ack() does.
         profile: what the disk promises where the power is cut (``posix``, ``ext4``, ``xfs``, ``btrfs``);

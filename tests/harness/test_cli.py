@@ -129,10 +129,14 @@ def test_a_violation_exits_with_1_and_can_be_pasted_back(outlive, script, tmp_pa
 
 
 def test_a_failure_that_was_repaired_replays_with_0(outlive, script):
-    """The kept command is run as it is now: once repaired, it holds."""
-    outlive("check", "--outputs", "out", "--", "sh", script(TORN), status=1)
-    script(GOOD)
+    """The kept command is run as it is now: once repaired, it holds; without the op, nobody can say."""
+    outlive("check", "--outputs", "out", "--", "sh", script(f"set -e\nmkdir d\n{GOOD}"), status=1)
+    script(f"set -e\nmkdir -p d\n{GOOD}")
     assert "\nheld: nothing was violated\n" in outlive("replay", "pipe:kill@2", status=0).stdout
+    script(TORN)
+    assert (
+        "op 2 was 'open t', and there is no such op now" in outlive("replay", "pipe:kill@2", status=3).stdout
+    )
 
 
 def test_another_point_of_a_kept_command_can_be_replayed(outlive, script, tmp_path):

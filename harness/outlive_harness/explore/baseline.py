@@ -117,7 +117,8 @@ def updated(baseline: Baseline, results: Iterable[ScenarioResult]) -> Baseline:
     for result in results:
         if result.expected:
             continue
-        struck = set() if result.verdict is Verdict.UNKNOWN else _struck_to_the_end(result)
+        is_judged = result.verdict not in (Verdict.UNKNOWN, Verdict.SKIPPED)
+        struck = _struck_to_the_end(result) if is_judged else set()
         known -= {one for one in baseline.of(result.name) if one.fault in struck}
         known |= {known_by(result.name, one) for one in result.violations}
     return Baseline(baseline.path, frozenset(known))

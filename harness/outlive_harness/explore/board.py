@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import pickle
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -46,8 +47,9 @@ class Unit:
     lock: int
 
     def finish(self, result: object) -> None:
-        """Publish the result and let go of the claim."""
-        save(self.job / "results" / str(self.number), result)
+        """Publish the result, if anybody waits for it, and let go of the claim."""
+        with contextlib.suppress(FileNotFoundError):  # the job was taken away
+            save(self.job / "results" / str(self.number), result)
         os.close(self.lock)
 
 
@@ -106,6 +108,14 @@ def close(job: Path) -> None:
         os.close(_owned.pop(job))
 
 
+def remove(job: Path) -> None:
+    """Take away a job that is closed, and that nobody else waits for, with its results."""
+    over = job.with_name(f".{job.name}.over")
+    with contextlib.suppress(OSError):  # it is not there
+        job.rename(over)  # in one step: who looks at it just now finds all of it, or nothing
+        shutil.rmtree(over)
+
+
 def _is_orphan(job: Path) -> bool:
     """Tell whether the process that laid out a job has died: nobody waits for the results."""
     with (job / "owner").open("rb") as owner:
@@ -127,7 +137,24 @@ class Claimer:
 
     def claim(self) -> Unit | None:
         """Claim any unit that nobody has, the oldest job first; None if there is none."""
-        return next(self._candidates(), None)
+        while True:
+            try:
+                unit = next(self._candidates(), None)
+            except FileNotFoundError:
+                if self._jobs.is_dir():  # an owner took its job away while it was looked at
+                    continue
+                raise
+            if unit is None:
+                self._forget()
+            return unit
+
+    def _forget(self) -> None:
+        """Forget the jobs that are gone: there may be thousands, one a trial of a test with hypothesis."""
+        there = set(os.listdir(self._jobs))
+        for known in (self._loaded, self._next):
+            for name in known.keys() - there:
+                del known[name]
+        self._over &= there
 
     def _candidates(self) -> Iterator[Unit]:
         for name in sorted(os.listdir(self._jobs)):
@@ -135,7 +162,7 @@ class Claimer:
             if name.startswith(".") or name in self._over:
                 continue
             if (job / "closed").exists():
-                self._over.add(name)  # there may be thousands: one a trial of a test with hypothesis
+                self._over.add(name)
                 self._loaded.pop(name, None)
                 continue
             is_new = name not in self._loaded

@@ -97,6 +97,10 @@ class Regressions:
         assert self.path is not None
         return os.path.relpath(self.path)
 
+    def marks_of(self, plan: Plan) -> Marks:
+        """Return what tells the ops again that a plan names; nothing where it is not kept."""
+        return next((one.marks for one in self._kept if parse_plan(one.point) == plan), {})
+
     def drop(self, plan: Plan, why: str) -> str:
         """Let go of a failure that cannot be tried again; return what is to be said of that."""
         return self._dropped(self._came_of[plan], why)

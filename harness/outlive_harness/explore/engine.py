@@ -23,14 +23,15 @@ from .doubt import Doubted, sample
 from .golden import Record
 from .merge import merge, violations_of
 from .options import Options
+from .records import Records, Shared
 from .reseed import Reseeded, has_own_seed
 from .results import Exhibit, RunResult, ScenarioResult, Trial, Verdict
 from .reuse import Ledger
 from .session import Session
-from .subject import Subject, from_scenario
+from .subject import Subject
 from .unfinished import Unfinished
 from .unjudged import note_unjudged
-from .verdict import conclude
+from .verdict import conclude, none_asked_for
 from .waiting import HarnessError, LostError, Waiting, collect, handed_out
 from .waves import waves
 
@@ -100,11 +101,13 @@ def explore(
     *,
     ledger: Ledger | None = None,
     explain: Explainer | None = None,
+    records: Records | None = None,
 ) -> RunResult:
     """Explore scenarios, several at a time, and return their results in the order given.
 
     With a ledger, results that it knows are taken from it, and new ones put down. With an explainer,
-    violations say where they come from, as the options ask for it.
+    violations say where they come from, as the options ask for it. With records, golden runs are let go of
+    when they are not needed any more; else all who share the session's directory share them, to its end.
 
     An interrupt ends it early: what was found so far is returned, marked as interrupted.
 
@@ -129,6 +132,7 @@ def explore(
             budget,
             regressions_of(one, options),
             ScenarioResult(one.name, file=one.file, expected=one.expect),
+            records=records or Shared(),
         )
         for one in scenarios
     ]
@@ -225,6 +229,7 @@ class _Case:
     states: Known = field(default_factory=dict)
     unfinished: Unfinished | None = None
     again: Path | None = None
+    records: Shared = field(default_factory=Shared)
 
     def explore(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
         scenario, options = self.scenario, self.options
@@ -243,7 +248,13 @@ class _Case:
     def _explored(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
         begun = time.monotonic()
         scenario, options, result = self.scenario, self.options, self.result
-        record = yield from _recorded(self.session, from_scenario(scenario), options)
+        result.reason = none_asked_for(scenario, options)
+        if result.reason:
+            result.verdict = Verdict.SKIPPED
+            return result
+        subject = self.records.claim(scenario)
+        record = yield from _recorded(self.session, subject, options)
+        self.records.note(scenario, record)
         came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
         if ledger is not None and came_of:
             self.unfinished = ledger.unfinished(scenario, came_of, record)
@@ -268,6 +279,7 @@ class _Case:
             ledger.remember(scenario, options, came_of, result)
         if self.unfinished is not None:
             self.unfinished.forget()
+        self.records.release(subject)
         return result
 
     def _is_to_be_explained(self) -> bool:
@@ -345,7 +357,7 @@ class _Case:
         if self.again is not None:
             waiting, self.again = Waiting(self.again, 1), None
             yield waiting
-            (result.reason,) = collect(waiting, str)
+            (result.reason,) = collect(waiting, str, shared=True)
         if result.reason:  # what it leaves is compared with something else each time
             result.violations.clear()
         if options.baseline is not None and not scenario.expect:
@@ -400,7 +412,7 @@ def _recorded(session: Session, subject: Subject, options: Options) -> Generator
     job = board.post(session.root, f"r-{name}", board.RECORD, [wanted])
     waiting = Waiting(job, 1)
     yield waiting
-    return collect(waiting, Record)[0]  # whoever comes later finds the result all the same
+    return collect(waiting, Record, shared=True)[0]  # whoever comes later finds the result all the same
 
 
 def _usable(name: str, record: Record) -> tuple[Fault, str]:
@@ -418,13 +430,14 @@ def replay(
     *,
     keep: Path | None = None,
     adjust: Callable[[Record, Plan], Plan] | None = None,
+    records: Records | None = None,
 ) -> tuple[Record, Trial | None]:
     """Carry out one plan, keeping the boxes if asked to; no trial if there is no golden run to compare with.
 
     The outputs are judged after each of its crashes: an exploration judges each of them by itself.
 
     Without a plan only the golden run is recorded. *adjust* may give another plan in its place once that is
-    there.
+    there. *records* says which golden runs there are already.
 
     Raises:
         ScenarioError: the plan sends a signal that is none.
@@ -433,16 +446,20 @@ def replay(
     for point in plan or ():
         if point.fault == "term" and point.part and point.part not in signal.valid_signals():
             raise ScenarioError(f"plan={plan_text(plan or ())!r}: {point.part} is no signal")
+    golden = records or Shared()
     results: dict[str, ScenarioResult] = {}
     said: list[tuple[Record, Trial | None]] = []
 
     def one() -> Exploration:
-        record = yield from _recorded(session, from_scenario(scenario), Options())
+        subject = golden.claim(scenario)
+        record = yield from _recorded(session, subject, Options())
+        golden.note(scenario, record)
         trial = None
         if plan is not None and not record.reason:
             plan_now = adjust(record, plan) if adjust else plan
             trial = yield from once(session, record, plan_now, keep, each=True)
         said.append((record, trial))
+        golden.release(subject)
         return ScenarioResult(scenario.name)
 
     _advance(session, {scenario.name: one()}, results, Silent())

@@ -270,15 +270,19 @@ def _again_on_its_result(runner: Runner, made: Record) -> None:
     if finding is not None:
         made.findings.append(finding)
     if subject.check:
-        made.value, failed, _ = runner.check(subject, made.acks)
-        if failed:
-            made.reason = f"the check fails with no fault: it {failed}"
-        elif made.preload is not None:
-            # Asked for late: it needs the record's own type.
-            from .warm import warm_up_check  # noqa: PLC0415
+        told = runner.check(subject, made.acks)
+        made.value = told.value
+        if told.failed:
+            made.reason = f"the check fails with no fault: it {told.failure}"
+            return
+        # Asked for late: it needs the record's own type.
+        from .warm import warm_up_check  # noqa: PLC0415
 
-            # A run that tells what it reads is intercepted, which a program can see: its value is not used.
-            warm_up_check(runner, made, runner.check(subject, made.acks, reads=True).reads)
+        # A run that tells what it reads is intercepted, which a program can see: its value is not used.
+        read = runner.check(subject, made.acks, reads=True).reads
+        made.reads += read if made.reads else []
+        if made.preload is not None:
+            warm_up_check(runner, made, read)
 
 
 def _first_difference(made: Record, after: Tree) -> str | None:
@@ -413,9 +417,11 @@ def _compare_runs(runner: Runner, made: Record) -> None:
         made.reason = f"nondeterministic: two runs with no fault differ in {path}\n{detail}"
         return
     if subject.check and not made.findings:
-        value, failed, _ = runner.check(subject, made.acks)
-        if failed or value != made.value:
-            made.reason = f"nondeterministic: the check gave {made.value} and then {failed or value}"
+        told = runner.check(subject, made.acks)
+        if told.failed or told.value != made.value:
+            made.reason = (
+                f"nondeterministic: the check gave {made.value} and then {told.failure or told.value}"
+            )
     # What only one run leaves (a random name) is no more litter than what both leave.
     made.final = {**again, **made.final}
 

@@ -137,4 +137,5 @@ def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: 
         lost=tuple(trial.lost),
         left=trial.left,
         points=points,
+        mark=trial.mark,
     )

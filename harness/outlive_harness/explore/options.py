@@ -90,5 +90,20 @@ class Options:
         real = (self.real_fs,) if self.real_fs else ()
         if self.faults is None:
             return (*(scenario.faults or DEFAULT_FAULTS), *real)
-        named = (name for name in self.faults if scenario.faults is None or name in scenario.faults)
+        named = (name for name in self.faults if not scenario.faults or name in scenario.faults)
         return tuple(dict.fromkeys((*named, *real)))
+
+    def left_out(self, scenario: Scenario) -> str:
+        """Say what a scenario asks for and does not get, as other options were given; "" if it gets all.
+
+        A known-bad one that names no fault is shown by the faults that are the default.
+        """
+        declared = scenario.faults or (DEFAULT_FAULTS if scenario.expect else ())
+        given = self.faults_of(scenario)
+        parts = [name for name in declared if name not in given]
+        profile = scenario.profile or DEFAULT_PROFILE
+        if "power" in given and self.profile_of(scenario) != profile:
+            parts.append(f"a disk as {profile}")
+        if "term" in given and self.signal != signal.SIGTERM:
+            parts.append("SIGTERM")
+        return ", ".join(parts)

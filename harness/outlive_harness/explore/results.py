@@ -14,8 +14,12 @@ from outlive_harness.trace import Op
 
 
 class Verdict(enum.StrEnum):
-    """What is known at the end; the worst of several is the verdict of all."""
+    """What is known at the end; the worst of several is the verdict of all.
 
+    One that is skipped was not asked for, as the options leave out what it needs; it fails nothing.
+    """
+
+    SKIPPED = "skipped"
     HELD = "held"
     UNKNOWN = "unknown"
     VIOLATED = "violated"
@@ -86,6 +90,7 @@ class Trial:
         redone: how many they are; -1 where there was no recovery, or one of before was known.
         op: what the pipeline was about to do when it was struck.
         path: the file that this op is about.
+        mark: what tells it again: see rebase.told_by().
         lost: what a power cut lost: each op, or part of one, in words.
         profile: the disk that promises most and on which it can still happen, where it was violated.
         trouble: why the trial could not be carried out, if so.
@@ -106,6 +111,7 @@ class Trial:
     redone: int = -1
     op: str = ""
     path: str = ""
+    mark: str = ""
     lost: list[str] = field(default_factory=list)
     profile: str = ""
     trouble: str = ""
@@ -145,6 +151,8 @@ class Violation:
     left: tuple[tuple[str, str], ...] = ()
     #: whether the baseline lists it
     known: bool = False
+    #: what tells the op again that the last crash struck: see rebase.told_by()
+    mark: str = ""
 
 
 @dataclass(slots=True)
@@ -294,6 +302,7 @@ class RunResult:
             return Exit.INTERRUPTED
         return {
             Verdict.HELD: Exit.HELD,
+            Verdict.SKIPPED: Exit.HELD,
             Verdict.VIOLATED: Exit.VIOLATED,
             Verdict.UNKNOWN: Exit.UNKNOWN,
         }[self.verdict]

@@ -1,10 +1,10 @@
 """Results that still hold: each is kept with the content of all that its golden run read.
 
 A scenario need not be explored again where nothing has changed: not its declaration, not the files
-beside it, not what its setup and its first golden run opened or ran outside the box (as seen by the
-supervisor, in any language), nor the Python files beside those, not this harness, its options or the
-kernel. Not compared is what only a recovery or a ``check`` reads elsewhere. Environment variables are
-compared where a run goes on in the middle of a scenario, and not for results that are whole.
+beside it, not what its setup, its first golden run and its check opened or ran outside the box (as seen by
+the supervisor, in any language), nor the Python files beside those, not this harness, its options or the
+kernel. Not compared is what only a recovery reads elsewhere. Environment variables are compared where a run
+goes on in the middle of a scenario, and not for results that are whole.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class Ledger:
     def remember(
         self, scenario: Scenario, options: Options, came_of: dict[str, Any], result: ScenarioResult
     ) -> None:
-        """Keep a scenario's result; one that is unknown is none."""
-        if result.verdict is Verdict.UNKNOWN or not came_of:
+        """Keep a scenario's result; one that is unknown, or was skipped, is none."""
+        if result.verdict in (Verdict.UNKNOWN, Verdict.SKIPPED) or not came_of:
             return
         path = self._store.result(scenario.name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -278,3 +278,22 @@ def _digest(path: str) -> str:
         return _known[key]
     except OSError as error:
         return f"errno {error.errno}"
+
+
+#: What is there of the machine and of processes, and not of files: it differs each time.
+_NO_FILES = ("/proc/", "/sys/", "/dev/")
+
+
+def stands_on(scenario: Scenario, paths: list[str]) -> tuple[object, ...]:
+    """Return the content of all that a golden run came of, to be compared with what it is at another time.
+
+    Args:
+        scenario: what ran.
+        paths: what it read.
+    """
+    try:
+        beside: object = _beside(scenario)
+    except OSError as error:
+        beside = error.errno
+    files = _with_sources([path for path in paths if not path.startswith(_NO_FILES)])
+    return beside, {path: _digest(path) for path in files}

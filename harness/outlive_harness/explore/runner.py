@@ -10,9 +10,9 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from outlive_harness.disk.mounts import Mount, below, detach
 from outlive_harness.disk.power import State
@@ -26,6 +26,7 @@ from outlive_harness.launch.run import Ran, run
 from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError
 from outlive_harness.trace import INSTALLS, Op
 
+from .checked import Checked, checked
 from .still import LARGE, Still
 from .subject import HOME, TMP, Subject
 
@@ -45,20 +46,6 @@ BODY, CHECK = "body", "check"
 #: Bytes without which a run's failure may be that of the disk that its box is on.
 _LEAST_ROOM = 1 << 20
 _Warm = tuple[str, str, Preload]  # subject, role, what was done beforehand
-
-
-class Checked(NamedTuple):
-    """What a check said.
-
-    Attributes:
-        value: what it printed last.
-        failed: how it failed; "" if it did not.
-        reads: paths outside the box that it opened or ran, where that was asked for and could be seen.
-    """
-
-    value: str
-    failed: str
-    reads: list[str]
 
 
 class BoxError(RuntimeError):
@@ -307,7 +294,7 @@ class Runner:
                 ran = run(
                     command,
                     cwd=cwd,
-                    env=subject.environment(self.box),
+                    env=subject.environment(self.box, argv),
                     box=self.box,
                     control=self._control,
                     spared=self.spared,
@@ -374,9 +361,11 @@ class Runner:
             while len(self._zygotes) >= _ZYGOTES:
                 oldest = next(one for one in self._zygotes if one not in self._warm.values())
                 self._zygotes.pop(oldest).close()
-            argv, cwd = subject.command(subject.argv if role == BODY else self._check_argv(subject), self.box)
+            wanted_argv = subject.argv if role == BODY else self._check_argv(subject)
+            argv, cwd = subject.command(wanted_argv, self.box)
+            env = subject.environment(self.box, wanted_argv)
             try:
-                zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), preload=preload)
+                zygote = Zygote(argv, cwd=cwd, env=env, preload=preload)
             except ZygoteError as error:
                 self._unfit[wanted] = str(error)
                 raise
@@ -403,22 +392,31 @@ class Runner:
         """Run the subject's check on the box; *reads* is whether to tell what it reads."""
         if subject.check_takes_acks:
             self._said.write_text(json.dumps(list(acks)))
+        self._checked.unlink(missing_ok=True)
         argv = self._check_argv(subject)
         ran = self._telling(subject, argv) if reads else None
         if ran is None:
             ran = self._launch(subject, argv, CHECK, timeout=_HELPER_LIMIT)
-        lines = ran.stdout.strip().splitlines()
-        value = self._boxes.sub(b"{box}", os.fsencode(lines[-1])) if lines else b""
-        return Checked(os.fsdecode(value), ran.failure(), ran.reads)
+        told = checked(self._checked, ran)
+        value = self._boxes.sub(b"{box}", os.fsencode(told.value))
+        places = f"{self._place}/", f"{os.path.realpath(self._place)}/"
+        read = [path for path in told.reads if not path.startswith(places)]  # what we told it is no input
+        return replace(told, value=os.fsdecode(value), reads=read)
 
     def _check_argv(self, subject: Subject) -> tuple[str, ...]:
         assert subject.check is not None
-        return (*subject.check, str(self._said)) if subject.check_takes_acks else subject.check
+        said = (str(self._said),) if subject.check_takes_acks else ()
+        return (*subject.check, str(self._checked), *said)
 
     @property
     def _said(self) -> Path:
         """Where a check reads what was acknowledged."""
         return self._place / "acks"
+
+    @property
+    def _checked(self) -> Path:
+        """Where it writes what came of it."""
+        return self._place / "checked"
 
     def _telling(self, subject: Subject, argv: tuple[str, ...]) -> Ran | None:
         """Execute a setup or a check that tells what it reads; None where that cannot be seen."""

@@ -20,6 +20,12 @@ _PLACE = "{box}"
 #: What a test runner tells its children; a pipeline has no business to differ by it.
 _FOREIGN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT",
             "PYTEST_XDIST_TESTRUNUID", "OLDPWD")  # fmt: skip
+#: What switches assertions off, or lets a program that failed exit with 0: nothing for a scenario's own
+#: functions, whose assertions and exceptions are what they say.
+_MUTING = ("PYTHONOPTIMIZE", "PYTHONINSPECT")
+#: The program that runs a function of a scenario's file. -P: the box is the working directory, and no file
+#: in it may shadow a module.
+_BODY = (sys.executable, "-P", "-m", "outlive_harness._body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class Subject:
         own: files of the user that the program's arguments name, and that it must not change.
         standing: where the user stands: nothing is to be written there.
         tmp: ``other`` if the temporary directory is another file system to the program, or ``same``.
+        environ: the environment of who asks, but for what a test runner tells its children.
+        edition: tells it from the same subject at another time, where what it reads may have changed.
     """
 
     name: str
@@ -60,6 +68,8 @@ class Subject:
     own: tuple[str, ...] = ()
     standing: str = ""
     tmp: str = TMP_CHOICES[0]
+    environ: tuple[tuple[str, str], ...] = ()
+    edition: str = ""
 
     def key(self) -> str:
         """Return a short name for what is recorded of it: equal subjects share one recording."""
@@ -72,9 +82,20 @@ class Subject:
             return [part.replace(_PLACE, str(box)) for part in argv], Path(self.home)
         return list(argv), box
 
-    def environment(self, box: Path) -> dict[str, str]:
-        """Return the environment of a run: the user's, with temporary files and caches in the box."""
-        env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+    def environment(self, box: Path, argv: Sequence[str] | None = None) -> dict[str, str]:
+        """Return the environment of one of its programs: the user's, temporary files and caches in the box.
+
+        A command has the user's as it is; in what runs a scenario's functions assertions are never off.
+
+        Args:
+            box: the box that it runs in.
+            argv: the program, as the subject names it; None for the pipeline.
+        """
+        argv = self.argv if argv is None else argv
+        env = dict(self.environ)
+        if tuple(argv[: len(_BODY)]) == _BODY:
+            for name in _MUTING:
+                env.pop(name, None)
         home, tmp = str(box / HOME), str(box / TMP)
         # Packages of the user's own site directory would vanish with a moved HOME.
         env.setdefault("PYTHONUSERBASE", site.getuserbase())
@@ -86,7 +107,7 @@ class Subject:
             "XDG_DATA_HOME": f"{home}/.local/share",
             "XDG_STATE_HOME": f"{home}/.local/state",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PWD": str(self.command(self.argv, box)[1]),
+            "PWD": str(self.command(argv, box)[1]),
         }
         return env
 
@@ -118,9 +139,7 @@ def from_scenario(scenario: Scenario) -> Subject:
     home = Path(scenario.file).parent
 
     def role(name: str) -> tuple[str, ...]:
-        # -P: the box is the working directory, and no file in it may shadow a module.
-        program = (sys.executable, "-P", "-m", "outlive_harness._body")
-        return (*program, scenario.file, scenario.name, name, str(Path.cwd()))
+        return (*_BODY, scenario.file, scenario.name, name, str(Path.cwd()))
 
     source = home / scenario.input if scenario.input else None
     argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
@@ -143,6 +162,7 @@ def from_scenario(scenario: Scenario) -> Subject:
         standing=str(Path.cwd()),
         own=() if scenario.command is None else _own(argv),
         tmp=scenario.tmp,
+        environ=tuple(sorted((key, value) for key, value in os.environ.items() if key not in _FOREIGN)),
     )
 
 
@@ -156,9 +176,8 @@ def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> 
     """Make arguments that are existing files relative to *home* absolute.
 
     What lies below *source*, which is copied into each box, becomes relative to the box: the copy is run.
-    With
-    ``{box}`` in the command nothing is changed: then it runs in *home*. Another directory is left as it is,
-    since it may be the one that the pipeline makes in its box.
+    With ``{box}`` in the command nothing is changed: then it runs in *home*. Another directory is left as it
+    is, since it may be the one that the pipeline makes in its box.
     """
     if any(_PLACE in part for part in command):
         return tuple(command)

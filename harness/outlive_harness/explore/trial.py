@@ -18,6 +18,7 @@ from .acks import digest_text, lost_acks
 from .board import first_to, load, save
 from .golden import Record
 from .real import real_cuts
+from .rebase import told_by
 from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
 from .strike import Crash, run_struck, torn, unseen
@@ -106,7 +107,7 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
         told = _torn_off(tapes, record, order)
         if told is not None:
             trial.story.append(f"torn at {order.plan[0]}")
-            return _struck(trial, told), None
+            return _struck(record, trial, told), None
     if order.start is None:
         runner.fill(record.place / "template")
         points = order.plan
@@ -134,7 +135,7 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
             trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
             return None, ran
     crash.torn = before | crash.torn
-    return _struck(trial, crash), ran
+    return _struck(record, trial, crash), ran
 
 
 def _torn_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> dict[str, Finding]:
@@ -144,10 +145,10 @@ def _torn_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> di
     return {one.path: replace(one, message=f"after {plan_text(plan)} {one.message}") for one in found}
 
 
-def _struck(trial: Trial, crash: Crash) -> Crash:
+def _struck(record: Record, trial: Trial, crash: Crash) -> Crash:
     trial.reached = True
     if crash.op is not None:
-        trial.op, trial.path = crash.op.describe(), crash.op.path
+        trial.op, trial.path, trial.mark = crash.op.describe(), crash.op.path, told_by(record, crash.op)
     return crash
 
 
@@ -370,7 +371,8 @@ def _recover(
     if not record.subject.check_takes_acks:
         trial.findings += lost_acks(record.subject, after, runner.box, crash.acks)
     if record.subject.check:
-        _check(runner, record, trial)
+        told = runner.check(record.subject, trial.acks)
+        trial.findings += told.findings(record.value, takes_acks=record.subject.check_takes_acks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,19 +429,3 @@ def _behind_links(runner: Runner, record: Record, after: Tree, told: set[str], l
             sentence = f"after recovery there is an output that the golden run does not leave: {path}"
             found.append(Finding("diverged", path, f"{sentence} (through a link)"))
     return found
-
-
-def _check(runner: Runner, record: Record, trial: Trial) -> None:
-    value, failed, _ = runner.check(record.subject, trial.acks)
-    if failed and record.subject.check_takes_acks and "AssertionError" in failed:
-        trial.findings.append(Finding("lost-ack", "", f"after recovery a promise is broken: {failed}"))
-    elif failed:
-        trial.findings.append(Finding("diverged", "", f"after recovery the check fails: it {failed}"))
-    elif value != record.value:
-        detail = f"golden: {value_text(record.value)}\nhere:   {value_text(value)}"
-        trial.findings.append(Finding("diverged", "", "after recovery the check gives another value", detail))
-
-
-def value_text(value: str) -> str:
-    """Shorten what a check printed."""
-    return value if len(value) <= 400 else value[:397] + "..."

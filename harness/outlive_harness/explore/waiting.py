@@ -81,8 +81,13 @@ def handed_out(
     return next(iter(collect(waiting, kind)), None)
 
 
-def collect(waiting: Waiting, kind: type[T]) -> list[T]:  # noqa: ARG001 - for the type checker
+def collect(waiting: Waiting, kind: type[T], *, shared: bool = False) -> list[T]:  # noqa: ARG001 - for the type checker
     """Take a job from the board and return what was done of it: results of one kind.
+
+    Args:
+        waiting: for the job.
+        kind: of the results.
+        shared: whether others may ask for them as well; else they are gone from the board.
 
     Raises:
         LostError: one of its units was given up.
@@ -97,4 +102,6 @@ def collect(waiting: Waiting, kind: type[T]) -> list[T]:  # noqa: ARG001 - for t
         if isinstance(result, Lost):
             raise LostError(result.why)
         results.append(cast("T", result))
+    if not shared:
+        board.remove(waiting.job)
     return results

@@ -59,9 +59,12 @@ class Script:
     argv: tuple[str, ...]
 
 
-def parse(argv: Sequence[str]) -> Script | None:
-    """Take a Python command line apart; None if it is none, or one that no zygote can stand in for."""
-    if not _is_interpreter(argv[0]):
+def parse(argv: Sequence[str], path: str | None = None) -> Script | None:
+    """Take a Python command line apart; None if it is none, or one that no zygote can stand in for.
+
+    *path* is the PATH that the program is looked for on; None for that of this process.
+    """
+    if not _is_interpreter(argv[0], path):
         return None
     at = 1
     while at < len(argv):
@@ -81,9 +84,9 @@ def parse(argv: Sequence[str]) -> Script | None:
     return None
 
 
-def _is_interpreter(program: str) -> bool:
+def _is_interpreter(program: str, path: str | None) -> bool:
     """Tell a Python interpreter from a script of that name: what that does before, each trial must do."""
-    found = shutil.which(program)
+    found = shutil.which(program, path=path)
     if found is None or not _PYTHON.fullmatch(os.path.basename(program)):
         return False
     if os.path.basename(os.path.dirname(found)) == "shims":  # of pyenv and the like, which only choose one
@@ -133,7 +136,7 @@ class Zygote:
     """
 
     def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], preload: Preload) -> None:
-        script = parse(argv)
+        script = parse(argv, env.get("PATH"))
         table = abi.native()
         if script is None or table is None:
             raise ZygoteError("no Python script")

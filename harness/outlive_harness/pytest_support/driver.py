@@ -13,6 +13,7 @@ from outlive_harness.explore import baseline
 from outlive_harness.explore.baseline import Baseline
 from outlive_harness.explore.engine import explore
 from outlive_harness.explore.options import Options
+from outlive_harness.explore.records import ROOM, Records
 from outlive_harness.explore.results import ScenarioResult
 from outlive_harness.explore.session import Session, WorkerDiedError
 from outlive_harness.pytest_support.budget import Budget
@@ -87,6 +88,9 @@ class Driver:
         else:
             self._session = Session(jobs=1 if given else None)
 
+        #: golden runs of this process's own
+        self.records = Records(self._session, room=ROOM)
+
     def start(self) -> Session:
         """Return the session, started."""
         if not self._started:
@@ -127,9 +131,14 @@ class Driver:
     def _baseline(self) -> Baseline | None:
         return None if self._known is None else baseline.read(self._known)
 
-    def run(self, scenario: Scenario, options: Options) -> ScenarioResult:
-        """Explore one scenario; an interrupt is pytest's to handle."""
-        result = explore(self.start(), [scenario], options, explain=explain)
+    def run(self, scenario: Scenario, options: Options, *, is_item: bool = False) -> ScenarioResult:
+        """Explore one scenario; an interrupt is pytest's to handle.
+
+        The golden run of one that is an item is shared with the other processes, which may have its other
+        faults; that of one that a test hands in is this process's own.
+        """
+        records = None if is_item and self._processes > 1 else self.records
+        result = explore(self.start(), [scenario], options, explain=explain, records=records)
         if result.interrupted:
             raise KeyboardInterrupt
         return result.scenarios[0]

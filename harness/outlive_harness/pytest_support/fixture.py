@@ -177,7 +177,7 @@ class Outlive:
         return result
 
     def _replay(self, scenario: Scenario, plan: Plan | None) -> tuple[Record, Trial | None]:
-        record, trial = replay(self._driver.start(), scenario, plan)
+        record, trial = replay(self._driver.start(), scenario, plan, records=self._driver.records)
         if record.reason:
             raise UntestableError(f"{scenario.name}: {record.reason}")
         return record, trial

@@ -16,6 +16,7 @@ def as_text(result: RunResult) -> str:
     several = result.scenarios
     failed = sum(one.verdict is Verdict.VIOLATED for one in several)
     unknown = sum(one.verdict is Verdict.UNKNOWN for one in several)
+    skipped = sum(one.verdict is Verdict.SKIPPED for one in several)
     facts = {
         "tests": str(len(several)),
         "failures": str(failed),
@@ -23,7 +24,7 @@ def as_text(result: RunResult) -> str:
         "time": f"{result.seconds:.3f}",
     }
     root = ET.Element("testsuites", {"name": "outlive", **facts})
-    suite = ET.SubElement(root, "testsuite", {"name": "outlive", "skipped": "0", **facts})
+    suite = ET.SubElement(root, "testsuite", {"name": "outlive", "skipped": str(skipped), **facts})
     _properties(suite, {"version": __version__, "seed": str(result.seed), "verdict": str(result.verdict)})
     for one in several:
         _case(suite, one)
@@ -58,6 +59,8 @@ def _case(suite: ET.Element, one: ScenarioResult) -> None:
         ET.SubElement(case, "failure", type=kind, message=visible(one.reason)).text = text
     elif one.verdict is Verdict.UNKNOWN:
         ET.SubElement(case, "error", type="unknown", message=visible(one.reason)).text = text
+    elif one.verdict is Verdict.SKIPPED:
+        ET.SubElement(case, "skipped", message=visible(one.reason))
     elif text:
         ET.SubElement(case, "system-out").text = text
 

@@ -29,7 +29,9 @@ from outlive_harness.plan import plan_text
 
 from .text import counts, details, note, verdict_line, verdict_word, visible
 
-_COLOURS = {Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "yellow"}
+_COLOURS = {
+    Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "yellow", Verdict.SKIPPED: "cyan",
+}  # fmt: skip
 #: Columns of a log: wide enough for any table of ours; it is its reader that breaks lines.
 _LOG_WIDTH = 140
 #: Seconds without a word after which a log gets a line: a silent job is taken for a hung one.

@@ -122,7 +122,8 @@ def _from_here(path: str) -> str:
 def details(result: ScenarioResult) -> list[str]:
     """Return what a person needs to know of a scenario beyond its verdict."""
     lines: list[str] = []
-    if is_caught(result):
+    if is_no_alarm(result):
+        lines += visible_lines(result.reason) if result.reason and not is_caught(result) else []
         lines += [f"as expected: {brief(violation)}" for violation in result.violations]
     else:
         if result.reason and not _is_told(result):
@@ -147,7 +148,7 @@ def details(result: ScenarioResult) -> list[str]:
         where = visible(_from_here(result.corpus))
         lines.append(f"kept in {where}: struck first from now on{commit}")
     # What a bad pipeline leaves behind is no news either.
-    warnings = [one for one in result.warnings if not (is_caught(result) and one.startswith("litter: "))]
+    warnings = [one for one in result.warnings if not (is_no_alarm(result) and one.startswith("litter: "))]
     return lines + [f"warning: {warning}" for warning in _grouped(warnings)]
 
 
@@ -200,6 +201,11 @@ def is_caught(result: ScenarioResult) -> bool:
     return bool(result.expected) and result.verdict is Verdict.HELD
 
 
+def is_no_alarm(result: ScenarioResult) -> bool:
+    """Tell whether what a scenario violates fails nothing: it was caught, or was not asked for in full."""
+    return is_caught(result) or result.verdict is Verdict.SKIPPED
+
+
 def verdict_word(result: ScenarioResult) -> str:
     """Return the verdict as a table shows it; a known-bad scenario that was caught says so."""
     return f"caught {', '.join(result.expected)}" if is_caught(result) else str(result.verdict)
@@ -228,7 +234,7 @@ def note(result: ScenarioResult) -> str:
 def verdict_line(results: list[ScenarioResult]) -> str:
     """Count the verdicts: "23 held (11 of them known bad, and caught), 1 unknown"."""
     parts = []
-    for verdict in (Verdict.VIOLATED, Verdict.UNKNOWN, Verdict.HELD):
+    for verdict in (Verdict.VIOLATED, Verdict.UNKNOWN, Verdict.HELD, Verdict.SKIPPED):
         several = [one for one in results if one.verdict is verdict]
         caught = sum(map(is_caught, several))
         if several:
