@@ -25,7 +25,8 @@ KINDS = (
     "not-idempotent",
     "lost-ack",
 )
-
+#: Where ``torn`` cuts a write: at pages of its file, as SIGKILL does (the default), or at any byte.
+CUTS = ("pages", "bytes")
 
 #: How ack() says it: a line of standard output, which survives the program that wrote it. Of what the group
 #: named ``escaped`` holds, the escapes are undone.
@@ -71,6 +72,7 @@ class Scenario:
         check: Callable[..., object] | None,
         acks: str,
         profile: str,
+        torn: str,
         input: str | None,  # noqa: A002 - the keyword's name
         file: str,
         line: int,
@@ -91,6 +93,7 @@ class Scenario:
         self.check = check
         self.acks = acks
         self.profile = profile
+        self.torn = torn
         self.input = input
         self.file = file
         self.line = line
@@ -123,6 +126,7 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     check: Callable[..., object] | None = None,
     acks: str = "",
     profile: str = "",
+    torn: str = "",
     input: str | os.PathLike[str] | None = None,  # noqa: A002 - as the command line's --input
 ) -> _Declaration:
     """Declare a pipeline to be tested.
@@ -154,6 +158,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
             first group holds, as ack() does.
         profile: what the disk promises where the power is cut (``posix``, ``ext4``, ``xfs``, ``btrfs``);
             by default the one that is asked for.
+        torn: where ``torn`` cuts a write: ``"pages"``, where a page of the file ends, as SIGKILL does (the
+            default), or ``"bytes"``, anywhere, as a network file system or a signal that is handled may.
         input: a directory, relative to the scenario file, that is copied into each box first.
 
     Raises:
@@ -170,6 +176,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     if litter not in ("warn", "fail"):
         raise ScenarioError(f"litter={litter!r} must be 'warn' or 'fail'")
     _text("profile", profile, "the name of a profile, as 'ext4'")
+    if torn not in ("", *CUTS):
+        raise ScenarioError(f"torn={torn!r} must be 'pages' or 'bytes'")
     _whole("depth", depth)
     _whole("restarts", restarts)
     _seconds("timeout", timeout)
@@ -193,6 +201,7 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         check=check,
         acks=_pattern("acks", acks),
         profile=profile,
+        torn=torn,
         input=None if input is None else _path("input", input),
         file=os.path.abspath(frame.f_code.co_filename),
         line=frame.f_lineno,

@@ -154,8 +154,10 @@ def _file_name(text: str) -> str:
 #: Fields of a scenario that are data, and so can be written down.
 _PLAIN = (
     "name", "command", "outputs", "expect", "faults", "depth", "restarts", "timeout", "append_only",
-    "ignore", "litter", "acks", "profile", "input", "file", "line",
+    "ignore", "litter", "acks", "profile", "torn", "input", "file", "line",
 )  # fmt: skip
+#: Those of them that earlier versions did not write down, and what they were taken for.
+_SINCE = {"torn": ""}
 
 
 def write_down(scenario: Scenario) -> dict[str, Any]:
@@ -170,6 +172,7 @@ def read_back(facts: dict[str, Any]) -> Scenario:
         ScenarioError: it was written by another version.
     """
     try:
+        facts = {**_SINCE, **facts}
         values: dict[str, Any] = {key: tuple(v) if isinstance(v := facts[key], list) else v for key in _PLAIN}
     except KeyError as error:
         raise ScenarioError(

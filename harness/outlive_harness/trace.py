@@ -97,6 +97,8 @@ class Op:
             O_PATH where its descriptor is one.
         mode: permission bits that it asks for, before the umask.
         data: the bytes that it writes, where the recorder was asked for them.
+        begin: of a write at the end of its file, where that is; of a copy, where in its source it begins; -1
+            where that is not known.
         detail: what else the recorder was asked for; None in ordinary trials.
     """
 
@@ -111,6 +113,7 @@ class Op:
     mode: int = 0
     data: bytes | None = field(default=None, repr=False)
     detail: Detail | None = field(default=None, repr=False)
+    begin: int = -1
 
     @property
     def content(self) -> Content | bytes | None:

@@ -146,6 +146,7 @@ def _key(scenario: Scenario, options: Options) -> str:
         write_down(scenario),
         options.faults_of(scenario),
         options.profile_of(scenario),
+        options.cuts_of(scenario),
         max(options.depth, scenario.depth),
         [getattr(options, name) for name in _DECISIVE],
         int(options.signal),

@@ -72,7 +72,7 @@ def _fewer(lost: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 def _same(record: Record, trial: Trial, violation: Violation) -> list[Finding]:
     """Return the finding of a trial that is the violation's, if it has one."""
-    if weakness(trial.profile) > weakness(violation.profile):
+    if weakness(trial.profile) > weakness(violation.profile) or (trial.rests_on and not violation.rests_on):
         return []
     path = record.fold(violation.path)
     return [one for one in trial.findings if one.kind == violation.kind and record.fold(one.path) == path][:1]

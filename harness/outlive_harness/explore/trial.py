@@ -19,7 +19,7 @@ from .golden import Record
 from .real import real_cuts
 from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
-from .strike import Crash, run_struck, torn, unseen
+from .strike import Crash, cut_short, run_struck, torn, unseen
 from .subject import HOME, TMP
 from .tapes import MEMORY, NoStateError, TapeError, Tapes
 
@@ -82,6 +82,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
                 if order.fresh:
                     runner.cool()
                 examine(runner, record, order, trial, crash)
+                trial.rests_on = crash.rests_on or _first_cut_short(record, order.plan)
                 if crash.state is not None and trial.findings:
                     trial.profile = tapes.strongest(record, order.plan, crash.state)
                 break
@@ -94,6 +95,11 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
         trial.impossible = isinstance(error, NoStateError)
         runner.empty()
     return trial
+
+
+def _first_cut_short(record: Record, plan: Plan) -> str:
+    """Say what a plan rests on whose first crash was carried out before."""
+    return cut_short(plan[0], record.ops[plan[0].at - 1]) if plan[0].at <= len(record.ops) else ""
 
 
 def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran | None]:
@@ -155,15 +161,21 @@ def _torn_off(tapes: Tapes, record: Record, order: Order) -> Crash | None:
     if model is None or point.at > min(len(tape.ops), len(record.ops)):
         return None
     op, planned = tape.ops[point.at - 1], record.ops[point.at - 1]
-    is_it = (op.kind, record.fold(op.path), op.offset, op.length) == (
+    is_it = (op.kind, record.fold(op.path), op.offset, op.begin, op.length) == (
         planned.kind,
         record.fold(planned.path),
         planned.offset,
+        planned.begin,
         planned.length,
     )
     if not is_it or not tapes.runner.lay_out(model.state(point.at - 1), torn=(op, point.part)):
         return None
-    crash = Crash(op, acks=tape.acks[: tape.said[point.at - 1]], versions=tape.versions)
+    crash = Crash(
+        op,
+        acks=tape.acks[: tape.said[point.at - 1]],
+        versions=tape.versions,
+        rests_on=cut_short(point, op),
+    )
     for done in tape.ops[: point.at - 1]:
         crash.touched.note(done)
     return crash

@@ -60,7 +60,17 @@ def _gaps(result: ScenarioResult, record: Record) -> str:
     tested = sum(coverage.tested for coverage in result.faults.values())
     if record.refused and any(every()[name].intercepts for name in result.faults):
         return f"{record.refused}; only {tested} random moments were tried instead, and none violated"
-    return "" if tested else "none of the faults asked for came to a point of this run: nothing was tested"
+    return "" if tested else _untested(result)
+
+
+def _untested(result: ScenarioResult) -> str:
+    """Say why no fault came to a point."""
+    if list(result.faults) == ["torn"]:
+        return (
+            "torn: no write of this run goes past the end of a page of its file, so no kill can cut one; "
+            "--torn bytes (torn='bytes' of a scenario) cuts at any byte: nothing was tested"
+        )
+    return "none of the faults asked for came to a point of this run: nothing was tested"
 
 
 def _gap(name: str, coverage: Coverage, record: Record) -> str:

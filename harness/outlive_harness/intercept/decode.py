@@ -128,8 +128,10 @@ class Decoder(Lookup):
             position = a[3]
         if (flags & os.O_APPEND and not how & abi.RWF_NOAPPEND) or how & abi.RWF_APPEND:
             position = -1
+        seen = found.place.look() if self._data or position < 0 else None
+        end = seen.size if seen is not None and position < 0 else -1
         if not self._data:
-            return Op("write", name, found.inside, "", tid, position, length, flags)
+            return Op("write", name, found.inside, "", tid, position, length, flags, begin=end)
         unknown = ""
         data: bytes | None = None
         blob: Content | None = None
@@ -138,8 +140,8 @@ class Decoder(Lookup):
             data, blob = self._payload(read_parts(tid, parts))
         except OSError as error:
             unknown = f"its memory could not be read: {error.strerror or error}"
-        detail = Detail(found.place.look(), opened=flags, how=how, blob=blob, fails=fails, unknown=unknown)
-        return Op("write", name, found.inside, "", tid, position, length, flags, 0, data, detail)
+        detail = Detail(seen, opened=flags, how=how, blob=blob, fails=fails, unknown=unknown)
+        return Op("write", name, found.inside, "", tid, position, length, flags, 0, data, detail, end)
 
     def _copy(self, name: str, tid: int, a: Arguments) -> Op | None:
         out = {"sendfile": a[0], "ioctl": a[0]}.get(name, a[2])
@@ -169,7 +171,7 @@ class Decoder(Lookup):
             rest = max(0, there.size - begin)
             length = rest if name == "ioctl" and not length else min(length, MOST, rest)
         if not self._data:
-            return Op("copy", name, found.inside, origin, tid, position, length, flags)
+            return Op("copy", name, found.inside, origin, tid, position, length, flags, begin=begin)
         data: bytes | None = None
         blob: Content | None = None
         seen = found.place.look()
@@ -184,7 +186,7 @@ class Decoder(Lookup):
             except OSError as error:
                 unknown = f"{origin} could not be read: {error.strerror or error}"
         detail = Detail(seen, there, opened=flags, blob=blob, fails=fails, unknown=unknown)
-        return Op("copy", name, found.inside, origin, tid, position, length, flags, 0, data, detail)
+        return Op("copy", name, found.inside, origin, tid, position, length, flags, 0, data, detail, begin)
 
     def _can_copy(
         self, name: str, flags: int, seen: Seen | None, there: Seen | None, where: bytes
