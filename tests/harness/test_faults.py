@@ -8,6 +8,7 @@ import pytest
 
 from outlive_harness.explore import engine
 from outlive_harness.explore.results import Verdict
+from outlive_harness.explore.session import Session
 from outlive_harness.faults import strikers
 from outlive_harness.faults.torn import SHORT_WRITE, is_short, lengths
 from outlive_harness.report.text import explain
@@ -248,6 +249,25 @@ def appends():
         zygote=False,
     )
     assert result.verdict is Verdict.HELD, result
+
+
+@pytest.mark.parametrize(("fault", "name"), [("torn@3.4096", "o"), ("full@3.4096", "t")])
+def test_a_write_past_the_page_cache_is_cut_too(fault, name, one, tmp_path):
+    """O_DIRECT takes memory and lengths of blocks alone; what arrives of it is the same."""
+    source = f"""
+@scenario(outputs="o")
+def direct():
+    import mmap
+    page = mmap.mmap(-1, 8192)
+    page.write(b"x" * 8192)
+    os.open("{name}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.writev(os.open("{name}", os.O_WRONLY | os.O_DIRECT), [page])
+    os.rename("{name}", "o")
+"""
+    with Session(jobs=1, box_dir=tmp_path) as within:
+        result = one(source, faults=(fault[:4],), within=within, zygote=False)
+    torn = {(one.point, one.message) for one in result.violations if one.kind == "torn-output"}
+    assert torn == {(fault, "o is visible half-written: 4096 of 8192 bytes")}
 
 
 def test_a_disk_that_fills_up_in_a_write_gives_a_short_count(one):
