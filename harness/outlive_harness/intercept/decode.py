@@ -40,6 +40,12 @@ _HARMLESS = frozenset(
     {b"proc", b"sysfs", b"tmpfs", b"ramfs", b"devpts", b"devtmpfs", b"mqueue", b"cgroup", b"cgroup2"}
 )
 _AF_UNIX = 1
+#: The list of who may access a file, as linux/posix_acl_xattr.h has it: a version, then tag, bits and id of
+#: each entry. The tags are those of the owner, the group and all others.
+_ACCESS = "system.posix_acl_access"
+_MINIMAL, _ACL_VERSION, _MINIMAL_TAGS = struct.Struct("<I HHI HHI HHI"), 2, (0x01, 0x04, 0x20)
+#: Bits of a mode that no list holds: set-user-id, set-group-id, sticky.
+_SPECIAL = 0o7000
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 #: Modes of fallocate(2) that file systems know; one that is not listed is taken to know all.
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE, _ZERO, _INSERT = 1, 2, 8, 16, 32
@@ -472,8 +478,6 @@ class Decoder(Lookup):
         kind = "removexattr" if "remove" in name else "setxattr"
         if found.inside is None:
             return None
-        if not self._data:
-            return Op(kind, name, found.inside, tid=tid)
         at = name.endswith("at")
         label, value, flags, fails = "", b"", 0, 0
         try:
@@ -485,8 +489,14 @@ class Decoder(Lookup):
                 value = read_memory(tid, address, min(size, 65536))
         except (OSError, struct.error):
             fails = errno.EFAULT
-        detail = Detail(found.place.look(), name=label, fails=fails)
-        return Op(kind, name, found.inside, tid=tid, flags=flags & 3, data=value, detail=detail)
+        mode = _minimal_mode(value) if label == _ACCESS else -1
+        seen = found.place.look() if self._data or mode >= 0 else None
+        if mode >= 0 and seen is not None:
+            kind, mode = "chmod", mode | (seen.mode & _SPECIAL)
+        op = Op(kind, name, found.inside, tid=tid, flags=flags & 3, mode=max(mode, 0))
+        if self._data:
+            op.data, op.detail = value, Detail(seen, name=label, fails=fails)
+        return op
 
     # -- what paths mean -----------------------------------------------------------------------------
 
@@ -555,6 +565,21 @@ class Decoder(Lookup):
 def is_from_pipe(name: str, source: Seen) -> bool:
     """Tell whether a copy takes what is in a pipe."""
     return name == "splice" and stat.S_ISFIFO(source.mode)
+
+
+def _minimal_mode(value: bytes) -> int:
+    """Return the permission bits that an access control list is, with which it is set; -1 if it is more.
+
+    One of owner, group and others alone is a mode by another name (posix_acl_equiv_mode()): GNU's cp -p,
+    cp -a, install and sed -i set it so.
+    """
+    if len(value) != _MINIMAL.size:
+        return -1
+    version, *entries = _MINIMAL.unpack(value)
+    tags, bits = tuple(entries[::3]), entries[1::3]
+    if version != _ACL_VERSION or tags != _MINIMAL_TAGS or any(one > 7 for one in bits):
+        return -1
+    return int(bits[0] << 6 | bits[1] << 3 | bits[2])
 
 
 def _id(register: int) -> int:
