@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
 from . import abi
-from .filter import INTERCEPTED, LOOKS
+from .filter import INTERCEPTED, LOOKS, PROTECTIONS
 from .lookup import Found, Keeper, Lookup, holds_files
 from .task import (
     MOST,
@@ -30,6 +30,7 @@ from .task import (
     read_memory,
     read_parts,
     read_string,
+    shared_maps,
     umask,
 )
 
@@ -89,6 +90,8 @@ class Decoder(Lookup):
         self.looked: dict[str, None] = {}
         #: (path, or "" for all of the box; what was out of sight there), as an ordered set.
         self.blind: dict[tuple[str, str], None] = {}
+        #: whether a file of the box was mapped to be read, by a descriptor that would let it be written to
+        self._is_mapped = False
         table = abi.native()
         assert table is not None
         self._audit = table.audit
@@ -558,8 +561,23 @@ class Decoder(Lookup):
         fd = a[4] & 0xFFFFFFFF
         path = self._by_fd(tid, fd).inside
         if path is not None and descriptor_info(tid, fd)[1] & os.O_ACCMODE == os.O_RDWR:
-            self.blind[path, f"stores through memory to {path} (mmap, MAP_SHARED) were not seen"] = None
+            if a[2] & abi.PROT_WRITE:
+                self._note_stores(path)
+            else:
+                self._is_mapped = True
         return None
+
+    def _protect(self, _name: str, tid: int, a: Arguments) -> Op | None:
+        """Look for files of the box in memory that may be written to from now on, wherever that was moved."""
+        if self._is_mapped:
+            for place in shared_maps(tid, a[0], a[0] + a[1]):
+                path = self._relative(place)
+                if path is not None:
+                    self._note_stores(path)
+        return None
+
+    def _note_stores(self, path: str) -> None:
+        self.blind[path, f"stores through memory to {path} (mmap, MAP_SHARED) were not seen"] = None
 
 
 def is_from_pipe(name: str, source: Seen) -> bool:
@@ -674,5 +692,6 @@ _FAMILY = {
         "view",
     ),
     "mmap": "mmap",
+    **dict.fromkeys(PROTECTIONS, "protect"),
     **dict.fromkeys(LOOKS, "look"),
 }

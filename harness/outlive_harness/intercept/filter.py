@@ -38,10 +38,12 @@ _ALWAYS = (
 _OPENS = (("open", 1), ("openat", 2), ("open_by_handle_at", 2))
 #: Calls that ask whether a file is there; they stop only where it is asked what a program looks for.
 LOOKS = ("newfstatat", "statx", "stat", "lstat", "access", "faccessat", "faccessat2")
+#: Calls that change what may be done to memory: they stop where it is to be written to.
+PROTECTIONS = ("mprotect", "pkey_mprotect")
 #: Asynchronous submission would slip past a filter on calls, so it is not there (ENOSYS).
 _ABSENT = ("io_uring_setup", "io_setup")
 
-INTERCEPTED = (*_ALWAYS, *(name for name, _ in _OPENS), "mmap", "ioctl")
+INTERCEPTED = (*_ALWAYS, *(name for name, _ in _OPENS), "mmap", *PROTECTIONS, "ioctl")
 
 
 def _insn(code: int, jump_true: int, jump_false: int, k: int) -> bytes:
@@ -93,6 +95,8 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False) -> byte
         when(name, [notify] if reads else changes)
     shared_file = [_insn(_JSET, 0, 2, abi.MAP_SHARED), _insn(_JSET, 1, 0, abi.MAP_ANONYMOUS)]
     when("mmap", [_low_word(3), *shared_file, notify, allow])
+    for name in PROTECTIONS:
+        when(name, [_low_word(2), _insn(_JSET, 0, 1, abi.PROT_WRITE), notify, allow])
     loops = abi.LOOP_SET_FD, abi.LOOP_CHANGE_FD, abi.LOOP_CONFIGURE
     requests = (abi.FICLONE, abi.FICLONERANGE, *abi.RESERVATIONS, *abi.UNKNOWN_CHANGES, *loops)
     when("ioctl", [_low_word(1), *_any_of(requests), notify, allow])
