@@ -111,6 +111,10 @@ class Disk:
         """
         return tree_of(self._node, box)
 
+    def number_of(self, identity: tuple[int, int]) -> int | None:
+        """Return the number of the file that has a number on a device, as far as ops were about it."""
+        return self._numbers.get(identity)
+
     def find(self, op: Op) -> int | None:
         """Return the number of the file that an op acts on, through a descriptor or by its path."""
         return self._find(op)[0]

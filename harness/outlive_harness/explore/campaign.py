@@ -151,6 +151,7 @@ class Explored:
             memory=self.campaign.options.memory,
             by_exec=self.campaign.by_exec,
             taped=self.taped,
+            profile=self.campaign.profile,
         )
 
 

@@ -67,7 +67,7 @@ def merge(
     for several in groups.values():
         # What machines show comes first, then the disk that promises most and still shows it.
         trial, finding, _ = min(
-            several, key=lambda one: (bool(one[0].rests_on), weakness(one[0].profile), size(one[0].plan))
+            several, key=lambda one: (not _is_seen(one[0]), weakness(one[0].profile), size(one[0].plan))
         )
         points = sum(count for _, _, count in several)
         result.violations.append(violation_of(result.name, fault, trial, finding, points))
@@ -75,6 +75,11 @@ def merge(
     result.warnings += [
         f"litter: {path} is left behind after {n} crash points" for path, n in sorted(litter.items())
     ]
+
+
+def _is_seen(trial: Trial) -> bool:
+    """Tell whether machines were seen to leave what a trial began with, or are taken to."""
+    return not trial.rests_on and (not trial.profile or bool(PROFILES[trial.profile].habits))
 
 
 def _telling(trial: Trial) -> tuple[bool, tuple[int, int, Plan]]:

@@ -35,7 +35,14 @@ def shrunk(
             break
         name = f"v-{record.place.name}-{digest(plan)}-{time.time_ns()}"
         orders = [
-            Order(record.place, one, memory=options.memory, by_exec=not options.zygote) for one in plans
+            Order(
+                record.place,
+                one,
+                memory=options.memory,
+                by_exec=not options.zygote,
+                profile=violation.profile or "strict",
+            )
+            for one in plans
         ]
         waiting = Waiting(board.post(session.root, name, "trial", orders), len(orders))
         yield waiting

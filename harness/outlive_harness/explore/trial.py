@@ -48,6 +48,7 @@ class Order:
         by_exec: whether each run is to be an exec, though a zygote would do.
         fresh: whether the recovery is, whatever the runs before it are.
         taped: whether what a torn write leaves may be told from a recording, with no run.
+        profile: what the disk promises at least where the power is cut.
         each: whether the outputs are judged after each of the plan's crashes, and not after the last alone.
     """
 
@@ -63,6 +64,7 @@ class Order:
     by_exec: bool = False
     fresh: bool = False
     taped: bool = False
+    profile: str = "strict"
     each: bool = False
 
 
@@ -84,7 +86,8 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
                 examine(runner, record, order, trial, crash)
                 trial.rests_on = crash.rests_on or _first_cut_short(record, order.plan)
                 if crash.state is not None and trial.findings:
-                    trial.profile = tapes.strongest(record, order.plan, crash.state)
+                    trial.profile, why = tapes.strongest(record, order.plan, crash.state, order.profile)
+                    trial.rests_on = trial.rests_on or why
                 break
             # A run that did all its work in fewer ops shows that the point is not in every run.
             after = runner.look(record.subject)

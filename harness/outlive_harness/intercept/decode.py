@@ -8,12 +8,14 @@ import stat
 import struct
 import sys
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
 from . import abi
 from .filter import INTERCEPTED, LOOKS, PROTECTIONS
 from .lookup import Found, Keeper, Lookup, holds_files
+from .rewritten import Rewritten
 from .task import (
     MOST,
     Place,
@@ -21,6 +23,7 @@ from .task import (
     descriptor_info,
     descriptor_path,
     directory_of,
+    file_system,
     is_capable,
     locate,
     open_source,
@@ -84,6 +87,8 @@ class Decoder(Lookup):
     ) -> None:
         super().__init__(box, data=data, guarded=guarded)
         self._places = places
+        # To ask for writers is to open and close a file, which on a real disk changes what it asks for.
+        self._rewritten = Rewritten(self.box) if self._data and file_system(self.box) == _TMPFS else None
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
         #: paths in the box that were to be read, or asked for, whether they are there or not
@@ -115,7 +120,12 @@ class Decoder(Lookup):
             name, decode = self._decoders[number]
         except KeyError:  # no call has such a number, and the kernel says so: ENOSYS
             return None
-        return decode(name, tid, arguments)
+        op = decode(name, tid, arguments)
+        if self._rewritten is not None and op is not None and op.detail is not None:
+            closed = self._rewritten.closed_before(op)
+            if closed:
+                op.detail = replace(op.detail, closed=closed)
+        return op
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -543,8 +553,9 @@ class Decoder(Lookup):
         opened = descriptor_info(tid, fd)[1]
         # By such a descriptor nothing can be done to what it names (open(2)).
         fails = errno.EBADF if opened & os.O_PATH else 0
-        detail = Detail(behind(tid, fd).look(), opened=opened, fails=fails)
-        return Op(name, name, inside, tid=tid, flags=opened & os.O_PATH, detail=detail)
+        start, length, how = a[1:4] if name == "sync_file_range" else (0, 0, 0)
+        detail = Detail(behind(tid, fd).look(), opened=opened, how=how, fails=fails)
+        return Op(name, name, inside, "", tid, start, length, opened & os.O_PATH, detail=detail)
 
     def _is_open(self, tid: int, fd: int) -> bool:
         """Tell whether a descriptor can be read or written, by the rights of its link (proc_pid_fd(5))."""
