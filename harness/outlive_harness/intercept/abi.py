@@ -11,18 +11,19 @@ import platform
 from dataclasses import dataclass
 
 _X86_64 = {
-    "write": 1, "open": 2, "stat": 4, "lstat": 6, "mmap": 9, "mprotect": 10, "ioctl": 16, "pwrite64": 18,
-    "writev": 20, "access": 21, "sendfile": 40, "bind": 49, "fsync": 74, "fdatasync": 75, "truncate": 76,
-    "ftruncate": 77, "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87,
-    "symlink": 88, "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "utime": 132,
-    "mknod": 133, "pivot_root": 155, "chroot": 161, "sync": 162, "mount": 165, "setxattr": 188,
-    "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199,
-    "io_setup": 206, "utimes": 235, "openat": 257, "mkdirat": 258, "mknodat": 259, "fchownat": 260,
-    "futimesat": 261, "newfstatat": 262, "unlinkat": 263, "renameat": 264, "linkat": 265,
-    "symlinkat": 266, "fchmodat": 268, "faccessat": 269, "splice": 275, "sync_file_range": 277,
-    "utimensat": 280, "fallocate": 285, "pwritev": 296, "open_by_handle_at": 304, "syncfs": 306,
-    "setns": 308, "renameat2": 316, "seccomp": 317, "copy_file_range": 326, "pwritev2": 328,
-    "pkey_mprotect": 329, "statx": 332,
+    "write": 1, "open": 2, "stat": 4, "lstat": 6, "mmap": 9, "ioctl": 16, "pwrite64": 18, "writev": 20,
+    "access": 21, "sendfile": 40, "bind": 49, "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77,
+    "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88,
+    "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "utime": 132, "mknod": 133,
+    "pivot_root": 155, "chroot": 161, "sync": 162, "mount": 165, "setxattr": 188, "lsetxattr": 189,
+    "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "io_setup": 206,
+    "utimes": 235, "openat": 257, "mkdirat": 258, "mknodat": 259, "fchownat": 260, "futimesat": 261,
+    "newfstatat": 262, "unlinkat": 263, "renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268,
+    "faccessat": 269, "splice": 275,
+    "sync_file_range": 277, "utimensat": 280, "fallocate": 285, "pwritev": 296, "open_by_handle_at": 304,
+    "syncfs": 306, "setns": 308, "renameat2": 316, "seccomp": 317, "copy_file_range": 326,
+    "pwritev2": 328, "statx": 332,
+    "mprotect": 10, "pkey_mprotect": 329,
 }  # fmt: skip
 _ARM64 = {
     "io_setup": 0, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
@@ -32,8 +33,9 @@ _ARM64 = {
     "openat": 56, "write": 64, "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76,
     "faccessat": 48, "newfstatat": 79,
     "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "utimensat": 88, "bind": 200,
-    "mmap": 222, "mprotect": 226, "open_by_handle_at": 265, "syncfs": 267, "setns": 268, "renameat2": 276,
-    "seccomp": 277, "copy_file_range": 285, "pwritev2": 287, "pkey_mprotect": 288, "statx": 291,
+    "mmap": 222, "open_by_handle_at": 265, "syncfs": 267, "setns": 268, "renameat2": 276,
+    "seccomp": 277, "copy_file_range": 285, "pwritev2": 287, "statx": 291,
+    "mprotect": 226, "pkey_mprotect": 288,
 }  # fmt: skip
 # From 5.1 on every architecture takes the same new numbers.
 _SHARED = {
