@@ -12,5 +12,5 @@ def new_directory_not_fsynced() -> None:
         return
     Path("out/monday").mkdir(parents=True, exist_ok=True)
     # Here out/ is to be fsynced; atomic_write fsyncs out/monday, and mark_done the directory above out/.
-    atomic_write("out/monday/report.csv", "a,b\n" * 1000)
+    atomic_write("out/monday/report.csv", "a,b\n" * 2000)
     mark_done("report")

@@ -25,7 +25,8 @@ KINDS = (
     "not-idempotent",
     "lost-ack",
 )
-
+#: Where ``torn`` cuts a write: at pages of its file, as SIGKILL does (the default), or at any byte.
+CUTS = ("pages", "bytes")
 
 #: What the temporary directory is to a pipeline, the default first: on another file system than the box, as
 #: on most machines, or on the same.
@@ -75,6 +76,7 @@ class Scenario:
         check: Callable[..., object] | None,
         acks: str,
         profile: str,
+        torn: str,
         input: str | None,  # noqa: A002 - the keyword's name
         file: str,
         line: int,
@@ -96,6 +98,7 @@ class Scenario:
         self.check = check
         self.acks = acks
         self.profile = profile
+        self.torn = torn
         self.input = input
         self.tmp = tmp
         self.file = file
@@ -129,6 +132,7 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     check: Callable[..., object] | None = None,
     acks: str = "",
     profile: str = "",
+    torn: str = "",
     input: str | os.PathLike[str] | None = None,  # noqa: A002 - as the command line's --input
     tmp: str = TMP_CHOICES[0],
 ) -> _Declaration:
@@ -163,6 +167,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
             first group holds, as ack() does.
         profile: what the disk promises where the power is cut (``posix``, ``ext4``, ``xfs``, ``btrfs``);
             by default the one that is asked for.
+        torn: where ``torn`` cuts a write: ``"pages"``, where a page of the file ends, as SIGKILL does (the
+            default), or ``"bytes"``, anywhere, as a network file system or a signal that is handled may.
         input: a directory, relative to the scenario file, that is copied into each box first.
         tmp: ``"other"``: the temporary directory is on another file system, as on most machines, so a
             rename from there fails with EXDEV; or ``"same"``: it is on that of the outputs.
@@ -183,6 +189,8 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     if tmp not in TMP_CHOICES:
         raise ScenarioError(f"tmp={tmp!r} must be {' or '.join(map(repr, TMP_CHOICES))}")
     _text("profile", profile, "the name of a profile, as 'ext4'")
+    if torn not in ("", *CUTS):
+        raise ScenarioError(f"torn={torn!r} must be 'pages' or 'bytes'")
     _whole("depth", depth)
     _whole("restarts", restarts)
     _seconds("timeout", timeout)
@@ -206,6 +214,7 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         check=check,
         acks=_pattern("acks", acks),
         profile=profile,
+        torn=torn,
         input=None if input is None else _path("input", input),
         file=os.path.abspath(frame.f_code.co_filename),
         line=frame.f_lineno,

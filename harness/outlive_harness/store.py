@@ -155,10 +155,10 @@ def _file_name(text: str) -> str:
 #: Fields of a scenario that are data, and so can be written down.
 _PLAIN = (
     "name", "command", "outputs", "expect", "faults", "depth", "restarts", "timeout", "append_only",
-    "ignore", "litter", "acks", "profile", "input", "file", "line", "tmp",
+    "ignore", "litter", "acks", "profile", "torn", "input", "file", "line", "tmp",
 )  # fmt: skip
 #: Fields that came later, with what failures mean that were kept before.
-_SINCE = {"tmp": TMP_CHOICES[0]}
+_SINCE = {"tmp": TMP_CHOICES[0], "torn": ""}
 
 
 def write_down(scenario: Scenario) -> dict[str, Any]:

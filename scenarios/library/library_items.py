@@ -13,7 +13,9 @@ def letters() -> None:
     Path("out").mkdir()
 
 
-@scenario(outputs="out/*", setup=letters, faults=("kill", "torn", "full", "eio", "term", "power"))
+@scenario(
+    outputs="out/*", setup=letters, faults=("kill", "torn", "full", "eio", "term", "power"), torn="bytes"
+)
 def library_items() -> None:
     run = Checkpoints()
     before = ""

@@ -206,10 +206,15 @@ def test_outputs_that_match_nothing_exit_with_3(outlive, script):
     assert "outputs result/* match nothing that the golden run left; it left out" in done.stdout
 
 
-def test_where_nothing_was_tested_the_status_is_3(outlive):
+def test_where_nothing_was_tested_the_status_is_3(outlive, tmp_path):
     """A fault that has no point in the run proves nothing."""
-    done = outlive("check", "--faults", "torn", "mkdir", "-p", "out", status=3)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "f").touch()
+    done = outlive("check", "--faults", "full", "--input", "in", "chmod", "600", "f", status=3)
     assert "came to a point of this run: nothing was tested" in done.stdout
+    done = outlive("check", "--faults", "torn", "--", "sh", "-c", "echo x > out", status=3)
+    assert "no write of this run goes past the end of a page of its file" in done.stdout
+    assert "--torn bytes" in done.stdout
 
 
 def test_a_failure_that_cannot_be_kept_is_still_a_failure(outlive, script, tmp_path):
@@ -272,7 +277,7 @@ def test_the_json_report_has_schema_1_and_nothing_else_is_on_stdout(outlive, tmp
     assert torn["violations"] == [
         {
             "kind": "torn-output", "fault": "kill", "profile": "", "point": "kill@2",
-            "op": "write out (10 bytes)", "path": "out", "replay": "torn:kill@2",
+            "op": "write out (10 bytes)", "path": "out", "replay": "torn:kill@2", "rests_on": "",
             "message": "out is visible half-written: 0 of 10 bytes",
         }
     ]  # fmt: skip

@@ -231,6 +231,16 @@ def test_each_fault_is_an_item_of_its_own(suite):
     assert "of its faults (term) none was asked for (kill, torn)" in done.stdout.str()
 
 
+def test_an_item_whose_writes_no_kill_can_cut_is_skipped(suite):
+    """Writes within a page arrive whole or not at all, so nothing is tested unless bytes are asked for."""
+    write(suite, "scenarios/a.py", GOOD.format(name="any"))
+    done = suite.runpytest_inprocess("--outlive-faults=kill,torn", "-rs")
+    done.assert_outcomes(passed=1, skipped=1)
+    assert "no write of this run goes past the end of a page" in done.stdout.str()
+    done = suite.runpytest_inprocess("--outlive-faults=torn", "--outlive-torn=bytes")
+    done.assert_outcomes(passed=1)
+
+
 def test_what_failed_last_is_run_again_alone(suite):
     """Items have ids that pytest reads back as it wrote them: --lf and --sw find what failed."""
     bad = GOOD.format(name="bad").replace("> t && mv t o", "> o")

@@ -135,6 +135,7 @@ def test_what_each_crash_of_a_plan_leaves_is_judged(outlive):
     status, out, _ = outlive("replay", "pipe:torn@3.5+kill@1")
     assert status == 1
     assert "torn-output: after torn@3.5 out/report is visible half-written: 5 of 5000 bytes" in out
+    assert "rests on: a write cut short inside a page of its file" in out
 
 
 @pytest.mark.usefixtures("failed")

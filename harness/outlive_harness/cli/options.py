@@ -12,7 +12,7 @@ from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.explore.select import MANY, SELECTIONS
 from outlive_harness.faults import table
 from outlive_harness.realfs import KINDS
-from outlive_harness.scenario import TMP_CHOICES
+from outlive_harness.scenario import CUTS, TMP_CHOICES
 
 from .words import duration, faults, signal_number
 
@@ -45,6 +45,11 @@ def shared(function: F) -> F:
             type=click.Choice(list(KINDS)),
             metavar="NAME",
             help=f"Cut the power on a real file system as well: {', '.join(KINDS)}. Needs root.",
+        ),
+        click.option(
+            "--torn",
+            type=click.Choice(CUTS),
+            help="Where torn cuts a write: at pages of its file, as SIGKILL does (the default), or anywhere.",
         ),
         click.option(
             "--signal",

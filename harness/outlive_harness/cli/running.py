@@ -52,6 +52,7 @@ def run_scenarios(
         seed=wish["seed"],
         store=STORE.absolute(),
         profile=wish["profile"],
+        torn=wish["torn"],
         signal=wish["signal"],
         zygote=wish["zygote"],
         select=wish["select"],

@@ -41,6 +41,8 @@ _FALLOCATE = frozenset(
 _NOREPLACE, _EXCHANGE, _WHITEOUT = 1, 2, 4
 _O_TMPFILE_BIT = os.O_TMPFILE & ~os.O_DIRECTORY
 _XATTR_CREATE, _XATTR_REPLACE = 1, 2
+#: Bytes of an access control list without entries, which removes the one that is there.
+_EMPTY_ACL = 4
 _ALL_BITS, _BITS_OF_MKDIR = 0o7777, 0o1777
 #: The kernel's loff_t is signed.
 _MOST = (1 << 63) - 1
@@ -108,6 +110,10 @@ class Disk:
             box: the path to replace in contents and link targets before they are digested.
         """
         return tree_of(self._node, box)
+
+    def number_of(self, identity: tuple[int, int]) -> int | None:
+        """Return the number of the file that has a number on a device, as far as ops were about it."""
+        return self._numbers.get(identity)
 
     def find(self, op: Op) -> int | None:
         """Return the number of the file that an op acts on, through a descriptor or by its path."""
@@ -526,6 +532,8 @@ class Disk:
         number, node = self._find(op)
         if number is not None and node is not None and node.kind != "link":
             self._set(number, "mode", op.mode)
+            if op.detail is not None and op.detail.name:  # a list that is no more than a mode replaces one
+                self._set(number, XATTR + op.detail.name, None)
 
     def _chown(self, op: Op) -> None:
         number, node = self._find(op)
@@ -560,6 +568,9 @@ class Disk:
             return
         name = XATTR + op.detail.name
         if op.detail.name.startswith("system.posix_acl"):
+            if len(op.data or b"") <= _EMPTY_ACL:
+                self._set(number, name, None)
+                return
             raise UnmodelledError(f"{op.describe()}: access control lists change modes in ways not modelled")
         exists = name in node.attributes
         user = op.detail.name.startswith("user.")

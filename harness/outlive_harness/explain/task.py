@@ -16,6 +16,7 @@ from outlive_harness.explore.tapes import TapeError, Tapes
 from outlive_harness.explore.waiting import Waiting, handed_out
 from outlive_harness.launch.zygote import ZygoteError
 from outlive_harness.plan import Plan, parse_plan
+from outlive_harness.scenario import CUTS
 from outlive_harness.trace import WRITES, Op
 
 from .advise import Advice, Faulty, Wanted, advise
@@ -79,7 +80,7 @@ def explain(
     """Say of each violation where it comes from, and what would cure it."""
     faults = tuple(name for name in result.faults if name in _OF_A_TRACE)
     profile = next((one.profile for one in result.faults.values() if one.profile), "posix")
-    wanted = Wanted(faults, profile, options.seed, judged, options.memory)
+    wanted = Wanted(faults, profile, options.seed, judged, options.memory, options.torn or CUTS[0])
     plans = dict.fromkeys(parse_plan(one.point) for one in result.violations if "+" in one.point)
     task = Task(record.place, wanted, tuple(plans)[:_PLANS])
     found = yield from handed_out(session, f"e-{record.place.name}", task, Explained)

@@ -270,7 +270,8 @@ class _Case:
                 self.again = board.post(self.session.root, name, board.AGAIN, [Reseeded(record.place)])
             yield from self._violations(record)
             if explain is not None and self._is_to_be_explained():
-                yield from explain(self.session, record, result, options, self.states)
+                asked = replace(options, torn=options.cuts_of(scenario))
+                yield from explain(self.session, record, result, asked, self.states)
             remember(self.regressions, record, result)
         note_unjudged(result, record, options.faults_of(scenario))
         conclude(result, record, scenario, options)

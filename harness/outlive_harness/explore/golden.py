@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from outlive_harness.disk.tree import Entry, Tree
@@ -23,6 +23,7 @@ from outlive_harness.trace import Op, Trace
 
 from . import links
 from .acks import lost_acks
+from .made_anew import ignored, made_anew
 from .results import Finding
 from .runner import BoxError, Runner
 from .subject import Subject
@@ -163,6 +164,7 @@ def _record(runner: Runner, made: Record, *, by_exec: bool) -> None:
     made.seconds, made.least_ops = first.seconds, first.ops
     made.trace.outside, made.trace.blind = first.outside, first.blind
     made.reads, made.is_alone = first.reads, first.is_alone
+    subject = _without_made_anew(runner, made)
     made.final = runner.look(subject)
     made.led_to = links.targets(made.initial, made.ops, os.fsdecode(runner.box_bytes))
     everything = _ignored_files(runner, made)
@@ -200,6 +202,17 @@ def _record(runner: Runner, made: Record, *, by_exec: bool) -> None:
     made.has_order = not second.order
     if made.has_order:
         _learn_stacks(runner, made)
+
+
+def _without_made_anew(runner: Runner, made: Record) -> Subject:
+    """Ignore from here on what a database stores to through memory and makes anew; return what is left."""
+    paths = made_anew(runner.box, (path for path, _ in made.trace.blind))
+    made.trace.blind = [
+        (path, f"not judged: {path} is {paths[path]}, which it makes anew" if path in paths else why)
+        for path, why in made.trace.blind
+    ]
+    made.subject = replace(made.subject, ignore=(*made.subject.ignore, *ignored(paths)))
+    return made.subject
 
 
 def _learn_stacks(runner: Runner, made: Record) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from outlive_harness.disk.profiles import PROFILES, strongest_first
-from outlive_harness.plan import plan_text, size
+from outlive_harness.plan import Plan, plan_text, size
 
 from .golden import Record
 from .results import Coverage, Finding, ScenarioResult, Trial, Violation
@@ -53,8 +53,9 @@ def merge(
     if result.exhibit is not None:
         result.exhibit.points += _exhibited(fault, judged, by_state)
     for state, trial in judged.items():
-        smallest = min(by_state[state], key=lambda one: size(one.plan))
+        smallest = min(by_state[state], key=_telling)
         smallest.profile, smallest.left = trial.profile, trial.left
+        smallest.rests_on = trial.rests_on if trial.profile else smallest.rests_on
         # Several files of one folded name are one finding of a state.
         found = {(finding.kind, record.fold(finding.path)): finding for finding in reversed(trial.findings)}
         if len(trial.plan) == 1:
@@ -64,14 +65,26 @@ def merge(
         for path in {warning.path for warning in trial.warnings}:
             litter[path] += len(by_state[state])
     for several in groups.values():
-        # The disk that promises most and still shows it is the one to know of.
-        trial, finding, _ = min(several, key=lambda one: (weakness(one[0].profile), size(one[0].plan)))
+        # What machines show comes first, then the disk that promises most and still shows it.
+        trial, finding, _ = min(
+            several, key=lambda one: (not _is_seen(one[0]), weakness(one[0].profile), size(one[0].plan))
+        )
         points = sum(count for _, _, count in several)
         result.violations.append(violation_of(result.name, fault, trial, finding, points))
     result.violations.sort(key=lambda one: (one.fault != "", len(one.point.split("+"))))
     result.warnings += [
         f"litter: {path} is left behind after {n} crash points" for path, n in sorted(litter.items())
     ]
+
+
+def _is_seen(trial: Trial) -> bool:
+    """Tell whether machines were seen to leave what a trial began with, or are taken to."""
+    return not trial.rests_on and (not trial.profile or bool(PROFILES[trial.profile].habits))
+
+
+def _telling(trial: Trial) -> tuple[bool, tuple[int, int, Plan]]:
+    """Return what trials that came to one state are compared by: those first that a kill can leave."""
+    return bool(trial.rests_on) and not trial.profile, size(trial.plan)
 
 
 def _exhibited(
@@ -134,6 +147,7 @@ def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: 
         detail=finding.detail,
         replay=f"{name}:{point}" if point else "",
         profile=trial.profile,
+        rests_on=trial.rests_on,
         lost=tuple(trial.lost),
         left=trial.left,
         points=points,

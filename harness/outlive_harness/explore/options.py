@@ -8,7 +8,7 @@ from pathlib import Path
 
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.faults import every, table
-from outlive_harness.scenario import Scenario, ScenarioError
+from outlive_harness.scenario import CUTS, Scenario, ScenarioError
 
 from .baseline import Baseline
 from .tapes import MEMORY
@@ -43,6 +43,8 @@ class Options:
             nobody expected, ``all`` or ``none``.
         exhibit: whether results are to hold each crash point, for a time line.
         baseline: violations that are known today.
+        torn: where ``torn`` cuts a write: ``pages`` or ``bytes``; None leaves it to each scenario, else
+            ``pages``.
         corpus: whether failures are kept beside the scenario's file, to be struck first from then on.
         zygote: whether trials of Python programs may be forked from a warm interpreter.
     """
@@ -65,6 +67,7 @@ class Options:
     exhibit: bool = False
     baseline: Baseline | None = None
     corpus: bool = False
+    torn: str | None = None
 
     def profile_of(self, scenario: Scenario) -> str:
         """Return what a scenario's disk promises.
@@ -76,6 +79,10 @@ class Options:
         if name not in PROFILES:
             raise ScenarioError(f"unknown profile {name!r}; there are: {', '.join(PROFILES)}")
         return name
+
+    def cuts_of(self, scenario: Scenario) -> str:
+        """Return where ``torn`` cuts a scenario's writes: ``pages`` or ``bytes``."""
+        return self.torn or scenario.torn or CUTS[0]
 
     def faults_of(self, scenario: Scenario) -> tuple[str, ...]:
         """Return the faults that a scenario is put through: those asked for that make sense for it.

@@ -93,6 +93,7 @@ class Trial:
         mark: what tells it again: see rebase.told_by().
         lost: what a power cut lost: each op, or part of one, in words.
         profile: the disk that promises most and on which it can still happen, where it was violated.
+        rests_on: what it rests on that machines do not show of themselves, in words; "" where it does not.
         trouble: why the trial could not be carried out, if so.
         impossible: whether that is because no run leaves such a state.
         left: names that the crash left, and what each is, where something was violated.
@@ -114,6 +115,7 @@ class Trial:
     mark: str = ""
     lost: list[str] = field(default_factory=list)
     profile: str = ""
+    rests_on: str = ""
     trouble: str = ""
     impossible: bool = False
     kept: str = ""
@@ -135,6 +137,8 @@ class Violation:
     detail: str
     replay: str
     profile: str = ""
+    #: what each example of it rests on that machines do not show of themselves; "" where one does without
+    rests_on: str = ""
     #: what a power cut lost, in words
     lost: tuple[str, ...] = ()
     #: how many crash points lead to the same finding

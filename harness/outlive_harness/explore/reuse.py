@@ -179,6 +179,7 @@ def _parts(scenario: Scenario, options: Options) -> dict[str, Any]:
     asked = [
         options.faults_of(scenario),
         options.profile_of(scenario),
+        options.cuts_of(scenario),
         max(options.depth, scenario.depth),
         [getattr(options, name) for name in _DECISIVE],
         int(options.signal),

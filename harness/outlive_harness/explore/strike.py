@@ -15,12 +15,13 @@ from outlive_harness.explore.golden import Record
 from outlive_harness.explore.results import Finding
 from outlive_harness.explore.runner import BoxError, Runner, Touched
 from outlive_harness.faults import Strike, strikers
+from outlive_harness.faults import torn as torn_write
 from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.launch.run import Ran
 from outlive_harness.plan import Point
-from outlive_harness.trace import INSTALLS, Content, Op
+from outlive_harness.trace import INSTALLS, WRITES, Content, Op
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Crash:
         state: what a power cut left, if it was one.
         went_on: whether the last of them went on after the strike.
         unseen: why it is not known what was visible meanwhile; "" if it is.
+        rests_on: what the runs rest on that were struck: see Trial.
     """
 
     op: Op | None = None
@@ -49,6 +51,7 @@ class Crash:
     state: State | None = None
     went_on: bool = False
     unseen: str = ""
+    rests_on: str = ""
 
 
 def unseen(record: Record, ran: Ran) -> str:
@@ -89,15 +92,24 @@ def run_struck(
         syncs=keeper is not None,
         grace=strike.grace,
         data=keeper or False,
-        places=keeper is not None,
+        places=keeper is not None or strike.tear is not None,
     )
     crash.acks += ran.acks
+    crash.rests_on = crash.rests_on or cut_short(point, crash.op)
     crash.went_on = strike.goes_on
     if strike.goes_on and watcher.is_struck:
         crash.unseen = unseen(record, ran)
     if ran.refused:
         crash.unseen = f"the run {ran.failure()}"
     return ran, watcher.is_struck
+
+
+def cut_short(point: Point, op: Op | None) -> str:
+    """Say what a torn write rests on, where no kill leaves it; "" for anything else."""
+    is_short = (
+        point.fault == "torn" and op is not None and op.kind in WRITES and torn_write.is_short(op, point.part)
+    )
+    return torn_write.SHORT_WRITE if is_short else ""
 
 
 class _Watcher:

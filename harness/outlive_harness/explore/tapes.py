@@ -309,18 +309,19 @@ class Tapes:
         except LostError as error:
             raise NoStateError(f"{point}: {error}") from error
 
-    def strongest(self, record: Record, plan: Plan, state: State) -> str:
-        """Return the name of the profile that promises most and still admits a state.
+    def strongest(self, record: Record, plan: Plan, state: State, least: str) -> tuple[str, str]:
+        """Return the name of the profile that promises most and still admits a state, and on what it rests.
 
         Args:
             record: the golden run.
             plan: the crashes; the last power cut among them left the state.
             state: found after one op, it may be left after a later one, too, where no more was promised.
+            least: the profile that promises least of those that are asked.
         """
         cut = max(number for number, point in enumerate(plan) if point.fault == "power")
         tape, model = self.of(record, plan[:cut])
         assert model is not None
-        return model.strongest(state, tape.until(state))
+        return model.strongest(state, tape.until(state), least)
 
     def is_of(self, record: Record, plan: Plan, profile: str) -> bool:
         """Tell whether a disk with a profile leaves what each power cut of a plan is to leave.

@@ -21,7 +21,7 @@ from .real import real_cuts
 from .rebase import told_by
 from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
-from .strike import Crash, run_struck, torn, unseen
+from .strike import Crash, cut_short, run_struck, torn, unseen
 from .subject import HOME, TMP
 from .tapes import MEMORY, NoStateError, TapeError, Tapes
 
@@ -50,6 +50,7 @@ class Order:
         by_exec: whether each run is to be an exec, though a zygote would do.
         fresh: whether the recovery is, whatever the runs before it are.
         taped: whether what a torn write leaves may be told from a recording, with no run.
+        profile: what the disk promises at least where the power is cut.
         each: whether the outputs are judged after each of the plan's crashes, and not after the last alone.
     """
 
@@ -65,6 +66,7 @@ class Order:
     by_exec: bool = False
     fresh: bool = False
     taped: bool = False
+    profile: str = "strict"
     each: bool = False
 
 
@@ -85,8 +87,10 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
                 if order.fresh:
                     runner.cool()
                 examine(runner, record, order, trial, crash)
+                trial.rests_on = crash.rests_on or _first_cut_short(record, order.plan)
                 if crash.state is not None and trial.findings:
-                    trial.profile = tapes.strongest(record, order.plan, crash.state)
+                    trial.profile, why = tapes.strongest(record, order.plan, crash.state, order.profile)
+                    trial.rests_on = trial.rests_on or why
                 break
             # A run that did all its work in fewer ops shows that the point is not in every run.
             after = runner.look(record.subject)
@@ -98,6 +102,11 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
         runner.empty()
     trial.fell_back = runner.fell_back
     return trial
+
+
+def _first_cut_short(record: Record, plan: Plan) -> str:
+    """Say what a plan rests on whose first crash was carried out before."""
+    return cut_short(plan[0], record.ops[plan[0].at - 1]) if plan[0].at <= len(record.ops) else ""
 
 
 def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran | None]:
@@ -159,15 +168,21 @@ def _torn_off(tapes: Tapes, record: Record, order: Order) -> Crash | None:
     if model is None or point.at > min(len(tape.ops), len(record.ops)):
         return None
     op, planned = tape.ops[point.at - 1], record.ops[point.at - 1]
-    is_it = (op.kind, record.fold(op.path), op.offset, op.length) == (
+    is_it = (op.kind, record.fold(op.path), op.offset, op.begin, op.length) == (
         planned.kind,
         record.fold(planned.path),
         planned.offset,
+        planned.begin,
         planned.length,
     )
     if not is_it or not tapes.runner.lay_out(model.state(point.at - 1), torn=(op, point.part)):
         return None
-    crash = Crash(op, acks=tape.acks[: tape.said[point.at - 1]], versions=tape.versions)
+    crash = Crash(
+        op,
+        acks=tape.acks[: tape.said[point.at - 1]],
+        versions=tape.versions,
+        rests_on=cut_short(point, op),
+    )
     for done in tape.ops[: point.at - 1]:
         crash.touched.note(done)
     return crash

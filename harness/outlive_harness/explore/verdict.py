@@ -80,8 +80,14 @@ def _gaps(result: ScenarioResult, record: Record) -> str:
 
 
 def _untested(result: ScenarioResult) -> str:
+    """Say why no fault came to a point; "" if one did."""
     if any(coverage.tested for coverage in result.faults.values()):
         return ""
+    if list(result.faults) == ["torn"]:
+        return (
+            "torn: no write of this run goes past the end of a page of its file, so no kill can cut one; "
+            "--torn bytes (torn='bytes' of a scenario) cuts at any byte: nothing was tested"
+        )
     return "none of the faults asked for came to a point of this run: nothing was tested"
 
 

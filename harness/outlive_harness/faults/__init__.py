@@ -14,6 +14,7 @@ from typing import Protocol
 
 from outlive_harness.intercept.supervisor import Answer
 from outlive_harness.plan import Point
+from outlive_harness.scenario import CUTS
 from outlive_harness.trace import Op
 
 
@@ -81,16 +82,17 @@ def table() -> dict[str, Fault]:
     return {fault.name: fault for fault in several}
 
 
-def strikers(*, number: int = signal.SIGTERM) -> dict[str, Striker]:
+def strikers(*, number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> dict[str, Striker]:
     """Return the faults that strike a run while it is under way, by name.
 
     Args:
         number: of the signal that ``term`` sends.
+        cuts: where ``torn`` cuts a write: ``pages`` or ``bytes``.
     """
-    return {fault.name: fault for fault in _strikers(number)}
+    return {fault.name: fault for fault in _strikers(number, cuts)}
 
 
-def _strikers(number: int = signal.SIGTERM) -> list[Striker]:
+def _strikers(number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> list[Striker]:
     from outlive_harness.faults import eio, full, kill, term, timer, torn  # noqa: PLC0415
 
-    return [kill.Kill(), torn.Torn(), full.Full(), eio.Eio(), term.Term(number), timer.Timer()]
+    return [kill.Kill(), torn.Torn(cuts), full.Full(), eio.Eio(), term.Term(number), timer.Timer()]

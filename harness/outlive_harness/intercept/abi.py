@@ -26,6 +26,7 @@ _X86_64 = {
     "copy_file_range": 326,
     "pwritev2": 328, "statx": 332,
     "kill": 62, "rt_sigqueueinfo": 129, "tkill": 200, "tgkill": 234, "rt_tgsigqueueinfo": 297,
+    "mprotect": 10, "pkey_mprotect": 329,
 }  # fmt: skip
 _ARM64 = {
     "io_setup": 0, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
@@ -36,9 +37,9 @@ _ARM64 = {
     "faccessat": 48, "newfstatat": 79,
     "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "utimensat": 88, "bind": 200,
     "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "connect": 203, "sendto": 206,
-    "sendmsg": 211, "execve": 221, "mmap": 222, "rt_tgsigqueueinfo": 240, "open_by_handle_at": 265,
-    "syncfs": 267, "setns": 268, "sendmmsg": 269, "renameat2": 276, "seccomp": 277, "execveat": 281,
-    "copy_file_range": 285, "pwritev2": 287, "statx": 291,
+    "sendmsg": 211, "execve": 221, "mmap": 222, "mprotect": 226, "rt_tgsigqueueinfo": 240,
+    "open_by_handle_at": 265, "syncfs": 267, "setns": 268, "sendmmsg": 269, "renameat2": 276, "seccomp": 277,
+    "execveat": 281, "copy_file_range": 285, "pwritev2": 287, "pkey_mprotect": 288, "statx": 291,
 }  # fmt: skip
 # From 5.1 on every architecture takes the same new numbers.
 _SHARED = {
@@ -76,6 +77,7 @@ AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
 RENAME_EXCHANGE = 2
 RESOLVE_IN_ROOT = 0x10
+PROT_WRITE = 2
 MAP_SHARED = 1
 MAP_ANONYMOUS = 0x20
 RWF_APPEND = 0x10

@@ -8,21 +8,24 @@ import stat
 import struct
 import sys
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import psutil
 
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
 from . import abi, signals
-from .filter import CONTACTS, INTERCEPTED, LOOKS
+from .filter import CONTACTS, INTERCEPTED, LOOKS, PROTECTIONS
 from .lookup import Found, Keeper, Lookup, holds_files
 from .peers import addresses, is_outside
+from .rewritten import Rewritten
 from .task import (
     MOST,
     behind,
     descriptor_info,
     descriptor_path,
     directory_of,
+    file_system,
     is_capable,
     locate,
     open_source,
@@ -32,6 +35,7 @@ from .task import (
     read_memory,
     read_parts,
     read_string,
+    shared_maps,
     umask,
 )
 
@@ -43,6 +47,12 @@ _HARMLESS = frozenset(
 )
 _AF_UNIX = 1
 _HOW_TO_SEND = "let the command start what it sends signals to, for example by sh -c"
+#: The list of who may access a file, as linux/posix_acl_xattr.h has it: a version, then tag, bits and id of
+#: each entry. The tags are those of the owner, the group and all others.
+_ACCESS = "system.posix_acl_access"
+_MINIMAL, _ACL_VERSION, _MINIMAL_TAGS = struct.Struct("<I HHI HHI HHI"), 2, (0x01, 0x04, 0x20)
+#: Bits of a mode that no list holds: set-user-id, set-group-id, sticky.
+_SPECIAL = 0o7000
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 #: Modes of fallocate(2) that file systems know; one that is not listed is taken to know all.
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE, _ZERO, _INSERT = 1, 2, 8, 16, 32
@@ -85,6 +95,8 @@ class Decoder(Lookup):
         super().__init__(box, data=data, guarded=guarded, tmp=tmp)
         self._places = places
         self._spared = spared
+        # To ask for writers is to open and close a file, which on a real disk changes what it asks for.
+        self._rewritten = Rewritten(self.box) if self._data and file_system(self.box) == _TMPFS else None
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
         #: addresses outside the run's processes that it connected or sent to, and by how many calls
@@ -93,6 +105,8 @@ class Decoder(Lookup):
         self.looked: dict[str, None] = {}
         #: (path, or "" for all of the box; what was out of sight there), as an ordered set.
         self.blind: dict[tuple[str, str], None] = {}
+        #: whether a file of the box was mapped to be read, by a descriptor that would let it be written to
+        self._is_mapped = False
         table = abi.native()
         assert table is not None
         self._audit = table.audit
@@ -118,7 +132,12 @@ class Decoder(Lookup):
             name, decode = self._decoders[number]
         except KeyError:  # no call has such a number, and the kernel says so: ENOSYS
             return None
-        return decode(name, tid, arguments)
+        op = decode(name, tid, arguments)
+        if self._rewritten is not None and op is not None and op.detail is not None:
+            closed = self._rewritten.closed_before(op)
+            if closed:
+                op.detail = replace(op.detail, closed=closed)
+        return op
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -140,8 +159,10 @@ class Decoder(Lookup):
             position = a[3]
         if (flags & os.O_APPEND and not how & abi.RWF_NOAPPEND) or how & abi.RWF_APPEND:
             position = -1
+        seen = found.place.look() if self._data or position < 0 else None
+        end = seen.size if seen is not None and position < 0 else -1
         if not self._data:
-            return Op("write", name, found.inside, "", tid, position, length, flags)
+            return Op("write", name, found.inside, "", tid, position, length, flags, begin=end)
         unknown = ""
         data: bytes | None = None
         blob: Content | None = None
@@ -150,8 +171,8 @@ class Decoder(Lookup):
             data, blob = self._payload(read_parts(tid, parts))
         except OSError as error:
             unknown = f"its memory could not be read: {error.strerror or error}"
-        detail = Detail(found.place.look(), opened=flags, how=how, blob=blob, fails=fails, unknown=unknown)
-        return Op("write", name, found.inside, "", tid, position, length, flags, 0, data, detail)
+        detail = Detail(seen, opened=flags, how=how, blob=blob, fails=fails, unknown=unknown)
+        return Op("write", name, found.inside, "", tid, position, length, flags, 0, data, detail, end)
 
     def _copy(self, name: str, tid: int, a: Arguments) -> Op | None:
         out = {"sendfile": a[0], "ioctl": a[0]}.get(name, a[2])
@@ -181,7 +202,7 @@ class Decoder(Lookup):
             rest = max(0, there.size - begin)
             length = rest if name == "ioctl" and not length else min(length, MOST, rest)
         if not self._data:
-            return Op("copy", name, found.inside, origin, tid, position, length, flags)
+            return Op("copy", name, found.inside, origin, tid, position, length, flags, begin=begin)
         data: bytes | None = None
         blob: Content | None = None
         seen = found.place.look()
@@ -196,7 +217,7 @@ class Decoder(Lookup):
             except OSError as error:
                 unknown = f"{origin} could not be read: {error.strerror or error}"
         detail = Detail(seen, there, opened=flags, blob=blob, fails=fails, unknown=unknown)
-        return Op("copy", name, found.inside, origin, tid, position, length, flags, 0, data, detail)
+        return Op("copy", name, found.inside, origin, tid, position, length, flags, 0, data, detail, begin)
 
     def _can_copy(
         self, name: str, flags: int, seen: Seen | None, there: Seen | None, where: bytes
@@ -506,8 +527,6 @@ class Decoder(Lookup):
         kind = "removexattr" if "remove" in name else "setxattr"
         if found.inside is None:
             return None
-        if not self._data:
-            return Op(kind, name, found.inside, tid=tid)
         at = name.endswith("at")
         label, value, flags, fails = "", b"", 0, 0
         try:
@@ -519,8 +538,14 @@ class Decoder(Lookup):
                 value = read_memory(tid, address, min(size, 65536))
         except (OSError, struct.error):
             fails = errno.EFAULT
-        detail = Detail(found.place.look(), name=label, fails=fails)
-        return Op(kind, name, found.inside, tid=tid, flags=flags & 3, data=value, detail=detail)
+        mode = _minimal_mode(value) if label == _ACCESS else -1
+        seen = found.place.look() if self._data or mode >= 0 else None
+        if mode >= 0 and seen is not None:
+            kind, mode = "chmod", mode | (seen.mode & _SPECIAL)
+        op = Op(kind, name, found.inside, tid=tid, flags=flags & 3, mode=max(mode, 0))
+        if self._data:
+            op.data, op.detail = value, Detail(seen, name=label, fails=fails)
+        return op
 
     # -- what paths mean -----------------------------------------------------------------------------
 
@@ -570,8 +595,9 @@ class Decoder(Lookup):
         opened = descriptor_info(tid, fd)[1]
         # By such a descriptor nothing can be done to what it names (open(2)).
         fails = errno.EBADF if opened & os.O_PATH else 0
-        detail = Detail(behind(tid, fd).look(), opened=opened, fails=fails)
-        return Op(name, name, inside, tid=tid, flags=opened & os.O_PATH, detail=detail)
+        start, length, how = a[1:4] if name == "sync_file_range" else (0, 0, 0)
+        detail = Detail(behind(tid, fd).look(), opened=opened, how=how, fails=fails)
+        return Op(name, name, inside, "", tid, start, length, opened & os.O_PATH, detail=detail)
 
     def _is_open(self, tid: int, fd: int) -> bool:
         """Tell whether a descriptor can be read or written, by the rights of its link (proc_pid_fd(5))."""
@@ -588,13 +614,43 @@ class Decoder(Lookup):
         fd = a[4] & 0xFFFFFFFF
         path = self._by_fd(tid, fd).inside
         if path is not None and descriptor_info(tid, fd)[1] & os.O_ACCMODE == os.O_RDWR:
-            self.blind[path, f"stores through memory to {path} (mmap, MAP_SHARED) were not seen"] = None
+            if a[2] & abi.PROT_WRITE:
+                self._note_stores(path)
+            else:
+                self._is_mapped = True
         return None
+
+    def _protect(self, _name: str, tid: int, a: Arguments) -> Op | None:
+        """Look for files of the box in memory that may be written to from now on, wherever that was moved."""
+        if self._is_mapped:
+            for place in shared_maps(tid, a[0], a[0] + a[1]):
+                path = self._relative(place)
+                if path is not None:
+                    self._note_stores(path)
+        return None
+
+    def _note_stores(self, path: str) -> None:
+        self.blind[path, f"stores through memory to {path} (mmap, MAP_SHARED) were not seen"] = None
 
 
 def is_from_pipe(name: str, source: Seen) -> bool:
     """Tell whether a copy takes what is in a pipe."""
     return name == "splice" and stat.S_ISFIFO(source.mode)
+
+
+def _minimal_mode(value: bytes) -> int:
+    """Return the permission bits that an access control list is, with which it is set; -1 if it is more.
+
+    One of owner, group and others alone is a mode by another name (posix_acl_equiv_mode()): GNU's cp -p,
+    cp -a, install and sed -i set it so.
+    """
+    if len(value) != _MINIMAL.size:
+        return -1
+    version, *entries = _MINIMAL.unpack(value)
+    tags, bits = tuple(entries[::3]), entries[1::3]
+    if version != _ACL_VERSION or tags != _MINIMAL_TAGS or any(one > 7 for one in bits):
+        return -1
+    return int(bits[0] << 6 | bits[1] << 3 | bits[2])
 
 
 def _id(register: int) -> int:
@@ -692,5 +748,6 @@ _FAMILY = {
     **dict.fromkeys(("execve", "execveat"), "execute"),
     **dict.fromkeys(("connect", "sendto", "sendmsg", "sendmmsg"), "contact"),
     **dict.fromkeys(signals.CALLS, "signal"),
+    **dict.fromkeys(PROTECTIONS, "protect"),
     **dict.fromkeys(LOOKS, "look"),
 }

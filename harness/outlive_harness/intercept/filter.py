@@ -41,10 +41,14 @@ LOOKS = ("newfstatat", "statx", "stat", "lstat", "access", "faccessat", "faccess
 #: Calls that say which programs are run and whom the run talks to; they stop only where it is asked what a
 #: program reads.
 CONTACTS = ("execve", "execveat", "connect", "sendto", "sendmsg", "sendmmsg")
+#: Calls that change what may be done to memory: they stop where it is to be written to.
+PROTECTIONS = ("mprotect", "pkey_mprotect")
 #: Asynchronous submission would slip past a filter on calls, so it is not there (ENOSYS).
 _ABSENT = ("io_uring_setup", "io_setup")
 
-INTERCEPTED = (*_ALWAYS, *(name for name, _ in _OPENS), "mmap", "ioctl", *signals.CALLS)
+INTERCEPTED = (
+    *_ALWAYS, *(name for name, _ in _OPENS), "mmap", *PROTECTIONS, "ioctl", *signals.CALLS,
+)  # fmt: skip
 
 
 def _insn(code: int, jump_true: int, jump_false: int, k: int) -> bytes:
@@ -97,6 +101,8 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False, channel
         when(name, [notify] if reads else changes)
     shared_file = [_insn(_JSET, 0, 2, abi.MAP_SHARED), _insn(_JSET, 1, 0, abi.MAP_ANONYMOUS)]
     when("mmap", [_low_word(3), *shared_file, notify, allow])
+    for name in PROTECTIONS:
+        when(name, [_low_word(2), _insn(_JSET, 0, 1, abi.PROT_WRITE), notify, allow])
     loops = abi.LOOP_SET_FD, abi.LOOP_CHANGE_FD, abi.LOOP_CONFIGURE
     requests = (abi.FICLONE, abi.FICLONERANGE, *abi.RESERVATIONS, *abi.UNKNOWN_CHANGES, *loops)
     when("ioctl", [_low_word(1), *_any_of(requests), notify, allow])

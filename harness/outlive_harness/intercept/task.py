@@ -182,6 +182,29 @@ def open_source(tid: int, fd: int) -> int:
     return os.open(b"/proc/%d/fd/%d" % (tid, fd), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
+def shared_maps(tid: int, start: int, stop: int) -> list[Place]:
+    """Return the files of which a task's memory between two addresses is a shared map (proc_pid_maps(5)).
+
+    Raises:
+        OSError: it is gone.
+    """
+    found = []
+    with open(f"/proc/{tid}/maps", "rb") as maps:
+        for line in maps:
+            span, rights, *_, path = (
+                line.rstrip(b"\n").split(None, 5) if line.count(b"/") else (b"", b"", b"")
+            )
+            if rights.endswith(b"s") and _overlaps(span, start, stop):
+                path = path.replace(b"\\012", b"\n")
+                found.append(Place(path, b"/proc/%d/map_files/%s" % (tid, span)))
+    return found
+
+
+def _overlaps(span: bytes, start: int, stop: int) -> bool:
+    first, last = (int(address, 16) for address in span.split(b"-"))
+    return first < stop and start < last
+
+
 def umask(tid: int) -> int:
     """Return the file mode creation mask of a task.
 

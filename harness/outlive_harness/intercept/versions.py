@@ -42,6 +42,22 @@ def has_writer(path: str) -> bool:
     return False
 
 
+def is_closed(path: str) -> bool:
+    """Tell whether nobody has a file open for writing; not so where that cannot be known."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
 class Versions:
     """Watches a run and keeps, for each output path, the digests of its whole contents.
 

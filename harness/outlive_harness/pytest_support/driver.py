@@ -73,6 +73,7 @@ class Driver:
         self._select: str = config.getoption("outlive_select")
         self._zygote: bool = not config.getoption("outlive_no_zygote")
         self._profile: str | None = config.getoption("outlive_profile")
+        self._torn: str | None = config.getoption("outlive_torn")
         self._seconds: float | None = config.getoption("outlive_budget")
         self._known: Path | None = config.getoption("outlive_baseline")
         given: dict[str, str] | None = getattr(config, "workerinput", None)
@@ -122,6 +123,7 @@ class Driver:
                 self.seed,
                 self.store,
                 profile=self._profile,
+                torn=self._torn,
                 zygote=self._zygote,
                 select=self._select,
                 corpus=True,

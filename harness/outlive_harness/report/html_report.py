@@ -110,6 +110,7 @@ def _violation(one: Violation) -> dict[str, Any]:
         "points": one.points,
         "is_cut": bool(one.profile),
         "profile": one.profile,
+        "rests_on": one.rests_on,
         "lost": [visible(lost) for lost in one.lost],
         "detail": "\n".join(visible_lines(one.detail)),
         "left": [(visible(path), visible(what)) for path, what in one.left],

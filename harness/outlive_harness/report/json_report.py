@@ -45,7 +45,7 @@ def scenario_data(one: ScenarioResult) -> dict[str, Any]:
     }
 
 
-_FIELDS = ("kind", "fault", "profile", "point", "op", "path", "message", "replay")
+_FIELDS = ("kind", "fault", "profile", "point", "op", "path", "message", "rests_on", "replay")
 
 
 def _violation(violation: Violation) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def tell(out: Console, record: Record, trial: Trial | None, plan: Plan, place: P
     if not any(finding.kind.startswith("recovery-") for finding in trial.findings):
         say("  it exited with 0")
     _findings(say, trial)
+    if trial.rests_on and trial.findings:
+        say(f"rests on: {trial.rests_on}")
     say(f"boxes are kept in {place}:")
     kept = [name for name in ("golden", "crashed", "recovered") if (place / name).is_dir()]
     say(f"  {', '.join(kept)}")

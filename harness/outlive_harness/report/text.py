@@ -61,6 +61,8 @@ def explain(violation: Violation) -> list[str]:
     if violation.profile:
         lost = _listed(violation.lost) or "nothing: all of it had reached the disk"
         lines += [f"  lost: {lost}", f"  even on a disk as: {visible(violation.profile)}"]
+    if violation.rests_on:
+        lines.append(f"  rests on: {violation.rests_on}")
     lines += [f"  {line}" for line in _last(visible_lines(violation.detail)) if line]
     if violation.confirmed is False:
         lines.append(
