@@ -17,7 +17,7 @@ from outlive_harness.judge import describe_difference, first_difference
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.reap import has_company
 from outlive_harness.launch.run import Ran
-from outlive_harness.launch.zygote import Preload
+from outlive_harness.launch.zygote import Preload, parse
 from outlive_harness.scenario import ACK_PATTERN
 from outlive_harness.trace import Op, Trace
 
@@ -178,7 +178,8 @@ def _learn_stacks(runner: Runner, made: Record) -> None:
     """Find out where in the program its ops come from, if it makes so many that it matters."""
     from .stacks import LEAST_OPS, stacks_of  # noqa: PLC0415 - as above
 
-    if made.preload is not None and not made.reason and len(made.ops) >= LEAST_OPS:
+    argv = made.subject.command(made.subject.argv, runner.box)[0]
+    if parse(argv) is not None and not made.reason and len(made.ops) >= LEAST_OPS:
         stacks, ops = stacks_of(runner, made)
         made.stacks = stacks if _has_order(made, ops) else []
 

@@ -130,6 +130,8 @@ class Violation:
     source: str = ""
     #: the frames of the program itself above that, the innermost first
     stack: tuple[str, ...] = ()
+    #: the line of an installed package that made the call: ``joblib 1.6.0: joblib/memory.py:41 in dump``
+    within: str = ""
     #: what to change, if a change was tried and every crash state held with it
     advice: str = ""
     #: names that the smallest example left on the disk, and what each is

@@ -19,6 +19,7 @@ from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readab
 from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import file_system
+from outlive_harness.launch import traced
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.run import Ran, run
 from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError
@@ -257,12 +258,13 @@ class Runner:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
 
         Where a zygote was chosen for the subject it is forked from that, unless it is to tell what it reads,
-        or is not intercepted.
+        or is not intercepted, or is to leave where it is in a file, *stacks*.
         """
         return self._launch(
             subject,
-            subject.argv,
-            None if reads or visit is None else BODY,
+            tuple(traced.command(subject.argv)) if stacks else subject.argv,
+            None if reads or visit is None or stacks else BODY,
+            stacks=stacks,
             timeout=timeout,
             visit=visit,
             tear=tear,
@@ -275,12 +277,22 @@ class Runner:
             looks=looks,
             promises=promises or bool(data),
             acks=subject.acks,
-            stacks=stacks,
         )
 
-    def _launch(self, subject: Subject, argv: tuple[str, ...], role: str | None, **how: Any) -> Ran:  # noqa: ANN401 - as run() takes it
+    def _launch(
+        self,
+        subject: Subject,
+        argv: tuple[str, ...],
+        role: str | None,
+        *,
+        stacks: str = "",
+        **how: Any,  # noqa: ANN401 - as run() takes it
+    ) -> Ran:
         """Run one of a subject's programs: forked from the zygote for its role, if one was chosen."""
         command, cwd = subject.command(argv, self.box)
+        environment = subject.environment(self.box)
+        if stacks:
+            environment = traced.environment(environment, stacks)
         visit: Callable[[Op, int], Answer] | None = how.get("visit")
         if self._still:
             if visit is None:
@@ -296,7 +308,7 @@ class Runner:
                 ran = run(
                     command,
                     cwd=cwd,
-                    env=subject.environment(self.box),
+                    env=environment,
                     box=self.box,
                     control=self._control,
                     spared=self.spared,

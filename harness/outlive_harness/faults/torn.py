@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Strike
+from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.plan import Point
 from outlive_harness.trace import WRITES, Op
@@ -26,6 +26,7 @@ class Torn:
 
     name = "torn"
     intercepts = True
+    blames: Blames = "op"
 
     def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
         """Return, for each write, the lengths at which it is torn."""

@@ -106,7 +106,6 @@ def run(  # noqa: PLR0913 - one call says all of one run
     promises: bool = False,
     control: int | None = None,
     zygote: Zygote | None = None,
-    stacks: str = "",
     guarded: Collection[str] = (),
     spared: Collection[int] = (),
 ) -> Ran:
@@ -133,7 +132,6 @@ def run(  # noqa: PLR0913 - one call says all of one run
         promises: whether to tell how many of them came before each op.
         control: a descriptor whose hang-up abandons the run.
         zygote: forks the program, where it is not to be executed.
-        stacks: a file that a zygote's trial leaves its stacks in.
         guarded: files outside its box that it must not change.
         spared: process ids of children of this process that are no part of the run.
 
@@ -146,7 +144,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     """
     begun = time.monotonic()
     if zygote is not None:
-        child = zygote.start(cwd=cwd, intercept=visit is not None, stacks=stacks)
+        child = zygote.start(cwd=cwd, intercept=visit is not None)
     else:
         child = start(argv, cwd=cwd, env=env, intercept=visit is not None, reads=reads, looks=looks)
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}

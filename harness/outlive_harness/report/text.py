@@ -57,6 +57,7 @@ def explain(violation: Violation) -> list[str]:
         lines.append(f"  {_struck(violation)}{_likewise(violation)}")
     if violation.source:
         lines.append(f"  from: {visible(violation.source)}")
+        lines += [f"        by way of {visible(violation.within)}"] if violation.within else []
         lines += [f"        called at {visible(frame)}" for frame in violation.stack[1:][:_FRAMES]]
     if violation.profile:
         lost = _listed(violation.lost) or "nothing: all of it had reached the disk"
