@@ -113,6 +113,13 @@ class Op:
     detail: Detail | None = field(default=None, repr=False)
 
     @property
+    def changes(self) -> bool:
+        """Whether it can change a file, and does more than open one or make earlier ops durable."""
+        if self.kind == "open":
+            return bool(self.flags & (os.O_CREAT | os.O_TRUNC))
+        return self.kind not in SYNCS
+
+    @property
     def content(self) -> Content | bytes | None:
         """The bytes that it writes, wherever the recorder put them; None where they are not known."""
         if self.data is not None or self.detail is None:

@@ -230,14 +230,15 @@ class _Case:
         known = ledger.recall(scenario, options) if ledger is not None else None
         if known is not None:
             return known
+        begun = time.monotonic()
         try:
-            return (yield from self._explored(ledger, explain))
+            return (yield from self._explored(ledger, explain, begun))
         finally:
+            self.result.seconds = time.monotonic() - begun  # of a run that was cut short, too
             if self.unfinished is not None:
                 self.unfinished.close()
 
-    def _explored(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
-        begun = time.monotonic()
+    def _explored(self, ledger: Ledger | None, explain: Explainer | None, begun: float) -> Exploration:
         scenario, options, result = self.scenario, self.options, self.result
         record = yield from _recorded(self.session, from_scenario(scenario), zygote=options.zygote)
         came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
@@ -267,7 +268,7 @@ class _Case:
 
     def _is_to_be_explained(self) -> bool:
         wanted = self.options.explain == "all" or (
-            self.options.explain == "auto" and not self.scenario.expect
+            self.options.explain == "auto" and not self.scenario.expect and not self.options.fail_fast
         )
         return wanted and any(not one.known for one in self.result.violations)
 

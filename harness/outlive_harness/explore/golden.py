@@ -24,7 +24,7 @@ from outlive_harness.trace import Op, Trace
 from .acks import lost_acks
 from .results import Finding
 from .runner import BoxError, Runner
-from .subject import Subject
+from .subject import Subject, is_of_interpreter
 
 #: Seconds that a golden run may take where the scenario sets no limit.
 _PATIENCE = 3600.0
@@ -208,11 +208,9 @@ def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
         made.refused = f"calls cannot be intercepted here: {error.strerror or error}"
         ran = runner.run(subject, timeout=limit)
     if ran.failure():
-        runner.expect_room(made.final or made.initial, ran.stderr)
+        runner.expect_room(made.final or made.initial, ran.told)
         made.reason = f"the pipeline fails with no fault: it {ran.failure()}"
-        stderr = ran.stderr.strip()
-        if stderr:
-            made.reason += "\n" + stderr[-4000:]
+        made.reason += f"\n{ran.told}" if ran.told else ""
     return ran, versions
 
 
@@ -252,7 +250,7 @@ def _changes(runner: Runner, made: Record) -> Finding | None:
             made.reason = f"{sentence}, which may come of being watched"
             return None
         made.reason = ""
-        return Finding("not-idempotent", "", sentence, ran.stderr)
+        return Finding("not-idempotent", "", sentence, ran.told)
     after = runner.look(made.subject)
     path = first_difference(made.final, after, made.subject.is_output)
     if path is None:
@@ -388,7 +386,9 @@ def _learn_versions(made: Record, first: Versions, second: Versions) -> None:
 
 def _warn(made: Record, first: Ran) -> None:
     made.warnings += [
-        f"writes outside its box, where no crash state can hold it: {path}" for path in made.trace.outside
+        f"writes outside its box, where no crash state can hold it: {path}"
+        for path in made.trace.outside
+        if not is_of_interpreter(path)
     ]
     for path, reason in made.trace.blind:
         output = next((name for name in _names_of(path, made.ops) if made.subject.is_output(name)), None)

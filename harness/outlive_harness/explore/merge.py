@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Mapping
 
 from outlive_harness.disk.profiles import PROFILES, strongest_first
 from outlive_harness.plan import plan_text, size
 
 from .golden import Record
-from .results import Coverage, Finding, ScenarioResult, Trial, Violation
+from .results import Coverage, Finding, ScenarioResult, Trial, Violation, gravity
 
+#: What makes many names of one pattern; of a violation only as far as a baseline folds it.
+_RANDOM, _DIGITS = re.compile(r"[0-9a-f]{8,}|[0-9]+"), re.compile(r"[0-9]+")
 #: The part of all points that may be missing from runs that differ in their number of ops.
 _MOST_UNMET = 0.2
 
@@ -59,7 +63,8 @@ def merge(
         found = {(finding.kind, record.fold(finding.path)): finding for finding in reversed(trial.findings)}
         if len(trial.plan) == 1:
             known[state] = known.get(state, frozenset()) | found.keys()
-        for key, finding in found.items():
+        for (kind, path), finding in found.items():
+            key = kind, _DIGITS.sub("#", path) if kind == "litter" else path
             groups[key].append((smallest, finding, len(by_state[state])))
         for path in {warning.path for warning in trial.warnings}:
             litter[path] += len(by_state[state])
@@ -68,10 +73,24 @@ def merge(
         trial, finding, _ = min(several, key=lambda one: (weakness(one[0].profile), size(one[0].plan)))
         points = sum(count for _, _, count in several)
         result.violations.append(violation_of(result.name, fault, trial, finding, points))
-    result.violations.sort(key=lambda one: (one.fault != "", len(one.point.split("+"))))
-    result.warnings += [
-        f"litter: {path} is left behind after {n} crash points" for path, n in sorted(litter.items())
-    ]
+    result.violations.sort(key=lambda one: (gravity(one.kind), one.fault != "", len(one.point.split("+"))))
+    result.warnings += _littered(litter)
+
+
+def _littered(litter: Mapping[str, int]) -> list[str]:
+    """Return a warning for each pattern of what is left behind, given after how many points each name is."""
+    patterns: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(litter):
+        patterns[_RANDOM.sub("*", path)].append(path)
+    said = []
+    for pattern, several in patterns.items():
+        points = max(litter[path] for path in several)
+        after = f"after {points} crash point{'s' * (points != 1)}"
+        if len(several) == 1:
+            said.append(f"litter: {several[0]} is left behind {after}")
+        else:
+            said.append(f"litter: {pattern} is left behind, {len(several)} names of it, each {after} at most")
+    return said
 
 
 def _exhibited(
@@ -135,6 +154,7 @@ def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: 
         replay=f"{name}:{point}" if point else "",
         profile=trial.profile,
         lost=tuple(trial.lost),
+        stayed=tuple(trial.stayed),
         left=trial.left,
         points=points,
     )

@@ -63,6 +63,18 @@ class Finding:
     detail: str = ""
 
 
+#: Kinds of violations, the gravest first: what stops the pipeline, what is wrong for good, what passes.
+GRAVEST = (
+    "not-idempotent", "recovery-failed", "recovery-hung", "run-hung", "interfered", "lost-ack", "lost-effect",
+    "duplicate-effect", "diverged", "torn-output", "litter",
+)  # fmt: skip
+
+
+def gravity(kind: str) -> int:
+    """Return a number for a kind, smaller for a graver one."""
+    return GRAVEST.index(kind) if kind in GRAVEST else len(GRAVEST)
+
+
 @dataclass(slots=True)
 class Trial:
     """One plan carried out.
@@ -80,6 +92,7 @@ class Trial:
         op: what the pipeline was about to do when it was struck.
         path: the file that this op is about.
         lost: what a power cut lost: each op, or part of one, in words.
+        stayed: what a power cut kept though something before it was lost, likewise.
         profile: the disk that promises most and on which it can still happen, where it was violated.
         trouble: why the trial could not be carried out, if so.
         impossible: whether that is because no run leaves such a state.
@@ -99,6 +112,7 @@ class Trial:
     op: str = ""
     path: str = ""
     lost: list[str] = field(default_factory=list)
+    stayed: list[str] = field(default_factory=list)
     profile: str = ""
     trouble: str = ""
     impossible: bool = False
@@ -122,6 +136,8 @@ class Violation:
     profile: str = ""
     #: what a power cut lost, in words
     lost: tuple[str, ...] = ()
+    #: what it kept though something before that was lost, in words
+    stayed: tuple[str, ...] = ()
     #: how many crash points lead to the same finding
     points: int = 1
     kept: str = ""
@@ -220,6 +236,7 @@ def read_back(facts: dict[str, Any]) -> ScenarioResult:
             **{
                 **one,
                 "lost": tuple(one["lost"]),
+                "stayed": tuple(one["stayed"]),
                 "stack": tuple(one["stack"]),
                 "left": tuple((path, what) for path, what in one["left"]),
             }

@@ -220,7 +220,7 @@ class Runner:
             ran = ran or self._launch(subject, subject.setup, None, timeout=_HELPER_LIMIT)
             read = ran.reads
             if ran.failure():
-                raise BoxError(f"setup {ran.failure()}\n{ran.stderr}".rstrip())
+                raise BoxError(f"setup {ran.failure()}\n{ran.told}".rstrip())
         self.keep(template)
         return read
 

@@ -20,6 +20,7 @@ from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.trace import Op
 
 from .exec import Child, start
+from .last_words import last_words, told
 from .reap import kill_tree
 from .zygote import Zygote
 
@@ -75,8 +76,13 @@ class Ran:
             how = f"was ended by signal {-self.code}" if self.code < 0 else f"exited with {self.code}"
         else:
             return ""
-        last = next((line for line in reversed(self.stderr.splitlines()) if line.strip()), "")
-        return f"{how}: {last.strip()}" if last else how
+        last = last_words(self.stderr, self.stdout)
+        return f"{how}: {last}" if last else how
+
+    @property
+    def told(self) -> str:
+        """What it said at its end: on standard error, or, if nothing, on standard output."""
+        return told(self.stderr, self.stdout)
 
     def was_interrupted(self) -> bool:
         """Tell whether it failed and speaks of an interrupted call.

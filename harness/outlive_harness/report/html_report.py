@@ -99,6 +99,8 @@ def _violation(one: Violation) -> dict[str, Any]:
         "is_cut": bool(one.profile),
         "profile": one.profile,
         "lost": [visible(lost) for lost in one.lost],
+        "stayed": [visible(kept) for kept in one.stayed],
+        "within": visible(one.within),
         "detail": "\n".join(visible_lines(one.detail)),
         "left": [(visible(path), visible(what)) for path, what in one.left],
         "replay": replay_line(one),

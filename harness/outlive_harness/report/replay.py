@@ -87,6 +87,9 @@ def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
         say(f"power cut{where}, after: {trial.op}")
         say(f"lost: {len(trial.lost)} ops or parts of them" if trial.lost else "lost: nothing")
         say.lines("\n".join(trial.lost))
+        if trial.stayed:
+            say("kept beside that:")
+            say.lines("\n".join(trial.stayed))
         if trial.profile:
             say(f"even on a disk as: {trial.profile}")
         return

@@ -21,6 +21,8 @@ _NOTE = 60
 _FRAMES = 3
 #: Lost ops of one power cut that are named.
 _LOST = 6
+#: Patterns of litter that are told.
+_LITTER, _PATTERNS = "litter", 4
 
 
 def visible(text: str) -> str:
@@ -61,7 +63,8 @@ def explain(violation: Violation) -> list[str]:
         lines += [f"        called at {visible(frame)}" for frame in violation.stack[1:][:_FRAMES]]
     if violation.profile:
         lost = _listed(violation.lost) or "nothing: all of it had reached the disk"
-        lines += [f"  lost: {lost}", f"  even on a disk as: {visible(violation.profile)}"]
+        kept = [f"  kept: {_listed(violation.stayed)}"] if violation.stayed else []
+        lines += [f"  lost: {lost}", *kept, f"  even on a disk as: {visible(violation.profile)}"]
     lines += [f"  {line}" for line in _last(visible_lines(violation.detail)) if line]
     if violation.confirmed is False:
         lines.append(
@@ -156,10 +159,15 @@ def _is_told(result: ScenarioResult) -> bool:
 
 
 def _grouped(warnings: list[str]) -> list[str]:
-    """Say a thing once: warnings that differ only behind their first colon become one line."""
+    """Say a thing once: warnings that differ only behind their first colon become one line.
+
+    Litter is a line a pattern already, and the first few of these are told.
+    """
     groups: dict[str, list[str]] = {}
     for warning in warnings:
-        groups.setdefault(warning.partition(": ")[0], []).append(warning)
+        what = warning.partition(": ")[0]
+        is_told = what == _LITTER and sum(key.startswith(_LITTER) for key in groups) < _PATTERNS
+        groups.setdefault(warning if is_told else what, []).append(warning)
     return [
         visible(several[0].replace("\n", "; "))
         + (f" (and {len(several) - 1} more like it)" if len(several) > 1 else "")
