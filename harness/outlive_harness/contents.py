@@ -40,13 +40,13 @@ def described_file(here: Path, whole: Path, old: Path, own: Callable[[bytes], by
     """
     size = here.stat().st_size
     if not whole.is_file() or whole.is_symlink():
-        return _bytes(size)
+        return in_bytes(size)
     wanted = whole.stat().st_size
     if max(size, wanted) <= _MOST:
         with contextlib.suppress(OSError):  # the pipeline may have closed it to everybody
             before = own(old.read_bytes()) if _is_looked_at(old) else None
             return described(own(here.read_bytes()), own(whole.read_bytes()), before)
-    return "right size, wrong content" if size == wanted else f"{size} of {_bytes(wanted)}"
+    return "right size, wrong content" if size == wanted else f"{size} of {in_bytes(wanted)}"
 
 
 def _is_looked_at(path: Path) -> bool:
@@ -64,15 +64,15 @@ def described(here: bytes, whole: bytes, old: bytes | None = None) -> str:
     size, wanted = len(here), len(whole)
     right = _same(here, whole, 0)
     if right == size:
-        return f"{size} of {_bytes(wanted)}"
+        return f"{size} of {in_bytes(wanted)}"
     if right == wanted:
         behind = _behind(here, wanted, old)
-        return f"all {_bytes(wanted)}, and {behind} behind them"
+        return f"all {in_bytes(wanted)}, and {behind} behind them"
     if old is not None and size == len(old) and here[right:] == old[right:]:
-        return f"{right} of {_bytes(wanted)}, and {size - right} of the old content behind them"
+        return f"{right} of {in_bytes(wanted)}, and {size - right} of the old content behind them"
     if old is not None and here == old[:size]:
-        return f"{size} of the {_bytes(len(old))} that it held before"
-    how = "right size" if size == wanted else f"{_bytes(size)}, not {wanted}"
+        return f"{size} of the {in_bytes(len(old))} that it held before"
+    how = "right size" if size == wanted else f"{in_bytes(size)}, not {wanted}"
     parts = list(_parts(here, whole, old))
     if len(parts) > _PARTS or not all(part.what for part in parts):
         return f"{how}, wrong from byte {right} on"
@@ -119,5 +119,6 @@ def _same(one: bytes, other: bytes, at: int) -> int:
     return end
 
 
-def _bytes(count: int) -> str:
+def in_bytes(count: int) -> str:
+    """Write a number of bytes."""
     return f"{count} byte{'s' * (count != 1)}"

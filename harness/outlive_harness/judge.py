@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .contents import described_file
+from .contents import described_file, in_bytes
 from .disk.tree import Entry, Tree
 
 _SHOWN = 64 * 1024
@@ -90,7 +90,7 @@ def described(entry: Entry | None) -> str:
     if entry is None:
         return "absent"
     if entry.kind == "file":
-        return f"file of {entry.size} bytes, mode {entry.mode:04o}"
+        return f"file of {in_bytes(entry.size)}, mode {entry.mode:04o}"
     if entry.kind == "link":
         return f"symbolic link to {entry.digest}"
     return f"{'directory' if entry.kind == 'dir' else 'special file'}, mode {entry.mode:04o}"

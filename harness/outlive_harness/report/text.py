@@ -141,7 +141,8 @@ def details(result: ScenarioResult) -> list[str]:
         for cause in found[_TOLD:][:_LISTED]:
             lines += [brief(cause.lead), *(f"  replay: {line}" for line in [replay_line(cause.lead)] if line)]
         more = len(found) - _TOLD - _LISTED
-        lines += [f"... and {more} more violations; --json FILE lists all of them"] if more > 0 else []
+        rest = f"... and {more} more violation{'s' * (more > 1)}; --json FILE lists all of them"
+        lines += [rest] if more > 0 else []
         lines += [f"known: {brief(one)}" for one in result.violations if one.known]
     if result.corpus:
         commit = "; commit it" if os.path.isfile(result.file) else ""
