@@ -114,10 +114,10 @@ class Op:
 
     @property
     def changes(self) -> bool:
-        """Whether it can change a file, and does more than open one or make earlier ops durable."""
+        """Whether it can change what a reader finds: it is no mere open, sync or change of times."""
         if self.kind == "open":
             return bool(self.flags & (os.O_CREAT | os.O_TRUNC))
-        return self.kind not in SYNCS
+        return self.kind not in SYNCS and self.kind != "utime"
 
     @property
     def content(self) -> Content | bytes | None:

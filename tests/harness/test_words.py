@@ -2,13 +2,15 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from outlive_harness.disk.tree import Entry
 from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import Silent, explore
-from outlive_harness.explore.merge import _littered
+from outlive_harness.explore.golden import Record
+from outlive_harness.explore.merge import warnings_of
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import GRAVEST, RunResult, ScenarioResult, Verdict, Violation
 from outlive_harness.explore.subject import is_of_interpreter
@@ -89,6 +91,7 @@ def op(kind, path="a", target="", flags=0):
         ((), 7, []),
         (("2",), 2, []),
         (("2",), 6, ["4 rename a -> b", "6 open c"]),
+        (("1",), 4, ["4 rename a -> b"]),
         (("2", "4"), 6, ["6 open c"]),
         (("2.1", "2.2"), 4, ["a part of 2 write a (0 bytes)", "4 rename a -> b"]),
         (("2", "4", "6"), 6, []),
@@ -108,12 +111,16 @@ def test_what_earlier_runs_kept_has_their_number():
 
 
 def test_litter_is_a_line_a_pattern():
-    """A name alone is told as it is."""
-    litter = {f"out/.{number:04}-deadbeef{number:04}.tmp": number for number in range(1, 400)} | {"lock": 1}
-    assert _littered(litter) == [
+    """A name alone is told as it is; points that leave several names of a pattern are counted once."""
+    made = Record(SimpleNamespace(), Path("none"), final={"out/a": Entry("file", 0o644, 1, "")})
+    littered = [(frozenset({f"out/{number}.tmp", f"out/{number + 1}.tmp"}), 2) for number in range(50)]
+    littered += [(frozenset({"lock"}), 1), (frozenset({".tmp/*"}), 3), (frozenset(), 7)]
+    assert warnings_of(littered, made) == [
         "litter: lock is left behind after 1 crash point",
-        "litter: out/.*-*.tmp is left behind, 399 names of it, each after 399 crash points at most",
+        "litter: .tmp/* is left behind after 3 crash points",
+        "litter: out/*.tmp is left behind after 100 crash points (51 names)",
     ]
+    assert warnings_of([], made) == []
 
 
 def test_what_an_interpreter_keeps_for_itself_is_no_litter(one):

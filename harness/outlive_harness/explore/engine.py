@@ -21,7 +21,7 @@ from .corpus import Regressions, regressions_of
 from .deeper import deeper
 from .doubt import Doubted, sample
 from .golden import Record
-from .merge import merge, violations_of
+from .merge import Littered, merge, violations_of, warnings_of
 from .options import Options
 from .reseed import Reseeded, has_own_seed
 from .results import Exhibit, RunResult, ScenarioResult, Trial, Verdict
@@ -222,6 +222,7 @@ class _Case:
     regressions: Regressions
     result: ScenarioResult
     states: Known = field(default_factory=dict)
+    littered: Littered = field(default_factory=list)
     unfinished: Unfinished | None = None
     again: Path | None = None
 
@@ -281,6 +282,7 @@ class _Case:
             # What a warm interpreter shows and a fresh one does not is ours, not the pipeline's.
             result.violations, result.faults = [], {}
             self.states.clear()
+            self.littered.clear()
             if result.exhibit is not None:
                 result.exhibit.points.clear()
             result.warnings = [*record.warnings, f"no zygote: {why}"]
@@ -332,8 +334,16 @@ class _Case:
                 self._tell_of_kept(one)
                 intercepts = one.campaign.fault.intercepts
                 merge(
-                    result, record, name, one.coverage, one.trials, exhaustive=intercepts, known=self.states
+                    result,
+                    record,
+                    name,
+                    one.coverage,
+                    one.trials,
+                    exhaustive=intercepts,
+                    known=self.states,
+                    littered=self.littered,
                 )
+            result.warnings += warnings_of(self.littered, record)
         if self.again is not None:
             waiting, self.again = Waiting(self.again, 1), None
             yield waiting

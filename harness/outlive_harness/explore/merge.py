@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 
 from outlive_harness.disk.profiles import PROFILES, strongest_first
+from outlive_harness.globs import matcher
+from outlive_harness.patterns import globs
 from outlive_harness.plan import plan_text, size
 
 from .golden import Record
 from .results import Coverage, Finding, ScenarioResult, Trial, Violation, gravity
 
-#: What makes many names of one pattern; of a violation only as far as a baseline folds it.
-_RANDOM, _DIGITS = re.compile(r"[0-9a-f]{8,}|[0-9]+"), re.compile(r"[0-9]+")
+#: What a state leaves behind, folded, and how many points lead to it.
+Littered = list[tuple[frozenset[str], int]]
+
+#: What a baseline folds in names.
+_DIGITS = re.compile(r"[0-9]+")
 #: The part of all points that may be missing from runs that differ in their number of ops.
 _MOST_UNMET = 0.2
 
@@ -32,8 +36,11 @@ def merge(
     *,
     exhaustive: bool,
     known: dict[str, frozenset[tuple[str, str]]],
+    littered: Littered,
 ) -> None:
     """Add one fault's trials to a scenario's result, and what each state violates to what is known.
+
+    What is left behind is added to *littered*.
 
     The same trials give the same result in whatever order and by however many workers they were
     done: a state's findings are reported for the smallest plan that reaches it.
@@ -53,7 +60,6 @@ def merge(
         result.warnings += _set_aside(fault, coverage, trials)
         _explain_gaps(coverage, record, trials)
     groups: dict[tuple[str, str], list[tuple[Trial, Finding, int]]] = defaultdict(list)
-    litter: dict[str, int] = defaultdict(int)
     if result.exhibit is not None:
         result.exhibit.points += _exhibited(fault, judged, by_state)
     for state, trial in judged.items():
@@ -66,30 +72,27 @@ def merge(
         for (kind, path), finding in found.items():
             key = kind, _DIGITS.sub("#", path) if kind == "litter" else path
             groups[key].append((smallest, finding, len(by_state[state])))
-        for path in {warning.path for warning in trial.warnings}:
-            litter[path] += len(by_state[state])
+        littered.append((frozenset(warning.path for warning in trial.warnings), len(by_state[state])))
     for several in groups.values():
         # The disk that promises most and still shows it is the one to know of.
         trial, finding, _ = min(several, key=lambda one: (weakness(one[0].profile), size(one[0].plan)))
         points = sum(count for _, _, count in several)
         result.violations.append(violation_of(result.name, fault, trial, finding, points))
     result.violations.sort(key=lambda one: (gravity(one.kind), one.fault != "", len(one.point.split("+"))))
-    result.warnings += _littered(litter)
 
 
-def _littered(litter: Mapping[str, int]) -> list[str]:
-    """Return a warning for each pattern of what is left behind, given after how many points each name is."""
-    patterns: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(litter):
-        patterns[_RANDOM.sub("*", path)].append(path)
+def warnings_of(littered: Littered, record: Record) -> list[str]:
+    """Return a warning for each pattern of what is left behind."""
+    paths = sorted(frozenset().union(*(several for several, _ in littered)))
     said = []
-    for pattern, several in patterns.items():
-        points = max(litter[path] for path in several)
+    for pattern in globs(paths, record.final.keys()):
+        like = set(filter(matcher([pattern]), paths))
+        points = sum(count for several, count in littered if several & like)
+        # A star of a folded name is one here, too.
+        name = min(like) if len(like) == 1 else pattern.replace("[*]", "*")
+        names = f" ({len(like)} names)" if len(like) > 1 else ""
         after = f"after {points} crash point{'s' * (points != 1)}"
-        if len(several) == 1:
-            said.append(f"litter: {several[0]} is left behind {after}")
-        else:
-            said.append(f"litter: {pattern} is left behind, {len(several)} names of it, each {after} at most")
+        said.append(f"litter: {name} is left behind {after}{names}")
     return said
 
 

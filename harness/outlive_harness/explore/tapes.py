@@ -22,7 +22,7 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import describe_difference
 from outlive_harness.plan import Plan, digest
-from outlive_harness.trace import Op
+from outlive_harness.trace import INSTALLS, Op
 
 from .board import load, save
 from .golden import Record
@@ -91,14 +91,16 @@ class Tape:
         """
         whole = {self._place(name) for name in lost if "." not in name}
         torn = {self._place(name) for name in lost} - whole
-        found = []
-        for place in range(min(whole | torn, default=at), at):
+        found: list[str] = []
+        moved: set[str] = set()  # what is kept of a file that gets another name is told by that
+        for place in range(at - 1, min(whole | torn, default=at) - 1, -1):
             op = self.ops[place]
             if place in torn:
                 found.append(f"a part of {self._number(place)} {op.describe()}")
-            elif place not in whole and op.changes:
+            elif place not in whole and op.changes and op.path not in moved:
                 found.append(f"{self._number(place)} {op.describe()}")
-        return found
+                moved |= {op.path} if op.kind in INSTALLS else set()
+        return found[::-1]
 
     def _number(self, place: int) -> str:
         """Return an op as names of what was lost have it."""
