@@ -42,7 +42,7 @@ def test_a_failed_recovery_names_its_error_and_leads(one):
     assert [found.kind for found in result.violations][-1] == "torn-output"
     failed = next(found for found in result.violations if found.fault)
     assert failed.kind == "recovery-failed"
-    assert failed.message == "run again after the crash, it exited with 1: ValueError: first line"
+    assert failed.message == "the pipeline, run again after the crash, exited with 1: ValueError: first line"
     assert failed.detail.endswith("\nsecond line")
     assert result.reason == result.violations[0].message
 

@@ -245,7 +245,7 @@ def _changes(runner: Runner, made: Record) -> Finding | None:
     """Run on the golden run's own result; return what that changes."""
     ran, _ = _run(runner, made, [])
     if made.reason:
-        sentence = f"run again on its own result, with no crash, it {ran.failure()}"
+        sentence = f"the pipeline, run again on its own result with no crash, {ran.failure()}"
         if ran.was_interrupted() and not made.refused:
             made.reason = f"{sentence}, which may come of being watched"
             return None

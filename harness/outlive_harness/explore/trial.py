@@ -357,7 +357,8 @@ def _recover(
         return
     if ran.failure():
         kind = "recovery-hung" if ran.ended == "timeout" else "recovery-failed"
-        trial.findings.append(Finding(kind, "", f"run again after the crash, it {ran.failure()}", ran.told))
+        sentence = f"the pipeline, run again after the crash, {ran.failure()}"
+        trial.findings.append(Finding(kind, "", sentence, ran.told))
         return
     if keep_ops and unseen(record, ran):  # which a deeper crash would have to strike
         trial.trouble = unseen(record, ran)
@@ -413,7 +414,14 @@ def _check(runner: Runner, record: Record, trial: Trial) -> None:
         trial.findings.append(Finding("diverged", "", f"after recovery the check fails: it {failed}"))
     elif value != record.value:
         detail = f"golden: {value_text(record.value)}\nhere:   {value_text(value)}"
-        trial.findings.append(Finding("diverged", "", "after recovery the check gives another value", detail))
+        trial.findings.append(
+            Finding(
+                "diverged",
+                "",
+                "after recovery the check gives another value than after the golden run",
+                detail,
+            )
+        )
 
 
 def value_text(value: str) -> str:

@@ -14,7 +14,7 @@ from outlive_harness import __version__
 from outlive_harness.explain.causes import causes
 from outlive_harness.explore.results import Exhibit, RunResult, ScenarioResult, Violation
 
-from .text import brief, counts, note, replay_line, verdict_line, verdict_word, visible, visible_lines
+from .text import brief, counts, moment, note, replay_line, verdict_line, verdict_word, visible, visible_lines
 
 #: Violations of one scenario that are shown; the rest are counted.
 _SHOWN = 200
@@ -97,6 +97,7 @@ def _violation(one: Violation) -> dict[str, Any]:
         "op": visible(one.op),
         "points": one.points,
         "is_cut": bool(one.profile),
+        "when": moment(one.point),
         "profile": one.profile,
         "lost": [visible(lost) for lost in one.lost],
         "stayed": [visible(kept) for kept in one.stayed],

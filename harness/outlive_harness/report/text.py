@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from outlive_harness.explain.causes import causes
 from outlive_harness.explore.results import ScenarioResult, Verdict, Violation
+from outlive_harness.faults import strikers
 from outlive_harness.realfs import KINDS
 
 #: Lines of a violation's detail that are shown; a traceback's last lines are the ones that matter.
@@ -83,14 +84,22 @@ def _struck(violation: Violation) -> str:
     if violation.profile:  # what was lost is told in words
         crashes = violation.point.split("+")
         crashes[-1] = crashes[-1].partition("-")[0]
-        op = f", after: {visible(violation.op)}" if violation.op else ""
+        op = f", {moment(violation.point)}: {visible(violation.op)}" if violation.op else ""
         return f"power cut at {'+'.join(crashes)}{op}"
     if violation.fault in KINDS:
         journal = ", its journal just written" if "." in violation.point.partition("+")[0] else ""
         on = f"on a real {violation.fault}{journal}"
         return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
-    op = f", before: {visible(violation.op)}" if violation.op else ""
+    op = f", {moment(violation.point)}: {visible(violation.op)}" if violation.op else ""
     return f"struck at {violation.point}{op}"
+
+
+def moment(point: str) -> str:
+    """Say when a plan's last fault strikes the op that it names: before it runs, in it, or after it."""
+    fault = strikers().get(point.rpartition("+")[2].partition("@")[0])
+    if fault is None:  # the power is cut
+        return "after"
+    return "before" if fault.blames == "before" else "in"
 
 
 def _listed(lost: tuple[str, ...]) -> str:
