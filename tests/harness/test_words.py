@@ -55,6 +55,14 @@ def test_a_failed_recovery_that_says_it_on_standard_output_is_heard(one):
     assert failed.detail.endswith("ends with:\na hint on standard output")
 
 
+def test_paths_in_the_box_are_told_as_they_are_from_there(one):
+    """No box is there any more when the report is read, and each worker's has another name."""
+    result = one(REFUSES.format("raise FileNotFoundError(os.getcwd() + '/in/a of ' + os.getcwd())"))
+    failed = next(found for found in result.violations if found.fault)
+    assert failed.message.endswith("exited with 1: FileNotFoundError: in/a of {box}")
+    assert "outlive-" not in failed.detail
+
+
 def test_a_program_that_fails_with_no_fault_is_heard_there_too(one):
     """The verdict is unknown, with what it said."""
     result = one("@scenario(outputs='o')\ndef it():\n    print('no input', flush=True)\n    os._exit(3)")

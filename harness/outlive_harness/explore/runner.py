@@ -327,7 +327,15 @@ class Runner:
             if ran is not None:
                 if ran.blind:
                     self._still.distrust()
+                if ran.failure():  # its words are told when no box is there any more
+                    ran.stdout, ran.stderr = self._without_box(ran.stdout), self._without_box(ran.stderr)
                 return ran
+
+    def _without_box(self, text: str) -> str:
+        """Return a text with paths in the box as they are from there."""
+        for box in {str(self.box), os.fsdecode(self.box_bytes)}:
+            text = text.replace(box + os.sep, "").replace(box, "{box}")
+        return text
 
     def _refuse_mounts(self, point: str, before: list[Mount]) -> NoReturn:
         """Say what a run left mounted in its box: that is neither a state of it nor ours to remove."""
