@@ -25,6 +25,8 @@ LEAST_OPS = 300
 _FOREIGN = re.compile(r"/(site|dist)-packages/|/outlive_harness/")
 #: Frames of its own that are kept, the innermost first.
 _MOST = 8
+#: How much longer a run may take that is followed so that points can be chosen by it, and seconds besides.
+_SLOWER, _SLACK = 5.0, 10.0
 
 
 def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
@@ -41,16 +43,27 @@ def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
         texts.append(read(memory, op.tid))
         ops.append(op)
 
-    if run_followed(runner, made, note).failure():
+    # What is chosen without them is more than it need be, and right.
+    limit = min(made.limit, _SLACK + _SLOWER * made.seconds)
+    if run_followed(runner, made, note, limit).failure():
         return [], []
     own = {text: _own(text.decode(errors="surrogateescape")) for text in set(texts)}
     return [own[text] for text in texts], ops
 
 
-def run_followed(runner: Runner, made: Record, note: Callable[[mmap.mmap, Op], object]) -> Ran:
+def run_followed(
+    runner: Runner, made: Record, note: Callable[[mmap.mmap, Op], object], limit: float | None = None
+) -> Ran:
     """Run on the box as it is; *note* gets each op while its task stands still, and where its threads are.
 
-    See stacks_of() for what is raised.
+    Args:
+        runner: whose box it is.
+        made: of what is run.
+        note: what takes each op.
+        limit: seconds that it may take; None stands for the record's own.
+
+    Raises:
+        OSError: the memory cannot be shared.
     """
     place = Path(f"{runner.box}.stacks")
     try:
@@ -62,7 +75,8 @@ def run_followed(runner: Runner, made: Record, note: Callable[[mmap.mmap, Op], o
                     note(memory, op)
                     return GO
 
-                return runner.run(made.subject, timeout=made.limit, visit=visit, stacks=str(place))
+                seconds = made.limit if limit is None else limit
+                return runner.run(made.subject, timeout=seconds, visit=visit, stacks=str(place))
     finally:
         place.unlink(missing_ok=True)
 
