@@ -210,6 +210,19 @@ def test_a_python_program_has_lines_however_it_is_started(follow, command):
     assert str(follow("import os\nos.mkdir('here')\n", command=command)["here"]) == "pipe.py:2"
 
 
+def test_a_program_that_a_thread_runs_is_told_by_that_threads_line(follow):
+    """The main thread waits for the other, and that one for the program."""
+    source = """
+        import subprocess, threading
+        def work():
+            subprocess.run(["mkdir", "made"], check=True)  # made
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    """
+    assert str(follow(source)["made"]) == f"pipe.py:{lines_of(source)['made']} in work, running `mkdir made`"
+
+
 def test_a_program_in_the_box_is_told_as_the_users_file(follow, tmp_path):
     """No box is there any more when the report is read."""
     (tmp_path / "project" / "steps").mkdir()
@@ -237,7 +250,10 @@ def test_a_scenarios_function_is_told_by_its_own_file(tmp_path, monkeypatch):
 
 def test_a_shell_is_told_by_the_command_that_it_opens_a_file_for(follow):
     """The shell makes that call before the command runs; the command is what is to be changed."""
-    script = "mkdir out; seq 9 > out/a; seq 9 >> out/b; echo x > out/c; (exec tac out/a > out/d); cp out/a e"
+    script = (
+        "mkdir out; seq 9 > out/a; seq 9 >> out/b; echo x > out/c; (exec tac out/a > out/d); cp out/a e; "
+    )
+    script += ": > f; cp e f"
     found = follow(script, command=["sh", "make.sh"], name="make.sh")
     told = {path: str(source) for path, source in found.items() if isinstance(path, str)}
     assert told == {
@@ -247,4 +263,5 @@ def test_a_shell_is_told_by_the_command_that_it_opens_a_file_for(follow):
         "out/c": "`sh make.sh`",
         "out/d": "`tac out/a > out/d`",
         "e": "`cp out/a e`",
+        "f": "`sh make.sh`",
     }

@@ -22,7 +22,7 @@ from outlive_harness.explore.strike import Crash, run_struck
 from outlive_harness.explore.tapes import Tapes
 from outlive_harness.launch._stack_slots import is_over, read
 from outlive_harness.plan import Plan
-from outlive_harness.trace import Op
+from outlive_harness.trace import WRITES, Op
 
 from .align import aligned
 from .frames import Frame, Frames
@@ -165,7 +165,7 @@ class _Follower:
         for place in range(len(found) - 1, -1, -1):
             op, source = self.ops[place], found[place]
             then = later.get(op.path)
-            if op.kind == "open" and source.command and then is not None:
+            if op.kind == "open" and source.command and then is not None and self.ops[then].kind in WRITES:
                 becomes = self._found[then]
                 is_its = self._processes[place][0] in self._processes[then]
                 if is_its and becomes.command and becomes.command != source.command:
