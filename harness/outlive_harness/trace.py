@@ -119,6 +119,13 @@ class Op:
     begin: int = -1
 
     @property
+    def changes(self) -> bool:
+        """Whether it can change what a reader finds: it is no mere open, sync or change of times."""
+        if self.kind == "open":
+            return bool(self.flags & (os.O_CREAT | os.O_TRUNC))
+        return self.kind not in SYNCS and self.kind != "utime"
+
+    @property
     def content(self) -> Content | bytes | None:
         """The bytes that it writes, wherever the recorder put them; None where they are not known."""
         if self.data is not None or self.detail is None:

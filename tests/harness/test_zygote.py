@@ -318,7 +318,7 @@ def test_a_recovery_that_lives_on_what_was_imported_is_violated(one, programs, a
     assert {one.kind for one in result.violations} == {"recovery-failed"}, result
     assert not result.zygote
     (warning,) = zygote_warnings(result)
-    assert "by exec: run again after the crash, it exited with 1" in warning
+    assert "by exec: the pipeline, run again after the crash, exited with 1" in warning
 
 
 def test_a_doubter_gets_exec(one):

@@ -95,7 +95,9 @@ def shared(function: F) -> F:
             help="Begin no trial after so long; use what is left of it for deeper plans, drawn at random.",
         ),
         click.option(
-            "--fail-fast", is_flag=True, help="Leave a scenario at the first violation that it shows."
+            "--fail-fast",
+            is_flag=True,
+            help="Leave a scenario at the first violation that it shows; with --explain all it is explained.",
         ),
         click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
         click.option(
@@ -107,7 +109,8 @@ def shared(function: F) -> F:
             "--explain",
             type=click.Choice(["auto", "all", "none"]),
             default="auto",
-            help="Trace violations to their lines, and try repairs: of unexpected ones (auto), all, or none.",
+            help="Trace violations to their lines, and try repairs: of unexpected ones (auto; none with "
+            "--fail-fast), all, or none.",
         ),
         click.option(
             "--baseline",

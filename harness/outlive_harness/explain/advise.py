@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
 
 from outlive_harness.disk.content import BLOCK
@@ -26,8 +26,9 @@ from outlive_harness.explore.trial import Order, examine
 from outlive_harness.scenario import CUTS
 from outlive_harness.trace import WRITES
 
+from .align import aligned
 from .repairs import Repair, Trace, numbered, repairs
-from .sources import Source
+from .sources import Followed, Source
 
 #: Seconds that are spent on one scenario's advice.
 PATIENCE = 30.0
@@ -51,7 +52,7 @@ class Advice:
     Attributes:
         text: in words, with its place and how many states then hold.
         cures: the violations that are gone then: (kind, folded path).
-        sites: numbers of the ops where it is to be done, the most telling first.
+        sites: numbers of the golden run's ops where it is to be done, the most telling first.
     """
 
     text: str
@@ -84,7 +85,7 @@ class _OutOfTimeError(Exception):
     """There is no time for more."""
 
 
-def advise(tapes: Tapes, record: Record, wanted: Wanted, sources: Sequence[Source]) -> list[Advice]:
+def advise(tapes: Tapes, record: Record, wanted: Wanted, run: Followed) -> list[Advice]:
     """Return what was tried and makes violations of a run go away, the best first.
 
     Raises:
@@ -95,6 +96,7 @@ def advise(tapes: Tapes, record: Record, wanted: Wanted, sources: Sequence[Sourc
     if model is None:
         return []
     court = _Court(tapes, record, tape, wanted)
+    sources = run.of(tape.ops)
     found: list[Advice] = []
     try:
         trouble = court.trouble(numbered(tape.ops))
@@ -104,7 +106,12 @@ def advise(tapes: Tapes, record: Record, wanted: Wanted, sources: Sequence[Sourc
                 found += _cure(court, goals, trouble, sources)
     except (_OutOfTimeError, UnmodelledError):
         pass
-    return found
+    # The recording is another run than the golden one, whose ops a violation is about.
+    golden = aligned(record, tape.ops, record.ops)
+    return [
+        replace(one, sites=tuple(golden[site - 1] + 1 for site in one.sites if golden[site - 1] >= 0))
+        for one in found
+    ]
 
 
 def _goals(trouble: Faulty) -> Iterator[Faulty]:

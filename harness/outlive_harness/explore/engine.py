@@ -21,7 +21,7 @@ from .corpus import Regressions, regressions_of
 from .deeper import deeper
 from .doubt import Doubted, sample
 from .golden import Record
-from .merge import merge, violations_of
+from .merge import Littered, merge, violations_of, warnings_of
 from .options import Options
 from .records import Records, Shared
 from .reseed import Reseeded, has_own_seed
@@ -227,6 +227,7 @@ class _Case:
     regressions: Regressions
     result: ScenarioResult
     states: Known = field(default_factory=dict)
+    littered: Littered = field(default_factory=list)
     unfinished: Unfinished | None = None
     again: Path | None = None
     records: Shared = field(default_factory=Shared)
@@ -237,16 +238,17 @@ class _Case:
         if isinstance(known, ScenarioResult):
             return known
         self.result.again = known
+        begun = time.monotonic()
         try:
-            return (yield from self._explored(ledger, explain))
+            return (yield from self._explored(ledger, explain, begun))
         except LostError as error:
             return _cut_short(self.result, str(error))
         finally:
+            self.result.seconds = time.monotonic() - begun  # of a run that was cut short, too
             if self.unfinished is not None:
                 self.unfinished.close()
 
-    def _explored(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
-        begun = time.monotonic()
+    def _explored(self, ledger: Ledger | None, explain: Explainer | None, begun: float) -> Exploration:
         scenario, options, result = self.scenario, self.options, self.result
         result.reason = none_asked_for(scenario, options)
         if result.reason:
@@ -285,7 +287,7 @@ class _Case:
 
     def _is_to_be_explained(self) -> bool:
         wanted = self.options.explain == "all" or (
-            self.options.explain == "auto" and not self.scenario.expect
+            self.options.explain == "auto" and not self.scenario.expect and not self.options.fail_fast
         )
         return wanted and any(not one.known for one in self.result.violations)
 
@@ -298,6 +300,7 @@ class _Case:
             # What a warm interpreter shows and a fresh one does not is ours, not the pipeline's.
             result.violations, result.faults = [], {}
             self.states.clear()
+            self.littered.clear()
             if result.exhibit is not None:
                 result.exhibit.points.clear()
             result.warnings = [*record.warnings, f"no zygote: {why}"]
@@ -349,8 +352,16 @@ class _Case:
                 self._tell_of_kept(one)
                 intercepts = one.campaign.fault.intercepts
                 merge(
-                    result, record, name, one.coverage, one.trials, exhaustive=intercepts, known=self.states
+                    result,
+                    record,
+                    name,
+                    one.coverage,
+                    one.trials,
+                    exhaustive=intercepts,
+                    known=self.states,
+                    littered=self.littered,
                 )
+            result.warnings += warnings_of(self.littered, record)
         trials = [trial for one in several.values() for trial in one.trials]
         fallen = [trial.fell_back for trial in trials if trial.fell_back]
         if fallen:

@@ -17,7 +17,7 @@ from outlive_harness.judge import describe_difference, first_difference
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.reap import has_company
 from outlive_harness.launch.run import Ran
-from outlive_harness.launch.zygote import Preload
+from outlive_harness.launch.zygote import Preload, parse
 from outlive_harness.scenario import ACK_PATTERN
 from outlive_harness.trace import Op, Trace
 
@@ -26,7 +26,7 @@ from .acks import lost_acks
 from .made_anew import ignored, made_anew
 from .results import Finding
 from .runner import BoxError, Runner
-from .subject import Subject
+from .subject import Subject, is_of_interpreter
 
 #: Seconds that a golden run may take where the scenario sets no limit.
 _PATIENCE = 3600.0
@@ -219,7 +219,8 @@ def _learn_stacks(runner: Runner, made: Record) -> None:
     """Find out where in the program its ops come from, if it makes so many that it matters."""
     from .stacks import LEAST_OPS, stacks_of  # noqa: PLC0415 - as above
 
-    if made.preload is not None and not made.reason and len(made.ops) >= LEAST_OPS:
+    argv = made.subject.command(made.subject.argv, runner.box)[0]
+    if parse(argv) is not None and not made.reason and len(made.ops) >= LEAST_OPS:
         stacks, ops = stacks_of(runner, made)
         made.stacks = stacks if _has_order(made, ops) else []
 
@@ -248,11 +249,9 @@ def _run(runner: Runner, made: Record, ops: list[Op]) -> tuple[Ran, Versions]:
         made.refused = f"calls cannot be intercepted here: {error.strerror or error}"
         ran = runner.run(subject, timeout=limit)
     if ran.failure():
-        runner.expect_room(made.final or made.initial, ran.stderr)
+        runner.expect_room(made.final or made.initial, ran.told)
         made.reason = f"the pipeline fails with no fault: it {ran.failure()}"
-        stderr = ran.stderr.strip()
-        if stderr:
-            made.reason += "\n" + stderr[-4000:]
+        made.reason += f"\n{ran.told}" if ran.told else ""
         if ran.crossing:
             made.reason += "\n" + _of_crossing(ran.crossing)
     return ran, versions
@@ -334,12 +333,13 @@ def _changes(runner: Runner, made: Record) -> Finding | None:
     """Run on the golden run's own result; return what that changes."""
     ran, _ = _run(runner, made, [])
     if made.reason:
-        sentence = f"run again on its own result, with no crash, it {ran.failure()}"
-        if not made.refused and (hindered := ran.hindered()):
-            made.reason = f"run again on its own result, with no crash, it {hindered}"
+        sentence = "the pipeline, run again on its own result with no crash,"
+        hindered = "" if made.refused else ran.hindered()
+        if hindered:
+            made.reason = f"{sentence} {hindered}"
             return None
         made.reason = ""
-        return Finding("not-idempotent", "", sentence, ran.stderr)
+        return Finding("not-idempotent", "", f"{sentence} {ran.failure()}", ran.told)
     after = runner.look(made.subject)
     path = _first_difference(made, after)
     if path is None:
@@ -482,7 +482,9 @@ def _learn_versions(made: Record, first: Versions, second: Versions) -> None:
 
 def _warn(made: Record, first: Ran) -> None:
     made.warnings += [
-        f"writes outside its box, where no crash state can hold it: {path}" for path in made.trace.outside
+        f"writes outside its box, where no crash state can hold it: {path}"
+        for path in made.trace.outside
+        if not is_of_interpreter(path)
     ]
     for path, reason in made.trace.blind:
         output = next((name for name in _names_of(path, made.ops) if made.is_shown(name)), None)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 from outlive_harness.disk.profiles import PROFILES, strongest_first
+from outlive_harness.globs import matcher
+from outlive_harness.patterns import globs
 from outlive_harness.plan import Plan, plan_text, size
 
 from .golden import Record
-from .results import Coverage, Finding, ScenarioResult, Trial, Violation
+from .results import Coverage, Finding, ScenarioResult, Trial, Violation, gravity
 
+#: What a state leaves behind, folded, and how many points lead to it.
+Littered = list[tuple[frozenset[str], int]]
+
+#: What a baseline folds in names.
+_DIGITS = re.compile(r"[0-9]+")
 #: The part of all points that may be missing from runs that differ in their number of ops.
 _MOST_UNMET = 0.2
 
@@ -28,8 +36,11 @@ def merge(
     *,
     exhaustive: bool,
     known: dict[str, frozenset[tuple[str, str]]],
+    littered: Littered,
 ) -> None:
     """Add one fault's trials to a scenario's result, and what each state violates to what is known.
+
+    What is left behind is added to *littered*.
 
     The same trials give the same result in whatever order and by however many workers they were
     done: a state's findings are reported for the smallest plan that reaches it.
@@ -49,7 +60,6 @@ def merge(
         result.warnings += _set_aside(fault, coverage, trials)
         _explain_gaps(coverage, record, trials)
     groups: dict[tuple[str, str], list[tuple[Trial, Finding, int]]] = defaultdict(list)
-    litter: dict[str, int] = defaultdict(int)
     if result.exhibit is not None:
         result.exhibit.points += _exhibited(fault, judged, by_state)
     for state, trial in judged.items():
@@ -60,10 +70,10 @@ def merge(
         found = {(finding.kind, record.fold(finding.path)): finding for finding in reversed(trial.findings)}
         if len(trial.plan) == 1:
             known[state] = known.get(state, frozenset()) | found.keys()
-        for key, finding in found.items():
+        for (kind, path), finding in found.items():
+            key = kind, _DIGITS.sub("#", path) if kind == "litter" else path
             groups[key].append((smallest, finding, len(by_state[state])))
-        for path in {warning.path for warning in trial.warnings}:
-            litter[path] += len(by_state[state])
+        littered.append((frozenset(warning.path for warning in trial.warnings), len(by_state[state])))
     for several in groups.values():
         # What machines show comes first, then the disk that promises most and still shows it.
         trial, finding, _ = min(
@@ -71,10 +81,22 @@ def merge(
         )
         points = sum(count for _, _, count in several)
         result.violations.append(violation_of(result.name, fault, trial, finding, points))
-    result.violations.sort(key=lambda one: (one.fault != "", len(one.point.split("+"))))
-    result.warnings += [
-        f"litter: {path} is left behind after {n} crash points" for path, n in sorted(litter.items())
-    ]
+    result.violations.sort(key=lambda one: (gravity(one.kind), one.fault != "", len(one.point.split("+"))))
+
+
+def warnings_of(littered: Littered, record: Record) -> list[str]:
+    """Return a warning for each pattern of what is left behind."""
+    paths = sorted(frozenset().union(*(several for several, _ in littered)))
+    said = []
+    for pattern in globs(paths, record.final.keys()):
+        like = set(filter(matcher([pattern]), paths))
+        points = sum(count for several, count in littered if several & like)
+        # A star of a folded name is one here, too.
+        name = min(like) if len(like) == 1 else pattern.replace("[*]", "*")
+        names = f" ({len(like)} names)" if len(like) > 1 else ""
+        after = f"after {points} crash point{'s' * (points != 1)}"
+        said.append(f"litter: {name} is left behind {after}{names}")
+    return said
 
 
 def _is_seen(trial: Trial) -> bool:
@@ -149,6 +171,7 @@ def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: 
         profile=trial.profile,
         rests_on=trial.rests_on,
         lost=tuple(trial.lost),
+        stayed=tuple(trial.stayed),
         left=trial.left,
         points=points,
         mark=trial.mark,

@@ -40,7 +40,7 @@ class Options:
         fail_fast: whether a scenario that should hold is left as soon as it is seen that it does not.
         real_fs: a real file system to cut the power on as well.
         explain: which violations are traced to their lines, and repairs of them tried: ``auto``, those that
-            nobody expected, ``all`` or ``none``.
+            nobody expected, unless the first one ends it all; ``all`` or ``none``.
         exhibit: whether results are to hold each crash point, for a time line.
         baseline: violations that are known today.
         torn: where ``torn`` cuts a write: ``pages`` or ``bytes``; None leaves it to each scenario, else

@@ -74,6 +74,18 @@ class Finding:
     detail: str = ""
 
 
+#: Kinds of violations, the gravest first: what stops the pipeline, what is wrong for good, what passes.
+GRAVEST = (
+    "not-idempotent", "recovery-failed", "recovery-hung", "run-hung", "interfered", "lost-ack", "lost-effect",
+    "duplicate-effect", "diverged", "torn-output", "litter",
+)  # fmt: skip
+
+
+def gravity(kind: str) -> int:
+    """Return a number for a kind, smaller for a graver one."""
+    return GRAVEST.index(kind) if kind in GRAVEST else len(GRAVEST)
+
+
 @dataclass(slots=True)
 class Trial:
     """One plan carried out.
@@ -92,6 +104,7 @@ class Trial:
         path: the file that this op is about.
         mark: what tells it again: see rebase.told_by().
         lost: what a power cut lost: each op, or part of one, in words.
+        stayed: what a power cut kept though something before it was lost, likewise.
         profile: the disk that promises most and on which it can still happen, where it was violated.
         rests_on: what it rests on that machines do not show of themselves, in words; "" where it does not.
         trouble: why the trial could not be carried out, if so.
@@ -114,6 +127,7 @@ class Trial:
     path: str = ""
     mark: str = ""
     lost: list[str] = field(default_factory=list)
+    stayed: list[str] = field(default_factory=list)
     profile: str = ""
     rests_on: str = ""
     trouble: str = ""
@@ -141,6 +155,8 @@ class Violation:
     rests_on: str = ""
     #: what a power cut lost, in words
     lost: tuple[str, ...] = ()
+    #: what it kept though something before that was lost, in words
+    stayed: tuple[str, ...] = ()
     #: how many crash points lead to the same finding
     points: int = 1
     kept: str = ""
@@ -149,6 +165,8 @@ class Violation:
     source: str = ""
     #: the frames of the program itself above that, the innermost first
     stack: tuple[str, ...] = ()
+    #: the line of an installed package that made the call: ``joblib 1.6.0: joblib/memory.py:41 in dump``
+    within: str = ""
     #: what to change, if a change was tried and every crash state held with it
     advice: str = ""
     #: names that the smallest example left on the disk, and what each is
@@ -272,6 +290,7 @@ def read_back(facts: dict[str, Any]) -> ScenarioResult:
             **{
                 **one,
                 "lost": tuple(one["lost"]),
+                "stayed": tuple(one["stayed"]),
                 "stack": tuple(one["stack"]),
                 "left": tuple((path, what) for path, what in one["left"]),
             }

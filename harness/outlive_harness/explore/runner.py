@@ -21,6 +21,7 @@ from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import file_system
+from outlive_harness.launch import traced
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.run import Ran, run
 from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError
@@ -217,7 +218,7 @@ class Runner:
             ran = ran or self._launch(subject, subject.setup, None, timeout=_HELPER_LIMIT)
             read = ran.reads
             if ran.failure():
-                raise BoxError(f"setup {ran.failure()}\n{ran.stderr}".rstrip())
+                raise BoxError(f"setup {ran.failure()}\n{ran.told}".rstrip())
         self.keep(template)
         return read
 
@@ -255,12 +256,13 @@ class Runner:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
 
         Where a zygote was chosen for the subject it is forked from that, unless it is to tell what it reads,
-        or is not intercepted.
+        or is not intercepted, or is to leave where it is in a file, *stacks*.
         """
         return self._launch(
             subject,
-            subject.argv,
-            None if reads or visit is None else BODY,
+            tuple(traced.command(subject.argv)) if stacks else subject.argv,
+            None if reads or visit is None or stacks else BODY,
+            stacks=stacks,
             timeout=timeout,
             visit=visit,
             tear=tear,
@@ -273,12 +275,22 @@ class Runner:
             looks=looks,
             promises=promises or bool(data),
             acks=subject.acks,
-            stacks=stacks,
         )
 
-    def _launch(self, subject: Subject, argv: tuple[str, ...], role: str | None, **how: Any) -> Ran:  # noqa: ANN401 - as run() takes it
+    def _launch(
+        self,
+        subject: Subject,
+        argv: tuple[str, ...],
+        role: str | None,
+        *,
+        stacks: str = "",
+        **how: Any,  # noqa: ANN401 - as run() takes it
+    ) -> Ran:
         """Run one of a subject's programs: forked from the zygote for its role, if one was chosen."""
         command, cwd = subject.command(argv, self.box)
+        environment = subject.environment(self.box, argv)
+        if stacks:
+            environment = traced.environment(environment, stacks)
         visit: Callable[[Op, int], Answer] | None = how.get("visit")
         if self._still:
             if visit is None:
@@ -294,7 +306,7 @@ class Runner:
                 ran = run(
                     command,
                     cwd=cwd,
-                    env=subject.environment(self.box, argv),
+                    env=environment,
                     box=self.box,
                     control=self._control,
                     spared=self.spared,
@@ -317,9 +329,21 @@ class Runner:
             if mounted:
                 self._refuse_mounts(mounted[0], mounts)
             if ran is not None:
-                if ran.blind:
-                    self._still.distrust()
-                return ran
+                return self._taken_in(ran)
+
+    def _taken_in(self, ran: Ran) -> Ran:
+        """Note what a run says of the box; its words are told when no box is there any more."""
+        if ran.blind:
+            self._still.distrust()
+        if ran.failure():
+            ran.stdout, ran.stderr = self._without_box(ran.stdout), self._without_box(ran.stderr)
+        return ran
+
+    def _without_box(self, text: str) -> str:
+        """Return a text with paths in the box as they are from there."""
+        for box in {str(self.box), os.fsdecode(self.box_bytes)}:
+            text = text.replace(box + os.sep, "").replace(box, "{box}")
+        return text
 
     def _refuse_mounts(self, point: str, before: list[Mount]) -> NoReturn:
         """Say what a run left mounted in its box: that is neither a state of it nor ours to remove."""

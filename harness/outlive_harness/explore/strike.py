@@ -12,6 +12,7 @@ from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import Tree
 from outlive_harness.explore import links
 from outlive_harness.explore.golden import Record
+from outlive_harness.explore.held_open import held_open
 from outlive_harness.explore.results import Finding
 from outlive_harness.explore.runner import BoxError, Runner, Touched
 from outlive_harness.faults import Strike, strikers
@@ -210,12 +211,21 @@ def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Find
         is_append_only=subject.is_append_only,
         box=runner.box,
         golden_box=golden_box,
+        initial_box=record.place / "template",
         own=runner.own,
     )
     if record.refused:
         # Whole contents that were replaced later are not known; a strict prefix is torn all the same.
         found = [one for one in found if _is_prefix(runner.box / one[0], golden_box / one[0])]
-    return [Finding("torn-output", *one) for one in found]
+    return [_torn(record, *one) for one in found]
+
+
+def _torn(record: Record, path: str, sentence: str, detail: str) -> Finding:
+    """Say of a file that is kept open on purpose that it is, and what to declare then."""
+    held = held_open(record.ops, path)
+    if held is not None:
+        sentence, detail = f"{sentence}; the program keeps it open", f"{detail}\n{held.advice}"
+    return Finding("torn-output", path, sentence, detail)
 
 
 def _visible(

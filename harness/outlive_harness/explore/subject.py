@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import site
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from outlive_harness.disk.tree import Entry
 from outlive_harness.globs import matcher
 from outlive_harness.patterns import literal
 from outlive_harness.scenario import ACK_PATTERN, TMP_CHOICES, Scenario, takes_acks
@@ -17,6 +19,13 @@ from outlive_harness.scenario import ACK_PATTERN, TMP_CHOICES, Scenario, takes_a
 #: Where TMPDIR and HOME point, inside the box: what is left there is seen, but is never an output.
 TMP, HOME = ".tmp", ".home"
 _PLACE = "{box}"
+#: What interpreters keep among temporary files while they run, and a kill leaves: the JVM its counters, R and
+#: Python's multiprocessing a directory of a session, .NET its pipes.
+_SESSIONS = re.compile(
+    r"(?:^|/)(?:\.?tmp)/(?:hsperfdata_|Rtmp|pymp-|clr-debug-pipe-|dotnet-diagnostic-)[^/]+"
+)
+#: Python's tempfile tries a directory by such a file, in which is "blat".
+_PROBE = re.compile(re.escape(TMP) + r"/[a-z0-9_]{8}")
 #: What a test runner tells its children; a pipeline has no business to differ by it.
 _FOREIGN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT",
             "PYTEST_XDIST_TESTRUNUID", "OLDPWD")  # fmt: skip
@@ -128,6 +137,13 @@ class Subject:
     def is_ignored(self, path: str) -> bool:
         """Tell whether no check looks at a path."""
         return bool(self.ignore) and matcher(self.ignore)(path)
+
+
+def is_of_interpreter(path: str, entry: Entry | None = None) -> bool:
+    """Tell whether a path is an interpreter's own, as long as it runs, and not the program's."""
+    if _PROBE.fullmatch(path) and entry is not None:
+        return entry.kind == "file" and entry.size <= len("blat")
+    return _SESSIONS.search(path) is not None
 
 
 def _private(path: str) -> bool:

@@ -22,7 +22,7 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import describe_difference
 from outlive_harness.plan import Plan, digest
-from outlive_harness.trace import Op
+from outlive_harness.trace import INSTALLS, Op
 
 from .board import load, save
 from .explained import unexplained
@@ -81,10 +81,37 @@ class Tape:
 
     def name(self, lost: str) -> str:
         """Say what a lost op, or a part of one, was to do."""
+        return f"{lost} {self.ops[self._place(lost)].describe()}"
+
+    def _place(self, lost: str) -> int:
+        """Return where among the ops one is that was lost, or of which a part was."""
         run, slash, number = lost.rpartition("/")
         start = self.starts[int(run) - 1] if slash else self.last
-        op = self.ops[start + int(number.partition(".")[0]) - 1]
-        return f"{lost} {op.describe()}"
+        return start + int(number.partition(".")[0]) - 1
+
+    def kept(self, lost: Sequence[str], at: int) -> list[str]:
+        """Say what of the first *at* ops reached the disk although something before it was lost.
+
+        That is what no process could see while the machine ran; what comes before is as it should be.
+        """
+        whole = {self._place(name) for name in lost if "." not in name}
+        torn = {self._place(name) for name in lost} - whole
+        found: list[str] = []
+        moved: set[str] = set()  # what is kept of a file that gets another name is told by that
+        for place in range(at - 1, min(whole | torn, default=at) - 1, -1):
+            op = self.ops[place]
+            if place in torn:
+                found.append(f"a part of {self._number(place)} {op.describe()}")
+            elif place not in whole and op.changes and op.path not in moved:
+                found.append(f"{self._number(place)} {op.describe()}")
+                moved |= {op.path} if op.kind in INSTALLS else set()
+        return found[::-1]
+
+    def _number(self, place: int) -> str:
+        """Return an op as names of what was lost have it."""
+        run = bisect_right(self.starts, place)
+        number = place - self.starts[run - 1] + 1
+        return str(number) if run == len(self.starts) else f"{run}/{number}"
 
 
 class Recorded(NamedTuple):

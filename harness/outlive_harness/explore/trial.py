@@ -22,7 +22,7 @@ from .rebase import told_by
 from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
 from .strike import Crash, cut_short, run_struck, torn, unseen
-from .subject import HOME, TMP
+from .subject import HOME, TMP, is_of_interpreter
 from .tapes import MEMORY, NoStateError, TapeError, Tapes
 
 #: Names that a crash left which are listed.
@@ -204,6 +204,7 @@ def _cut(tapes: Tapes, record: Record, plan: Plan, memory: int, trial: Trial) ->
     for op in done:
         crash.touched.note(op)
     trial.lost = [tape.name(name) for name in state.lost]
+    trial.stayed = tape.kept(state.lost, state.at)
     return crash
 
 
@@ -375,9 +376,8 @@ def _recover(
         return
     if ran.failure():
         kind = "recovery-hung" if ran.ended == "timeout" else "recovery-failed"
-        trial.findings.append(
-            Finding(kind, "", f"run again after the crash, it {ran.failure()}", ran.stderr.strip())
-        )
+        sentence = f"the pipeline, run again after the crash, {ran.failure()}"
+        trial.findings.append(Finding(kind, "", sentence, ran.told))
         return
     if keep_ops and unseen(record, ran):  # which a deeper crash would have to strike
         trial.trouble = unseen(record, ran)
@@ -416,7 +416,7 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
     trial.findings += _behind_links(runner, record, after, {finding.path for finding in trial.findings}, left)
     golden_names = {record.fold(path) for path in record.final}
     for path in judge.surplus(record.final, after):
-        if record.fold(path) in golden_names:
+        if record.fold(path) in golden_names or is_of_interpreter(path, after[path]):
             continue
         if subject.is_output(path) and not left.by_crash(path, after):
             sentence = f"after recovery there is an output that the golden run does not leave: {path}"

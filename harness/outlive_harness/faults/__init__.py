@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Literal, Protocol
 
 from outlive_harness.intercept.supervisor import Answer
 from outlive_harness.plan import Point
@@ -38,12 +38,19 @@ class Strike:
     goes_on: bool = False
 
 
+#: Which op a maintainer looks at first where a fault shows something: the one that its point names, the one
+#: before that, since what that did stands and nothing of the next, or none, where points are no ops.
+Blames = Literal["op", "before", "none"]
+
+
 class Fault(Protocol):
     """A way in which a machine fails."""
 
     name: str
     #: whether ops must be intercepted to strike with it
     intercepts: bool
+    #: the op whose line is told
+    blames: Blames
 
 
 class Striker(Fault, Protocol):

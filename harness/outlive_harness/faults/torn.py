@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Strike
+from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.plan import Point
 from outlive_harness.scenario import CUTS
@@ -46,6 +46,7 @@ class Torn:
 
     name = "torn"
     intercepts = True
+    blames: Blames = "op"
 
     def __init__(self, cuts: str = CUTS[0]) -> None:
         self._cuts = cuts

@@ -174,8 +174,6 @@ def _become(request: Request, fds: list[int], parent: int) -> None:
         for fd, place in ((null, 0), (out, 1), (err, 2)):
             os.dup2(fd, place)
             os.close(fd)
-        if request["stacks"]:  # mapped before the filter is there: it is none of the program's doing
-            _watch_stacks(request["slots"], request["stacks"])
         listener: tuple[int, ...] = ()
         if request["filter"]:
             step = "intercept"
@@ -188,14 +186,6 @@ def _become(request: Request, fds: list[int], parent: int) -> None:
     for fd in listener:
         os.close(fd)
     channel.close()
-
-
-def _watch_stacks(module: str, place: str) -> None:
-    """Leave the stack of each call in a file, for whoever watches."""
-    names: dict[str, Any] = {"__name__": "_stack_slots"}
-    with open(module, "rb") as file:
-        exec(compile(file.read(), module, "exec"), names)  # noqa: S102 - our own module, found by its path
-    names["watch"](place)
 
 
 def _call(function: Callable[..., int], *values: Any) -> int:  # noqa: ANN401 - numbers and references

@@ -22,6 +22,7 @@ from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.trace import Op
 
 from .exec import Child, start
+from .last_words import last_words, told
 from .reap import kill_tree
 from .zygote import Zygote
 
@@ -79,8 +80,13 @@ class Ran:
             how = f"was ended by signal {-self.code}" if self.code < 0 else f"exited with {self.code}"
         else:
             return ""
-        last = next((line for line in reversed(self.stderr.splitlines()) if line.strip()), "")
-        return f"{how}: {last.strip()}" if last else how
+        last = last_words(self.stderr, self.stdout)
+        return f"{how}: {last}" if last else how
+
+    @property
+    def told(self) -> str:
+        """What it said at its end: on standard error, or, if nothing, on standard output."""
+        return told(self.stderr, self.stdout)
 
     def hindered(self) -> str:
         """Say how a run that was intercepted failed, where the harness may have failed it; else "".
@@ -114,7 +120,6 @@ def run(  # noqa: PLR0913 - one call says all of one run
     promises: bool = False,
     control: int | None = None,
     zygote: Zygote | None = None,
-    stacks: str = "",
     guarded: Collection[str] = (),
     tmp: str = "",
     spared: Collection[int] = (),
@@ -143,7 +148,6 @@ def run(  # noqa: PLR0913 - one call says all of one run
         promises: whether to tell how many of them came before each op.
         control: a descriptor whose hang-up abandons the run.
         zygote: forks the program, where it is not to be executed.
-        stacks: a file that a zygote's trial leaves its stacks in.
         guarded: files outside its box that it must not change.
         tmp: a directory of its box that is another file system to it: see Lookup.
         spared: process ids of children of this process that are no part of the run.
@@ -159,7 +163,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     """
     begun = time.monotonic()
     if zygote is not None:
-        child = zygote.start(cwd=cwd, intercept=visit is not None, stacks=stacks)
+        child = zygote.start(cwd=cwd, intercept=visit is not None)
     else:
         child = start(argv, cwd=cwd, env=env, intercept=visit is not None, reads=reads, looks=looks)
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}

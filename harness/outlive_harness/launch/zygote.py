@@ -28,7 +28,6 @@ from outlive_harness.intercept.filter import program
 from .exec import Child, refusal, reset_signals
 
 _HERE = Path(__file__).with_name("_zygote.py")
-_SLOTS = Path(__file__).with_name("_stack_slots.py")
 _HARNESS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: Bytes that say how long the text after them is: a list of modules may be of any length.
 _HEAD = 8
@@ -207,13 +206,12 @@ class Zygote:
             text += part
         return bytes(text)
 
-    def start(self, *, cwd: Path, intercept: bool = True, stacks: str = "") -> Child:
+    def start(self, *, cwd: Path, intercept: bool = True) -> Child:
         """Start a trial, as exec.start() does; see there for what is raised.
 
         Args:
             cwd: where it runs.
             intercept: whether its calls are to be intercepted.
-            stacks: a file that its threads are to leave their stacks in; see _stack_slots.py.
         """
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
@@ -230,8 +228,6 @@ class Zygote:
                 abi.SECCOMP_FILTER_FLAG_NEW_LISTENER,
             ),
             "seccomp": self._table.numbers["seccomp"],
-            "stacks": stacks,
-            "slots": str(_SLOTS),
         }
         listener: int | None = None
         try:
@@ -321,7 +317,7 @@ def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, st
         parts = directory[installed.end() :].strip("/")
         name = ".".join(filter(None, [*parts.split("/"), "" if stem == "__init__" else stem]))
         top = name.partition(".")[0]
-        if top == main or top in _projects(place[: installed.end()]):
+        if top == main or top in own_packages(place[: installed.end()]):
             continue
         if all(part.isidentifier() for part in name.split(".")):
             names.setdefault(name, directory)
@@ -329,7 +325,7 @@ def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, st
 
 
 @functools.cache
-def _projects(site: str) -> frozenset[str]:
+def own_packages(site: str) -> frozenset[str]:
     """Return the packages of a directory that came from somewhere else than an index (PEP 610)."""
     names: set[str] = set()
     for told in Path(site).glob("*.dist-info/direct_url.json"):

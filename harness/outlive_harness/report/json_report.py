@@ -52,4 +52,5 @@ def _violation(violation: Violation) -> dict[str, Any]:
     data = {field: getattr(violation, field) for field in _FIELDS}
     if violation.lost:
         data["message"] += f"; lost: {'; '.join(violation.lost)}"
-    return data
+    data |= {"line": violation.source, "within": violation.within, "advice": violation.advice}
+    return data | {"lost": list(violation.lost), "kept": list(violation.stayed)}

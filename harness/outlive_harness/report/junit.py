@@ -46,7 +46,7 @@ def _case(suite: ET.Element, one: ScenarioResult) -> None:
     for name, coverage in one.faults.items():
         facts[f"points.{name}"] = f"{coverage.tested}/{coverage.points}"
     for number, found in enumerate(one.violations, start=1):
-        for key in ("replay", "source", "advice"):
+        for key in ("replay", "source", "within", "advice"):
             if getattr(found, key):
                 facts[f"violation.{number}.{key}"] = visible(getattr(found, key))
     for number, one_line in enumerate(unjudged(one), start=1):

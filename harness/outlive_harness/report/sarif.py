@@ -110,7 +110,9 @@ def visible_text(text: str) -> str:
 def _of(lead: Violation, one: ScenarioResult) -> list[dict[str, Any]]:
     """Return the place of a violation: its line, or the scenario's file."""
     spot = location(lead)
-    return [_place(*spot)] if spot is not None else _file_of(one)
+    # The line of a package, where the program has none, is below a directory that is not named.
+    is_there = spot is not None and (os.path.isabs(spot[0]) or os.path.isfile(spot[0]))
+    return [_place(*spot)] if spot is not None and is_there else _file_of(one)
 
 
 def _file_of(one: ScenarioResult) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from outlive_harness.explain.causes import causes
 from outlive_harness.explore.results import NotJudged, ScenarioResult, Verdict, Violation
+from outlive_harness.faults import strikers
 from outlive_harness.realfs import KINDS
 
 #: Lines of a violation's detail that are shown; a traceback's last lines are the ones that matter.
@@ -21,6 +22,8 @@ _NOTE = 60
 _FRAMES = 3
 #: Lost ops of one power cut that are named.
 _LOST = 6
+#: Patterns of litter that are told.
+_LITTER, _PATTERNS = "litter", 4
 
 
 def visible(text: str) -> str:
@@ -57,10 +60,12 @@ def explain(violation: Violation) -> list[str]:
         lines.append(f"  {_struck(violation)}{_likewise(violation)}")
     if violation.source:
         lines.append(f"  from: {visible(violation.source)}")
+        lines += [f"        by way of {visible(violation.within)}"] if violation.within else []
         lines += [f"        called at {visible(frame)}" for frame in violation.stack[1:][:_FRAMES]]
     if violation.profile:
         lost = _listed(violation.lost) or "nothing: all of it had reached the disk"
-        lines += [f"  lost: {lost}", f"  even on a disk as: {visible(violation.profile)}"]
+        kept = [f"  kept: {_listed(violation.stayed)}"] if violation.stayed else []
+        lines += [f"  lost: {lost}", *kept, f"  even on a disk as: {visible(violation.profile)}"]
     if violation.rests_on:
         lines.append(f"  rests on: {violation.rests_on}")
     lines += [f"  {line}" for line in _last(visible_lines(violation.detail)) if line]
@@ -81,14 +86,22 @@ def _struck(violation: Violation) -> str:
     if violation.profile:  # what was lost is told in words
         crashes = violation.point.split("+")
         crashes[-1] = crashes[-1].partition("-")[0]
-        op = f", after: {visible(violation.op)}" if violation.op else ""
+        op = f", {moment(violation.point)}: {visible(violation.op)}" if violation.op else ""
         return f"power cut at {'+'.join(crashes)}{op}"
     if violation.fault in KINDS:
         journal = ", its journal just written" if "." in violation.point.partition("+")[0] else ""
         on = f"on a real {violation.fault}{journal}"
         return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
-    op = f", before: {visible(violation.op)}" if violation.op else ""
+    op = f", {moment(violation.point)}: {visible(violation.op)}" if violation.op else ""
     return f"struck at {violation.point}{op}"
+
+
+def moment(point: str) -> str:
+    """Say when a plan's last fault strikes the op that it names: before it runs, in it, or after it."""
+    fault = strikers().get(point.rpartition("+")[2].partition("@")[0])
+    if fault is None:  # the power is cut
+        return "after"
+    return "before" if fault.blames == "before" else "in"
 
 
 def _listed(lost: tuple[str, ...]) -> str:
@@ -140,7 +153,8 @@ def details(result: ScenarioResult) -> list[str]:
         for cause in found[_TOLD:][:_LISTED]:
             lines += [brief(cause.lead), *(f"  replay: {line}" for line in [replay_line(cause.lead)] if line)]
         more = len(found) - _TOLD - _LISTED
-        lines += [f"... and {more} more violations; --json FILE lists all of them"] if more > 0 else []
+        rest = f"... and {more} more violation{'s' * (more > 1)}; --json FILE lists all of them"
+        lines += [rest] if more > 0 else []
         lines += [f"known: {brief(one)}" for one in result.violations if one.known]
     lines += unjudged(result)
     if result.again:
@@ -187,10 +201,15 @@ def _is_told(result: ScenarioResult) -> bool:
 
 
 def _grouped(warnings: list[str]) -> list[str]:
-    """Say a thing once: warnings that differ only behind their first colon become one line."""
+    """Say a thing once: warnings that differ only behind their first colon become one line.
+
+    Litter is a line a pattern already, and the first few of these are told.
+    """
     groups: dict[str, list[str]] = {}
     for warning in warnings:
-        groups.setdefault(warning.partition(": ")[0], []).append(warning)
+        what = warning.partition(": ")[0]
+        is_told = what == _LITTER and sum(key.startswith(_LITTER) for key in groups) < _PATTERNS
+        groups.setdefault(warning if is_told else what, []).append(warning)
     return [
         visible(several[0].replace("\n", "; "))
         + (f" (and {len(several) - 1} more like it)" if len(several) > 1 else "")
