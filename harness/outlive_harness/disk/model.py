@@ -562,6 +562,9 @@ class Disk:
             )
             self._set(number, "times", None if NOW in times else times)
 
+    def _setflags(self, op: Op) -> None:
+        raise UnmodelledError(f"{op.describe()}: what persists of an inode's flags is not known")
+
     def _setxattr(self, op: Op) -> None:
         number, node = self._find(op)
         if number is None or node is None or op.detail is None:

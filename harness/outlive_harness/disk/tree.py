@@ -9,19 +9,17 @@ import os
 import secrets
 import shutil
 import stat
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from .flags import FIXED, copy_flags, flags_of, get_flags, set_flags
 from .mounts import below
 
 #: Written into digests in place of the box's own path, so that outputs that name it compare equal.
 BOX_MARK = b"\0{box}\0"
 #: Files of this size or more are digested in pieces, and a mention of the box in them stays.
 WHOLE = 1 << 24
-_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
-_FIXED = 0x10 | 0x20  # FS_IMMUTABLE_FL, FS_APPEND_FL
 #: Files of this size or more are copied by the file system itself, where it can.
 _SHARED = 1 << 16
 #: Directories in each other that are removed from the inside out: each takes a descriptor.
@@ -184,16 +182,18 @@ def _scan(
 
 
 def attributes(root: Path, tree: Tree) -> dict[str, list[tuple[str, bytes]]]:
-    """Return the extended attributes of a tree's files that a program may set as it likes (xattr(7))."""
-    found = {}
+    """Return what else a program may set of a tree's files: attributes (xattr(7)), flags of the inode."""
+    found: dict[str, list[tuple[str, bytes]]] = {}
     for path in tree:
+        if flags := flags_of(root / path):
+            found[path] = [("flags", b"%x" % flags)]
         with contextlib.suppress(OSError):  # none here, or it was closed to its owner
             where = root / path
             names = [name for name in os.listxattr(where, follow_symlinks=False) if name.startswith("user.")]
             if names:
-                found[path] = [
+                found.setdefault(path, []).extend(
                     (name, os.getxattr(where, name, follow_symlinks=False)) for name in sorted(names)
-                ]
+                )
     return found
 
 
@@ -260,7 +260,7 @@ def _copy(
                 os.mkdir(target, 0o700)
                 _copy(item.path, target, f"{prefix}{item.name}/", linked, copies, skip, opens=opens)
                 _give(target, info, opens=opens)
-                shutil.copystat(item.path, target)
+                _give_status(item.path, target, opens=opens)
             elif stat.S_ISLNK(info.st_mode):
                 os.symlink(os.readlink(item.path), target)
                 _give(target, info, opens=opens)
@@ -275,7 +275,7 @@ def _copy(
                     with readable(item.path, opens=opens):
                         _copy_file(item.path, target, info.st_size)
                 _give(target, info, opens=opens)
-                shutil.copystat(item.path, target)
+                _give_status(item.path, target, opens=opens)
                 os.chmod(target, stat.S_IMODE(info.st_mode))
             elif stat.S_ISSOCK(info.st_mode):  # nobody listens there any more, but its name is taken
                 with contextlib.suppress(PermissionError):
@@ -291,6 +291,13 @@ def _give(target: str, info: os.stat_result, *, opens: bool) -> None:
     if opens and (info.st_uid, info.st_gid) != (os.geteuid(), os.getegid()):
         with contextlib.suppress(PermissionError):
             os.chown(target, info.st_uid, info.st_gid, follow_symlinks=False)
+
+
+def _give_status(source: str, target: str, *, opens: bool) -> None:
+    """Give a copy its source's mode, times and attributes; and the flags, of what the pipeline made."""
+    shutil.copystat(source, target)
+    if opens:
+        copy_flags(source, target)
 
 
 def _copy_file(source: str, target: str, size: int) -> None:
@@ -432,9 +439,6 @@ def _make_mutable_at(name: str, within: int) -> None:
 
 def _make_mutable(fd: int) -> None:
     """Take back what `chattr +i` and `+a` forbid (ioctl_iflags(2))."""
-    with contextlib.suppress(OSError, ImportError):
-        import fcntl  # noqa: PLC0415 - there is none on Windows
-
-        (flags,) = struct.unpack("l", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, struct.pack("l", 0)))
-        if flags & _FIXED:
-            fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", flags & ~_FIXED))
+    flags = get_flags(fd)
+    if flags & FIXED:
+        set_flags(fd, flags & ~FIXED)

@@ -278,7 +278,7 @@ def _beside_the_files(runner: Runner, record: Record, crash: Crash, files: Tree)
         several.append("\n".join(crash.acks))
     if crash.torn:
         several.append(repr(sorted(crash.torn)))
-    if any(op.kind in ("setxattr", "removexattr") for op in record.ops):
+    if any(op.kind in ("setxattr", "removexattr", "setflags") for op in record.ops):
         several.append(runner.attributes(files))
     return several
 

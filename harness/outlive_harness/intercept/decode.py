@@ -284,6 +284,8 @@ class Decoder(Lookup):
         found = self._by_fd(tid, a[0])
         if found.inside is None:
             return None
+        if request in abi.FLAG_CHANGES:
+            return Op("setflags", name, found.inside, tid=tid, detail=self._seen(found))
         if request in abi.RESERVATIONS:
             mode = abi.RESERVATIONS[request] | _KEEP_SIZE
             start, length = self._reserved(tid, a, found)

@@ -104,7 +104,14 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False, channel
     for name in PROTECTIONS:
         when(name, [_low_word(2), _insn(_JSET, 0, 1, abi.PROT_WRITE), notify, allow])
     loops = abi.LOOP_SET_FD, abi.LOOP_CHANGE_FD, abi.LOOP_CONFIGURE
-    requests = (abi.FICLONE, abi.FICLONERANGE, *abi.RESERVATIONS, *abi.UNKNOWN_CHANGES, *loops)
+    requests = (
+        abi.FICLONE,
+        abi.FICLONERANGE,
+        *abi.RESERVATIONS,
+        *abi.FLAG_CHANGES,
+        *abi.UNKNOWN_CHANGES,
+        *loops,
+    )
     when("ioctl", [_low_word(1), *_any_of(requests), notify, allow])
     for name in (*(CONTACTS if reads else ()), *(LOOKS if looks else ())):
         is_own = [_low_word(0), _insn(_JEQ, 0, 1, channel & 0xFFFFFFFF), allow] if name == "sendmsg" else []
