@@ -217,3 +217,31 @@ def test_a_box_is_the_same_in_any_worker(explored):
     """Logs that name the directory they are in, and checks that return it, say the same in each box."""
     for _ in range(2):
         assert [result.verdict for result in explored(BOXES).scenarios] == [Verdict.HELD] * 2
+
+
+FLAGGED = """
+import fcntl, struct
+@scenario(outputs="out/*", faults=FAULTS, depth=DEPTH)
+def it():
+    os.makedirs("out", exist_ok=True)
+    fd = os.open("out", os.O_RDONLY)
+    (flags,) = struct.unpack("l", fcntl.ioctl(fd, 0x80086601, bytes(8)))
+    if flags & 0x40:
+        return
+    os.fsync(fd)
+    fcntl.ioctl(fd, 0x40086602, struct.pack("l", flags | 0x40))
+    put("out/a", "x")
+"""
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_flags_of_an_inode_are_part_of_a_state(one, depth):
+    """A program that remembers by `chattr +d` what it has done has another state, with equal files."""
+    assert kinds(one(FLAGGED.replace("FAULTS", "'kill'").replace("DEPTH", str(depth)))) == {"diverged"}
+
+
+def test_what_a_power_cut_leaves_of_flags_is_unknown(one):
+    """The model of the disk has no flags, so it says nothing of such a run."""
+    result = one(FLAGGED.replace("FAULTS", "'power'").replace("DEPTH", "1"))
+    assert result.verdict is Verdict.UNKNOWN
+    assert "inode's flags" in result.reason
