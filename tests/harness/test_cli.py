@@ -217,6 +217,27 @@ def test_where_nothing_was_tested_the_status_is_3(outlive, tmp_path):
     assert "--torn bytes" in done.stdout
 
 
+def test_cuts_at_any_byte_are_asked_for(outlive):
+    """A short line is cut where only a short write cuts it: the violation says so, and so does its replay."""
+    command = [
+        "--outputs",
+        "out",
+        "--faults",
+        "torn",
+        "--torn",
+        "bytes",
+        "--",
+        "sh",
+        "-c",
+        "echo a line > out",
+    ]
+    done = outlive("check", *command, status=1)
+    assert "torn-output: out is visible half-written: 1 of 7 bytes" in done.stdout
+    assert "  rests on: a write cut short inside a page of its file" in done.stdout
+    (replay,) = replay_lines(done.stdout)
+    assert "rests on: a write cut short" in outlive(*replay.split()[1:], status=1).stdout
+
+
 def test_a_failure_that_cannot_be_kept_is_still_a_failure(outlive, script, tmp_path):
     """Where .outlive/ cannot be written, the violation is told, and that it cannot be replayed."""
     (tmp_path / ".outlive").write_text("")
