@@ -19,7 +19,7 @@ import _parts
 import click
 from _plot import bars
 
-from outlive_harness.explore.session import processors
+from outlive_harness.jobs.session import processors
 from outlive_harness.launch.reap import adopt_orphans
 
 HERE = Path(__file__).parent

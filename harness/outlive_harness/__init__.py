@@ -3,7 +3,7 @@
 A scenario needs one name from here; everything else is loaded when it is used.
 """
 
-from .scenario import ack, scenario
+from outlive_harness.results.scenario import ack, scenario
 
 __all__ = ["__version__", "ack", "scenario"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .scenario import load_file
+from outlive_harness.results.scenario import load_file
 
 #: Tells the children that multiprocessing spawns which file their functions are in.
 _FILE = "OUTLIVE_SCENARIO_FILE"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from outlive_harness.scenario import CUTS, is_scenario_file
+from outlive_harness.results.scenario import CUTS, is_scenario_file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

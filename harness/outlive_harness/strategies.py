@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from outlive_harness.faults import strikers
-from outlive_harness.plan import Plan, Point
+from outlive_harness.results.plan import Plan, Point
 
 
 def plans(ops: int, *, faults: str | Iterable[str] = ("kill",), max_crashes: int = 3) -> SearchStrategy[Plan]:

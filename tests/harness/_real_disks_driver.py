@@ -10,13 +10,13 @@ from pathlib import Path
 
 from outlive_harness.disk.admit import UndecidedError
 from outlive_harness.disk.power import PowerModel
+from outlive_harness.disk.realfs import RealFs, mounted
 from outlive_harness.disk.tree import remove_tree
-from outlive_harness.explore.runner import Runner
-from outlive_harness.explore.subject import from_scenario
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans
-from outlive_harness.realfs import RealFs, mounted
-from outlive_harness.scenario import load_file
+from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.scenario import load_file
+from outlive_harness.trial.runner import Runner
 
 
 def main():

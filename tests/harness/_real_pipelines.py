@@ -17,10 +17,10 @@ from pathlib import Path
 
 from outlive_harness.disk.model import Disk
 from outlive_harness.disk.power import PowerModel
+from outlive_harness.disk.realfs import RealFs, mounted
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans
 from outlive_harness.launch.run import run
-from outlive_harness.realfs import RealFs, mounted
 
 #: Generated pipelines, beside those of the table; some that showed what was not modelled once.
 GENERATED = (*range(8), 1007, 1029, 1075, 1117)

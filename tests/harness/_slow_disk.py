@@ -20,7 +20,7 @@ import struct
 import time
 from pathlib import Path
 
-from outlive_harness.realfs import copy_sparse
+from outlive_harness.disk.realfs import copy_sparse
 
 _FORGET, _GETATTR, _SETATTR, _OPEN, _READ, _WRITE, _STATFS = 2, 3, 4, 14, 15, 16, 17
 _RELEASE, _FSYNC, _FLUSH, _INIT, _DESTROY, _BATCH_FORGET = 18, 20, 25, 26, 38, 42

@@ -15,10 +15,10 @@ from _slow_disk import Log, SlowDisk
 
 from outlive_harness.disk.model import Disk
 from outlive_harness.disk.power import PowerModel
+from outlive_harness.disk.realfs import KINDS, device_of, mounted, seclude
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans
 from outlive_harness.launch.run import run
-from outlive_harness.realfs import KINDS, device_of, mounted, seclude
 
 #: Seconds that a block write takes.
 DELAY = 0.01

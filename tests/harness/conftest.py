@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.session import Session
-from outlive_harness.scenario import load_file
+from outlive_harness.jobs.session import Session
+from outlive_harness.results.scenario import load_file
 
 PREAMBLE = """
 import os, sys, time, tempfile

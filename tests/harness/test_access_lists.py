@@ -7,8 +7,8 @@ import pytest
 
 from outlive_harness.disk.model import Disk, UnmodelledError
 from outlive_harness.disk.power import PowerModel
-from outlive_harness.explore.results import Verdict
-from outlive_harness.trace import Detail, Op, Seen
+from outlive_harness.results.ops import Detail, Op, Seen
+from outlive_harness.results.verdicts import Verdict
 
 OWNER, USER, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
 LIST = "system.posix_acl_access"

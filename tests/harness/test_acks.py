@@ -2,9 +2,9 @@
 
 import pytest
 
-from outlive_harness.explore.results import Verdict
 from outlive_harness.intercept.supervisor import Tail
-from outlive_harness.scenario import ACK_PATTERN, ack
+from outlive_harness.results.scenario import ACK_PATTERN, ack
+from outlive_harness.results.verdicts import Verdict
 
 ROWS = """
 from outlive_harness import ack

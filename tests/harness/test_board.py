@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from outlive_harness.explore import board
+from outlive_harness.jobs import queue as board
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_unit_of_a_dead_worker_is_given_out_again(root):
     job = board.post(root, "j", "kind", ["a", "b"])
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from outlive_harness.explore.board import Claimer\n"
+        "from outlive_harness.jobs.queue import Claimer\n"
         "claimer = Claimer(Path(sys.argv[1])); claimer.claim().finish('done')\n"
         "claimer.claim()\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
@@ -50,7 +50,7 @@ def test_a_unit_that_workers_die_of_is_given_up(root):
     board.post(root, "j", "kind", ["a", "b", "c"])
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from outlive_harness.explore.board import Claimer\n"
+        "from outlive_harness.jobs.queue import Claimer\n"
         "unit = Claimer(Path(sys.argv[1])).claim(); print(unit.kind, unit.payload)"
     )
     argv = [sys.executable, "-c", code, str(root)]

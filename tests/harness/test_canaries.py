@@ -9,8 +9,8 @@ import textwrap
 
 import pytest
 
-from outlive_harness.explore.results import Exit
-from outlive_harness.explore.session import Session
+from outlive_harness.jobs.session import Session
+from outlive_harness.results.verdicts import Exit
 
 SUITE = """
 @scenario(outputs="o", expect="torn-output")
@@ -91,7 +91,7 @@ BROKEN = {
         trial.tree_digest = lambda *args: "one"
         """,
     "the box is not made anew": """
-        from outlive_harness.explore.runner import Runner
+        from outlive_harness.trial.runner import Runner
         Runner.fill = lambda self, source, **more: self.box.mkdir(exist_ok=True)
         """,
     "renames are not seen": """
@@ -114,7 +114,7 @@ def sabotage(tmp_path, monkeypatch):
         place.mkdir()
         body = textwrap.indent(textwrap.dedent(code), "    ")
         (place / "sitecustomize.py").write_text(
-            f"import sys\nif 'outlive_harness.explore.worker' in sys.orig_argv:\n{body}\n"
+            f"import sys\nif 'outlive_harness.trial.worker' in sys.orig_argv:\n{body}\n"
         )
         monkeypatch.setenv("PYTHONPATH", str(place))
 

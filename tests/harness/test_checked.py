@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from outlive_harness.explore.checked import checked
-from outlive_harness.explore.results import Verdict
+from outlive_harness.judge.checked import checked
 from outlive_harness.launch.run import Ran
+from outlive_harness.results.verdicts import Verdict
 
 #: What a check does, and what is known of it: its value, how it failed, whether by an assertion.
 SAYS = {

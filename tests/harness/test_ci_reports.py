@@ -5,8 +5,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from outlive_harness.explore.results import Coverage, RunResult, ScenarioResult, Verdict, Violation
 from outlive_harness.report import github, junit, sarif
+from outlive_harness.results.verdicts import Coverage, RunResult, ScenarioResult, Verdict, Violation
 
 ODD = "a b\n<i>&\udcff\x1b[31m|`]]>%::"
 

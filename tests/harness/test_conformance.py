@@ -8,7 +8,7 @@ import pytest
 
 from outlive_harness.disk.model import Disk
 from outlive_harness.disk.tree import remove_tree, scan
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
 
 LESSON = Path(__file__).parents[2] / "scenarios" / "lesson.py"
 

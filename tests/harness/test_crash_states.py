@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from outlive_harness.explore.results import Verdict
+from outlive_harness.results.verdicts import Verdict
 
 
 def kinds(result):

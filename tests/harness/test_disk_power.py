@@ -14,7 +14,7 @@ from outlive_harness.disk.power import LostError, PowerModel
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.tree import Entry, digest_bytes, scan
 from outlive_harness.faults.power import Power
-from outlive_harness.trace import Detail, Op, Seen
+from outlive_harness.results.ops import Detail, Op, Seen
 
 ALL = list(PROFILES)
 SYNCED = os.O_WRONLY | os.O_DSYNC

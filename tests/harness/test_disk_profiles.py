@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from outlive_harness.disk.admit import UndecidedError
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.disk.profiles import PROFILES, profile_named, strongest_first
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
 
 ALL = list(PROFILES)
 IN_ORDER = ["xfs", "ext4", "ext4-ordered"]

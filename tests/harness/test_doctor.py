@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness import cli, doctor
-from outlive_harness.realfs import KINDS, missing
+from outlive_harness import cli
+from outlive_harness.cli import machine as doctor
+from outlive_harness.disk.realfs import KINDS, missing
 
 HERE = Path(__file__).parent
 

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from outlive_harness.explore.results import Verdict
 from outlive_harness.report.json_report import scenario_data
 from outlive_harness.report.text import details
+from outlive_harness.results.verdicts import Verdict
 
 SERVE = """
 import array, os, socket, sys

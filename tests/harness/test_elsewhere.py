@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from outlive_harness.explore.results import Verdict
+from outlive_harness.results.verdicts import Verdict
 
 MOVES = {
     "rename": "os.rename(tmp, 'out')",

@@ -15,12 +15,12 @@ from outlive_harness.explain.repairs import numbered, repairs
 from outlive_harness.explain.sources import Source
 from outlive_harness.explain.task import blamed, explain
 from outlive_harness.explore.engine import explore
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import Verdict, Violation
-from outlive_harness.plan import Point
-from outlive_harness.scenario import load_file
-from outlive_harness.trace import Op
+from outlive_harness.golden.golden import Record
+from outlive_harness.results.ops import Op
+from outlive_harness.results.options import Options
+from outlive_harness.results.plan import Point
+from outlive_harness.results.scenario import load_file
+from outlive_harness.results.verdicts import Verdict, Violation
 
 #: A pipeline of two steps, each with an output and a marker; what is in {} differs.
 PIPELINE = """

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.session import Session
-from outlive_harness.explore.waves import spread
-from outlive_harness.scenario import ScenarioError, load_file
+from outlive_harness.jobs.session import Session
+from outlive_harness.results.scenario import ScenarioError, load_file
+from outlive_harness.results.verdicts import Verdict
+from outlive_harness.search.levels import spread
 
 GOOD = """
 @scenario(outputs="out/*")
@@ -597,7 +597,7 @@ def test_a_session_leaves_no_process_and_no_directory(tmp_path):
 def test_what_a_killed_session_left_is_removed_by_the_next(tmp_path, forks):
     """A SIGKILLed harness cannot clean up; its workers end with it, and the next session sweeps."""
     code = (
-        "import sys, time; from pathlib import Path; from outlive_harness.explore.session import Session\n"
+        "import sys, time; from pathlib import Path; from outlive_harness.jobs.session import Session\n"
         f"place = Path({str(tmp_path)!r})\n"
         f"with Session(jobs=3, box_dir=place, forks={forks}) as s:\n"
         "    print(*(worker.pid for worker in s._workers), flush=True); time.sleep(60)"
@@ -620,7 +620,7 @@ def test_a_forked_worker_does_as_one_by_exec_and_is_replaced_when_it_dies(tmp_pa
 import os, signal, sys, threading
 from pathlib import Path
 from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.session import Session
+from outlive_harness.jobs.session import Session
 from outlive_harness.scenario import scenario
 program = "import os, time; time.sleep(0.05); open('t', 'w').write('x'); os.rename('t', 'o')"
 one = scenario(command=[sys.executable, "-c", program], outputs="o", name="one")

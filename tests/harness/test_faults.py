@@ -7,12 +7,12 @@ import textwrap
 import pytest
 
 from outlive_harness.explore import engine
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.session import Session
 from outlive_harness.faults import strikers
 from outlive_harness.faults.torn import SHORT_WRITE, is_short, lengths
+from outlive_harness.jobs.session import Session
 from outlive_harness.report.text import explain
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.verdicts import Verdict
 
 EVERY = ("kill", "torn", "full", "eio", "term")
 

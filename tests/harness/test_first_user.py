@@ -1,6 +1,6 @@
 """What the first user of the harness met."""
 
-from outlive_harness.explore.results import Verdict
+from outlive_harness.results.verdicts import Verdict
 
 
 def test_a_temporary_file_that_is_opened_twice_is_no_torn_output(one):

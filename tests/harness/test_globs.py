@@ -2,7 +2,7 @@
 
 import pytest
 
-from outlive_harness.globs import matcher
+from outlive_harness.results.globs import matcher
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.intercept.rewritten import Rewritten
 from outlive_harness.report.text import explain
-from outlive_harness.trace import Detail, Op, Seen
+from outlive_harness.results.ops import Detail, Op, Seen
 
 CUT = "a write of up to 64 KiB that is cut at a page"
 LOST = "data that is lost though sync_file_range waited for it"

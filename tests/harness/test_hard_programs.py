@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.explore.results import Verdict
+from outlive_harness.results.verdicts import Verdict
 
 PYTHON = sys.executable
 NOBODY = 65534

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from outlive_harness.explore.held_open import held_open
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
 
 
 def ops(*several):

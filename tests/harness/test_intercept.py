@@ -17,7 +17,7 @@ from outlive_harness.intercept.filter import INTERCEPTED, LOOKS, program
 from outlive_harness.intercept.supervisor import DONE, GO
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.launch.run import _without_syncs
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
 
 PYTHON = sys.executable
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.explore.results import Verdict
+from outlive_harness.results.verdicts import Verdict
 
 #: Wrong only where a recovery is crashed, too.
 TWICE = """

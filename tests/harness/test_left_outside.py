@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.explore.results import Verdict
 from outlive_harness.intercept.made import Made
+from outlive_harness.results.verdicts import Verdict
 
 SHM = Path("/dev/shm")
 PLACES = [SHM, Path("/tmp"), Path("/var/tmp")]

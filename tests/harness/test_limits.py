@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.session import Session, default_box_dir
+from outlive_harness.jobs.session import Session, default_box_dir
+from outlive_harness.results.verdicts import Verdict
 
 LARGE = """
 @scenario(outputs="o", faults=("kill", "power"))

@@ -3,10 +3,10 @@
 import pytest
 
 from outlive_harness.disk.tree import Entry
-from outlive_harness.explore.links import leading_out, targets, through
-from outlive_harness.explore.results import Verdict
+from outlive_harness.judge.links import leading_out, targets, through
 from outlive_harness.report.text import details
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.verdicts import Verdict
 
 FILE, DIR = Entry("file", 0o644, 1, "d"), Entry("dir", 0o755, 0, "")
 BOX = "\0{box}\0"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from outlive_harness.explore.made_anew import ignored, made_anew
-from outlive_harness.explore.results import Verdict
-from outlive_harness.globs import matcher
+from outlive_harness.golden.made_anew import ignored, made_anew
+from outlive_harness.results.globs import matcher
+from outlive_harness.results.verdicts import Verdict
 
 LMDB_PAGE = bytes(16) + b"\xde\xc0\xef\xbe" + bytes(4076)
 SQLITE = """

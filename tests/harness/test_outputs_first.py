@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from outlive_harness.disk.tree import Entry
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.outputs_first import sampled
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.select import groups
-from outlive_harness.explore.subject import Subject
-from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.golden.golden import Record
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import Point
+from outlive_harness.results.run_spec import Subject
+from outlive_harness.results.verdicts import Verdict
+from outlive_harness.search.outputs_first import sampled
+from outlive_harness.search.similar import groups
 
 #: A long run of which one output of five is written in place, in two ops of a hundred.
 LONG = """

@@ -12,8 +12,8 @@ import sys
 import pytest
 
 from outlive_harness.disk.mounts import below
-from outlive_harness.explore.own_directory import WORKERS, OwnDirectory, remove_stale
-from outlive_harness.explore.session import Session
+from outlive_harness.jobs.own_directory import WORKERS, OwnDirectory, remove_stale
+from outlive_harness.jobs.session import Session
 
 LIKE_OURS = "outlive-0123456789abcdef"
 #: What a process asks the kernel for while it makes and removes such a directory (sys.audit).

@@ -268,7 +268,7 @@ def test_a_fault_of_ours_shows_its_traceback(suite, monkeypatch):
         suite,
         "hook/sitecustomize.py",
         "import sys\n"
-        "if 'outlive_harness.explore.worker' in sys.orig_argv:\n"
+        "if 'outlive_harness.trial.worker' in sys.orig_argv:\n"
         "    from outlive_harness.explore import trial\n"
         "    trial.tree_digest = None\n",
     )

@@ -7,12 +7,12 @@ import pytest
 
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.explore.engine import replay
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.tapes import Tape
-from outlive_harness.plan import PlanError, Point, parse_plan, plan_text
 from outlive_harness.report.json_report import as_text
-from outlive_harness.scenario import load_file
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import PlanError, Point, parse_plan, plan_text
+from outlive_harness.results.scenario import load_file
+from outlive_harness.results.verdicts import Verdict
+from outlive_harness.trial.recordings import Tape
 
 #: put() that leaves out what its arguments say.
 SYNCED = """

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from outlive_harness.cli.given import as_written, words_of
 from outlive_harness.cli.new import _gathered
+from outlive_harness.cli.proposal import Observed, Proposal, missing_inputs, propose
+from outlive_harness.cli.template import proposed_text, python_string
 from outlive_harness.disk.tree import Entry
-from outlive_harness.globs import matcher
-from outlive_harness.patterns import globs, literal
-from outlive_harness.propose import Observed, Proposal, missing_inputs, propose
-from outlive_harness.scenario import ScenarioError, load_file
-from outlive_harness.template import proposed_text, python_string
-from outlive_harness.trace import Op
+from outlive_harness.results.globs import matcher
+from outlive_harness.results.ops import Op
+from outlive_harness.results.patterns import globs, literal
+from outlive_harness.results.scenario import ScenarioError, load_file
 
 REPOSITORY = Path(__file__).parents[2]
 OUTLIVE = [sys.executable, "-P", "-m", "outlive_harness"]

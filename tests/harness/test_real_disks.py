@@ -14,13 +14,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from outlive_harness.disk.realfs import KINDS, missing
 from outlive_harness.disk.tree import remove_tree
-from outlive_harness.explore import real
-from outlive_harness.explore.real import Cuts, Done, real_cuts
-from outlive_harness.explore.results import Verdict
-from outlive_harness.plan import Point
-from outlive_harness.realfs import KINDS, missing
-from outlive_harness.scenario import find_files, load_file
+from outlive_harness.results.plan import Point
+from outlive_harness.results.scenario import find_files, load_file
+from outlive_harness.results.verdicts import Verdict
+from outlive_harness.trial import real_disk as real
+from outlive_harness.trial.real_disk import Cuts, Done, real_cuts
 
 SCENARIOS = find_files([Path(__file__).parents[2] / "scenarios"])
 DRIVER = Path(__file__).with_name("_real_disks_driver.py")

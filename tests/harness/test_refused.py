@@ -23,7 +23,7 @@ if sys.argv[1] == "refuse":
     from _observe import refuse_seccomp
     refuse_seccomp(errno.EPERM)
 from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.session import Session
+from outlive_harness.jobs.session import Session
 from outlive_harness.scenario import load_file
 path = Path(sys.argv[2])
 with Session(jobs=1) as session:

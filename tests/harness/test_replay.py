@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.rebase import marks, rebased
-from outlive_harness.explore.subject import Subject
-from outlive_harness.plan import parse_plan, plan_text
-from outlive_harness.trace import Op
+from outlive_harness.golden.golden import Record
+from outlive_harness.history.relocate import marks, rebased
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import parse_plan, plan_text
+from outlive_harness.results.run_spec import Subject
 
 PIPELINE = """
 import os

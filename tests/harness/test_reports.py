@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from outlive_harness.explore.results import (
+from outlive_harness.report import json_report
+from outlive_harness.report.files import check_target, write_text
+from outlive_harness.report.terminal import Live, console, summary
+from outlive_harness.report.text import details, explain, note, quoted, replay_line, visible, visible_lines
+from outlive_harness.results.plan import parse_plan
+from outlive_harness.results.verdicts import (
     Coverage,
     Finding,
     RunResult,
@@ -19,11 +24,6 @@ from outlive_harness.explore.results import (
     Verdict,
     Violation,
 )
-from outlive_harness.plan import parse_plan
-from outlive_harness.report import json_report
-from outlive_harness.report.files import check_target, write_text
-from outlive_harness.report.terminal import Live, console, summary
-from outlive_harness.report.text import details, explain, note, quoted, replay_line, visible, visible_lines
 
 #: Variables of the surroundings that change how reports look.
 LOOKS = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")

@@ -13,15 +13,15 @@ import pytest
 
 from outlive_harness.disk.tree import Entry
 from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.results import Finding, Trial
-from outlive_harness.explore.reuse import Ledger
-from outlive_harness.explore.session import Session
-from outlive_harness.explore.subject import from_scenario
-from outlive_harness.explore.unfinished import Unfinished
-from outlive_harness.plan import Point
-from outlive_harness.scenario import load_file
-from outlive_harness.store import Store
+from outlive_harness.golden.golden import Record
+from outlive_harness.history.ledger import Ledger
+from outlive_harness.history.store import Store
+from outlive_harness.history.unfinished import Unfinished
+from outlive_harness.jobs.session import Session
+from outlive_harness.results.plan import Point
+from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.scenario import load_file
+from outlive_harness.results.verdicts import Finding, Trial
 
 #: Each run of a body leaves a mark outside its box.
 GOOD = """

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from outlive_harness import cli, scenario
-from outlive_harness.explore.subject import absolute, from_scenario
-from outlive_harness.scenario import RUNNING, ScenarioError, find_files, load_file, takes_acks
+from outlive_harness.results.run_spec import absolute, from_scenario
+from outlive_harness.results.scenario import RUNNING, ScenarioError, find_files, load_file, takes_acks
 
 
 def write(path, text):

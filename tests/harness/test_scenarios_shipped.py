@@ -12,8 +12,8 @@ import pytest
 from outlive_harness.explain.causes import causes, location
 from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.results import Verdict
-from outlive_harness.scenario import KINDS, find_files, load_file
+from outlive_harness.results.scenario import KINDS, find_files, load_file
+from outlive_harness.results.verdicts import Verdict
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FILES = {path.stem: path for path in find_files([SCENARIOS])}

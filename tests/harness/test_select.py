@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.select import distinct, groups
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.verdicts import Verdict
+from outlive_harness.search.similar import distinct, groups
 
 STEPS = """
 @scenario(outputs="out/*", faults=FAULTS)

@@ -1,7 +1,7 @@
 """Violations are reported by the smallest plan that shows them."""
 
-from outlive_harness.explore.shrink import candidates
-from outlive_harness.plan import parse_plan, plan_text
+from outlive_harness.results.plan import parse_plan, plan_text
+from outlive_harness.search.shrink import candidates
 
 
 def test_a_plan_is_made_smaller_in_each_way():

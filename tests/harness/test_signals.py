@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.explore.own_directory import WORKERS
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.session import Session
 from outlive_harness.intercept import abi
+from outlive_harness.jobs.own_directory import WORKERS
+from outlive_harness.jobs.session import Session
+from outlive_harness.results.verdicts import Verdict
 
 OBSERVE = Path(__file__).with_name("_observe.py")
 NUMBERS = abi.native().numbers

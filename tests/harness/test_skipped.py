@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from outlive_harness.explore.engine import explore
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import Exit, RunResult, ScenarioResult, Verdict
-from outlive_harness.scenario import load_file
+from outlive_harness.results.options import Options
+from outlive_harness.results.scenario import load_file
+from outlive_harness.results.verdicts import Exit, RunResult, ScenarioResult, Verdict
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 #: Writes in place, and syncs nothing: any kill tears it; renames without an fsync: only a power cut does.

@@ -8,11 +8,11 @@ import pytest
 
 from outlive_harness.explain.causes import located
 from outlive_harness.explain.sources import followed
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.runner import Runner
-from outlive_harness.explore.subject import from_scenario
-from outlive_harness.scenario import load_file, scenario
-from outlive_harness.trace import Op
+from outlive_harness.golden.golden import Record
+from outlive_harness.results.ops import Op
+from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.scenario import load_file, scenario
+from outlive_harness.trial.runner import Runner
 
 
 def run_of(it, place):

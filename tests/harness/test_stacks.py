@@ -5,15 +5,15 @@ import sys
 
 import pytest
 
-from outlive_harness.explore.golden import record
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.runner import Runner
-from outlive_harness.explore.select import groups
-from outlive_harness.explore.stacks import LEAST_OPS
-from outlive_harness.explore.subject import from_scenario
+from outlive_harness.golden.golden import record
+from outlive_harness.golden.stacks import LEAST_OPS
 from outlive_harness.launch._stack_slots import SLOT, SLOTS, read
-from outlive_harness.scenario import load_file
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.scenario import load_file
+from outlive_harness.results.verdicts import Verdict
+from outlive_harness.search.similar import groups
+from outlive_harness.trial.runner import Runner
 
 #: Output and marker of a step have names that differ in their numbers only, and are put by like calls.
 STEPS = """

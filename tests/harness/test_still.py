@@ -11,17 +11,17 @@ import pytest
 
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.disk.tree import copy_tree, scan
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.still import LARGE, Still
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.verdicts import Verdict
+from outlive_harness.world.unchanged import LARGE, Still
 
 #: Fills a box, runs a program in it, fills it again and says what became of the large file.
 DRIVER = """
 import json, os, signal, sys
 from pathlib import Path
 from outlive_harness.disk.tree import scan
-from outlive_harness.explore.runner import Runner
-from outlive_harness.explore.subject import Subject
+from outlive_harness.trial.runner import Runner
+from outlive_harness.results.run_spec import Subject
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans
 

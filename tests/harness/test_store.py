@@ -5,9 +5,9 @@ import os
 import pytest
 
 from outlive_harness import scenario
-from outlive_harness.plan import PlanError, Point, parse_plan, plan_text
-from outlive_harness.scenario import ScenarioError
-from outlive_harness.store import KEPT, Store, read_back, write_down
+from outlive_harness.history.store import KEPT, Store, read_back, write_down
+from outlive_harness.results.plan import PlanError, Point, parse_plan, plan_text
+from outlive_harness.results.scenario import ScenarioError
 
 
 def test_a_failure_is_found_by_its_id(tmp_path):

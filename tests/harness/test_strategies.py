@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import find, given, settings
 
-from outlive_harness.plan import Point, parse_plan, plan_text
+from outlive_harness.results.plan import Point, parse_plan, plan_text
 from outlive_harness.strategies import plans
 
 

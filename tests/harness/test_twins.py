@@ -5,11 +5,11 @@ import os
 import pytest
 
 from outlive_harness.explore import engine
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.results import Finding, Trial, Verdict
-from outlive_harness.explore.twins import ended_as_killed, told, twins
-from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.golden.golden import Record
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import Point
+from outlive_harness.results.verdicts import Finding, Trial, Verdict
+from outlive_harness.search.equivalent import ended_as_killed, told, twins
 
 OPS = [
     Op("open", "openat", "t", flags=os.O_WRONLY | os.O_CREAT),

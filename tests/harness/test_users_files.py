@@ -9,7 +9,7 @@ import pytest
 
 from outlive_harness.disk.mounts import below, detach
 from outlive_harness.disk.tree import remove_tree
-from outlive_harness.explore.results import Verdict
+from outlive_harness.results.verdicts import Verdict
 
 REFUSED = "was not let change"
 

@@ -9,18 +9,18 @@ import pytest
 from outlive_harness.disk.tree import Entry
 from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import Silent, explore
-from outlive_harness.explore.golden import Record
 from outlive_harness.explore.merge import warnings_of
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import GRAVEST, RunResult, ScenarioResult, Verdict, Violation
-from outlive_harness.explore.subject import is_of_interpreter
-from outlive_harness.explore.tapes import Tape
+from outlive_harness.golden.golden import Record
 from outlive_harness.report.json_report import as_data
 from outlive_harness.report.sarif import _RULES
 from outlive_harness.report.text import details
 from outlive_harness.report.text import explain as told
-from outlive_harness.scenario import load_file
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.options import Options
+from outlive_harness.results.run_spec import is_of_interpreter
+from outlive_harness.results.scenario import load_file
+from outlive_harness.results.verdicts import GRAVEST, RunResult, ScenarioResult, Verdict, Violation
+from outlive_harness.trial.recordings import Tape
 
 #: Refuses to run again in words of several lines, after it wrote its output in place.
 REFUSES = """

@@ -4,17 +4,17 @@ import json
 
 import pytest
 
-from outlive_harness.explore import baseline
-from outlive_harness.explore.corpus import Regressions
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.reuse import Ledger
-from outlive_harness.explore.subject import from_scenario
-from outlive_harness.explore.unfinished import Unfinished
-from outlive_harness.plan import plan_text
-from outlive_harness.scenario import ScenarioError, scenario
-from outlive_harness.store import Store
+from outlive_harness.golden.golden import Record
+from outlive_harness.history import baseline
+from outlive_harness.history.ledger import Ledger
+from outlive_harness.history.regressions import Regressions
+from outlive_harness.history.store import Store
+from outlive_harness.history.unfinished import Unfinished
+from outlive_harness.results.options import Options
+from outlive_harness.results.plan import plan_text
+from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.scenario import ScenarioError, scenario
+from outlive_harness.results.verdicts import Verdict
 
 DEEP = "[" * 200_000
 ODD = {

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from outlive_harness.explore import engine
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.session import Session
+from outlive_harness.jobs.session import Session
 from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError, installed_modules, own_sources, parse
+from outlive_harness.results.verdicts import Verdict
 
 #: Writes down all that a program can see of how it was started.
 FACTS = """
@@ -703,8 +703,8 @@ def test_any_trouble_of_a_zygote_ends_in_exec(one, programs, packages, does, why
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from outlive_harness.explore.runner import Runner
-from outlive_harness.explore.subject import Subject
+from outlive_harness.trial.runner import Runner
+from outlive_harness.results.run_spec import Subject
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans
 from outlive_harness.launch.zygote import Preload

@@ -14,8 +14,8 @@ import pytest
 from _mutants import APART, CALLS, REPLACED, SOURCE, derived, mutants
 
 from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.results import Coverage, ScenarioResult, Verdict
-from outlive_harness.scenario import scenario
+from outlive_harness.results.scenario import scenario
+from outlive_harness.results.verdicts import Coverage, ScenarioResult, Verdict
 
 PIPELINE = Path(__file__).with_name("_pipeline.py")
 FILES = Path(__file__).with_name("_files.py")

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import click
 
 from outlive_harness import __version__
-from outlive_harness.explore.results import Exit
-from outlive_harness.explore.session import NoRoomError, WorkerDiedError
-from outlive_harness.explore.waiting import HarnessError, LostError
-from outlive_harness.plan import PlanError
-from outlive_harness.scenario import ScenarioError
+from outlive_harness.jobs.session import NoRoomError, WorkerDiedError
+from outlive_harness.jobs.waiting import HarnessError, LostError
+from outlive_harness.results.plan import PlanError
+from outlive_harness.results.scenario import ScenarioError
+from outlive_harness.results.verdicts import Exit
 
 from .words import complain
 

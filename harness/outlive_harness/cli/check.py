@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from outlive_harness.scenario import TMP_CHOICES, ScenarioError, scenario
+from outlive_harness.results.scenario import TMP_CHOICES, ScenarioError, scenario
 
 from .options import shared
 from .running import run_scenarios

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.explore.results import ScenarioResult
-from outlive_harness.scenario import Scenario, ScenarioError, find_files, load_file
+from outlive_harness.results.scenario import Scenario, ScenarioError, find_files, load_file
+from outlive_harness.results.verdicts import ScenarioResult
 
 from .words import complain
 

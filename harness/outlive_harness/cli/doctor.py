@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from outlive_harness import doctor
-from outlive_harness.explore.results import Exit
 from outlive_harness.report.files import asked_for
+from outlive_harness.results.verdicts import Exit
 
+from . import machine as doctor
 from .options import box_dir_option
 
 

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from outlive_harness.explore.subject import absolute
-from outlive_harness.scenario import ScenarioError
-from outlive_harness.template import python_string
+from outlive_harness.results.run_spec import absolute
+from outlive_harness.results.scenario import ScenarioError
+
+from .template import python_string
 
 _PLACE = "{box}"
 _OPERATORS = frozenset("();<>|&")

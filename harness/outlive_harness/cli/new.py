@@ -14,18 +14,18 @@ import click
 
 from outlive import atomic_write
 from outlive_harness.disk.tree import copy_tree, remove_tree
-from outlive_harness.explore.observe import watch
-from outlive_harness.explore.results import Exit
-from outlive_harness.explore.subject import from_scenario
-from outlive_harness.propose import Observed, Proposal, missing_inputs, propose
+from outlive_harness.golden.observe import watch
 from outlive_harness.report.text import visible
-from outlive_harness.scenario import ScenarioError, scenario
-from outlive_harness.template import objection, proposed_text, python_string, scenario_text
+from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.scenario import ScenarioError, scenario
+from outlive_harness.results.verdicts import Exit
 
 from .check import check_program, name_of
 from .given import Word, as_written, identifier, words_of
 from .options import box_dir_option
+from .proposal import Observed, Proposal, missing_inputs, propose
 from .running import session_of
+from .template import objection, proposed_text, python_string, scenario_text
 from .words import NO_FILE, SCENARIOS, STORE, duration
 
 #: How often a command is run once more with what it was seen to look for.

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from outlive_harness.disk.profiles import PROFILES
-from outlive_harness.explore.select import MANY, SELECTIONS
+from outlive_harness.disk.realfs import KINDS
 from outlive_harness.faults import table
-from outlive_harness.realfs import KINDS
-from outlive_harness.scenario import CUTS, TMP_CHOICES
+from outlive_harness.results.scenario import CUTS, TMP_CHOICES
+from outlive_harness.search.similar import MANY, SELECTIONS
 
 from .words import duration, faults, signal_number
 

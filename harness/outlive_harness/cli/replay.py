@@ -13,20 +13,20 @@ import click
 
 from outlive_harness import __version__
 from outlive_harness.disk.tree import copy_tree, remove_tree
-from outlive_harness.explore.corpus import regressions_of
 from outlive_harness.explore.engine import replay
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.rebase import marks, rebased
-from outlive_harness.explore.results import Exit, Trial
-from outlive_harness.plan import Plan, PlanError, parse_plan
+from outlive_harness.golden.golden import Record
+from outlive_harness.history.regressions import regressions_of
+from outlive_harness.history.relocate import marks, rebased
+from outlive_harness.history.store import ADDED, Store, described, read_back
 from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
 from outlive_harness.report.terminal import console
 from outlive_harness.report.text import visible
-from outlive_harness.scenario import Scenario, ScenarioError, find_files
-from outlive_harness.store import ADDED, Store, described, read_back
-from outlive_harness.trace import WRITES
+from outlive_harness.results.ops import WRITES
+from outlive_harness.results.options import Options
+from outlive_harness.results.plan import Plan, PlanError, parse_plan
+from outlive_harness.results.scenario import Scenario, ScenarioError, find_files
+from outlive_harness.results.verdicts import Exit, Trial
 
 from .declared import load
 from .options import box_dir_option

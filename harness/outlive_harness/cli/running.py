@@ -18,21 +18,21 @@ from rich.text import Text
 
 from outlive_harness import __version__
 from outlive_harness.explain.task import explain
-from outlive_harness.explore import baseline
-from outlive_harness.explore.baseline import Baseline
-from outlive_harness.explore.corpus import regressions_of
 from outlive_harness.explore.engine import explore
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.records import Records
-from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
-from outlive_harness.explore.reuse import Ledger
-from outlive_harness.explore.session import NoRoomError, Session
-from outlive_harness.explore.tapes import MEMORY
+from outlive_harness.history import baseline
+from outlive_harness.history.baseline import Baseline
+from outlive_harness.history.golden_runs import Records
+from outlive_harness.history.ledger import Ledger
+from outlive_harness.history.regressions import regressions_of
+from outlive_harness.history.store import Store, write_down
+from outlive_harness.jobs.session import NoRoomError, Session
 from outlive_harness.report import files as report_files
 from outlive_harness.report import github
 from outlive_harness.report.terminal import Live, console, summary
-from outlive_harness.scenario import Scenario, ScenarioError
-from outlive_harness.store import Store, write_down
+from outlive_harness.results.options import Options
+from outlive_harness.results.scenario import Scenario, ScenarioError
+from outlive_harness.results.verdicts import Exit, RunResult, ScenarioResult
+from outlive_harness.trial.recordings import MEMORY
 
 from .words import STORE, complain, real_fs
 

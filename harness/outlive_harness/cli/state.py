@@ -17,9 +17,9 @@ import click
 
 from outlive import AlreadyRunningError, Checkpoints, atomic_write, remove_orphans, run_lock
 from outlive._marker_files import stem
-from outlive_harness.explore.results import Exit
 from outlive_harness.report.files import check_target, write_text
-from outlive_harness.scenario import ScenarioError
+from outlive_harness.results.scenario import ScenarioError
+from outlive_harness.results.verdicts import Exit
 
 _DAY = 86_400 * 10**9  # ns
 _TEMPORARY, _MARK, _ITEMS = ".outlive-tmp", ".done", ".items"

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from outlive_harness.scenario import ScenarioError, checked_patterns
+from outlive_harness.results.scenario import ScenarioError, checked_patterns
 
 from .declared import add, load, select
 from .options import shared

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from outlive_harness.disk.realfs import missing
 from outlive_harness.faults import table
-from outlive_harness.realfs import missing
 from outlive_harness.report.text import visible_lines
-from outlive_harness.scenario import ScenarioError
+from outlive_harness.results.scenario import ScenarioError
 
 STORE = Path(".outlive")
 SCENARIOS = Path("scenarios")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from outlive_harness.trace import Content
+from outlive_harness.results.ops import Content
 
 from .tree import digest_bytes
 

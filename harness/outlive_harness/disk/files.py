@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from outlive_harness.trace import Content
+from outlive_harness.results.ops import Content
 
 from . import content
 from .blobs import Blob

@@ -27,7 +27,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from outlive_harness.trace import SYNCS, Op
+from outlive_harness.results.ops import SYNCS, Op
 
 from .content import BLOCK
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files, Step

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from outlive_harness.trace import NOW, OMIT, Content, Op, Seen
+from outlive_harness.results.ops import NOW, OMIT, Content, Op, Seen
 
 from . import content
 from .content import BLOCK, ZEROS, Block

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from outlive_harness.trace import WRITES
+from outlive_harness.results.ops import WRITES
 
 from .content import BLOCK
 from .files import BLOCK_OF

@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
 
 from . import admit, content, order
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Node, tree_of, write_nodes

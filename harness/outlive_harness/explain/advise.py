@@ -16,15 +16,15 @@ from outlive_harness.disk.content import BLOCK
 from outlive_harness.disk.model import UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel, State
 from outlive_harness.disk.tree import tree_digest
-from outlive_harness.explore.acks import digest_text
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.results import Trial
-from outlive_harness.explore.runner import BoxError
-from outlive_harness.explore.strike import Crash
-from outlive_harness.explore.tapes import Tape, Tapes
-from outlive_harness.explore.trial import Order, examine
-from outlive_harness.scenario import CUTS
-from outlive_harness.trace import WRITES
+from outlive_harness.golden.golden import Record
+from outlive_harness.judge.acks import digest_text
+from outlive_harness.results.ops import WRITES
+from outlive_harness.results.scenario import CUTS
+from outlive_harness.results.verdicts import Trial
+from outlive_harness.trial.inject import Crash
+from outlive_harness.trial.recordings import Tape, Tapes
+from outlive_harness.trial.runner import BoxError
+from outlive_harness.trial.trial import Order, examine
 
 from .align import aligned
 from .repairs import Repair, Trace, numbered, repairs

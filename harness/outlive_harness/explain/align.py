@@ -7,8 +7,8 @@ from collections import defaultdict, deque
 from collections.abc import Hashable, Sequence
 from difflib import SequenceMatcher
 
-from outlive_harness.explore.golden import Record, shape
-from outlive_harness.trace import Op
+from outlive_harness.golden.golden import Record, shape
+from outlive_harness.results.ops import Op
 
 #: What differs from run to run in names: numbers of processes and threads, times, random parts.
 _NUMBERS = re.compile(r"[0-9a-f]{8,}|[0-9]+")

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from outlive_harness.trace import INSTALLS, WRITES, Op
+from outlive_harness.results.ops import INSTALLS, WRITES, Op
 
 #: What the temporary file of a repaired trace is named by: nothing a pipeline would use.
 _BESIDE = ".outlive-repaired"

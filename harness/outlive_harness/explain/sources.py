@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import NamedTuple
 
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.runner import BoxError, Runner
-from outlive_harness.explore.stacks import run_followed
-from outlive_harness.explore.strike import Crash, run_struck
-from outlive_harness.explore.tapes import Tapes
+from outlive_harness.golden.golden import Record
+from outlive_harness.golden.stacks import run_followed
 from outlive_harness.launch._stack_slots import is_over, read
-from outlive_harness.plan import Plan
-from outlive_harness.trace import WRITES, Op
+from outlive_harness.results.ops import WRITES, Op
+from outlive_harness.results.plan import Plan
+from outlive_harness.trial.inject import Crash, run_struck
+from outlive_harness.trial.recordings import Tapes
+from outlive_harness.trial.runner import BoxError, Runner
 
 from .align import aligned
 from .frames import Frame, Frames

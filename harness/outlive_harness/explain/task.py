@@ -7,17 +7,17 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import ScenarioResult, Violation
-from outlive_harness.explore.runner import BoxError
-from outlive_harness.explore.session import Session
-from outlive_harness.explore.tapes import TapeError, Tapes
-from outlive_harness.explore.waiting import Waiting, handed_out
 from outlive_harness.faults import every
-from outlive_harness.plan import Plan, Point, parse_plan
-from outlive_harness.scenario import CUTS
-from outlive_harness.trace import INSTALLS, WRITES, Op
+from outlive_harness.golden.golden import Record
+from outlive_harness.jobs.session import Session
+from outlive_harness.jobs.waiting import Waiting, handed_out
+from outlive_harness.results.ops import INSTALLS, WRITES, Op
+from outlive_harness.results.options import Options
+from outlive_harness.results.plan import Plan, Point, parse_plan
+from outlive_harness.results.scenario import CUTS
+from outlive_harness.results.verdicts import ScenarioResult, Violation
+from outlive_harness.trial.recordings import TapeError, Tapes
+from outlive_harness.trial.runner import BoxError
 
 from .advise import Advice, Faulty, Wanted, advise
 from .sources import Source, followed, sources_of_recovery

@@ -7,21 +7,20 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from outlive_harness import __version__
-from outlive_harness.plan import Point, digest, parse_plan
-from outlive_harness.scenario import Scenario
-from outlive_harness.store import Store, write_down
-
-from . import board
-from .corpus import Regressions
-from .golden import Record
-from .options import Options
-from .rebase import marks
-from .results import ScenarioResult, Trial, Violation
-from .session import Session
-from .shrink import shrunk
-from .tapes import MEMORY
-from .trial import Order
-from .waiting import Waiting, collect
+from outlive_harness.golden.golden import Record
+from outlive_harness.history.regressions import Regressions
+from outlive_harness.history.relocate import marks
+from outlive_harness.history.store import Store, write_down
+from outlive_harness.jobs import queue as board
+from outlive_harness.jobs.session import Session
+from outlive_harness.jobs.waiting import Waiting, collect
+from outlive_harness.results.options import Options
+from outlive_harness.results.plan import Point, digest, parse_plan
+from outlive_harness.results.scenario import Scenario
+from outlive_harness.results.verdicts import ScenarioResult, Trial, Violation
+from outlive_harness.search.shrink import shrunk
+from outlive_harness.trial.recordings import MEMORY
+from outlive_harness.trial.trial import Order
 
 #: Violations of one scenario whose boxes are kept.
 _KEPT = 3

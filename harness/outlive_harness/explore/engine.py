@@ -11,29 +11,29 @@ from pathlib import Path
 from typing import Protocol
 
 from outlive_harness.faults import Fault, every, table
-from outlive_harness.plan import Plan, plan_text
-from outlive_harness.scenario import Scenario, ScenarioError
+from outlive_harness.golden.golden import Record
+from outlive_harness.history.golden_runs import Records, Shared
+from outlive_harness.history.ledger import Ledger
+from outlive_harness.history.regressions import Regressions, regressions_of
+from outlive_harness.history.unfinished import Unfinished
+from outlive_harness.jobs import queue as board
+from outlive_harness.jobs.session import Session
+from outlive_harness.jobs.waiting import HarnessError, LostError, Waiting, collect, handed_out
+from outlive_harness.results.options import Options
+from outlive_harness.results.plan import Plan, plan_text
+from outlive_harness.results.run_spec import Subject
+from outlive_harness.results.scenario import Scenario, ScenarioError
+from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult, Trial, Verdict
+from outlive_harness.search.deeper import deeper
+from outlive_harness.search.fault_search import Campaign, Explored, explored
+from outlive_harness.search.levels import waves
+from outlive_harness.trial.exec_check import Doubted, sample
+from outlive_harness.trial.hash_seed_check import Reseeded, has_own_seed
 
-from . import board
-from .campaign import Campaign, Explored, explored
+from .conclude import conclude, none_asked_for
 from .confirm import confirm, once, remember
-from .corpus import Regressions, regressions_of
-from .deeper import deeper
-from .doubt import Doubted, sample
-from .golden import Record
 from .merge import Littered, merge, violations_of, warnings_of
-from .options import Options
-from .records import Records, Shared
-from .reseed import Reseeded, has_own_seed
-from .results import Exhibit, RunResult, ScenarioResult, Trial, Verdict
-from .reuse import Ledger
-from .session import Session
-from .subject import Subject
-from .unfinished import Unfinished
 from .unjudged import note_unjudged
-from .verdict import conclude, none_asked_for
-from .waiting import HarnessError, LostError, Waiting, collect, handed_out
-from .waves import waves
 
 
 class Observer(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from outlive_harness.trace import INSTALLS, SYNCS, WRITES, Op
+from outlive_harness.results.ops import INSTALLS, SYNCS, WRITES, Op
 
 #: A write of fewer bytes, which is not the last, was not put off until a buffer was full.
 _FLUSHED = 512

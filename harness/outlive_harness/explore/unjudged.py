@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from outlive_harness.faults import table
-from outlive_harness.globs import matcher
-
-from . import links
-from .golden import Record
-from .results import Effect, NotJudged, ScenarioResult
+from outlive_harness.golden.golden import Record
+from outlive_harness.judge import links
+from outlive_harness.results.globs import matcher
+from outlive_harness.results.verdicts import Effect, NotJudged, ScenarioResult
 
 #: Files of one reason that are named; the others are counted.
 _NAMED = 20

@@ -13,9 +13,9 @@ from random import Random
 from typing import Literal, Protocol
 
 from outlive_harness.intercept.supervisor import Answer
-from outlive_harness.plan import Point
-from outlive_harness.scenario import CUTS
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import Point
+from outlive_harness.results.scenario import CUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,9 @@ class Striker(Fault, Protocol):
 
 def every() -> dict[str, Fault]:
     """Return all faults by name, with those that only a real file system shows."""
-    from outlive_harness.faults.real import RealDisk  # noqa: PLC0415 - see table()
-    from outlive_harness.realfs import KINDS  # noqa: PLC0415
+    from outlive_harness.disk.realfs import KINDS  # noqa: PLC0415
+
+    from .real import RealDisk  # noqa: PLC0415 - see table()
 
     several: list[Fault] = [RealDisk(name) for name in KINDS]
     return table() | {fault.name: fault for fault in several}
@@ -83,7 +84,7 @@ def every() -> dict[str, Fault]:
 def table() -> dict[str, Fault]:
     """Return the faults that can be asked for anywhere, by name."""
     # Asked for late, so that each fault may import from this module.
-    from outlive_harness.faults.power import Power  # noqa: PLC0415
+    from .power import Power  # noqa: PLC0415
 
     several: list[Fault] = [*_strikers(), Power()]
     return {fault.name: fault for fault in several}
@@ -100,6 +101,6 @@ def strikers(*, number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> dict[str, 
 
 
 def _strikers(number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> list[Striker]:
-    from outlive_harness.faults import eio, full, kill, term, timer, torn  # noqa: PLC0415
+    from . import eio, full, kill, term, timer, torn  # noqa: PLC0415
 
     return [kill.Kill(), torn.Torn(cuts), full.Full(), eio.Eio(), term.Term(number), timer.Timer()]

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import GO, Answer
-from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import Point
+
+from . import Blames, Strike
 
 #: Kinds that take room on the disk, whatever the file system.
 _NEEDS_ROOM = frozenset({"write", "copy", "fallocate", "mkdir", "mknod", "symlink", "link", "setxattr"})

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from outlive_harness.disk.power import PowerModel, State
-from outlive_harness.faults import Blames
-from outlive_harness.plan import Point
+from outlive_harness.results.plan import Point
+
+from . import Blames
 
 
 class Power:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outlive_harness.faults import Blames
+from . import Blames
 
 
 class RealDisk:

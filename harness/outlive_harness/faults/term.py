@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import GO, Answer
-from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import Point
+
+from . import Blames, Strike
 
 #: Seconds between the signal and SIGKILL. Schedulers give 10 to 90; a pipeline under test is small.
 GRACE = 3.0

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Blames, Strike
-from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import Point
+
+from . import Blames, Strike
 
 #: Moments that are tried where none are asked for.
 _MOMENTS = 20

@@ -18,11 +18,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import CRASH, GO
-from outlive_harness.plan import Point
-from outlive_harness.scenario import CUTS
-from outlive_harness.trace import WRITES, Op
+from outlive_harness.results.ops import WRITES, Op
+from outlive_harness.results.plan import Point
+from outlive_harness.results.scenario import CUTS
+
+from . import Blames, Strike
 
 _PAGE = 4096
 #: Bytes of a source that a copy takes at a time: as many pages as a pipe has (PIPE_DEF_BUFFERS).

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import psutil
 
-from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
+from outlive_harness.results.ops import NOW, OMIT, Content, Detail, Op, Seen
 
 from . import abi, signals
 from .filter import CONTACTS, INTERCEPTED, LOOKS, PROTECTIONS

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import NamedTuple, Protocol
 
-from outlive_harness.trace import Content, Detail, Seen
+from outlive_harness.results.ops import Content, Detail, Seen
 
 from .made import Made
 from .task import Place, behind, descriptor_path, file_system, locate, read_string, through_itself

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
 
 from .versions import is_closed
 

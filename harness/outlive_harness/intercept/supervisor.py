@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
 
 from . import abi
 from .decode import Arguments, Decoder

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from outlive_harness.trace import Seen
+from outlive_harness.results.ops import Seen
 
 from . import abi
 

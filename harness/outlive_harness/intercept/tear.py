@@ -21,7 +21,7 @@ import stat
 import sys
 from collections.abc import Iterable
 
-from outlive_harness.trace import WRITES, Content
+from outlive_harness.results.ops import WRITES, Content
 
 from .decode import Arguments, Decoder, is_from_pipe
 from .task import descriptor_info, read_memory

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from outlive_harness.disk.tree import digest_file
-from outlive_harness.trace import INSTALLS, Op
+from outlive_harness.results.ops import INSTALLS, Op
 
 from . import abi
 

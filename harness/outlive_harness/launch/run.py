@@ -19,7 +19,7 @@ from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import DONE, GO, AbandonedError, Answer, Tail, Watched, watch
 from outlive_harness.intercept.tear import write_prefix
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
 
 from .exec import Child, start
 from .last_words import last_words, told

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from outlive_harness.explore import board
+from outlive_harness.jobs import queue as board
 
 
 class Budget:

@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import Coverage, Verdict
-from outlive_harness.explore.verdict import none_asked_for
-from outlive_harness.explore.waiting import HarnessError
-from outlive_harness.pytest_support.driver import driver
-from outlive_harness.pytest_support.outcome import NotHeld, to_property, unless_held
-from outlive_harness.pytest_support.stash import FILES
-from outlive_harness.scenario import Scenario, ScenarioError, load_file
+from outlive_harness.explore.conclude import none_asked_for
+from outlive_harness.jobs.waiting import HarnessError
+from outlive_harness.results.options import Options
+from outlive_harness.results.scenario import Scenario, ScenarioError, load_file
+from outlive_harness.results.verdicts import Coverage, Verdict
+
+from .driver import driver
+from .outcome import NotHeld, to_property, unless_held
+from .stash import FILES
 
 #: Stands in an item's name for a fault, where none of those asked for makes sense for the scenario.
 NO_FAULT = "none"

@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from outlive_harness.explain.task import explain
-from outlive_harness.explore import baseline
-from outlive_harness.explore.baseline import Baseline
 from outlive_harness.explore.engine import explore
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.records import ROOM, Records
-from outlive_harness.explore.results import ScenarioResult
-from outlive_harness.explore.session import Session, WorkerDiedError
-from outlive_harness.pytest_support.budget import Budget
-from outlive_harness.pytest_support.crowd import Crowd
-from outlive_harness.pytest_support.stash import DRIVER, ROOT
-from outlive_harness.scenario import Scenario
+from outlive_harness.history import baseline
+from outlive_harness.history.baseline import Baseline
+from outlive_harness.history.golden_runs import ROOM, Records
+from outlive_harness.jobs.session import Session, WorkerDiedError
+from outlive_harness.results.options import Options
+from outlive_harness.results.scenario import Scenario
+from outlive_harness.results.verdicts import ScenarioResult
+
+from .budget import Budget
+from .crowd import Crowd
+from .stash import DRIVER, ROOT
 
 
 def driver(config: pytest.Config) -> Driver:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, overload
 
 from outlive_harness.explore.engine import replay
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import ScenarioResult, Trial
 from outlive_harness.faults import table
-from outlive_harness.plan import Plan, Point, parse_plan
-from outlive_harness.pytest_support.driver import Driver
-from outlive_harness.pytest_support.outcome import trial_unless_held, unless_held
-from outlive_harness.scenario import CUTS, Scenario, ScenarioError, scenario
+from outlive_harness.golden.golden import Record
+from outlive_harness.results.options import Options
+from outlive_harness.results.plan import Plan, Point, parse_plan
+from outlive_harness.results.scenario import CUTS, Scenario, ScenarioError, scenario
+from outlive_harness.results.verdicts import ScenarioResult, Trial
+
+from .driver import Driver
+from .outcome import trial_unless_held, unless_held
 
 Told = TypeVar("Told", ScenarioResult, Trial)
 

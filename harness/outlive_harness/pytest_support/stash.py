@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from outlive_harness.explore.session import Session
-    from outlive_harness.pytest_support.collect import Files
-    from outlive_harness.pytest_support.driver import Driver
+    from outlive_harness.jobs.session import Session
+
+    from .collect import Files
+    from .driver import Driver
 
 #: this process's driver, once it is needed
 DRIVER: pytest.StashKey[Driver] = pytest.StashKey()

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
-from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
-from outlive_harness.pytest_support.outcome import from_property
 from outlive_harness.report import github
 from outlive_harness.report.text import counts, note, replay_line, verdict_line, verdict_word, visible
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
+
+from .outcome import from_property
 
 _HEAD = ("scenario", "fault", "verdict", "points", "states", "note")
 _COLOURS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from outlive_harness import __version__
 from outlive_harness.disk.tree import copy_tree
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.results import Trial
+from outlive_harness.golden.golden import Record
+from outlive_harness.results.verdicts import Trial
 
 from .text import visible, visible_lines
 

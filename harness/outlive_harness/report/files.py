@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from outlive import atomic_write
-from outlive_harness.explore.results import RunResult
-from outlive_harness.scenario import ScenarioError
+from outlive_harness.results.scenario import ScenarioError
+from outlive_harness.results.verdicts import RunResult
 
 #: The option of each report, and the module that makes its text; imported where it is asked for.
 WRITERS = {"json": "json_report", "html": "html_report", "junit": "junit", "sarif": "sarif"}

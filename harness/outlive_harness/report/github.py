@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 
 from outlive_harness.explain.causes import causes, location
-from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .text import counts, explain, is_no_alarm, note, unjudged, verdict_line, verdict_word, visible
 

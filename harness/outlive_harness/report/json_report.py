@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from outlive_harness.explore.results import RunResult, ScenarioResult, Violation
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Violation
 
 from .text import untried
 

@@ -6,7 +6,7 @@ import os
 from xml.etree import ElementTree as ET
 
 from outlive_harness import __version__
-from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .text import counts, details, unjudged, verdict_word, visible
 

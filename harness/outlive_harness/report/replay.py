@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 from outlive_harness.disk.tree import Entry, Tree, scan
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.results import Trial, gravity
-from outlive_harness.explore.subject import HOME, TMP
-from outlive_harness.plan import Plan, plan_text
+from outlive_harness.golden.golden import Record
+from outlive_harness.results.plan import Plan, plan_text
+from outlive_harness.results.run_spec import HOME, TMP
+from outlive_harness.results.verdicts import Trial, gravity
 
 from .text import moment, visible, visible_lines
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from outlive_harness import __version__
 from outlive_harness.explain.causes import causes, located, location
-from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict, Violation
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict, Violation
 
 from .text import explain, is_no_alarm, unjudged, visible
 

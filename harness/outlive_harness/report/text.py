@@ -6,10 +6,10 @@ import os
 import shlex
 from dataclasses import replace
 
+from outlive_harness.disk.realfs import KINDS
 from outlive_harness.explain.causes import causes
-from outlive_harness.explore.results import NotJudged, ScenarioResult, Verdict, Violation
 from outlive_harness.faults import strikers
-from outlive_harness.realfs import KINDS
+from outlive_harness.results.verdicts import NotJudged, ScenarioResult, Verdict, Violation
 
 #: Lines of a violation's detail that are shown; a traceback's last lines are the ones that matter.
 _DETAIL = 20

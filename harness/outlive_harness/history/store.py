@@ -1,0 +1,181 @@
+"""What is kept under ``.outlive/``: failures that can be replayed, with their boxes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from outlive import atomic_write
+from outlive_harness.disk.tree import remove_tree
+from outlive_harness.results.json_text import read_json
+from outlive_harness.results.scenario import TMP_CHOICES, Scenario, ScenarioError
+
+#: How many failures keep their boxes, and how many can be replayed as they failed.
+KEPT, REMEMBERED = 10, 1000
+#: What is younger is of this run, whose lines are on the screen: it is not let go of.
+_BEGUN = time.time()
+
+
+@dataclass(slots=True)
+class Store:
+    """The directory of one project."""
+
+    root: Path
+
+    def place(self, replay: str) -> Path:
+        """Return the directory of one failure, named so that a person recognises it."""
+        return self.root / "failures" / _file_name(replay)
+
+    def result(self, name: str) -> Path:
+        """Return where one scenario's result is kept."""
+        return self.root / "results" / f"{_file_name(name)}.json"
+
+    def begin(self) -> None:
+        """Make the directory, which is nothing to put under version control.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        mark = self.root / ".gitignore"
+        if not mark.exists():  # what stands there may be the user's own
+            with contextlib.suppress(FileExistsError):
+                atomic_write(mark, "*\n", overwrite=False)
+
+    def keep(self, replay: str, facts: dict[str, Any]) -> Path:
+        """Write down what a replay needs, and let go of the boxes of older runs' failures.
+
+        Where the id was another command's, or had other options, that is written down, too.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
+        place = self.place(replay)
+        earlier = _earlier(self.find(replay) or {}, facts)
+        if earlier:
+            facts = {**facts, "earlier": earlier}
+        place.mkdir(parents=True, exist_ok=True)
+        self.begin()
+        temporary = place / f".failure-{os.getpid()}.json"
+        temporary.write_text(json.dumps({"id": replay, **facts}, indent=2) + "\n")
+        temporary.replace(place / "failure.json")
+        self._prune()
+        return place
+
+    def find(self, replay: str) -> dict[str, Any] | None:
+        """Return what was written down for a replay id, or None."""
+        try:
+            facts = read_json((self.place(replay) / "failure.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return facts if isinstance(facts, dict) else None
+
+    def ids(self) -> list[str]:
+        """Return the ids of all kept failures, the newest first."""
+        found = []
+        for path in self._newest():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                found.append(str(read_json(path.read_text())["id"]))
+        return found
+
+    def _newest(self) -> list[Path]:
+        several: list[tuple[float, str, Path]] = []
+        for path in (self.root / "failures").glob("*/failure.json"):
+            with contextlib.suppress(FileNotFoundError):  # another process let go of it just now
+                several.append((path.stat().st_mtime, str(path), path))
+        return [path for _, _, path in sorted(several, reverse=True)]
+
+    def _prune(self) -> None:
+        newest = [path.parent for path in self._newest()]
+        boxed = [place for place in newest if any(_boxes(place))]
+        for place in filter(_is_of_an_older_run, boxed[KEPT:]):
+            for box in _boxes(place):
+                remove_tree(box)
+        for place in filter(_is_of_an_older_run, newest[REMEMBERED:]):
+            remove_tree(place)
+
+
+def _boxes(place: Path) -> list[Path]:
+    return [box for name in ("golden", "crashed", "recovered") if (box := place / name).is_dir()]
+
+
+def _is_of_an_older_run(place: Path) -> bool:
+    try:
+        return (place / "failure.json").stat().st_mtime < _BEGUN
+    except FileNotFoundError:
+        return False
+
+
+#: What the command line may have made of a scenario.
+ADDED = ("outputs", "append_only", "ignore", "input", "timeout", "restarts", "tmp")
+
+
+def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return in words what else an id was printed for, the latest last."""
+    then, this = before.get("scenario"), now.get("scenario")
+    if not isinstance(then, dict) or not isinstance(this, dict):
+        return []
+    words = described(this)
+    told = [*before.get("earlier", ()), described(then)]
+    return [one for one in dict.fromkeys(told) if one != words][-_EARLIER:]
+
+
+#: What tells two uses of one command apart, and what goes without saying.
+_TOLD, _DEFAULTS = (*ADDED, "litter", "acks"), {"restarts": 1, "litter": "warn", "tmp": TMP_CHOICES[0]}
+#: Other meanings of one id that are remembered.
+_EARLIER = 5
+
+
+def described(facts: dict[str, Any]) -> str:
+    """Say what a scenario that was written down runs, and with which options."""
+    command = facts.get("command")
+    what = shlex.join(map(str, command)) if command else str(facts.get("file", ""))
+    given = [key for key in _TOLD if facts.get(key) and facts[key] != _DEFAULTS.get(key)]
+    return ", ".join([what, *(f"{key}={_shown(facts[key])}" for key in given)])
+
+
+def _shown(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _file_name(text: str) -> str:
+    """Return a name for a file that a person recognises, no two alike."""
+    readable = "".join(c if c.isalnum() or c in "@+-_." else "-" for c in text)[:80]
+    return f"{readable}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
+
+
+#: Fields of a scenario that are data, and so can be written down.
+_PLAIN = (
+    "name", "command", "outputs", "expect", "faults", "depth", "restarts", "timeout", "append_only",
+    "ignore", "litter", "acks", "profile", "torn", "input", "file", "line", "tmp",
+)  # fmt: skip
+#: Fields that came later, with what failures mean that were kept before.
+_SINCE = {"tmp": TMP_CHOICES[0], "torn": ""}
+
+
+def write_down(scenario: Scenario) -> dict[str, Any]:
+    """Return a scenario's declaration as plain data."""
+    return {key: getattr(scenario, key) for key in _PLAIN}
+
+
+def read_back(facts: dict[str, Any]) -> Scenario:
+    """Make a command's scenario from what write_down() gave.
+
+    Raises:
+        ScenarioError: it was written by another version.
+    """
+    try:
+        facts = _SINCE | facts
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v := facts[key], list) else v for key in _PLAIN}
+    except KeyError as error:
+        raise ScenarioError(
+            f"the kept failure has no field {error}: it was written by another version"
+        ) from error
+    return Scenario(**values, body=None, setup=None, check=None)

@@ -1,0 +1,106 @@
+"""A worker that is forked from the command: it has imported all that a worker does, which saves its start.
+
+Only a process of one thread, which has run no code but ours, can be forked so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import BinaryIO
+
+#: Seconds between two looks at whether it has ended.
+_PAUSE = 0.002
+
+
+def can_fork() -> bool:
+    """Tell whether this process has one thread."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:  # not Linux
+        return False
+
+
+class Forked:
+    """A forked worker, as subprocess.Popen shows one.
+
+    Args:
+        root: the session's directory.
+        number: the worker's.
+        errors: the file that its words go to.
+    """
+
+    def __init__(self, root: Path, number: int, errors: BinaryIO) -> None:
+        in_read, in_write = os.pipe()
+        out_read, out_write = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _become(root, number, (in_read, out_write, errors.fileno()))
+        os.close(in_read)
+        os.close(out_write)
+        self.stdin = open(in_write, "wb", buffering=0)  # noqa: SIM115 - for as long as the worker lives
+        self.stdout = open(out_read, "rb", buffering=0)  # noqa: SIM115 - likewise
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        """Return its exit status; None while it runs."""
+        if self._status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # SIGCHLD is ignored, and nobody will ever know
+                pid, status = self.pid, 0
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit status once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not, in so many seconds.
+        """
+        begun = time.monotonic()
+        while True:
+            status = self.poll()
+            if status is not None:
+                return status
+            if timeout is not None and time.monotonic() > begun + timeout:
+                raise subprocess.TimeoutExpired("worker", timeout)
+            time.sleep(_PAUSE)
+
+    def kill(self) -> None:
+        """SIGKILL it, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def _become(root: Path, number: int, streams: tuple[int, int, int]) -> None:
+    """Turn the forked child into a worker; never returns."""
+    status = 1
+    try:
+        os.setsid()  # Ctrl-C is for the command to handle
+        for place, fd in enumerate(streams):
+            os.dup2(fd, place)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # another worker's pipes would keep that one alive
+        for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(one, signal.SIG_DFL)
+        if not sys.flags.safe_path:  # no file of the directory that we run in is a module of ours
+            del sys.path[0]
+        from outlive_harness.trial.worker import serve  # noqa: PLC0415 - it imports what only a worker needs
+
+        serve(root, number)
+        status = 0
+    except BaseException:  # noqa: BLE001 - whatever it is, it must not go on as the command
+        with contextlib.suppress(Exception):
+            traceback.print_exc()
+            sys.stderr.flush()
+    finally:
+        os._exit(status)

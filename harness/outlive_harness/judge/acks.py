@@ -1,0 +1,37 @@
+"""Truth 5: what the pipeline acknowledged before the fault still holds after its recovery."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from outlive_harness.disk.tree import Tree
+from outlive_harness.results.run_spec import Subject
+from outlive_harness.results.verdicts import Finding
+
+
+def digest_text(text: str) -> str:
+    """Return a digest to be added to that of files, for what makes them another crash state."""
+    return "+" + hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+
+
+def lost_acks(subject: Subject, after: Tree, box: Path, acks: Sequence[str]) -> list[Finding]:
+    """Name each acknowledged value whose text no output holds, in its content or its name.
+
+    Where there are no outputs but a check, every file of the box is searched.
+    """
+    if not acks:
+        return []
+    left = {value: os.fsencode(value) for value in acks}
+    for path, entry in after.items():
+        if subject.judge_outputs and not subject.is_output(path):
+            continue
+        content = (box / path).read_bytes() if entry.kind == "file" else b""
+        name = os.fsencode(path)
+        left = {value: text for value, text in left.items() if text not in content and text not in name}
+        if not left:
+            break
+    message = "was acknowledged before the crash, and no output holds it"
+    return [Finding("lost-ack", "", f"{value!r} {message}") for value in left]

@@ -1,0 +1,94 @@
+"""What time is left: crashes in a row beyond those asked for, in an order drawn from the seed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+from outlive_harness.faults.power import Power
+from outlive_harness.golden.golden import Record
+from outlive_harness.jobs import queue as board
+from outlive_harness.jobs.session import Session
+from outlive_harness.jobs.waiting import Waiting, collect
+from outlive_harness.results.plan import Plan
+from outlive_harness.results.verdicts import Coverage, Trial
+from outlive_harness.trial.trial import Order
+
+from .fault_search import MORE, Explored, Planned
+from .points import planned, recoveries, surveyed
+
+#: Plans that are handed out at a time.
+_BATCH = 64
+#: Recoveries of one fault's states in which crashes are planned, for each crash more.
+_BASES = 256
+#: Recoveries of each fault whose power cuts are planned.
+_SURVEYED = 4
+
+
+def deeper(
+    session: Session, record: Record, several: Sequence[Explored], until: float
+) -> Generator[Waiting, None, None]:
+    """Go on with what is explored, one crash more at a time, until all is done or time is up.
+
+    Only what was carried out counts as a point: nobody asked for these, so what is left of them when time
+    is up is no gap.
+    """
+    campaign = several[0].campaign
+    options = campaign.options
+    for level in range(campaign.depth + 1, campaign.depth + MORE + 1):
+        orders: dict[Plan, tuple[Explored, Order]] = {}
+        for one in several:
+            plans = yield from _plans(session, record, one, level, until)
+            keep = level < campaign.deepest
+            orders |= {plan[0]: (one, one.order(record, plan, keep_states=keep)) for plan in plans}
+        drawn = list(orders)
+        text = f"{options.seed}:{campaign.scenario.name}:deeper:{level}"
+        random.Random(text.encode(errors="surrogateescape")).shuffle(drawn)
+        for start in range(0, len(drawn), _BATCH):
+            if time.time() >= until:
+                return
+            some = [orders[plan][1] for plan in drawn[start : start + _BATCH]]
+            # The board goes by names: what was asked for, of any scenario, comes first.
+            name = f"z-{time.time_ns()}-{record.place.name}-deeper"
+            waiting = Waiting(
+                board.post(session.root, name, "trial", some, until=until), len(some), "deeper", until
+            )
+            done: list[Trial] = []
+            try:
+                yield waiting
+            finally:
+                done += collect(waiting, Trial)
+                for trial in done:
+                    _count(orders[trial.plan][0], trial)
+            if any(trial.findings for trial in done):
+                return  # there is something to be mended first
+
+
+def _plans(
+    session: Session, record: Record, one: Explored, level: int, until: float
+) -> Generator[Waiting, None, list[Planned]]:
+    """Plan one crash more in recoveries, and power cuts in some of them."""
+    campaign = one.campaign
+    choose = campaign.random(level)
+    bases = recoveries(one, level)
+    bases = choose.sample(bases, min(_BASES, len(bases)))
+    plans = planned(record, campaign, campaign.faults, bases, choose, first=False)
+    # What is left out of these counts for nothing, so it is noted nowhere.
+    aside = Explored(replace(campaign, until=until), Coverage(), one.states, one.clean)
+    for fault in campaign.faults:
+        if isinstance(fault, Power) and bases:
+            name = f"z-{time.time_ns()}-{record.place.name}-{level}"
+            plans += yield from surveyed(session, record, aside, bases[:_SURVEYED], fault, name)
+    return plans
+
+
+def _count(one: Explored, trial: Trial) -> None:
+    """Take in one trial; a run that ended before its point shows nothing."""
+    if not trial.reached or trial.trouble:
+        return
+    one.trials.append(trial)
+    one.coverage.points += 1
+    one.coverage.chosen += 1
+    one.coverage.deeper += 1

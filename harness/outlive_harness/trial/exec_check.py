@@ -1,0 +1,59 @@
+"""A few recoveries once more, by exec, where all were forked from a zygote and none failed.
+
+A recovery that lives on what somebody imported before it comes out otherwise in an interpreter that has
+imported nothing yet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlive_harness.golden.golden import Record
+from outlive_harness.results.plan import Plan, plan_text
+from outlive_harness.results.verdicts import Trial
+
+from .recordings import Tapes
+from .trial import Order, carry_out
+
+#: Recoveries where they are short, and seconds after which no further one is begun.
+_MOST, _SHORT = 3, 0.1
+
+
+def sample(trials: Iterable[Trial]) -> tuple[Plan, ...]:
+    """Return the plans of a few trials: of those whose recoveries make as many ops, the one in the middle."""
+    alike: dict[int, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.redone >= 0 and not trial.findings:
+            alike[trial.redone].append(trial)
+    largest = sorted(alike.values(), key=len, reverse=True)[:_MOST]
+    return tuple(several[len(several) // 2].plan for several in largest)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """What a worker is asked to do.
+
+    Attributes:
+        place: directory of the record.
+        plans: which came out well in a zygote.
+        memory: bytes of recorded data that are kept in memory.
+    """
+
+    place: Path
+    plans: tuple[Plan, ...]
+    memory: int
+
+    def carry_out(self, tapes: Tapes, record: Record) -> str:
+        """Recover by exec; say how that comes out otherwise, "" if it does not."""
+        begun = time.monotonic()
+        for number, plan in enumerate(self.plans):
+            if number and time.monotonic() - begun > _SHORT:
+                break
+            trial = carry_out(tapes, record, Order(record.place, plan, memory=self.memory, fresh=True))
+            if trial.findings:
+                return f"after {plan_text(plan)}, by exec: {trial.findings[0].message}"
+        return ""

@@ -1,0 +1,161 @@
+"""Power cuts on a real file system: recorded in one run, a copy of the disk before each op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from outlive_harness.disk.realfs import RealFs, RealFsError, missing, mounted
+from outlive_harness.disk.tree import remove_tree, tree_digest
+from outlive_harness.golden.golden import Record
+from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.jobs.queue import alone, load, save
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import Point
+from outlive_harness.search.similar import distinct, groups
+
+from .recordings import own_words
+from .runner import Runner
+
+#: Copies of the disk that one run may leave: each takes what the file system has written so far.
+_MOST = 400
+
+
+@dataclass(slots=True)
+class Done:
+    """What one run did.
+
+    Attributes:
+        ops: all of them.
+        acks: what it acknowledged.
+        said: how many of these before each op, and at its end.
+    """
+
+    ops: list[Op] = field(default_factory=list)
+    acks: list[str] = field(default_factory=list)
+    said: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Cuts:
+    """What two runs left on the disk, after each of their ops.
+
+    Attributes:
+        place: directory of the trees.
+        runs: the one with the disk as it was, and the one with the journal written just then; threads that
+            race, or a poll, may make one of them longer.
+        trees: digests, by the number of ops done and which run it was; each is the name of the tree's
+            directory.
+        reason: why there are none; "" if there are.
+    """
+
+    place: Path
+    runs: list[Done] = field(default_factory=list)
+    trees: dict[tuple[int, int], str] = field(default_factory=dict)
+    reason: str = ""
+
+    def tree(self, point: Point) -> Path | None:
+        """Return the directory that holds what a power cut left."""
+        digest = self.trees.get((point.at, point.part))
+        return None if digest is None else self.place / digest
+
+    def points(self, name: str) -> list[Point]:
+        """Return the crash points: one for each tree and promise that differ."""
+        first: dict[tuple[str, int], Point] = {}
+        for (number, part), digest in sorted(self.trees.items()):
+            first.setdefault((digest, self.runs[part].said[number]), Point(name, number, part))
+        return list(first.values())
+
+    @property
+    def most(self) -> int:
+        """How many ops the longer run made."""
+        return max((len(done.ops) for done in self.runs), default=0)
+
+
+def real_cuts(runner: Runner, record: Record, name: str, seed: int) -> Cuts:
+    """Return the power cuts of a subject's first run on a file system; what was recorded is kept.
+
+    Raises:
+        BoxError: the box cannot be read, there is no room for a copy, ...
+        OSError: there is no room for a copy of the disk.
+    """
+    place = record.place / "real" / name
+    place.mkdir(parents=True, exist_ok=True)
+    with alone(place):  # failures that were kept are struck by all workers at once
+        if not (place / "cuts").exists():
+            save(place / "cuts", _recorded(runner, record, name, Cuts(place, reason=missing(name)), seed))
+    cuts = load(place / "cuts")
+    assert isinstance(cuts, Cuts)
+    for done in cuts.runs:
+        done.acks = own_words(runner, done.acks)
+    return cuts
+
+
+def _recorded(runner: Runner, record: Record, name: str, cuts: Cuts, seed: int) -> Cuts:
+    if not cuts.reason:
+        runner.cool()  # a zygote would not see what is mounted
+        try:
+            _record(runner, record, name, cuts, Random(seed))
+        except RealFsError as error:
+            cuts.reason = str(error)
+        finally:
+            remove_tree(cuts.place / "images")
+    return cuts
+
+
+def _record(runner: Runner, record: Record, name: str, cuts: Cuts, random: Random) -> None:
+    """Run twice: with the disk as it is at each op, and with its journal written just before each."""
+    images, wanted = cuts.place / "images", _wanted(record, random)
+    for part in (0, 1):
+        remove_tree(images)
+        images.mkdir()
+        remove_tree(runner.box)
+        ops: list[Op] = []
+        with RealFs(name, cuts.place / "image", runner.box) as disk:
+            runner.pour(record.place / "template")
+            disk.sync()
+
+            def copy(number: int, disk: RealFs = disk, part: int = part) -> None:
+                if part:
+                    disk.commit()
+                disk.snapshot(images / str(number))
+
+            def visit(op: Op, number: int, ops: list[Op] = ops, copy: Callable[[int], None] = copy) -> Answer:
+                if wanted(number - 1):
+                    copy(number - 1)
+                ops.append(op)
+                return GO
+
+            ran = runner.run(record.subject, timeout=record.limit, visit=visit, promises=True)
+            copy(len(ops))
+        (cuts.place / "image").unlink()
+        cuts.runs.append(Done(ops, ran.acks, [*ran.said, len(ran.acks)]))
+        if ran.failure():
+            cuts.reason = f"on {name} the run {ran.failure()}"
+            return
+        _look(runner, record, name, cuts, part)
+
+
+def _wanted(record: Record, random: Random) -> Callable[[int], bool]:
+    """Choose the ops after which the disk is copied: each, or those that stand for all that are like them."""
+    count = len(record.ops)
+    if count <= _MOST:
+        return lambda number: number > 0
+    alike = groups(record.ops, record.fold, record.stacks)
+    chosen = set(distinct(range(1, count + 1), lambda number: alike[number - 1], random))
+    return chosen.__contains__
+
+
+def _look(runner: Runner, record: Record, name: str, cuts: Cuts, part: int) -> None:
+    """Mount each copy, and keep the trees that differ."""
+    images = cuts.place / "images"
+    for image in sorted(images.iterdir(), key=lambda path: int(path.name)):
+        with mounted(name, image, runner.box):
+            # What is ignored is not compared, but a recovery may read it.
+            digest = tree_digest(runner.look(record.subject, whole=True), record.fold)
+            if not (cuts.place / digest).exists():
+                runner.keep(cuts.place / digest)
+        cuts.trees[int(image.name), part] = digest
+        image.unlink()

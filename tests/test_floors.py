@@ -1,0 +1,54 @@
+"""The order of floors: imports of the harness run downwards only, and none hides in a function to dodge that."""
+
+import ast
+from pathlib import Path
+
+HARNESS = Path(__file__).parents[1] / "harness" / "outlive_harness"
+#: From the top down. What stands in one line may not import one another.
+FLOORS = (
+    ("cli", "pytest_support", "plugin", "__main__", "strategies"),
+    ("report",),
+    ("explain",),
+    ("explore",),
+    ("history",),
+    ("search",),
+    ("trial",),
+    ("golden",),
+    ("judge",),
+    ("world",),
+    ("faults",),
+    ("launch",),
+    ("intercept",),
+    ("disk",),
+    ("jobs",),
+    ("results", "_body"),
+)
+HEIGHT = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def imports(path):
+    """Yield the modules of the harness that a file imports, wherever it does."""
+    package = path.relative_to(HARNESS.parent).with_suffix("").parts
+    package = package if path.name == "__init__.py" else package[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("outlive_harness."))
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *filter(None, [node.module])])
+            if module == "outlive_harness":
+                yield from (f"outlive_harness.{alias.name}" for alias in node.names)
+            elif module.startswith("outlive_harness."):
+                yield module
+
+
+def test_imports_run_downwards_only():
+    """Each room imports what is below it, or itself: never the other way round, nor beside it."""
+    wrong = []
+    for path in sorted(HARNESS.rglob("*.py")):
+        room = path.relative_to(HARNESS).with_suffix("").parts[0]
+        for module in imports(path):
+            other = module.split(".")[1]
+            if room in HEIGHT and other in HEIGHT and other != room and HEIGHT[other] >= HEIGHT[room]:
+                wrong.append(f"{path.relative_to(HARNESS)} imports {module}")
+    assert not wrong, "\n".join(wrong)
