@@ -16,9 +16,10 @@ from outlive_harness.cli import main
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.faults import table
 from outlive_harness.report.json_report import as_data
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.plan import parse_plan
 from outlive_harness.results.scenario import KINDS
-from outlive_harness.results.verdicts import Coverage, Exit, RunResult, ScenarioResult, Verdict, Violation
+from outlive_harness.results.verdicts import Coverage, Exit, RunResult, ScenarioResult, Verdict
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

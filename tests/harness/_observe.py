@@ -12,7 +12,7 @@ import struct
 import sys
 from pathlib import Path
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.launch import reap
 from outlive_harness.launch.exec import InterceptionRefusedError

@@ -13,7 +13,7 @@ import platform
 import struct
 import sys
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 
 #: Numbers of calls on x86-64 and arm64; from 424 on they are the same.
 NUMBERS = {

@@ -14,7 +14,7 @@ from outlive_harness.disk.realfs import RealFs, mounted
 from outlive_harness.disk.tree import remove_tree
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans
-from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import load_file
 from outlive_harness.trial.runner import Runner
 
@@ -25,7 +25,7 @@ def main():
     runner = Runner(place / "w000")
     for file in sys.argv[3:]:
         (scenario,) = load_file(file)
-        subject = from_scenario(scenario)
+        subject = run_spec_of(scenario)
         runner.prepare(subject, place / "template")
         for commits in (False, True):
             found = examine(runner, subject, kind, place, commits=commits)

@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-
 from outlive_harness.judge.checked import checked
-from outlive_harness.launch.run import Ran
+
+from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.verdicts import Verdict
 
 #: What a check does, and what is known of it: its value, how it failed, whether by an assertion.
@@ -80,7 +80,7 @@ def it(): pass
 
 
 def ran(done):
-    return Ran("exited", done.returncode, 0, 0.0, done.stdout, done.stderr)
+    return FinishedRun("exited", done.returncode, 0, 0.0, done.stdout, done.stderr)
 
 
 def body(path, said, *options, **how):

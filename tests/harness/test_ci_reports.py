@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from outlive_harness.report import github, junit, sarif
-from outlive_harness.results.verdicts import Coverage, RunResult, ScenarioResult, Verdict, Violation
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.verdicts import Coverage, RunResult, ScenarioResult, Verdict
 
 ODD = "a b\n<i>&\udcff\x1b[31m|`]]>%::"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from outlive_harness.golden.golden import Record
 
 from outlive_harness.explain import task
 from outlive_harness.explain.align import aligned
@@ -15,12 +16,12 @@ from outlive_harness.explain.repairs import numbered, repairs
 from outlive_harness.explain.sources import Source
 from outlive_harness.explain.task import blamed, explain
 from outlive_harness.explore.engine import explore
-from outlive_harness.golden.golden import Record
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Point
 from outlive_harness.results.scenario import load_file
-from outlive_harness.results.verdicts import Verdict, Violation
+from outlive_harness.results.verdicts import Verdict
 
 #: A pipeline of two steps, each with an output and a marker; what is in {} differs.
 PIPELINE = """

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from outlive_harness.explore import engine
-from outlive_harness.faults import strikers
+from outlive_harness.faults import run_faults
 from outlive_harness.faults.torn import SHORT_WRITE, is_short, lengths
 from outlive_harness.jobs.session import Session
 from outlive_harness.report.text import explain
@@ -31,7 +31,7 @@ def found(result):
     return {(violation.fault, violation.kind) for violation in result.violations}
 
 
-@pytest.mark.parametrize("name", sorted(strikers()))
+@pytest.mark.parametrize("name", sorted(run_faults()))
 def test_points_are_in_order_and_repeatable(name):
     """The same ops and seed give the same points, each within the run."""
     ops = [
@@ -39,7 +39,7 @@ def test_points_are_in_order_and_repeatable(name):
         Op("write", "write", "o", length=9000),
         Op("sync", "sync", ""),
     ]
-    fault = strikers()[name]
+    fault = run_faults()[name]
     several = [fault.points(ops, seconds=1.0, count=None, random=random.Random("seed")) for _ in range(2)]
     assert several[0] == several[1] == sorted(several[0])
     assert all(point.fault == name for point in several[0])
@@ -205,7 +205,7 @@ def test_only_what_can_be_cut_off_is_torn():
     """A clone comes whole or not at all, and nothing is torn of what is not known."""
     calls = (("ioctl", 9000), ("splice", 0), ("splice", 5000))
     ops = [Op("copy", name, "o", length=length) for name, length in calls]
-    points = strikers()["torn"].points(ops, seconds=1, count=None, random=random.Random())
+    points = run_faults()["torn"].points(ops, seconds=1, count=None, random=random.Random())
     assert [str(point) for point in points] == ["torn@3.4096"]
 
 
@@ -306,7 +306,7 @@ def writes():
 def test_where_a_disk_is_full_in_a_write(kind, offset, length, parts):
     """Before it, and half-way: where a block of the file ends if there is one before that."""
     ops = [Op(kind, kind, "o", offset=offset, length=length)]
-    points = strikers()["full"].points(ops, seconds=1, count=None, random=random.Random())
+    points = run_faults()["full"].points(ops, seconds=1, count=None, random=random.Random())
     assert [point.part for point in points] == parts
 
 

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from outlive_harness.report.html_report import as_text
-from outlive_harness.results.verdicts import Coverage, Exhibit, RunResult, ScenarioResult, Verdict, Violation
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.verdicts import Coverage, Exhibit, RunResult, ScenarioResult, Verdict
 
 #: Closes the element that it stands in, if it is let; a newline, a raw byte, a control character.
 ODD = "</script><script>document.title='gone'</script>&amp;\n\udcff\x1b[31m'\""

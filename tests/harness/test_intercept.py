@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.filter import INTERCEPTED, LOOKS, program
 from outlive_harness.intercept.supervisor import DONE, GO
 from outlive_harness.intercept.versions import Versions

@@ -4,12 +4,12 @@ import random
 from pathlib import Path
 
 import pytest
+from outlive_harness.golden.golden import Record
 
 from outlive_harness.disk.tree import Entry
-from outlive_harness.golden.golden import Record
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
-from outlive_harness.results.run_spec import Subject
+from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.results.verdicts import Verdict
 from outlive_harness.search.outputs_first import sampled
 from outlive_harness.search.similar import groups
@@ -63,7 +63,7 @@ def test_where_likes_stand_for_each_other_one_output_of_a_kind_is_enough(one):
 
 def record(*ops, final=(), outputs=("out/*",)):
     """Return the record of a run that made some ops and left some files."""
-    made = Record(Subject("it", ("x",), "/", outputs), Path("/nowhere"))
+    made = Record(RunSpec("it", ("x",), "/", outputs), Path("/nowhere"))
     made.trace.ops += [Op(kind, kind, *names) for kind, *names in ops]
     made.final = dict.fromkeys(final, Entry("file", 0o644, 1, "d"))
     return made
@@ -126,6 +126,6 @@ def test_names_of_a_runs_own_are_one_output_in_all_runs():
 def test_a_check_that_stands_in_for_outputs_leaves_the_sample_as_it_was():
     """Where no file is judged there is none to come first: the sample is that of the seed."""
     made = record(("write", "out/a"), ("write", "b"), final=("out/a", "b"), outputs=())
-    made.subject = Subject("it", ("x",), "/", judge_outputs=False)
+    made.spec = RunSpec("it", ("x",), "/", judge_outputs=False)
     samples = {frozenset(struck(made, kills(made), 1, seed)[0]) for seed in range(9)}
     assert samples == {frozenset({1}), frozenset({2})}

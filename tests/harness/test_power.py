@@ -12,7 +12,7 @@ from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import PlanError, Point, parse_plan, plan_text
 from outlive_harness.results.scenario import load_file
 from outlive_harness.results.verdicts import Verdict
-from outlive_harness.trial.recordings import Tape
+from outlive_harness.trial.recordings import Recording
 
 #: put() that leaves out what its arguments say.
 SYNCED = """
@@ -141,7 +141,7 @@ def test_what_was_promised_by_an_op_counts_once_it_has_returned(tmp_path):
     write = Op("write", "write", "a", length=1, flags=os.O_WRONLY | os.O_DSYNC, data=b"x")
     (tmp_path / "a").write_bytes(b"a")
     model = PowerModel(tmp_path, [write])
-    tape = Tape(b"", tmp_path, [write], starts=[0], acks=["a", "x"], said=[1, 2])
+    tape = Recording(b"", tmp_path, [write], starts=[0], acks=["a", "x"], said=[1, 2])
     assert tape.promised(model.state(1, ["1"])) == ["a"]
     assert tape.promised(model.state(1)) == ["a", "x"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from outlive_harness.cli.given import as_written, words_of
 from outlive_harness.cli.new import _gathered
-from outlive_harness.cli.proposal import Observed, Proposal, missing_inputs, propose
+from outlive_harness.cli.proposal import Observation, Proposal, missing_inputs, propose
 from outlive_harness.cli.template import proposed_text, python_string
 from outlive_harness.disk.tree import Entry
 from outlive_harness.results.globs import matcher
@@ -45,7 +45,7 @@ def files(several):
 
 def seen(first, *, ops=(), **more):
     """Return an observation of a command that does the same each time, but for what is said otherwise."""
-    return Observed(**({"first": first, "second": first, "again": first, "ops": list(ops)} | more))
+    return Observation(**({"first": first, "second": first, "again": first, "ops": list(ops)} | more))
 
 
 def put(path):
@@ -216,7 +216,10 @@ def test_a_long_run_gets_a_limit_and_writes_elsewhere_are_told():
 @pytest.mark.parametrize(
     ("observed", "message"),
     [
-        (Observed(outside=["/tmp/x"]), "it leaves no files in its box.*; it wrote outside its box: /tmp/x"),
+        (
+            Observation(outside=["/tmp/x"]),
+            "it leaves no files in its box.*; it wrote outside its box: /tmp/x",
+        ),
         (
             seen(files({"a": (1, "1")}), second=files({"a": (1, "2")})),
             "it leaves no file that could be compared: a .differs between two runs",
@@ -233,10 +236,10 @@ def test_where_nothing_can_be_compared_that_is_an_error(observed, message):
 def test_what_a_command_looked_for_is_an_input_if_the_user_has_it():
     """What it makes itself, what is there already, and markers of a run of the user's are none."""
     looked = ["in.csv", "data", "data/x", "out/a", "state.json", "gone", "there", ".", "../up"]
-    observed = Observed(looked=looked, initial=tree(there=1), ops=[Op("mkdir", "mkdir", "out")])
+    observed = Observation(looked=looked, initial=tree(there=1), ops=[Op("mkdir", "mkdir", "out")])
     assert missing_inputs(observed, lambda path: path != "gone") == ["in.csv", "data"]
     said = "sort: cannot read: names.txt: No such file or directory\n/x/y.py: line 3\n"
-    assert missing_inputs(Observed(stderr=said), lambda path: path == "names.txt") == ["names.txt"]
+    assert missing_inputs(Observation(stderr=said), lambda path: path == "names.txt") == ["names.txt"]
 
 
 # -- the text ------------------------------------------------------------------------------------------

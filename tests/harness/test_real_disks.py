@@ -67,7 +67,7 @@ def left_behind(place):
     return [text for text in found if str(place) in text]
 
 
-def told_by(driver, *arguments):
+def mark_of(driver, *arguments):
     """Run a driver, and return the objects that it printed."""
     done = subprocess.run(
         [sys.executable, "-P", str(driver), *map(str, arguments)],
@@ -89,7 +89,7 @@ def run(code, *arguments):
 def test_the_model_admits_all_that_a_real_file_system_leaves(kind, place):
     """For the lesson and each known-bad scenario, at each op, with the journal just written and without."""
     files = [path for path in SCENARIOS if path.stem == "lesson" or load_file(path)[0].expect]
-    results = told_by(DRIVER, kind, place, *files)
+    results = mark_of(DRIVER, kind, place, *files)
     assert len(results) == 2 * len(files) > 40
     for found in results:
         assert not found["denied"], found
@@ -102,7 +102,7 @@ def test_the_model_admits_all_that_a_real_file_system_leaves(kind, place):
 @every_kind
 def test_the_model_admits_what_write_back_at_random_leaves(kind, place):
     """Small pipelines of telling ops and generated ones, while files are written back and names committed."""
-    results = told_by(PIPELINES, kind, place)
+    results = mark_of(PIPELINES, kind, place)
     assert len(results) >= 60
     for found in results:
         assert not found["denied"], found
@@ -129,7 +129,7 @@ def test_the_model_admits_what_a_slow_disk_shows(kind, place):
     mounted by default, and xfs, leave them, with a later marker fsynced. With dioread_lock ext4 keeps its
     word, but for a file that somebody else closed, and for one whose blocks were allocated beforehand.
     """
-    results = told_by(SLOW, kind, place)
+    results = mark_of(SLOW, kind, place)
     several = {profile: [one for one in results if one["profile"] == profile] for profile in LEFT_BEHIND}
     for profile, found in several.items():
         assert not [one["denied"] for one in found if one["denied"]]

@@ -46,7 +46,7 @@ def judged(session, records, tmp_path):
     def run(made):
         options = Options(store=tmp_path / ".outlive", explain="none")
         (result,) = explore(session, [made], options, records=records).scenarios
-        return result.verdict, records._kept[-1].subject.edition
+        return result.verdict, records._kept[-1].spec.edition
 
     return run
 

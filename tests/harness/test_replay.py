@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from outlive_harness.golden.golden import Record
-from outlive_harness.history.relocate import marks, rebased
+from outlive_harness.history.relocate import marks, relocated
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import parse_plan, plan_text
-from outlive_harness.results.run_spec import Subject
+from outlive_harness.results.run_spec import RunSpec
 
 PIPELINE = """
 import os
@@ -253,7 +253,7 @@ def test_boxes_for_which_there_is_no_room_are_told(outlive, tmp_path):
 
 
 def record(*paths):
-    made = Record(Subject("it", ("x",), "/"), Path("/nowhere"))
+    made = Record(RunSpec("it", ("x",), "/"), Path("/nowhere"))
     made.trace.ops += [Op("write", "write", path) for path in paths]
     return made
 
@@ -288,6 +288,6 @@ def test_an_op_that_names_its_box_is_the_same_in_another():
 def test_ops_are_found_by_what_they_do(before, after, plan, now, is_told):
     """The how-manieth of its like an op is tells it; lost ops too; an op that is gone gives no plan."""
     known = marks(record(*before), parse_plan(plan))
-    found, notes = rebased(record(*after), parse_plan(plan), known)
+    found, notes = relocated(record(*after), parse_plan(plan), known)
     assert (plan_text(found) if found else None) == now
     assert bool(notes) == is_told

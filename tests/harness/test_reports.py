@@ -14,16 +14,10 @@ from outlive_harness.report import json_report
 from outlive_harness.report.files import check_target, write_text
 from outlive_harness.report.terminal import Live, console, summary
 from outlive_harness.report.text import details, explain, note, quoted, replay_line, visible, visible_lines
+from outlive_harness.results.findings import Finding, Violation
 from outlive_harness.results.plan import parse_plan
-from outlive_harness.results.verdicts import (
-    Coverage,
-    Finding,
-    RunResult,
-    ScenarioResult,
-    Trial,
-    Verdict,
-    Violation,
-)
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import Coverage, RunResult, ScenarioResult, Verdict
 
 #: Variables of the surroundings that change how reports look.
 LOOKS = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")

@@ -10,18 +10,19 @@ import sys
 import time
 
 import pytest
+from outlive_harness.golden.golden import Record
 
 from outlive_harness.disk.tree import Entry
 from outlive_harness.explore.engine import Options, explore
-from outlive_harness.golden.golden import Record
 from outlive_harness.history.ledger import Ledger
 from outlive_harness.history.store import Store
-from outlive_harness.history.unfinished import Unfinished
+from outlive_harness.history.unfinished import UnfinishedTrials
 from outlive_harness.jobs.session import Session
+from outlive_harness.results.findings import Finding
 from outlive_harness.results.plan import Point
-from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import load_file
-from outlive_harness.results.verdicts import Finding, Trial
+from outlive_harness.results.trials import Trial
 
 #: Each run of a body leaves a mark outside its box.
 GOOD = """
@@ -315,20 +316,20 @@ def test_trials_are_kept_as_they_were(tmp_path):
         left=(("o", "a file"),),
     )
     path, came_of = tmp_path / "x.trials", {"key": "k", "reads": {"/lib": "d"}}
-    first = Unfinished(path, came_of, resume=False)
+    first = UnfinishedTrials(path, came_of, resume=False)
     for trial in (done, Trial((Point("power", 4),), trouble="no room"), Trial((Point("kill", 1),) * 2)):
         first.add("power", trial)
     first.close()
     with path.open("a") as file:
         file.write('["power", {"plan": "power@5"')
-    again = Unfinished(path, came_of, resume=True)
+    again = UnfinishedTrials(path, came_of, resume=True)
     assert again.known("power") == {done.plan: done}
     assert again.known("kill") == {}
     again.add("kill", Trial((Point("kill", 7),)))
     again.close()
-    assert set(Unfinished(path, came_of, resume=True).known("kill")) == {(Point("kill", 7),)}
-    assert Unfinished(path, {**came_of, "key": "other"}, resume=True).known("power") == {}
-    assert Unfinished(path, came_of, resume=False).known("power") == {}
+    assert set(UnfinishedTrials(path, came_of, resume=True).known("kill")) == {(Point("kill", 7),)}
+    assert UnfinishedTrials(path, {**came_of, "key": "other"}, resume=True).known("power") == {}
+    assert UnfinishedTrials(path, came_of, resume=False).known("power") == {}
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"key": "k"}\n[]\n', '{"key": "k"}\n["kill", {"plan": "x"}]\n'])
@@ -336,25 +337,25 @@ def test_damaged_trials_are_none(tmp_path, text):
     """They are done again, and the file is begun anew."""
     path = tmp_path / "x.trials"
     path.write_text(text)
-    again = Unfinished(path, {"key": "k"}, resume=True)
+    again = UnfinishedTrials(path, {"key": "k"}, resume=True)
     assert again.known("kill") == {}
     again.add("kill", Trial((Point("kill", 7),)))
     again.close()
-    assert len(Unfinished(path, {"key": "k"}, resume=True).known("kill")) == 1
+    assert len(UnfinishedTrials(path, {"key": "k"}, resume=True).known("kill")) == 1
 
 
 def test_trials_of_another_run_are_none(tmp_path):
     """Neither those of the run before the last are taken up, nor those of one that goes on beside it."""
     path = tmp_path / "x.trials"
     trials = [Trial((Point("kill", number),), reached=True) for number in (1, 2, 3)]
-    lenient = Unfinished(path, {"key": "lenient"}, resume=False)
+    lenient = UnfinishedTrials(path, {"key": "lenient"}, resume=False)
     lenient.add("kill", trials[0])
-    strict = Unfinished(path, {"key": "strict"}, resume=False)
+    strict = UnfinishedTrials(path, {"key": "strict"}, resume=False)
     strict.add("kill", trials[1])
     lenient.add("kill", trials[2])
-    assert list(Unfinished(path, {"key": "strict"}, resume=True).known("kill")) == [trials[1].plan]
-    Unfinished(path, {"key": "strict"}, resume=False)  # and is cut short before its first trial
-    assert Unfinished(path, {"key": "strict"}, resume=True).known("kill") == {}
+    assert list(UnfinishedTrials(path, {"key": "strict"}, resume=True).known("kill")) == [trials[1].plan]
+    UnfinishedTrials(path, {"key": "strict"}, resume=False)  # and is cut short before its first trial
+    assert UnfinishedTrials(path, {"key": "strict"}, resume=True).known("kill") == {}
     lenient.close()
     strict.close()
 
@@ -365,7 +366,7 @@ def test_trials_under_another_environment_or_of_another_run_are_none(project, mo
     ledger = Ledger(Store(project / ".outlive"))
 
     def head(**facts):
-        record = Record(from_scenario(scenario), project)
+        record = Record(run_spec_of(scenario), project)
         for name, value in facts.items():
             setattr(record, name, value)
         return ledger.unfinished(scenario, {"key": "k"}, record)._head

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from outlive_harness import cli, scenario
-from outlive_harness.results.run_spec import absolute, from_scenario
+from outlive_harness.results.run_spec import absolute, run_spec_of
 from outlive_harness.results.scenario import RUNNING, ScenarioError, find_files, load_file, takes_acks
 
 
@@ -261,7 +261,7 @@ def test_a_command_that_names_the_box_runs_where_the_user_is(tmp_path):
     (tmp_path / "p.py").touch()
     made = scenario(command=["python3", "p.py", "--out", "{box}/out"], name="x")
     made.file = str(tmp_path / "s.py")
-    subject = from_scenario(made)
+    subject = run_spec_of(made)
     argv, cwd = subject.command(subject.argv, Path("/b/box"))
     assert argv == ["python3", "p.py", "--out", "/b/box/out"]
     assert cwd == tmp_path
@@ -269,8 +269,8 @@ def test_a_command_that_names_the_box_runs_where_the_user_is(tmp_path):
 
 def test_equal_scenarios_share_a_recording_and_others_do_not():
     """The key covers every field that can change a run."""
-    first, same = (from_scenario(scenario(command=["true"], name="x", outputs="o")) for _ in range(2))
-    other = from_scenario(scenario(command=["true"], name="x", outputs="p"))
+    first, same = (run_spec_of(scenario(command=["true"], name="x", outputs="o")) for _ in range(2))
+    other = run_spec_of(scenario(command=["true"], name="x", outputs="p"))
     assert first.key() == same.key() != other.key()
 
 

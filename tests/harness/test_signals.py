@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.jobs.own_directory import WORKERS
 from outlive_harness.jobs.session import Session
 from outlive_harness.results.verdicts import Verdict

@@ -10,7 +10,7 @@ from outlive_harness.explain.causes import located
 from outlive_harness.explain.sources import followed
 from outlive_harness.golden.golden import Record
 from outlive_harness.results.ops import Op
-from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import load_file, scenario
 from outlive_harness.trial.runner import Runner
 
@@ -18,10 +18,10 @@ from outlive_harness.trial.runner import Runner
 def run_of(it, place):
     """Follow one run of a scenario."""
     runner = Runner(place / "w000")
-    made = Record(from_scenario(it), place / "record")
+    made = Record(run_spec_of(it), place / "record")
     made.trace.ops.append(Op("mkdir", "mkdir", "any"))  # a run without any op is not followed
     try:
-        runner.prepare(made.subject, made.place / "template")
+        runner.prepare(made.spec, made.place / "template")
         return followed(runner, made)
     finally:
         runner.clear()

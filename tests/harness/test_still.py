@@ -13,7 +13,7 @@ from outlive_harness.disk.power import PowerModel
 from outlive_harness.disk.tree import copy_tree, scan
 from outlive_harness.results.ops import Op
 from outlive_harness.results.verdicts import Verdict
-from outlive_harness.world.unchanged import LARGE, Still
+from outlive_harness.world.unchanged import LARGE, UnchangedFiles
 
 #: Fills a box, runs a program in it, fills it again and says what became of the large file.
 DRIVER = """
@@ -133,7 +133,7 @@ def test_only_what_comes_from_the_same_place_is_kept(tmp_path):
     for name in ("box", "one", "two"):
         (tmp_path / name).mkdir()
     (tmp_path / "one" / "big").write_bytes(bytes(LARGE))
-    still = Still(tmp_path / "box", tmp_path / "shelf")
+    still = UnchangedFiles(tmp_path / "box", tmp_path / "shelf")
     assert still.shelve(tmp_path / "one") == {}
     copy_tree(tmp_path / "one", tmp_path / "box")
     still.lay("big")

@@ -3,13 +3,15 @@
 import os
 
 import pytest
+from outlive_harness.golden.golden import Record
 
 from outlive_harness.explore import engine
-from outlive_harness.golden.golden import Record
+from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
-from outlive_harness.results.verdicts import Finding, Trial, Verdict
-from outlive_harness.search.equivalent import ended_as_killed, told, twins
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import Verdict
+from outlive_harness.search.equivalent import ended_as_killed, equivalent_points, told
 
 OPS = [
     Op("open", "openat", "t", flags=os.O_WRONLY | os.O_CREAT),
@@ -68,12 +70,15 @@ def counted(runs, handler="pass"):
 
 def test_syncs_and_opens_that_make_nothing_change_no_files(tmp_path):
     """Points after them are told by the one before; every other point is struck."""
-    assert twins(record_of(tmp_path), KILLS) == {KILLS[2]: [KILLS[3], KILLS[4]], KILLS[5]: [KILLS[6]]}
+    assert equivalent_points(record_of(tmp_path), KILLS) == {
+        KILLS[2]: [KILLS[3], KILLS[4]],
+        KILLS[5]: [KILLS[6]],
+    }
 
 
 def test_of_a_sample_the_first_stands_for_its_like(tmp_path):
     """Where the first point of several like ones is not asked for, the next one is struck."""
-    assert twins(record_of(tmp_path), KILLS[3:5]) == {KILLS[3]: [KILLS[4]]}
+    assert equivalent_points(record_of(tmp_path), KILLS[3:5]) == {KILLS[3]: [KILLS[4]]}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,7 @@ def test_of_a_sample_the_first_stands_for_its_like(tmp_path):
 def test_nothing_is_told_where_runs_may_differ(tmp_path, facts):
     """Other processes, another order, a promise on the way, stores out of sight: each point is struck."""
     record = record_of(tmp_path, **facts)
-    assert twins(record, KILLS) == {}
+    assert equivalent_points(record, KILLS) == {}
     killed = [Trial(plan, reached=True, state="s", judged=True) for plan in KILLS]
     assert ended_as_killed(record, [(Point("term", 1),)], killed) == []
 

@@ -5,22 +5,23 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from outlive_harness.golden.golden import Record
 
 from outlive_harness.disk.tree import Entry
 from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import Silent, explore
 from outlive_harness.explore.merge import warnings_of
-from outlive_harness.golden.golden import Record
 from outlive_harness.report.json_report import as_data
 from outlive_harness.report.sarif import _RULES
 from outlive_harness.report.text import details
 from outlive_harness.report.text import explain as told
+from outlive_harness.results.findings import GRAVEST, Violation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.options import Options
 from outlive_harness.results.run_spec import is_of_interpreter
 from outlive_harness.results.scenario import load_file
-from outlive_harness.results.verdicts import GRAVEST, RunResult, ScenarioResult, Verdict, Violation
-from outlive_harness.trial.recordings import Tape
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
+from outlive_harness.trial.recordings import Recording
 
 #: Refuses to run again in words of several lines, after it wrote its output in place.
 REFUSES = """
@@ -109,12 +110,12 @@ def test_what_a_power_cut_kept_is_what_comes_after_the_first_that_it_lost(lost, 
     """Neither what only made earlier ops durable, nor an open that changes nothing."""
     ops = [op("mkdir"), op("write"), op("fsync"), op("rename", "a", "b"), op("open", "c")]
     ops += [op("open", "c", flags=os.O_CREAT), op("mkdir", "d")]
-    assert Tape(b"", Path(), ops, starts=[0]).kept(lost, at) == kept
+    assert Recording(b"", Path(), ops, starts=[0]).kept(lost, at) == kept
 
 
 def test_what_earlier_runs_kept_has_their_number():
     """As the ids of what was lost have it."""
-    tape = Tape(b"", Path(), [op("write", "a"), op("mkdir", "b"), op("mkdir", "c")], starts=[0, 2])
+    tape = Recording(b"", Path(), [op("write", "a"), op("mkdir", "b"), op("mkdir", "c")], starts=[0, 2])
     assert tape.kept(("1/1",), 3) == ["1/2 mkdir b", "1 mkdir c"]
 
 

@@ -3,16 +3,16 @@
 import json
 
 import pytest
-
 from outlive_harness.golden.golden import Record
+
 from outlive_harness.history import baseline
 from outlive_harness.history.ledger import Ledger
 from outlive_harness.history.regressions import Regressions
 from outlive_harness.history.store import Store
-from outlive_harness.history.unfinished import Unfinished
+from outlive_harness.history.unfinished import UnfinishedTrials
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import plan_text
-from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import ScenarioError, scenario
 from outlive_harness.results.verdicts import Verdict
 
@@ -52,7 +52,7 @@ def test_what_we_keep_ourselves_counts_as_absent_where_it_cannot_be_read(tmp_pat
     assert store.find("one:kill@1") is None
     assert store.ids() == []
     assert isinstance(Ledger(store, changed=True).recall(one, Options()), str)
-    assert Unfinished(places[2], {}, resume=True).known("kill") == {}
+    assert UnfinishedTrials(places[2], {}, resume=True).known("kill") == {}
 
 
 GOOD = """
@@ -88,7 +88,7 @@ def test_a_file_of_many_failures_is_struck_in_part(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     points = [f"kill@{number}" for number in range(1, 20_001)]
     path, text = regressions(tmp_path, *points)
-    record = Record(from_scenario(scenario(command=["true"], name="good")), tmp_path)
+    record = Record(run_spec_of(scenario(command=["true"], name="good")), tmp_path)
     plans, said = Regressions(path).plans(record)
     assert list(map(plan_text, plans)) == points[:64]
     assert said == ["regressions/good.json: of 20000 failures the first 64 are struck"]

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from outlive_harness import abi
 from outlive_harness.disk.realfs import KINDS, missing
-from outlive_harness.intercept import abi
 from outlive_harness.intercept.versions import has_writer
 from outlive_harness.jobs.session import default_box_dir, processors
 
@@ -98,7 +98,7 @@ def _temporary() -> Fact:
 _TRY = """
 import ctypes, errno, fcntl, json, os, sys
 from pathlib import Path
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.intercept.tear import duplicate
 from outlive_harness.launch.exec import InterceptionRefusedError, start

@@ -16,14 +16,14 @@ from outlive import atomic_write
 from outlive_harness.disk.tree import copy_tree, remove_tree
 from outlive_harness.golden.observe import watch
 from outlive_harness.report.text import visible
-from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import ScenarioError, scenario
 from outlive_harness.results.verdicts import Exit
 
 from .check import check_program, name_of
 from .given import Word, as_written, identifier, words_of
 from .options import box_dir_option
-from .proposal import Observed, Proposal, missing_inputs, propose
+from .proposal import Observation, Proposal, missing_inputs, propose
 from .running import session_of
 from .template import objection, proposed_text, python_string, scenario_text
 from .words import NO_FILE, SCENARIOS, STORE, duration
@@ -134,7 +134,7 @@ def _write(path: Path, text: str) -> int:
 @contextlib.contextmanager
 def _watched(
     written: list[Word], root: Path, timeout: float, input_dir: str | None, box_dir: Path | None
-) -> Iterator[tuple[Observed, list[str]]]:
+) -> Iterator[tuple[Observation, list[str]]]:
     """Watch a command; what it looks for in its box, and is where the user is, is copied there."""
     with session_of(1, box_dir) as session, tempfile.TemporaryDirectory() as place:
         source = Path(place)
@@ -143,10 +143,10 @@ def _watched(
             remove_tree(source / STORE)  # what failed before is no input
         made = scenario(command=[word.value for word in written], name="new", input=place, timeout=timeout)
         made.file = str(root / NO_FILE)
-        subject = from_scenario(made)
+        spec = run_spec_of(made)
         copied: list[str] = []
         for _ in range(_ROUNDS):
-            seen = watch(session, subject, timeout)
+            seen = watch(session, spec, timeout)
             more = missing_inputs(seen, lambda path: _is_there(root / path))
             if not more:
                 break
@@ -181,7 +181,7 @@ def _copy(paths: list[str], root: Path, source: Path) -> None:
         raise ScenarioError(f"what the command reads cannot be copied: {error}") from error
 
 
-def _failed(origin: str, seen: Observed) -> str:
+def _failed(origin: str, seen: Observation) -> str:
     said = f"\n{seen.stderr.strip()[-4000:]}" if seen.stderr.strip() else ""
     hint = "; it runs in an empty box: --input DIR copies what it needs there"
     if "did not end" in seen.failure:
@@ -190,7 +190,7 @@ def _failed(origin: str, seen: Observed) -> str:
     return f"--from={origin!r}: with no fault it {seen.failure} (after {made} ops){hint}{said}"
 
 
-def _seen(seen: Observed) -> str:
+def _seen(seen: Observation) -> str:
     if seen.refused:
         return f"runs of {seen.seconds:.2f} s were seen"
     return f"{len(seen.ops)} ops in {seen.seconds:.2f} s were seen"

@@ -49,7 +49,7 @@ _MOST_NAMED = 20
 
 
 @dataclass(slots=True)
-class Observed:
+class Observation:
     """What was seen of a command in runs that no fault struck.
 
     Attributes:
@@ -112,7 +112,7 @@ class Proposal:
     timeout: int | None = None
 
 
-def missing_inputs(seen: Observed, exists: Callable[[str], bool]) -> list[str]:
+def missing_inputs(seen: Observation, exists: Callable[[str], bool]) -> list[str]:
     """Return what the command looked for in its box, that is not there but where the user is.
 
     What it makes itself is no input, nor is what tells it how far an earlier run of the user's came.
@@ -146,7 +146,7 @@ def _lamented(said: str) -> list[str]:
     return [os.path.normpath(word) for word in words if word and not word.startswith("/")]
 
 
-def propose(seen: Observed) -> Proposal:
+def propose(seen: Observation) -> Proposal:
     """Make a proposal of what was seen.
 
     Raises:
@@ -175,7 +175,7 @@ def propose(seen: Observed) -> Proposal:
 
 
 def _set_apart(
-    made: Proposal, seen: Observed, reasons: dict[str, tuple[str, str]], outputs: Collection[str]
+    made: Proposal, seen: Observation, reasons: dict[str, tuple[str, str]], outputs: Collection[str]
 ) -> None:
     """Say of what is no output what it is, by patterns that match no output."""
     is_matched = matcher(made.outputs)
@@ -195,7 +195,7 @@ def _set_apart(
                 made.ignore += [(pattern, why) for pattern in patterns]
 
 
-def _judge_partly(made: Proposal, seen: Observed, reasons: dict[str, tuple[str, str]]) -> None:
+def _judge_partly(made: Proposal, seen: Observation, reasons: dict[str, tuple[str, str]]) -> None:
     """Have files that differ from run to run judged for being half-written: outputs by name, and ignored."""
     several = [
         literal(path)
@@ -211,7 +211,7 @@ def _judge_partly(made: Proposal, seen: Observed, reasons: dict[str, tuple[str, 
     made.apart = [one for one in made.apart if one[1] != _UNSTEADY or not _are_all(one[0], seen, named)]
 
 
-def _are_all(pattern: str, seen: Observed, named: Collection[str]) -> bool:
+def _are_all(pattern: str, seen: Observation, named: Collection[str]) -> bool:
     """Tell whether a pattern stands for nothing else than files that are named by themselves."""
     return {literal(path) for path in filter(matcher([pattern]), {*seen.first, *seen.second})} <= set(named)
 
@@ -251,7 +251,7 @@ class _History:
         return f"small, and written anew after {shown(between)}" if between else ""
 
 
-def _kinds(seen: Observed) -> dict[str, tuple[str, str]]:
+def _kinds(seen: Observation) -> dict[str, tuple[str, str]]:
     """Return of each file that the command leaves what it is, and why it seems so."""
     made = {
         path
@@ -264,7 +264,7 @@ def _kinds(seen: Observed) -> dict[str, tuple[str, str]]:
     return {path: _kind(path, seen, history) for path in made}
 
 
-def _kind(path: str, seen: Observed, history: _History) -> tuple[str, str]:
+def _kind(path: str, seen: Observation, history: _History) -> tuple[str, str]:
     varies = seen.first.get(path) != seen.second.get(path)
     seems = _by_name(path)
     grows = seen.again.get(path) != seen.first.get(path)
@@ -291,7 +291,7 @@ def _by_name(path: str) -> str:
     return ""
 
 
-def _marker(path: str, seen: Observed, history: _History) -> str:
+def _marker(path: str, seen: Observation, history: _History) -> str:
     """Say why a file seems to be a checkpoint; "" if it does not."""
     entry = seen.first.get(path) or seen.second[path]
     for directory in path.split("/")[:-1]:
@@ -309,7 +309,7 @@ def _is_marker(path: str) -> bool:
     return bool(_MARKER.fullmatch(name)) or any(map(_MARKERS.fullmatch, above))
 
 
-def _require(seen: Observed, outputs: Collection[str], reasons: dict[str, tuple[str, str]]) -> None:
+def _require(seen: Observation, outputs: Collection[str], reasons: dict[str, tuple[str, str]]) -> None:
     if outputs:
         return
     if not reasons:
@@ -322,7 +322,7 @@ def _require(seen: Observed, outputs: Collection[str], reasons: dict[str, tuple[
     )
 
 
-def _how(seen: Observed, outputs: Collection[str]) -> str:
+def _how(seen: Observation, outputs: Collection[str]) -> str:
     """Say how the outputs came to be there."""
     installed = {op.target for op in seen.ops if op.kind in INSTALLS}
     whole = sum(1 for path in outputs if not installed.isdisjoint(_and_above(path)) or path in seen.by_line)
@@ -336,7 +336,7 @@ def _how(seen: Observed, outputs: Collection[str]) -> str:
     return f"{files}, {whole} of them put in place whole"
 
 
-def _notes(seen: Observed, outputs: Collection[str]) -> list[str]:
+def _notes(seen: Observation, outputs: Collection[str]) -> list[str]:
     notes = []
     if seen.outside:
         notes.append(f"Written outside the box, where no crash state can hold it: {_listed(seen.outside)}.")
@@ -368,7 +368,7 @@ def in_ascii(text: str) -> str:
     return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in text)
 
 
-def _patterns(paths: Collection[str], others: Collection[str], seen: Observed) -> list[str]:
+def _patterns(paths: Collection[str], others: Collection[str], seen: Observation) -> list[str]:
     """Return patterns of files; a name that one run alone uses stands for the like of other runs."""
     fixed = [path for path in paths if path in seen.first and path in seen.second]
     patterns = globs(fixed, others)
@@ -380,7 +380,7 @@ def _patterns(paths: Collection[str], others: Collection[str], seen: Observed) -
     return list(dict.fromkeys(patterns))
 
 
-def _unstable(path: str, seen: Observed) -> str:
+def _unstable(path: str, seen: Observation) -> str:
     """Return the first part of a path that one run alone has; a directory with a slash at its end."""
     parts = path.split("/")
     for depth in range(1, len(parts)):

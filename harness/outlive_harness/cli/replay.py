@@ -16,7 +16,7 @@ from outlive_harness.disk.tree import copy_tree, remove_tree
 from outlive_harness.explore.engine import replay
 from outlive_harness.golden.golden import Record
 from outlive_harness.history.regressions import regressions_of
-from outlive_harness.history.relocate import marks, rebased
+from outlive_harness.history.relocate import marks, relocated
 from outlive_harness.history.store import ADDED, Store, described, read_back
 from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
@@ -26,7 +26,8 @@ from outlive_harness.results.ops import WRITES
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, PlanError, parse_plan
 from outlive_harness.results.scenario import Scenario, ScenarioError, find_files
-from outlive_harness.results.verdicts import Exit, Trial
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import Exit
 
 from .declared import load
 from .options import box_dir_option
@@ -121,7 +122,7 @@ def _adjusted(facts: dict[str, Any], record: Record, plan: Plan) -> Plan:
     """
     if facts.get("version", __version__) != __version__:
         complain(f"recorded by version {facts['version']}; this is {__version__}, which may count otherwise")
-    found, notes = rebased(record, plan, facts["marks"])
+    found, notes = relocated(record, plan, facts["marks"])
     if found is None:
         raise _NotReachedError(f"{notes[-1]}; {_TEST_ANEW}")
     for note in notes:

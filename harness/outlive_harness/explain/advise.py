@@ -20,11 +20,11 @@ from outlive_harness.golden.golden import Record
 from outlive_harness.judge.acks import digest_text
 from outlive_harness.results.ops import WRITES
 from outlive_harness.results.scenario import CUTS
-from outlive_harness.results.verdicts import Trial
+from outlive_harness.results.trials import Trial
 from outlive_harness.trial.inject import Crash
-from outlive_harness.trial.recordings import Tape, Tapes
+from outlive_harness.trial.recordings import Recording, Recordings
 from outlive_harness.trial.runner import BoxError
-from outlive_harness.trial.trial import Order, examine
+from outlive_harness.trial.trial import TrialTask, examine
 
 from .align import aligned
 from .repairs import Repair, Trace, numbered, repairs
@@ -85,21 +85,21 @@ class _OutOfTimeError(Exception):
     """There is no time for more."""
 
 
-def advise(tapes: Tapes, record: Record, wanted: Wanted, run: Followed) -> list[Advice]:
+def advise(recordings: Recordings, record: Record, wanted: Wanted, run: Followed) -> list[Advice]:
     """Return what was tried and makes violations of a run go away, the best first.
 
     Raises:
         BoxError: a box could not be filled, ...
     """
-    tapes.runner.choose_start(record.subject, record.preload, record.check_preload)
-    tape, model = tapes.of(record, (), memory=wanted.memory)
+    recordings.runner.choose_start(record.spec, record.preload, record.check_preload)
+    recording, model = recordings.of(record, (), memory=wanted.memory)
     if model is None:
         return []
-    court = _Court(tapes, record, tape, wanted)
-    sources = run.of(tape.ops)
+    court = _Court(recordings, record, recording, wanted)
+    sources = run.of(recording.ops)
     found: list[Advice] = []
     try:
-        trouble = court.trouble(numbered(tape.ops))
+        trouble = court.trouble(numbered(recording.ops))
         # What no repair can cure is not looked for: a state that only an error comes to, a crash too many.
         for goals in _goals(trouble):
             if not any(goals <= advice.cures for advice in found):
@@ -107,7 +107,7 @@ def advise(tapes: Tapes, record: Record, wanted: Wanted, run: Followed) -> list[
     except (_OutOfTimeError, UnmodelledError):
         pass
     # The recording is another run than the golden one, whose ops a violation is about.
-    golden = aligned(record, tape.ops, record.ops)
+    golden = aligned(record, recording.ops, record.ops)
     return [
         replace(one, sites=tuple(golden[site - 1] + 1 for site in one.sites if golden[site - 1] >= 0))
         for one in found
@@ -124,7 +124,7 @@ def _goals(trouble: Faulty) -> Iterator[Faulty]:
 
 def _cure(court: _Court, goals: Faulty, trouble: Faulty, sources: Sequence[Source]) -> Iterator[Advice]:
     """Try repairs, alone and together; yield the first that cures all of the goals and adds nothing."""
-    several = repairs(court.tape.ops, court.record.subject.is_output)
+    several = repairs(court.recording.ops, court.record.spec.is_output)
     for count in range(1, min(len(several), _TOGETHER) + 1):
         for some in combinations(several, count):
             sites = {one.name: frozenset(one.sites) for one in some}
@@ -175,9 +175,9 @@ def _advice(
 class _Court:
     """Judges the crash states of traces, each once."""
 
-    def __init__(self, tapes: Tapes, record: Record, tape: Tape, wanted: Wanted) -> None:
-        self.tape, self.record = tape, record
-        self._tapes, self._wanted = tapes, wanted
+    def __init__(self, recordings: Recordings, record: Record, recording: Recording, wanted: Wanted) -> None:
+        self.recording, self.record = recording, record
+        self._recordings, self._wanted = recordings, wanted
         self._known = dict(wanted.judged)
         self._deadline = time.monotonic() + PATIENCE
         #: states of the trace that was the last to hold
@@ -191,7 +191,7 @@ class _Court:
         self, some: Sequence[Repair], sites: dict[str, frozenset[int]], goals: Faulty, trouble: Faulty
     ) -> bool:
         """Tell whether no state of the repaired trace violates a goal, or anything new."""
-        trace = numbered(self.tape.ops)
+        trace = numbered(self.recording.ops)
         for one in some:
             trace = one.apply(trace, sites[one.name]) if sites[one.name] else trace
         try:
@@ -209,7 +209,7 @@ class _Court:
 
     def _states(self, trace: Trace) -> Iterator[State]:
         """Yield the crash states of a trace, no two with equal files after equal promises."""
-        model = PowerModel(self.tape.initial, [one.op for one in trace])
+        model = PowerModel(self.recording.initial, [one.op for one in trace])
         seen: dict[int, set[str]] = {}
         left = _LIMIT
         moments = [
@@ -237,14 +237,14 @@ class _Court:
 
     def _said(self, trace: Trace, at: int, *, returned: bool) -> int:
         """Return how much had been acknowledged before what follows op *at* of a trace, or its return."""
-        return self.tape.said[trace[at - 1].number - (not returned)]
+        return self.recording.said[trace[at - 1].number - (not returned)]
 
     def _promised(self, trace: Trace, state: State) -> list[str]:
-        return self.tape.acks[: self._said(trace, state.at, returned=state.returned)]
+        return self.recording.acks[: self._said(trace, state.at, returned=state.returned)]
 
     def _key(self, trace: Trace, state: State) -> str:
         """Return what a trial that came to this state would know it by."""
-        tree = tree_digest(state.tree(self.tape.box), self.record.fold)
+        tree = tree_digest(state.tree(self.recording.box), self.record.fold)
         acks = self._promised(trace, state)
         return tree + (digest_text("\n".join(acks)) if acks else "")
 
@@ -257,19 +257,19 @@ class _Court:
         return self._known[key]
 
     def _judge(self, trace: Trace, state: State) -> Faulty:
-        runner, record = self._tapes.runner, self.record
+        runner, record = self._recordings.runner, self.record
         ops = [one.op for one in trace[: state.at]]
         crash = Crash(
             ops[-1],
-            versions=self.tape.versions,
-            acks=self.tape.acks[: self._said(trace, state.at, returned=state.returned)],
+            versions=self.recording.versions,
+            acks=self.recording.acks[: self._said(trace, state.at, returned=state.returned)],
         )
         for op in ops:
             crash.touched.note(op)
-        order, trial = Order(record.place, ()), Trial(())
-        runner.choose_start(record.subject, record.preload, record.check_preload)
+        task, trial = TrialTask(record.place, ()), Trial(())
+        runner.choose_start(record.spec, record.preload, record.check_preload)
         runner.lay_out(state)
-        examine(runner, record, order, trial, crash)
+        examine(runner, record, task, trial, crash)
         if trial.trouble:
             raise BoxError(trial.trouble)
         return frozenset((finding.kind, record.fold(finding.path)) for finding in trial.findings)

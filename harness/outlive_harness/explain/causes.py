@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.plan import parse_plan, size
-from outlive_harness.results.verdicts import Violation
 
 _NUMBERS = re.compile(r"[0-9]+")
 

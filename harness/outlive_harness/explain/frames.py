@@ -58,10 +58,10 @@ class Frames:
     """
 
     def __init__(self, record: Record, box: Path) -> None:
-        argv, cwd = record.subject.command(record.subject.argv, box)
+        argv, cwd = record.spec.command(record.spec.argv, box)
         script = parse(argv)
         self._box, self._cwd = os.path.realpath(box) + os.sep, str(cwd)
-        self._source = record.subject.source
+        self._source = record.spec.source
         self._is_string = script is not None and script.kind == "code"
         self._main = script.target.partition(".")[0] if script is not None and script.kind == "module" else ""
         self._known: dict[bytes, tuple[Frame, ...]] = {}

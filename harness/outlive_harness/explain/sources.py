@@ -20,8 +20,8 @@ from outlive_harness.golden.stacks import run_followed
 from outlive_harness.launch._stack_slots import is_over, read
 from outlive_harness.results.ops import WRITES, Op
 from outlive_harness.results.plan import Plan
-from outlive_harness.trial.inject import Crash, run_struck
-from outlive_harness.trial.recordings import Tapes
+from outlive_harness.trial.inject import Crash, run_with_fault
+from outlive_harness.trial.recordings import Recordings
 from outlive_harness.trial.runner import BoxError, Runner
 
 from .align import aligned
@@ -100,20 +100,20 @@ def followed(runner: Runner, record: Record) -> Followed:
     return found
 
 
-def sources_of_recovery(tapes: Tapes, record: Record, plan: Plan) -> tuple[list[Source], list[Op]]:
+def sources_of_recovery(recordings: Recordings, record: Record, plan: Plan) -> tuple[list[Source], list[Op]]:
     """Return where the ops of the run come from that the last crash of a plan strikes, and the ops.
 
     Raises:
         BoxError: a box could not be filled, ...
         OSError: the program cannot be run, ...
     """
-    runner = tapes.runner
+    runner = recordings.runner
     runner.cool()
     runner.fill(record.place / "template")
     for number, point in enumerate(plan[:-1], start=1):
         if point.fault == "power":
-            runner.lay_out(tapes.cut(record, plan[:number])[1])
-        elif not run_struck(runner, record, point, Crash())[1]:
+            runner.lay_out(recordings.cut(record, plan[:number])[1])
+        elif not run_with_fault(runner, record, point, Crash())[1]:
             return [], []
     return _followed(runner, record)
 

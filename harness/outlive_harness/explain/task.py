@@ -11,12 +11,13 @@ from outlive_harness.faults import every
 from outlive_harness.golden.golden import Record
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.waiting import Waiting, handed_out
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.ops import INSTALLS, WRITES, Op
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
 from outlive_harness.results.scenario import CUTS
-from outlive_harness.results.verdicts import ScenarioResult, Violation
-from outlive_harness.trial.recordings import TapeError, Tapes
+from outlive_harness.results.verdicts import ScenarioResult
+from outlive_harness.trial.recordings import RecordingError, Recordings
 from outlive_harness.trial.runner import BoxError
 
 from .advise import Advice, Faulty, Wanted, advise
@@ -29,7 +30,7 @@ _OF_A_TRACE = frozenset({"kill", "torn", "power"})
 
 
 @dataclass(slots=True)
-class Explained:
+class Explanation:
     """What was found out.
 
     Attributes:
@@ -57,21 +58,21 @@ class Task:
     wanted: Wanted
     plans: tuple[Plan, ...] = ()
 
-    def carry_out(self, tapes: Tapes, record: Record) -> Explained:
+    def carry_out(self, recordings: Recordings, record: Record) -> Explanation:
         """Find it out; trouble with the machine leaves a part of it unsaid."""
-        run = followed(tapes.runner, record)
-        found = Explained(run.of(record.ops))
+        run = followed(recordings.runner, record)
+        found = Explanation(run.of(record.ops))
         for plan in () if record.refused else self.plans:
-            with contextlib.suppress(BoxError, OSError, TapeError):
-                sources, ops = sources_of_recovery(tapes, record, plan)
+            with contextlib.suppress(BoxError, OSError, RecordingError):
+                sources, ops = sources_of_recovery(recordings, record, plan)
                 number = blamed(ops, "", "", plan[-1:])
                 if number:
                     found.recoveries[plan] = sources[number - 1]
         try:
             if self.wanted.faults and not record.refused:
-                found.advice = advise(tapes, record, self.wanted, run)
+                found.advice = advise(recordings, record, self.wanted, run)
         except (BoxError, OSError):
-            tapes.runner.empty()
+            recordings.runner.empty()
         return found
 
 
@@ -84,7 +85,7 @@ def explain(
     wanted = Wanted(faults, profile, options.seed, judged, options.memory, options.torn or CUTS[0])
     plans = dict.fromkeys(parse_plan(one.point) for one in result.violations if "+" in one.point)
     task = Task(record.place, wanted, tuple(plans)[:_PLANS])
-    found = yield from handed_out(session, f"e-{record.place.name}", task, Explained)
+    found = yield from handed_out(session, f"e-{record.place.name}", task, Explanation)
     if found is None:
         return
     if result.exhibit is not None:
@@ -93,7 +94,7 @@ def explain(
         _attribute(violation, record, found)
 
 
-def _attribute(violation: Violation, record: Record, found: Explained) -> None:
+def _attribute(violation: Violation, record: Record, found: Explanation) -> None:
     key = violation.kind, record.fold(violation.path)
     cure = next((one for one in found.advice if key in one.cures), None)
     plan = parse_plan(violation.point) if violation.point else ()

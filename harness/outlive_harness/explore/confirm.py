@@ -14,13 +14,15 @@ from outlive_harness.history.store import Store, write_down
 from outlive_harness.jobs import queue as board
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.waiting import Waiting, collect
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Point, digest, parse_plan
 from outlive_harness.results.scenario import Scenario
-from outlive_harness.results.verdicts import ScenarioResult, Trial, Violation
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import ScenarioResult
 from outlive_harness.search.shrink import shrunk
 from outlive_harness.trial.recordings import MEMORY
-from outlive_harness.trial.trial import Order
+from outlive_harness.trial.trial import TrialTask
 
 #: Violations of one scenario whose boxes are kept.
 _KEPT = 3
@@ -87,9 +89,9 @@ def once(
     *,
     each: bool = False,
 ) -> Generator[Waiting, None, Trial]:
-    order = Order(record.place, tuple(plan), keep=keep, memory=memory, by_exec=True, each=each)
-    name = f"u-{record.place.name}-{digest(order.plan)}-{time.time_ns()}"
-    job = board.post(session.root, name, "trial", [order])
+    task = TrialTask(record.place, tuple(plan), keep=keep, memory=memory, by_exec=True, each=each)
+    name = f"u-{record.place.name}-{digest(task.plan)}-{time.time_ns()}"
+    job = board.post(session.root, name, "trial", [task])
     waiting = Waiting(job, 1)
     yield waiting
     return collect(waiting, Trial)[0]

@@ -15,20 +15,21 @@ from outlive_harness.golden.golden import Record
 from outlive_harness.history.golden_runs import Records, Shared
 from outlive_harness.history.ledger import Ledger
 from outlive_harness.history.regressions import Regressions, regressions_of
-from outlive_harness.history.unfinished import Unfinished
+from outlive_harness.history.unfinished import UnfinishedTrials
 from outlive_harness.jobs import queue as board
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.waiting import HarnessError, LostError, Waiting, collect, handed_out
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, plan_text
-from outlive_harness.results.run_spec import Subject
+from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.results.scenario import Scenario, ScenarioError
-from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult, Trial, Verdict
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult, Verdict
 from outlive_harness.search.deeper import deeper
-from outlive_harness.search.fault_search import Campaign, Explored, explored
-from outlive_harness.search.levels import waves
-from outlive_harness.trial.exec_check import Doubted, sample
-from outlive_harness.trial.hash_seed_check import Reseeded, has_own_seed
+from outlive_harness.search.fault_search import FaultSearch, SearchState, explored
+from outlive_harness.search.levels import search_levels
+from outlive_harness.trial.exec_check import ExecCheck, sample
+from outlive_harness.trial.hash_seed_check import HashSeedCheck, has_own_seed
 
 from .conclude import conclude, none_asked_for
 from .confirm import confirm, once, remember
@@ -228,7 +229,7 @@ class _Case:
     result: ScenarioResult
     states: Known = field(default_factory=dict)
     littered: Littered = field(default_factory=list)
-    unfinished: Unfinished | None = None
+    unfinished: UnfinishedTrials | None = None
     again: Path | None = None
     records: Shared = field(default_factory=Shared)
 
@@ -254,8 +255,8 @@ class _Case:
         if result.reason:
             result.verdict = Verdict.SKIPPED
             return result
-        subject = self.records.claim(scenario)
-        record = yield from _recorded(self.session, subject, options)
+        spec = self.records.claim(scenario)
+        record = yield from _recorded(self.session, spec, options)
         self.records.note(scenario, record)
         came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
         if ledger is not None and came_of:
@@ -269,7 +270,7 @@ class _Case:
                 result.exhibit = Exhibit([(op.path, op.describe()) for op in record.ops])
             if self.options.zygote and not scenario.expect and has_own_seed(record):
                 name = f"g-{record.place.name}"
-                self.again = board.post(self.session.root, name, board.AGAIN, [Reseeded(record.place)])
+                self.again = board.post(self.session.root, name, board.AGAIN, [HashSeedCheck(record.place)])
             yield from self._violations(record)
             if explain is not None and self._is_to_be_explained():
                 asked = replace(options, torn=options.cuts_of(scenario))
@@ -282,7 +283,7 @@ class _Case:
             ledger.remember(scenario, options, came_of, result)
         if self.unfinished is not None:
             self.unfinished.forget()
-        self.records.release(subject)
+        self.records.release(spec)
         return result
 
     def _is_to_be_explained(self) -> bool:
@@ -316,7 +317,7 @@ class _Case:
         plans = sample(trials)
         if not plans:
             return ""
-        work = Doubted(record.place, plans, self.options.memory)
+        work = ExecCheck(record.place, plans, self.options.memory)
         return (yield from handed_out(self.session, f"d-{record.place.name}", work, str)) or ""
 
     def _struck(self, record: Record, *, by_exec: bool) -> Generator[Waiting, None, list[Trial]]:
@@ -327,22 +328,22 @@ class _Case:
         session, scenario, options, result = self.session, self.scenario, self.options, self.result
         result.zygote = not by_exec
         result.violations += violations_of(scenario.name, record)
-        several: dict[str, Explored] = {}
+        several: dict[str, SearchState] = {}
         try:
-            for campaign in self._campaigns(record, by_exec=by_exec):
+            for search in self._campaigns(record, by_exec=by_exec):
                 found = {one.kind for one in result.violations} | _kinds(several.values())
                 wanted = frozenset() if options.exhaustive else frozenset(scenario.expect) - found
                 first = options.fail_fast and not scenario.expect
                 if first and found:
-                    result.warnings.append(f"stopped at the first violation: {campaign.name} has not struck")
+                    result.warnings.append(f"stopped at the first violation: {search.name} has not struck")
                     continue
                 if scenario.expect and not options.exhaustive and not wanted:
                     break
                 until = self.budget.until(scenario.name)
-                this = replace(campaign, until=until, wanted=wanted, first=first)
+                this = replace(search, until=until, wanted=wanted, first=first)
                 one = explored(record, this, self.unfinished)
-                several[campaign.name] = one
-                yield from waves(session, record, one, killed=several.get("kill"))
+                several[search.name] = one
+                yield from search_levels(session, record, one, killed=several.get("kill"))
             until = self.budget.until(scenario.name)
             if until is not None and several and not (scenario.expect or _kinds(several.values())):
                 yield from deeper(session, record, list(several.values()), until)
@@ -350,7 +351,7 @@ class _Case:
             for name, one in several.items():
                 result.faults[name] = one.coverage
                 self._tell_of_kept(one)
-                intercepts = one.campaign.fault.intercepts
+                intercepts = one.search.fault.intercepts
                 merge(
                     result,
                     record,
@@ -377,17 +378,17 @@ class _Case:
         yield from confirm(session, scenario, record, result, options)
         return trials
 
-    def _tell_of_kept(self, one: Explored) -> None:
+    def _tell_of_kept(self, one: SearchState) -> None:
         """Say which failures that were kept could not be struck, and let go of those that cannot be again."""
         warnings = self.result.warnings
         for trial in one.gone:
             warnings.append(
                 self.regressions.drop(trial.plan, trial.trouble or "its op is not reached any more")
             )
-        why = f"is not struck: no disk as {one.campaign.profile} leaves what failed"
+        why = f"is not struck: no disk as {one.search.profile} leaves what failed"
         warnings += [f"{plan_text(plan)} {why}" for plan in one.elsewhere]
 
-    def _campaigns(self, record: Record, *, by_exec: bool) -> Iterator[Campaign]:
+    def _campaigns(self, record: Record, *, by_exec: bool) -> Iterator[FaultSearch]:
         """Yield what is to be done with each fault, with what failed once as its beginning."""
         options = self.options
         kept: list[Plan] = []
@@ -400,7 +401,7 @@ class _Case:
         faults = [_usable(name, record)[0] for name in names]
         for name in (*names, *(more if options.faults is None else ())):
             fault, label = _usable(name, record)
-            yield Campaign(
+            yield FaultSearch(
                 self.scenario,
                 name,
                 fault,
@@ -413,14 +414,14 @@ class _Case:
             )
 
 
-def _kinds(several: Iterable[Explored]) -> set[str]:
+def _kinds(several: Iterable[SearchState]) -> set[str]:
     """Return what was found so far."""
     return {finding.kind for one in several for trial in one.trials for finding in trial.findings}
 
 
-def _recorded(session: Session, subject: Subject, options: Options) -> Generator[Waiting, None, Record]:
-    name = subject.key() + ("" if options.zygote else "-x")
-    wanted = subject, session.root / "records" / name, options.zygote, options.memory
+def _recorded(session: Session, spec: RunSpec, options: Options) -> Generator[Waiting, None, Record]:
+    name = spec.key() + ("" if options.zygote else "-x")
+    wanted = spec, session.root / "records" / name, options.zygote, options.memory
     job = board.post(session.root, f"r-{name}", board.RECORD, [wanted])
     waiting = Waiting(job, 1)
     yield waiting
@@ -463,15 +464,15 @@ def replay(
     said: list[tuple[Record, Trial | None]] = []
 
     def one() -> Exploration:
-        subject = golden.claim(scenario)
-        record = yield from _recorded(session, subject, Options())
+        spec = golden.claim(scenario)
+        record = yield from _recorded(session, spec, Options())
         golden.note(scenario, record)
         trial = None
         if plan is not None and not record.reason:
             plan_now = adjust(record, plan) if adjust else plan
             trial = yield from once(session, record, plan_now, keep, each=True)
         said.append((record, trial))
-        golden.release(subject)
+        golden.release(spec)
         return ScenarioResult(scenario.name)
 
     _advance(session, {scenario.name: one()}, results, Silent())

@@ -7,10 +7,12 @@ from collections import defaultdict
 
 from outlive_harness.disk.profiles import PROFILES, strongest_first
 from outlive_harness.golden.golden import Record
+from outlive_harness.results.findings import Finding, Violation, gravity
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.patterns import globs
 from outlive_harness.results.plan import Plan, plan_text, size
-from outlive_harness.results.verdicts import Coverage, Finding, ScenarioResult, Trial, Violation, gravity
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import Coverage, ScenarioResult
 
 #: What a state leaves behind, folded, and how many points lead to it.
 Littered = list[tuple[frozenset[str], int]]

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from outlive_harness.faults import table
 from outlive_harness.golden.golden import Record
 from outlive_harness.judge import links
+from outlive_harness.results.findings import Effect, NotJudged
 from outlive_harness.results.globs import matcher
-from outlive_harness.results.verdicts import Effect, NotJudged, ScenarioResult
+from outlive_harness.results.verdicts import ScenarioResult
 
 #: Files of one reason that are named; the others are counted.
 _NAMED = 20
@@ -35,12 +36,12 @@ def _things(record: Record) -> Iterator[NotJudged]:
     more = len(record.uncompared) - _NAMED
     if more > 0:
         yield NotJudged(f"{more} more files", "not compared, as they differ between golden runs")
-    for pattern in record.subject.ignore:
+    for pattern in record.spec.ignore:
         matches = matcher([pattern])
         count = sum(1 for path in record.ignored if matches(path) and path not in record.uncompared)
         if count:
             yield NotJudged(pattern, f"ignored: {count} file{'s' if count > 1 else ''} of the golden run")
-    for path, target in links.leading_out(record.final, record.subject.is_output).items():
+    for path, target in links.leading_out(record.final, record.spec.is_output).items():
         yield NotJudged(path, f"it leads to {target}, outside of the box")
     for path in record.trace.outside[:_NAMED]:
         yield NotJudged(path, "outside of the box, where no crash state can hold it")

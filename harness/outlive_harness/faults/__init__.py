@@ -19,7 +19,7 @@ from outlive_harness.results.scenario import CUTS
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class Injection:
     """What is done to one run.
 
     Attributes:
@@ -53,7 +53,7 @@ class Fault(Protocol):
     blames: Blames
 
 
-class Striker(Fault, Protocol):
+class RunFault(Fault, Protocol):
     """A fault that strikes a run while it is under way."""
 
     def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:
@@ -67,7 +67,7 @@ class Striker(Fault, Protocol):
             random: decides what is sampled; seeded.
         """
 
-    def strike(self, point: Point, box: Path) -> Strike:
+    def inject(self, point: Point, box: Path) -> Injection:
         """Return what to do to a run in *box* at one of the points."""
 
 
@@ -86,21 +86,21 @@ def table() -> dict[str, Fault]:
     # Asked for late, so that each fault may import from this module.
     from .power import Power  # noqa: PLC0415
 
-    several: list[Fault] = [*_strikers(), Power()]
+    several: list[Fault] = [*_run_faults(), Power()]
     return {fault.name: fault for fault in several}
 
 
-def strikers(*, number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> dict[str, Striker]:
+def run_faults(*, number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> dict[str, RunFault]:
     """Return the faults that strike a run while it is under way, by name.
 
     Args:
         number: of the signal that ``term`` sends.
         cuts: where ``torn`` cuts a write: ``pages`` or ``bytes``.
     """
-    return {fault.name: fault for fault in _strikers(number, cuts)}
+    return {fault.name: fault for fault in _run_faults(number, cuts)}
 
 
-def _strikers(number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> list[Striker]:
+def _run_faults(number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> list[RunFault]:
     from . import eio, full, kill, term, timer, torn  # noqa: PLC0415
 
     return [kill.Kill(), torn.Torn(cuts), full.Full(), eio.Eio(), term.Term(number), timer.Timer()]

@@ -16,7 +16,7 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-from . import Blames, Strike
+from . import Blames, Injection
 
 _FAILED = Answer(errno=errno.EIO)
 #: Calls that the kernel gives no way to fail.
@@ -34,6 +34,6 @@ class Eio:
         """Return a point for each op that can fail."""
         return [Point(self.name, n) for n, op in enumerate(ops, start=1) if op.kind not in _NEVER_FAILS]
 
-    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
+    def inject(self, point: Point, box: Path) -> Injection:  # noqa: ARG002
         """Fail the op that the point names, and no other."""
-        return Strike(lambda _op, number: _FAILED if number == point.at else GO, goes_on=True)
+        return Injection(lambda _op, number: _FAILED if number == point.at else GO, goes_on=True)

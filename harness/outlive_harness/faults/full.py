@@ -16,7 +16,7 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-from . import Blames, Strike
+from . import Blames, Injection
 
 #: Kinds that take room on the disk, whatever the file system.
 _NEEDS_ROOM = frozenset({"write", "copy", "fallocate", "mkdir", "mknod", "symlink", "link", "setxattr"})
@@ -40,7 +40,7 @@ class Full:
             for part in (0, *_shares(op))
         ]
 
-    def strike(self, point: Point, box: Path) -> Strike:
+    def inject(self, point: Point, box: Path) -> Injection:
         """Fail what needs room from the op on that the point names."""
 
         def answer(op: Op, number: int) -> Answer:
@@ -52,7 +52,7 @@ class Full:
                 return _NO_ROOM
             return GO
 
-        return Strike(answer, goes_on=True)
+        return Injection(answer, goes_on=True)
 
 
 def _shares(op: Op) -> list[int]:

@@ -10,7 +10,7 @@ from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-from . import Blames, Strike
+from . import Blames, Injection
 
 
 class Kill:
@@ -24,6 +24,6 @@ class Kill:
         """Return a point for each op."""
         return [Point(self.name, number) for number in range(1, len(ops) + 1)]
 
-    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
+    def inject(self, point: Point, box: Path) -> Injection:  # noqa: ARG002
         """Kill before the op that the point names."""
-        return Strike(lambda _op, number: CRASH if number == point.at else GO)
+        return Injection(lambda _op, number: CRASH if number == point.at else GO)

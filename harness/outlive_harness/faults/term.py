@@ -14,7 +14,7 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-from . import Blames, Strike
+from . import Blames, Injection
 
 #: Seconds between the signal and SIGKILL. Schedulers give 10 to 90; a pipeline under test is small.
 GRACE = 3.0
@@ -38,7 +38,7 @@ class Term:
         """Return a point for each op."""
         return [Point(self.name, number, self._part) for number in range(1, len(ops) + 1)]
 
-    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
+    def inject(self, point: Point, box: Path) -> Injection:  # noqa: ARG002
         """Send the signal while the run stands before the op that the point names."""
         ask = Answer(signal=point.part or signal.SIGTERM)
-        return Strike(lambda _op, n: ask if n == point.at else GO, grace=GRACE, goes_on=True)
+        return Injection(lambda _op, n: ask if n == point.at else GO, grace=GRACE, goes_on=True)

@@ -12,7 +12,7 @@ from random import Random
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-from . import Blames, Strike
+from . import Blames, Injection
 
 #: Moments that are tried where none are asked for.
 _MOMENTS = 20
@@ -31,6 +31,6 @@ class Timer:
         moments = {random.randint(1, last) for _ in range(count or _MOMENTS)}
         return [Point(self.name, moment) for moment in sorted(moments)]
 
-    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
+    def inject(self, point: Point, box: Path) -> Injection:  # noqa: ARG002
         """Kill at the moment that the point names."""
-        return Strike(None, after_seconds=point.at / 1e6)
+        return Injection(None, after_seconds=point.at / 1e6)

@@ -23,7 +23,7 @@ from outlive_harness.results.ops import WRITES, Op
 from outlive_harness.results.plan import Point
 from outlive_harness.results.scenario import CUTS
 
-from . import Blames, Strike
+from . import Blames, Injection
 
 _PAGE = 4096
 #: Bytes of a source that a copy takes at a time: as many pages as a pipe has (PIPE_DEF_BUFFERS).
@@ -61,9 +61,9 @@ class Torn:
             for part in lengths(op, self._cuts)
         ]
 
-    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
+    def inject(self, point: Point, box: Path) -> Injection:  # noqa: ARG002
         """Let the first bytes of the write through, and kill."""
-        return Strike(lambda _op, number: CRASH if number == point.at else GO, tear=point.part)
+        return Injection(lambda _op, number: CRASH if number == point.at else GO, tear=point.part)
 
 
 def lengths(op: Op, cuts: str = CUTS[0]) -> list[int]:

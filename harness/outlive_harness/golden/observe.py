@@ -8,16 +8,16 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from outlive_harness.cli.proposal import Observed
+from outlive_harness.cli.proposal import Observation
 from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.jobs import queue as board
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.waiting import Waiting, collect
 from outlive_harness.launch.exec import InterceptionRefusedError
-from outlive_harness.launch.run import Ran
+from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.ops import INSTALLS, Op
-from outlive_harness.results.run_spec import Subject
+from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.trial.runner import BoxError, Runner
 
 #: Seconds from the end of one run to the begin of another: a time in a file, of whole seconds, must differ.
@@ -25,7 +25,7 @@ _APART = 1.01
 _numbers = itertools.count()
 
 
-def watch(session: Session, subject: Subject, timeout: float) -> Observed:
+def watch(session: Session, spec: RunSpec, timeout: float) -> Observation:
     """Have a worker observe a command, and wait for it.
 
     Raises:
@@ -33,22 +33,22 @@ def watch(session: Session, subject: Subject, timeout: float) -> Observed:
         WorkerDiedError: the workers keep dying.
     """
     name = f"o-{next(_numbers)}"
-    job = board.post(session.root, name, board.OBSERVE, [(subject, session.root / "records" / name, timeout)])
+    job = board.post(session.root, name, board.OBSERVE, [(spec, session.root / "records" / name, timeout)])
     waiting = Waiting(job, 1)
     session.wake()
     while not waiting.is_over():
         session.replace_dead()
         session.wait(0.05)
-    return collect(waiting, Observed)[0]
+    return collect(waiting, Observation)[0]
 
 
-def observe(runner: Runner, subject: Subject, place: Path, timeout: float) -> Observed:
+def observe(runner: Runner, spec: RunSpec, place: Path, timeout: float) -> Observation:
     """Run a command twice from scratch, and in between once more on its own result; nothing is judged."""
-    seen = Observed()
+    seen = Observation()
     try:
         runner.cool()
-        runner.prepare(subject, place / "template")
-        _observe(runner, subject, place / "template", timeout, seen)
+        runner.prepare(spec, place / "template")
+        _observe(runner, spec, place / "template", timeout, seen)
     except BoxError as error:
         seen.failure = str(error)
         runner.empty()
@@ -57,31 +57,31 @@ def observe(runner: Runner, subject: Subject, place: Path, timeout: float) -> Ob
     return seen
 
 
-def _observe(runner: Runner, subject: Subject, template: Path, timeout: float, seen: Observed) -> None:
-    seen.initial = runner.look(subject)
-    first = _run(runner, subject, timeout, seen)
+def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen: Observation) -> None:
+    seen.initial = runner.look(spec)
+    first = _run(runner, spec, timeout, seen)
     ended = time.monotonic()
     seen.seconds, seen.outside, seen.looked = first.seconds, first.outside, first.looked
     seen.blind = [reason for _, reason in first.blind]
     seen.failure, seen.stderr = first.failure(), first.told
-    seen.first = runner.look(subject)
+    seen.first = runner.look(spec)
     if seen.failure:
         return
     seen.by_line = {path for path in _appended(seen.ops) if _is_by_line(runner, path, seen)}
-    again = runner.run(subject, timeout=timeout)
+    again = runner.run(spec, timeout=timeout)
     seen.again_failure = again.failure()
-    seen.again = runner.look(subject)
+    seen.again = runner.look(spec)
     time.sleep(max(0.0, ended + _APART - time.monotonic()))
     runner.fill(template)
-    second = runner.run(subject, timeout=timeout)
+    second = runner.run(spec, timeout=timeout)
     if second.failure():
         seen.failure, seen.stderr = f"{second.failure()}, the second time", second.told
         return
-    seen.second = runner.look(subject)
+    seen.second = runner.look(spec)
     seen.seconds = max(seen.seconds, second.seconds)
 
 
-def _run(runner: Runner, subject: Subject, timeout: float, seen: Observed) -> Ran:
+def _run(runner: Runner, spec: RunSpec, timeout: float, seen: Observation) -> FinishedRun:
     """Run for the first time: what it does is recorded."""
 
     def visit(op: Op, _number: int) -> Answer:
@@ -89,10 +89,10 @@ def _run(runner: Runner, subject: Subject, timeout: float, seen: Observed) -> Ra
         return GO
 
     try:
-        return runner.run(subject, timeout=timeout, visit=visit, reads=True, looks=True)
+        return runner.run(spec, timeout=timeout, visit=visit, reads=True, looks=True)
     except InterceptionRefusedError as error:
         seen.refused = f"calls cannot be intercepted here: {error.strerror or error}"
-        return runner.run(subject, timeout=timeout)
+        return runner.run(spec, timeout=timeout)
 
 
 def _appended(ops: Iterable[Op]) -> set[str]:
@@ -109,7 +109,7 @@ def _appended(ops: Iterable[Op]) -> set[str]:
     return appended - otherwise
 
 
-def _is_by_line(runner: Runner, path: str, seen: Observed) -> bool:
+def _is_by_line(runner: Runner, path: str, seen: Observation) -> bool:
     """Tell whether a file that was appended to ended with a line after each write."""
     ends = _ends(path, seen.ops, seen.initial)
     try:

@@ -22,9 +22,9 @@ def warm_up(runner: Runner, made: Record) -> None:
         runner: what it is for.
         made: the record of a golden run, with what that read.
     """
-    subject = made.subject
-    argv = subject.command(subject.argv, runner.box)[0]
-    path = subject.environment(runner.box).get("PATH")
+    spec = made.spec
+    argv = spec.command(spec.argv, runner.box)[0]
+    path = spec.environment(runner.box).get("PATH")
     if made.refused or len(made.ops) < LEAST_OPS or parse(argv, path) is None:
         return
     try:
@@ -44,20 +44,20 @@ def warm_up_check(runner: Runner, made: Record, reads: Sequence[str]) -> None:
         made: the record of a golden run, with what the check said by exec.
         reads: what the check read.
     """
-    assert made.subject.check is not None
-    argv = made.subject.command(made.subject.check, runner.box)[0]
+    assert made.spec.check is not None
+    argv = made.spec.command(made.spec.check, runner.box)[0]
     if not reads or parse(argv) is None:
         return
     try:
         preload, _ = _tried(runner, made, argv, reads, CHECK)
         if preload is not None:
-            told = runner.check(made.subject, made.acks)
+            told = runner.check(made.spec, made.acks)
             if not told.failed and told.value == made.value:
                 made.check_preload = preload
                 return
     except ZygoteError as error:
         made.warnings.append(f"no zygote for the check, each is an exec: {error}")
-    runner.choose_start(made.subject, made.preload)
+    runner.choose_start(made.spec, made.preload)
 
 
 def _tried(
@@ -70,7 +70,7 @@ def _tried(
     bad: tuple[str, ...] = ()
     for _ in range(_ATTEMPTS):
         preload = Preload(tuple(modules), places, sources)
-        bad = runner.warm(made.subject, preload, role)
+        bad = runner.warm(made.spec, preload, role)
         if not bad:
             return preload, ""
         # What is wrong with a module is most often wrong with its package, which is imported first.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.launch._stack_slots import SLOT, SLOTS, read
-from outlive_harness.launch.run import Ran
+from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.ops import Op
 from outlive_harness.trial.runner import Runner
 
@@ -53,7 +53,7 @@ def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
 
 def run_followed(
     runner: Runner, made: Record, note: Callable[[mmap.mmap, Op], object], limit: float | None = None
-) -> Ran:
+) -> FinishedRun:
     """Run on the box as it is; *note* gets each op while its task stands still, and where its threads are.
 
     Args:
@@ -76,7 +76,7 @@ def run_followed(
                     return GO
 
                 seconds = made.limit if limit is None else limit
-                return runner.run(made.subject, timeout=seconds, visit=visit, stacks=str(place))
+                return runner.run(made.spec, timeout=seconds, visit=visit, stacks=str(place))
     finally:
         place.unlink(missing_ok=True)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from outlive import atomic_write
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.json_text import read_json
 from outlive_harness.results.scenario import ScenarioError
-from outlive_harness.results.verdicts import ScenarioResult, Verdict, Violation
+from outlive_harness.results.verdicts import ScenarioResult, Verdict
 
 SCHEMA = 1
 _DIGITS = re.compile(r"[0-9]+")

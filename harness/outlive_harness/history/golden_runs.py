@@ -18,7 +18,7 @@ from outlive_harness.disk.tree import remove_tree
 from outlive_harness.golden.golden import Record
 from outlive_harness.jobs import queue as board
 from outlive_harness.jobs.session import Session
-from outlive_harness.results.run_spec import Subject, from_scenario
+from outlive_harness.results.run_spec import RunSpec, run_spec_of
 from outlive_harness.results.scenario import Scenario
 
 from .ledger import stands_on
@@ -41,8 +41,8 @@ class _Kept:
         users: how many are at work with it.
     """
 
-    plain: Subject
-    subject: Subject
+    plain: RunSpec
+    spec: RunSpec
     paths: list[str] = field(default_factory=list)
     stood_on: object = None
     size: int = 0
@@ -52,14 +52,14 @@ class _Kept:
 class Shared:
     """Golden runs that all share who have the session's directory in common; they are there to its end."""
 
-    def claim(self, scenario: Scenario) -> Subject:
+    def claim(self, scenario: Scenario) -> RunSpec:
         """Return a scenario made ready: equal ones share a golden run."""
-        return from_scenario(scenario)
+        return run_spec_of(scenario)
 
     def note(self, scenario: Scenario, record: Record) -> None:
         """Note that a golden run is there."""
 
-    def release(self, subject: Subject) -> None:
+    def release(self, spec: RunSpec) -> None:
         """Say that somebody is done with a golden run."""
 
 
@@ -75,35 +75,35 @@ class Records(Shared):
         self._session, self._room = session, room
         self._kept: list[_Kept] = []  # the one that was used last at the end
 
-    def claim(self, scenario: Scenario) -> Subject:
+    def claim(self, scenario: Scenario) -> RunSpec:
         """Return a scenario made ready: the same as before where its golden run is to be taken again."""
-        plain = from_scenario(scenario)
+        plain = run_spec_of(scenario)
         for one in [one for one in self._kept if one.plain == plain]:
             if one.paths and one.stood_on == stands_on(scenario, one.paths):
                 one.users += 1
                 self._kept.remove(one)
                 self._kept.append(one)
-                return one.subject
+                return one.spec
             if not one.users:
                 self._drop(one)
         # Another edition is another subject to all that is kept of one: files, and warm interpreters.
         edition = f"{os.getpid()}-{next(_numbers)}"
         self._kept.append(_Kept(plain, replace(plain, edition=edition)))
-        return self._kept[-1].subject
+        return self._kept[-1].spec
 
     def note(self, scenario: Scenario, record: Record) -> None:
         """Note what a golden run came of, as soon as it is there."""
-        one = self._of(record.subject)
+        one = self._of(record.spec)
         if self._room is None or one.paths or not record.reads or record.reason:
             return
-        program = shutil.which(record.subject.argv[0], path=dict(record.subject.environ).get("PATH"))
-        one.paths = [*record.reads, *record.subject.own, *filter(None, [program])]
+        program = shutil.which(record.spec.argv[0], path=dict(record.spec.environ).get("PATH"))
+        one.paths = [*record.reads, *record.spec.own, *filter(None, [program])]
         one.stood_on = stands_on(scenario, one.paths)
         one.size = sum(entry.size for tree in (record.initial, record.final) for entry in tree.values())
 
-    def release(self, subject: Subject) -> None:
+    def release(self, spec: RunSpec) -> None:
         """Say that somebody is done with a golden run; let go of what is not to be kept."""
-        one = self._of(subject)
+        one = self._of(spec)
         one.users -= 1
         if not one.users:
             # What a recovery reads is not known: whether one comes out well is found out anew.
@@ -117,13 +117,13 @@ class Records(Shared):
             if left < 0 or self._room is None:
                 self._drop(one)
 
-    def _of(self, subject: Subject) -> _Kept:
-        return next(one for one in self._kept if one.subject == subject)
+    def _of(self, spec: RunSpec) -> _Kept:
+        return next(one for one in self._kept if one.spec == spec)
 
     def _places(self, one: _Kept) -> list[Path]:
         """Return where a golden run is kept: one by exec alone is another."""
         records = self._session.root / "records"
-        return [place for place in records.glob(f"{one.subject.key()}*") if place.is_dir()]
+        return [place for place in records.glob(f"{one.spec.key()}*") if place.is_dir()]
 
     def _drop(self, one: _Kept) -> None:
         self._kept.remove(one)

@@ -27,14 +27,14 @@ from outlive_harness.golden.golden import Record, shape
 from outlive_harness.launch.zygote import is_installed
 from outlive_harness.results.json_text import read_json
 from outlive_harness.results.options import Options
-from outlive_harness.results.run_spec import from_scenario
+from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.verdicts import ScenarioResult, Verdict, read_back
 from outlive_harness.trial.runner import is_own
 
 from .regressions import DIRECTORY, regressions_of
 from .store import Store, write_down
-from .unfinished import Unfinished
+from .unfinished import UnfinishedTrials
 
 _HARNESS = Path(__file__).parents[1]
 #: The digest of a file that is not there: see _digest().
@@ -97,10 +97,10 @@ class Ledger:
             return {}
         return {"parts": parts, "reads": {path: _digest(path) for path in _with_sources(reads)}}
 
-    def unfinished(self, scenario: Scenario, came_of: dict[str, Any], record: Record) -> Unfinished:
+    def unfinished(self, scenario: Scenario, came_of: dict[str, Any], record: Record) -> UnfinishedTrials:
         """Return the trials of a scenario that an earlier run did not come to the end of."""
         path = self._store.result(scenario.name).with_suffix(".trials")
-        return Unfinished(path, {**came_of, "run": _run(record)}, resume=self._resume)
+        return UnfinishedTrials(path, {**came_of, "run": _run(record)}, resume=self._resume)
 
     def remember(
         self, scenario: Scenario, options: Options, came_of: dict[str, Any], result: ScenarioResult
@@ -202,9 +202,9 @@ def _hashed(value: object) -> str:
 
 def _run(record: Record) -> str:
     """Digest what a golden run was: its environment, its ops and what it came to."""
-    subject = record.subject
-    environment = subject.environment(Path(DIRECTORY))
-    outputs = {path: entry for path, entry in record.final.items() if subject.is_output(path)}
+    spec = record.spec
+    environment = spec.environment(Path(DIRECTORY))
+    outputs = {path: entry for path, entry in record.final.items() if spec.is_output(path)}
     parts = [
         sorted((name, value) for name, value in environment.items() if name not in _OF_THE_SHELL),
         shape(record, record.ops),
@@ -230,7 +230,7 @@ def _beside(scenario: Scenario) -> dict[str, str]:
     """Digest the scenario's file, the modules beside it, and its input; return it by path."""
     files = sorted(Path(scenario.file).parent.glob("*.py")) if os.path.isfile(scenario.file) else []
     found = {str(path): _digest(str(path)) for path in files}
-    source = from_scenario(scenario).source
+    source = run_spec_of(scenario).source
     if source is not None:  # what a run keeps there of itself is no part of it
         given = scan(Path(source), skip=is_own, opens=False)
         found |= {os.path.join(source, path): " ".join(map(str, entry)) for path, entry in given.items()}

@@ -19,13 +19,13 @@ from outlive import atomic_write
 from outlive_harness.faults import every
 from outlive_harness.golden.golden import Record
 from outlive_harness.jobs.queue import alone
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.json_text import read_json
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, parse_plan
 from outlive_harness.results.scenario import Scenario, ScenarioError
-from outlive_harness.results.verdicts import Violation
 
-from .relocate import Marks, marks, rebased
+from .relocate import Marks, marks, relocated
 
 SCHEMA = 1
 #: The directory, beside the scenario's file.
@@ -85,7 +85,7 @@ class Regressions:
                 why = f"this version knows no fault {unknown[0]!r}"
                 notes.append(f"{self._shown}: {one.point} is kept, and not struck: {why}")
                 continue
-            plan, said = rebased(record, points, one.marks)
+            plan, said = relocated(record, points, one.marks)
             if plan is None:
                 notes.append(self._dropped(one, said[-1]))
             else:

@@ -28,7 +28,7 @@ def marks(record: Record, plan: Plan) -> Marks:
     return {str(number): list(every[number - 1]) for number in _named(plan) if number <= len(every)}
 
 
-def rebased(
+def relocated(
     record: Record, plan: Plan, known: Mapping[str, Sequence[str | int]]
 ) -> tuple[Plan | None, list[str]]:
     """Return a plan with the numbers that its ops have now, and what is to be said of that.
@@ -80,13 +80,13 @@ def _every(record: Record) -> list[tuple[str, int]]:
     counted: Counter[str] = Counter()
     found = []
     for op in record.ops:
-        text = told_by(record, op)
+        text = mark_of(record, op)
         counted[text] += 1
         found.append((text, counted[text]))
     return found
 
 
-def told_by(record: Record, op: Op) -> str:
+def mark_of(record: Record, op: Op) -> str:
     """Return what an op is told by: what it does, and to which file, whatever its name has of a run's own."""
     text = f"{op.kind} {record.fold(op.path)}" + (f" -> {record.fold(op.target)}" if op.target else "")
     return _box(record).sub("{box}", text) if op.kind in _LEAD_ANYWHERE else text

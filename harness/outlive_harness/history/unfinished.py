@@ -14,12 +14,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from outlive_harness.results.findings import Finding
 from outlive_harness.results.json_text import read_json
 from outlive_harness.results.plan import Plan, parse_plan, plan_text
-from outlive_harness.results.verdicts import Finding, Trial
+from outlive_harness.results.trials import Trial
 
 
-class Unfinished:
+class UnfinishedTrials:
     """Trials that are kept, and those that an earlier run kept.
 
     Args:
@@ -37,17 +38,17 @@ class Unfinished:
         if not self._is_begun:
             self._remove()
 
-    def known(self, campaign: str) -> dict[Plan, Trial]:
+    def known(self, search: str) -> dict[Plan, Trial]:
         """Return what an earlier run did of one campaign, by plan."""
-        return self._known.get(campaign, {})
+        return self._known.get(search, {})
 
-    def add(self, campaign: str, trial: Trial) -> None:
+    def add(self, search: str, trial: Trial) -> None:
         """Keep a trial, if it says something that will not change."""
         if trial.trouble or len(trial.plan) != 1:
             return
         with contextlib.suppress(OSError):  # then it is done again
             file = self._opened()
-            file.write(json.dumps([campaign, _written(trial)]) + "\n")
+            file.write(json.dumps([search, _written(trial)]) + "\n")
             file.flush()
 
     def forget(self) -> None:
@@ -84,9 +85,9 @@ class Unfinished:
                 os.truncate(self._path, len(head) + sum(map(len, lines[:-1])))
                 del lines[-1]
             for line in lines:
-                campaign, facts = read_json(line)
+                search, facts = read_json(line)
                 trial = _read_back(facts)
-                self._known.setdefault(campaign, {})[trial.plan] = trial
+                self._known.setdefault(search, {})[trial.plan] = trial
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or of another version
             self._known.clear()
             return False

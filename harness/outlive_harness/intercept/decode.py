@@ -12,10 +12,12 @@ from dataclasses import replace
 
 import psutil
 
+from outlive_harness import abi
 from outlive_harness.results.ops import NOW, OMIT, Content, Detail, Op, Seen
 
-from . import abi, signals
+from . import signals
 from .filter import CONTACTS, INTERCEPTED, LOOKS, PROTECTIONS
+from .listener import Arguments
 from .lookup import Found, Keeper, Lookup, holds_files
 from .peers import addresses, is_outside
 from .rewritten import Rewritten
@@ -38,8 +40,6 @@ from .task import (
     shared_maps,
     umask,
 )
-
-Arguments = tuple[int, int, int, int, int, int]
 
 #: File systems of the kernel's own making, and such as begin empty: mounted elsewhere they hide no file.
 _HARMLESS = frozenset(

@@ -13,7 +13,9 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from . import abi, signals
+from outlive_harness import abi
+
+from . import signals
 
 _LD_ABS = 0x20
 _JEQ = 0x15

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from . import abi
+from outlive_harness import abi
+
 from .task import locate, read_memory
 
 _UNIX, _INET, _INET6, _VSOCK = 1, 2, 10, 40

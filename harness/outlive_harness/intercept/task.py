@@ -12,9 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from outlive_harness import abi
 from outlive_harness.results.ops import Seen
-
-from . import abi
 
 _PAGE = 4096
 _PATH_MAX = 4096

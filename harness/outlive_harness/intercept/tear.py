@@ -23,7 +23,8 @@ from collections.abc import Iterable
 
 from outlive_harness.results.ops import WRITES, Content
 
-from .decode import Arguments, Decoder, is_from_pipe
+from .decode import Decoder, is_from_pipe
+from .listener import Arguments, Call
 from .task import descriptor_info, read_memory
 
 _PIDFD_GETFD = 438  # the same on every architecture
@@ -60,16 +61,14 @@ class ImmovableError(OSError):
     """The place of a descriptor cannot be moved, since the descriptor cannot be had."""
 
 
-def write_prefix(
-    decoder: Decoder, call: tuple[int, int, int, Arguments], length: int, *, goes_on: bool = False
-) -> int:
+def write_prefix(decoder: Decoder, call: Call, length: int, *, goes_on: bool = False) -> int:
     """Write the first bytes of the write or copy that a task stands before; return how many.
 
     None are written of a call that fails, or of which it is not known what it writes.
 
     Args:
         decoder: of the run.
-        call: thread, number, architecture word, arguments.
+        call: the call that stands still.
         length: how many bytes.
         goes_on: whether the task will, so that its descriptor's place must have moved.
 
@@ -77,7 +76,7 @@ def write_prefix(
         ImmovableError: that cannot be; nothing was written.
         OSError: its data or descriptor cannot be had, or not be written.
     """
-    tid, number, audit, arguments = call
+    tid, number, audit, arguments = call[1:]
     op = _Prefix(decoder.box, length).op(tid, number, audit, arguments)
     if op is None or op.kind not in WRITES or op.detail is None or op.detail.fails:
         return 0
@@ -107,13 +106,13 @@ class ShortWrites:
         #: limits that are to be given back, by the one that stands in for each
         self._lowered: dict[int, int] = {}
 
-    def cut(self, decoder: Decoder, call: tuple[int, int, int, Arguments], length: int) -> None:
+    def cut(self, decoder: Decoder, call: Call, length: int) -> None:
         """Let the write that a task stands before end after so many bytes, once it goes on.
 
         Raises:
             OSError: its limit cannot be set.
         """
-        tid, number, audit, arguments = call
+        tid, number, audit, arguments = call[1:]
         op = _Prefix(decoder.box, length).op(tid, number, audit, arguments)
         if op is None or op.kind != "write" or op.offset < 0:
             return

@@ -16,10 +16,9 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from outlive_harness import abi
 from outlive_harness.disk.tree import digest_file
 from outlive_harness.results.ops import INSTALLS, Op
-
-from . import abi
 
 
 def has_writer(path: str) -> bool:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,19 +32,20 @@ class Forked:
     """A forked worker, as subprocess.Popen shows one.
 
     Args:
+        module: the module whose ``main(root, number)`` it runs.
         root: the session's directory.
         number: the worker's.
         errors: the file that its words go to.
     """
 
-    def __init__(self, root: Path, number: int, errors: BinaryIO) -> None:
+    def __init__(self, module: str, root: Path, number: int, errors: BinaryIO) -> None:
         in_read, in_write = os.pipe()
         out_read, out_write = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(root, number, (in_read, out_write, errors.fileno()))
+            _become(module, root, number, (in_read, out_write, errors.fileno()))
         os.close(in_read)
         os.close(out_write)
         self.stdin = open(in_write, "wb", buffering=0)  # noqa: SIM115 - for as long as the worker lives
@@ -82,7 +84,7 @@ class Forked:
             os.kill(self.pid, signal.SIGKILL)
 
 
-def _become(root: Path, number: int, streams: tuple[int, int, int]) -> None:
+def _become(module: str, root: Path, number: int, streams: tuple[int, int, int]) -> None:
     """Turn the forked child into a worker; never returns."""
     status = 1
     try:
@@ -94,9 +96,7 @@ def _become(root: Path, number: int, streams: tuple[int, int, int]) -> None:
             signal.signal(one, signal.SIG_DFL)
         if not sys.flags.safe_path:  # no file of the directory that we run in is a module of ours
             del sys.path[0]
-        from outlive_harness.trial.worker import serve  # noqa: PLC0415 - it imports what only a worker needs
-
-        serve(root, number)
+        import_module(module).main(root, number)  # it imports what only a worker needs
         status = 0
     except BaseException:  # noqa: BLE001 - whatever it is, it must not go on as the command
         with contextlib.suppress(Exception):

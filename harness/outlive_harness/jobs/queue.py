@@ -1,54 +1,82 @@
-"""The board: work laid out as files, so that any number of worker processes share it.
+"""The job queue: jobs laid out as files, so that any number of worker processes share them.
 
-A job is a directory of numbered units. A worker claims a unit by creating its claim file, and holds
-a lock on that file while it works; the kernel drops the lock when the worker dies, so a lost unit is
-recognised and done again. Results are renamed into place. Nobody needs to know who else is working:
-one command with ``-j``, or the worker of every pytest-xdist process.
+A job is a directory of numbered tasks. A worker claims a task by creating its claim file, and holds a lock on
+that file while it works; the kernel drops the lock when the worker dies, so a lost task is recognised and done
+again. Results are renamed into place. Nobody needs to know who else is working.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import fcntl
 import os
 import pickle
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-#: The kinds of the jobs that several may wait for.
-RECORD, AGAIN = "record", "again"
-#: The kind of those that find out the crash points of a recorded run.
-SURVEY = "survey"
-#: The kind of those whose payload says itself what is to be done.
-TASK = "task"
-#: The kind of those that run a command to see what it does, with nothing to compare it with.
-OBSERVE = "observe"
-#: The kind of a unit that several workers have died of: nobody tries it any more.
-LOST = "lost"
-#: How many may die of one.
+#: How many workers may die of one task.
 _TRIES = 3
-#: Locks on the jobs that this process has laid out; the kernel drops them when it dies.
+#: Locks on the jobs that this process has submitted; the kernel drops them when it dies.
 _owned: dict[Path, int] = {}
 
 
+class Priority(enum.IntEnum):
+    """In which order jobs are served, the first one first; equal ones in the order of their ranks."""
+
+    #: what a verdict that is otherwise there waits for
+    CHECK = 0
+    GOLDEN_RUN = 1
+    #: what trials are planned or told by
+    RECORDING = 2
+    TRIAL = 3
+    #: a violation once more
+    CONFIRMATION = 4
+    SHRINKING = 5
+    #: what nobody asked for, in time that is left
+    DEEPER = 6
+
+
+class Posted(NamedTuple):
+    """What a job consists of, as it lies in the queue.
+
+    Attributes:
+        tasks: what is to be done.
+        until: moment of the wall clock after which no task is begun; None for no limit.
+        is_shared: whether other processes may wait for it too, so that it outlives who submitted it.
+    """
+
+    tasks: list[Any]
+    until: float | None = None
+    is_shared: bool = False
+
+
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """One claimed piece of work."""
+class Claim:
+    """One claimed task.
+
+    Attributes:
+        job: the directory of its job.
+        number: which task of the job it is.
+        task: the task itself.
+        lock: the lock on its claim file.
+        is_lost: whether so many workers died of it that it is given up.
+    """
 
     job: Path
     number: int
-    kind: str
-    payload: Any
+    task: Any
     lock: int
+    is_lost: bool = False
 
     def finish(self, result: object) -> None:
         """Publish the result, if anybody waits for it, and let go of the claim."""
-        with contextlib.suppress(FileNotFoundError):  # the job was taken away
+        with contextlib.suppress(FileNotFoundError):  # the job was removed
             save(self.job / "results" / str(self.number), result)
         os.close(self.lock)
 
@@ -68,21 +96,19 @@ def load(path: Path) -> Any:  # noqa: ANN401 - what was saved
     return pickle.loads(path.read_bytes())  # noqa: S301 - see above
 
 
-def post(root: Path, name: str, kind: str, payloads: Sequence[object], *, until: float | None = None) -> Path:
-    """Lay out a job; of several who post the same name, one does and the others join it.
+def post(root: Path, name: str, posted: Posted) -> Path:
+    """Lay out a job; if several processes post one name, one of them does, and the others join it.
 
     Args:
-        root: the board's directory.
-        name: the job's.
-        kind: what the worker is to do with each payload.
-        payloads: one a unit.
-        until: moment of the wall clock after which no unit is begun.
+        root: the directory of the queue.
+        name: the job's; names are served in their order.
+        posted: what the job consists of.
     """
     job = root / "jobs" / name
     draft = root / "jobs" / f".{name}.{os.getpid()}"
     (draft / "claims").mkdir(parents=True)
     (draft / "results").mkdir()
-    save(draft / "units", (kind, list(payloads), until))
+    save(draft / "posted", posted)
     lock = os.open(draft / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
@@ -97,19 +123,24 @@ def post(root: Path, name: str, kind: str, payloads: Sequence[object], *, until:
 
 
 def done(job: Path) -> set[int]:
-    """Return the numbers of the units whose results are there."""
+    """Return the numbers of the tasks whose results are there."""
     return {int(name) for name in os.listdir(job / "results") if not name.startswith(".")}
 
 
+def claimed(job: Path) -> int:
+    """Return how many tasks of a job a worker has claimed so far."""
+    return sum(1 for path in (job / "claims").iterdir() if path.name.isdigit())
+
+
 def close(job: Path) -> None:
-    """Take a finished job from the board; its results stay readable."""
+    """Let no further task of a job be begun; its results stay readable."""
     (job / "closed").touch()
     if job in _owned:
         os.close(_owned.pop(job))
 
 
 def remove(job: Path) -> None:
-    """Take away a job that is closed, and that nobody else waits for, with its results."""
+    """Remove a job that is closed, and that nobody else waits for, with its results."""
     over = job.with_name(f".{job.name}.over")
     with contextlib.suppress(OSError):  # it is not there
         job.rename(over)  # in one step: who looks at it just now finds all of it, or nothing
@@ -117,7 +148,7 @@ def remove(job: Path) -> None:
 
 
 def _is_orphan(job: Path) -> bool:
-    """Tell whether the process that laid out a job has died: nobody waits for the results."""
+    """Return whether the process that submitted a job has died: nobody waits for the results."""
     with (job / "owner").open("rb") as owner:
         try:
             fcntl.flock(owner, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -127,26 +158,26 @@ def _is_orphan(job: Path) -> bool:
 
 
 class Claimer:
-    """Finds work on a board for one worker."""
+    """Finds tasks in a queue for one worker."""
 
     def __init__(self, root: Path) -> None:
         self._jobs = root / "jobs"
-        self._loaded: dict[str, tuple[str, list[Any], float | None]] = {}
+        self._loaded: dict[str, Posted] = {}
         self._next: dict[str, int] = {}
         self._over: set[str] = set()
 
-    def claim(self) -> Unit | None:
-        """Claim any unit that nobody has, the oldest job first; None if there is none."""
+    def claim(self) -> Claim | None:
+        """Claim a task that nobody has, of the first job that has one; None if there is none."""
         while True:
             try:
-                unit = next(self._candidates(), None)
+                found = next(self._candidates(), None)
             except FileNotFoundError:
-                if self._jobs.is_dir():  # an owner took its job away while it was looked at
+                if self._jobs.is_dir():  # an owner removed its job while it was looked at
                     continue
                 raise
-            if unit is None:
+            if found is None:
                 self._forget()
-            return unit
+            return found
 
     def _forget(self) -> None:
         """Forget the jobs that are gone: there may be thousands, one a trial of a test with hypothesis."""
@@ -156,7 +187,7 @@ class Claimer:
                 del known[name]
         self._over &= there
 
-    def _candidates(self) -> Iterator[Unit]:
+    def _candidates(self) -> Iterator[Claim]:
         for name in sorted(os.listdir(self._jobs)):
             job = self._jobs / name
             if name.startswith(".") or name in self._over:
@@ -167,32 +198,28 @@ class Claimer:
                 continue
             is_new = name not in self._loaded
             if is_new:
-                self._loaded[name] = load(job / "units")
-            kind, payloads, until = self._loaded[name]
-            if until is not None and time.time() > until:
+                self._loaded[name] = load(job / "posted")
+            posted = self._loaded[name]
+            if posted.until is not None and time.time() > posted.until:
                 continue
-            if kind not in (RECORD, AGAIN) and _is_orphan(job):  # those are everybody's
+            if not posted.is_shared and _is_orphan(job):
                 continue
-            # A worker in a dead one's place begins with what that died of: else each unit costs a worker.
-            several = chain(
-                self._lost(job, len(payloads)) if is_new else (),
-                self._fresh(job, len(payloads)),
-                self._lost(job, len(payloads)),
-            )
-            for number, lock in several:
-                yield _begun(Unit(job, number, kind, payloads[number], lock))
+            # A worker in a dead one's place begins with what that died of: else each task costs a worker.
+            several = chain(self._lost(job, posted.tasks) if is_new else (), self._fresh(job, posted.tasks))
+            for number, lock in chain(several, self._lost(job, posted.tasks)):
+                yield Claim(job, number, posted.tasks[number], lock, _is_given_up(job, lock))
 
-    def _fresh(self, job: Path, count: int) -> Iterator[tuple[int, int]]:
-        """Yield units that nobody has claimed, each with the lock on its claim."""
-        for number in range(self._next.get(job.name, 0), count):
+    def _fresh(self, job: Path, tasks: Sequence[object]) -> Iterator[tuple[int, int]]:
+        """Yield tasks that nobody has claimed, each with the lock on its claim."""
+        for number in range(self._next.get(job.name, 0), len(tasks)):
             self._next[job.name] = number + 1
             lock = _take(job / "claims" / str(number))
             if lock is not None:
                 yield number, lock
 
-    def _lost(self, job: Path, count: int) -> Iterator[tuple[int, int]]:
-        """Yield units whose claimers died before they published a result."""
-        for number in sorted(set(range(count)) - done(job)):
+    def _lost(self, job: Path, tasks: Sequence[object]) -> Iterator[tuple[int, int]]:
+        """Yield tasks whose claimers died before they published a result."""
+        for number in sorted(set(range(len(tasks))) - done(job)):
             try:
                 fd = os.open(job / "claims" / str(number), os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -208,52 +235,25 @@ class Claimer:
             yield number, fd
 
 
-def _begun(unit: Unit) -> Unit:
-    """Count how often a unit is begun, by the size of its claim file; give it up where that was too often."""
-    before = os.fstat(unit.lock).st_size
-    os.ftruncate(unit.lock, before + 1)
-    given_up = unit.job / "lost"
+def _is_given_up(job: Path, lock: int) -> bool:
+    """Count how often a task is begun, by the size of its claim file; return whether that was too often."""
+    before = os.fstat(lock).st_size
+    os.ftruncate(lock, before + 1)
+    given_up = job / "lost"
     if before == _TRIES:
-        given_up.touch()  # what else there is to do of the job would cost as many workers
-    return replace(unit, kind=LOST, payload=(unit.kind, unit.payload)) if given_up.exists() else unit
+        given_up.touch()  # the other tasks of the job would cost as many workers
+    return given_up.exists()
 
 
 def _take(claim: Path) -> int | None:
-    """Create a claim file and lock it; None if another has."""
+    """Create a claim file and lock it; return None if another process has it."""
     try:
         fd = os.open(claim, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # somebody took our new file for one that a dead worker left
+    except OSError:  # another worker took the new file for one that a dead worker left
         os.close(fd)
         return None
     return fd
-
-
-def first_to(directory: Path, name: str, owner: str) -> bool:
-    """Tell whether *name*, in a directory that all workers share, is this owner's to work on.
-
-    It is the first one's who asks; who does a dead worker's unit again asks under the same name.
-    """
-    draft = directory / f".{os.getpid()}"
-    draft.write_text(owner)
-    try:
-        os.link(draft, directory / name)
-    except FileExistsError:
-        return (directory / name).read_text() == owner
-    finally:
-        draft.unlink()
-    return True
-
-
-@contextlib.contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Keep other processes out that ask for the same directory: who comes later waits."""
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)

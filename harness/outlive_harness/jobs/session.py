@@ -39,6 +39,10 @@ class NoRoomError(WorkerDiedError):
     """The disk that boxes are on is full, or files may not be as large as is needed; the message says it."""
 
 
+#: What a worker runs, unless another module is named.
+WORKER = "outlive_harness.trial.worker"
+
+
 def default_box_dir() -> Path:
     """Return where boxes are made: on tmpfs if it is there and has room, else with temporary files."""
     shm = Path("/dev/shm")  # noqa: S108 - the directory in it is private
@@ -56,6 +60,7 @@ class Session:
         box_dir: where its directory is made.
         root: the directory of another session that this one's workers join; it is not removed.
         forks: whether the first workers may be forked from this process: it has run no code but ours.
+        worker: the module whose ``main(root, number)`` a worker process runs.
     """
 
     def __init__(
@@ -65,13 +70,14 @@ class Session:
         box_dir: Path | None = None,
         root: Path | None = None,
         forks: bool = False,
+        worker: str = WORKER,
     ) -> None:
         self.jobs = processors() if jobs is None else jobs
         self._box_dir = box_dir
         self._owns_root = root is None
         self.root = root or Path()
         self._own: OwnDirectory | None = None
-        self._forks = forks
+        self._forks, self._worker = forks, worker
         self._workers: list[_Worker] = []
         self._deaths = 0
 
@@ -122,7 +128,7 @@ class Session:
             # The lock goes with the open file, which the worker holds to its end: see _outlast.
             fcntl.flock(errors, fcntl.LOCK_EX)
             fork = self._forks and can_fork()
-            worker = (Forked if fork else _executed)(self.root, number, errors)
+            worker = (Forked if fork else _executed)(self._worker, self.root, number, errors)
         assert worker.stdin is not None
         os.set_blocking(worker.stdin.fileno(), False)
         return worker
@@ -138,14 +144,14 @@ class Session:
                 self._deaths = 0
 
     def wake(self) -> None:
-        """Tell idle workers that there is new work on the board."""
+        """Tell idle workers that there is new work in the queue."""
         for worker in self._workers:
             with contextlib.suppress(OSError):
                 if worker.stdin is not None:
                     os.write(worker.stdin.fileno(), b".")
 
     def replace_dead(self) -> None:
-        """Start a new worker for each that ended; the board gives its unit to another.
+        """Start a new worker for each that ended; the queue gives its task to another.
 
         Raises:
             WorkerDiedError: they keep dying.
@@ -200,9 +206,9 @@ class Session:
             time.sleep(0.01)
 
 
-def _executed(root: Path, number: int, errors: BinaryIO) -> _Worker:
+def _executed(module: str, root: Path, number: int, errors: BinaryIO) -> _Worker:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "outlive_harness.trial.worker", str(root), str(number)],
+        [sys.executable, "-P", "-m", module, str(root), str(number)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree
-from outlive_harness.results.run_spec import Subject
-from outlive_harness.results.verdicts import Finding
+from outlive_harness.results.findings import Finding
+from outlive_harness.results.run_spec import RunSpec
 
 
 def digest_text(text: str) -> str:
@@ -17,7 +17,7 @@ def digest_text(text: str) -> str:
     return "+" + hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
-def lost_acks(subject: Subject, after: Tree, box: Path, acks: Sequence[str]) -> list[Finding]:
+def lost_acks(spec: RunSpec, after: Tree, box: Path, acks: Sequence[str]) -> list[Finding]:
     """Name each acknowledged value whose text no output holds, in its content or its name.
 
     Where there are no outputs but a check, every file of the box is searched.
@@ -26,7 +26,7 @@ def lost_acks(subject: Subject, after: Tree, box: Path, acks: Sequence[str]) -> 
         return []
     left = {value: os.fsencode(value) for value in acks}
     for path, entry in after.items():
-        if subject.judge_outputs and not subject.is_output(path):
+        if spec.judge_outputs and not spec.is_output(path):
             continue
         content = (box / path).read_bytes() if entry.kind == "file" else b""
         name = os.fsencode(path)

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.filter import install, prctl
-from outlive_harness.intercept.supervisor import let_go_on
+from outlive_harness.intercept.listener import Listener
 
 #: The least number of a descriptor that programs do not come to by themselves.
 _UNLIKELY = 900
@@ -138,7 +138,9 @@ def _until_closed(channel: socket.socket, listener: int | None) -> bytes:
     while True:
         for fd, event in poller.poll():
             if fd == listener and event & select.POLLIN:
-                let_go_on(fd)
+                call = Listener(fd).receive()
+                if call is not None:
+                    Listener(fd).let_go_on(call.ident)
             elif fd == listener:
                 poller.unregister(fd)
             else:

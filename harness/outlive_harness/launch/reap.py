@@ -17,7 +17,7 @@ from functools import partial
 
 import psutil
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.filter import prctl
 
 #: Seconds until a process that does not die (stuck in the kernel) is called a fault of ours.

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.filter import program
 
 from .exec import Child, refusal, reset_signals

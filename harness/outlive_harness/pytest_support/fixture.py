@@ -12,7 +12,8 @@ from outlive_harness.golden.golden import Record
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
 from outlive_harness.results.scenario import CUTS, Scenario, ScenarioError, scenario
-from outlive_harness.results.verdicts import ScenarioResult, Trial
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import ScenarioResult
 
 from .driver import Driver
 from .outcome import trial_unless_held, unless_held

@@ -10,7 +10,7 @@ from pathlib import Path
 from outlive_harness import __version__
 from outlive_harness.disk.tree import copy_tree
 from outlive_harness.golden.golden import Record
-from outlive_harness.results.verdicts import Trial
+from outlive_harness.results.trials import Trial
 
 from .text import visible, visible_lines
 
@@ -49,8 +49,8 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
             copy_tree(place / name, target / name)
     program = target / "program"
     program.mkdir()
-    words = [_taken_along(word, program) for word in record.subject.argv]
-    is_elsewhere = any("{box}" in word for word in record.subject.argv)
+    words = [_taken_along(word, program) for word in record.spec.argv]
+    is_elsewhere = any("{box}" in word for word in record.spec.argv)
     script = target / "reproduce.sh"
     script.write_text(
         _SCRIPT.format(cwd="$here" if is_elsewhere else "$box", torn=_torn(trial), command=" ".join(words)),
@@ -87,17 +87,17 @@ def _is_installed(word: str) -> bool:
 
 
 def _readme(record: Record, trial: Trial, identifier: str) -> str:
-    subject = record.subject
+    spec = record.spec
     kinds = ", ".join(dict.fromkeys(one.kind for one in trial.findings)) or "held"
     lines = [
-        f"# {visible(subject.name)}: {kinds}",
+        f"# {visible(spec.name)}: {kinds}",
         "",
         f"Made by outlive {__version__} (`outlive replay {visible(identifier)}`).",
         "",
         "`./reproduce.sh` runs the pipeline on what the crash left (`crashed/`), and compares what comes of",
         "it with what a run leaves that never crashed (`golden/`). `recovered/` is what came of it here.",
     ]
-    if any("outlive_harness" in word for word in subject.argv):
+    if any("outlive_harness" in word for word in spec.argv):
         package = f"'outlive[harness]=={__version__}'"
         lines += ["", f"The pipeline is the body of a scenario: `pip install {package}` first."]
     lines += ["", "## What was found", "", "```"]
@@ -111,4 +111,4 @@ def _readme(record: Record, trial: Trial, identifier: str) -> str:
     kept = [visible(one) for one in trial.stayed]
     if kept:
         lines += ["", "## What it kept beside that", "", "```", *kept, "```"]
-    return "\n".join([*lines, "", "The command:", "", f"    {visible(shlex.join(subject.argv))}", ""])
+    return "\n".join([*lines, "", "The command:", "", f"    {visible(shlex.join(spec.argv))}", ""])

@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from outlive_harness import __version__
 from outlive_harness.explain.causes import causes
-from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult, Violation
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult
 
 from .text import (
     brief,

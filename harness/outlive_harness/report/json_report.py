@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from outlive_harness.results.verdicts import RunResult, ScenarioResult, Violation
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.verdicts import RunResult, ScenarioResult
 
 from .text import untried
 

@@ -9,9 +9,10 @@ from rich.text import Text
 
 from outlive_harness.disk.tree import Entry, Tree, scan
 from outlive_harness.golden.golden import Record
+from outlive_harness.results.findings import gravity
 from outlive_harness.results.plan import Plan, plan_text
 from outlive_harness.results.run_spec import HOME, TMP
-from outlive_harness.results.verdicts import Trial, gravity
+from outlive_harness.results.trials import Trial
 
 from .text import moment, visible, visible_lines
 
@@ -31,7 +32,7 @@ def tell(out: Console, record: Record, trial: Trial | None, plan: Plan, place: P
         place: where the boxes are kept.
     """
     say = _Say(out)
-    say(f"{record.subject.name}: {plan_text(plan)}", "bold")
+    say(f"{record.spec.name}: {plan_text(plan)}", "bold")
     if trial is None:
         say("unknown: the golden run gives nothing to compare with", "yellow")
         say.lines(record.reason)
@@ -119,7 +120,7 @@ def _left(say: _Say, record: Record, crashed: Path) -> None:
     if len(names) > _NAMES:
         say(f"  ... and {len(names) - _NAMES} more names")
     for path in sorted(record.final):
-        if path not in tree and record.subject.is_output(path):
+        if path not in tree and record.spec.is_output(path):
             say(f"  {'absent':>16}  {path}  (golden run: {_size(record.final[path])})")
 
 

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from outlive_harness import __version__
 from outlive_harness.explain.causes import causes, located, location
-from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict, Violation
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .text import explain, is_no_alarm, unjudged, visible
 

@@ -25,7 +25,8 @@ from rich.progress import (
 from rich.text import Text
 
 from outlive_harness.results.plan import plan_text
-from outlive_harness.results.verdicts import RunResult, ScenarioResult, Trial, Verdict
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .text import counts, details, note, verdict_line, verdict_word, visible
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from outlive_harness.disk.realfs import KINDS
 from outlive_harness.explain.causes import causes
-from outlive_harness.faults import strikers
-from outlive_harness.results.verdicts import NotJudged, ScenarioResult, Verdict, Violation
+from outlive_harness.faults import run_faults
+from outlive_harness.results.findings import NotJudged, Violation
+from outlive_harness.results.verdicts import ScenarioResult, Verdict
 
 #: Lines of a violation's detail that are shown; a traceback's last lines are the ones that matter.
 _DETAIL = 20
@@ -98,7 +99,7 @@ def _struck(violation: Violation) -> str:
 
 def moment(point: str) -> str:
     """Say when a plan's last fault strikes the op that it names: before it runs, in it, or after it."""
-    fault = strikers().get(point.rpartition("+")[2].partition("@")[0])
+    fault = run_faults().get(point.rpartition("+")[2].partition("@")[0])
     if fault is None:  # the power is cut
         return "after"
     return "before" if fault.blames == "before" else "in"

@@ -39,7 +39,7 @@ _BODY = (sys.executable, "-P", "-m", "outlive_harness._body")
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class RunSpec:
     """What one run needs to know.
 
     Attributes:
@@ -151,7 +151,7 @@ def _private(path: str) -> bool:
     return path.split("/", 1)[0] in (TMP, HOME)
 
 
-def from_scenario(scenario: Scenario) -> Subject:
+def run_spec_of(scenario: Scenario) -> RunSpec:
     """Make a scenario ready."""
     home = Path(scenario.file).parent
 
@@ -160,7 +160,7 @@ def from_scenario(scenario: Scenario) -> Subject:
 
     source = home / scenario.input if scenario.input else None
     argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
-    return Subject(
+    return RunSpec(
         scenario.name,
         argv,
         str(home),

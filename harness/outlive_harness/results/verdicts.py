@@ -9,8 +9,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
-from .ops import Op
-from .plan import Plan
+from .findings import Effect, NotJudged, Violation
 
 
 class Verdict(enum.StrEnum):
@@ -31,20 +30,6 @@ class Verdict(enum.StrEnum):
         return max(several, key=order.index, default=cls.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A fault of ours: the traceback of what a unit raised."""
-
-    traceback: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A unit that was given up, and why."""
-
-    why: str
-
-
 class Exit(enum.IntEnum):
     """Exit status of the command line."""
 
@@ -55,126 +40,6 @@ class Exit(enum.IntEnum):
     FAULT_OF_OURS = 70
     INTERRUPTED = 130
     READER_GONE = 141  # as a shell tells of SIGPIPE
-
-
-@dataclass(slots=True)
-class Finding:
-    """One thing that is not as it must be.
-
-    Attributes:
-        kind: a violation of the design, as ``torn-output``.
-        path: the file it is about, relative to the box; "" if none.
-        message: one sentence.
-        detail: more lines: sizes, the first difference, the program's last words.
-    """
-
-    kind: str
-    path: str
-    message: str
-    detail: str = ""
-
-
-#: Kinds of violations, the gravest first: what stops the pipeline, what is wrong for good, what passes.
-GRAVEST = (
-    "not-idempotent", "recovery-failed", "recovery-hung", "run-hung", "interfered", "lost-ack", "lost-effect",
-    "duplicate-effect", "diverged", "torn-output", "litter",
-)  # fmt: skip
-
-
-def gravity(kind: str) -> int:
-    """Return a number for a kind, smaller for a graver one."""
-    return GRAVEST.index(kind) if kind in GRAVEST else len(GRAVEST)
-
-
-@dataclass(slots=True)
-class Trial:
-    """One plan carried out.
-
-    Attributes:
-        plan: the crashes, one a run.
-        reached: whether the last crash point was reached; if not, nothing was tested.
-        unmet: it was not, since the run did all of its work, and rightly, in fewer ops.
-        state: digest of the crash state; "" if not reached.
-        judged: whether this trial judged and recovered the state, or another one had.
-        acks: what the struck runs had acknowledged.
-        findings: what was violated there.
-        recovery: ops that the recovery made, where deeper plans ask for them.
-        redone: how many they are; -1 where there was no recovery, or one of before was known.
-        op: what the pipeline was about to do when it was struck.
-        path: the file that this op is about.
-        mark: what tells it again: see rebase.told_by().
-        lost: what a power cut lost: each op, or part of one, in words.
-        stayed: what a power cut kept though something before it was lost, likewise.
-        profile: the disk that promises most and on which it can still happen, where it was violated.
-        rests_on: what it rests on that machines do not show of themselves, in words; "" where it does not.
-        trouble: why the trial could not be carried out, if so.
-        impossible: whether that is because no run leaves such a state.
-        left: names that the crash left, and what each is, where something was violated.
-        fell_back: why runs of it were execs where a zygote was to fork them; "" if none were.
-    """
-
-    plan: Plan
-    reached: bool = False
-    unmet: bool = False
-    state: str = ""
-    judged: bool = False
-    acks: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    warnings: list[Finding] = field(default_factory=list)
-    recovery: list[Op] = field(default_factory=list)
-    redone: int = -1
-    op: str = ""
-    path: str = ""
-    mark: str = ""
-    lost: list[str] = field(default_factory=list)
-    stayed: list[str] = field(default_factory=list)
-    profile: str = ""
-    rests_on: str = ""
-    trouble: str = ""
-    impossible: bool = False
-    kept: str = ""
-    left: tuple[tuple[str, str], ...] = ()
-    story: list[str] = field(default_factory=list)
-    fell_back: str = ""
-
-
-@dataclass(slots=True)
-class Violation:
-    """A finding in its place: what a report shows of it."""
-
-    kind: str
-    fault: str
-    point: str
-    op: str
-    path: str
-    message: str
-    detail: str
-    replay: str
-    profile: str = ""
-    #: what each example of it rests on that machines do not show of themselves; "" where one does without
-    rests_on: str = ""
-    #: what a power cut lost, in words
-    lost: tuple[str, ...] = ()
-    #: what it kept though something before that was lost, in words
-    stayed: tuple[str, ...] = ()
-    #: how many crash points lead to the same finding
-    points: int = 1
-    kept: str = ""
-    confirmed: bool | None = None
-    #: where in the program it comes from: ``store.py:41 in save``, or the command of a process
-    source: str = ""
-    #: the frames of the program itself above that, the innermost first
-    stack: tuple[str, ...] = ()
-    #: the line of an installed package that made the call: ``joblib 1.6.0: joblib/memory.py:41 in dump``
-    within: str = ""
-    #: what to change, if a change was tried and every crash state held with it
-    advice: str = ""
-    #: names that the smallest example left on the disk, and what each is
-    left: tuple[tuple[str, str], ...] = ()
-    #: whether the baseline lists it
-    known: bool = False
-    #: what tells the op again that the last crash struck: see rebase.told_by()
-    mark: str = ""
 
 
 @dataclass(slots=True)
@@ -204,32 +69,6 @@ class Coverage:
     def say(self, text: str) -> None:
         """Add to what must be known of it."""
         self.label = f"{self.label}; {text}" if self.label else text
-
-
-@dataclass(frozen=True, slots=True)
-class NotJudged:
-    """Something that a verdict says nothing of.
-
-    Attributes:
-        what: a path, a pattern, or what else it is.
-        why: the reason.
-    """
-
-    what: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What a run did outside of its files: nobody judges it.
-
-    Attributes:
-        address: where it connected or sent to: ``127.0.0.1:5432``, ``unix:/run/db.sock``.
-        ops: how many calls the golden run made there.
-    """
-
-    address: str
-    ops: int
 
 
 @dataclass(slots=True)

@@ -13,10 +13,11 @@ from outlive_harness.jobs import queue as board
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.waiting import Waiting, collect
 from outlive_harness.results.plan import Plan
-from outlive_harness.results.verdicts import Coverage, Trial
-from outlive_harness.trial.trial import Order
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import Coverage
+from outlive_harness.trial.trial import TrialTask
 
-from .fault_search import MORE, Explored, Planned
+from .fault_search import MORE, Planned, SearchState
 from .points import planned, recoveries, surveyed
 
 #: Plans that are handed out at a time.
@@ -28,28 +29,28 @@ _SURVEYED = 4
 
 
 def deeper(
-    session: Session, record: Record, several: Sequence[Explored], until: float
+    session: Session, record: Record, several: Sequence[SearchState], until: float
 ) -> Generator[Waiting, None, None]:
     """Go on with what is explored, one crash more at a time, until all is done or time is up.
 
     Only what was carried out counts as a point: nobody asked for these, so what is left of them when time
     is up is no gap.
     """
-    campaign = several[0].campaign
-    options = campaign.options
-    for level in range(campaign.depth + 1, campaign.depth + MORE + 1):
-        orders: dict[Plan, tuple[Explored, Order]] = {}
+    search = several[0].search
+    options = search.options
+    for level in range(search.depth + 1, search.depth + MORE + 1):
+        tasks: dict[Plan, tuple[SearchState, TrialTask]] = {}
         for one in several:
             plans = yield from _plans(session, record, one, level, until)
-            keep = level < campaign.deepest
-            orders |= {plan[0]: (one, one.order(record, plan, keep_states=keep)) for plan in plans}
-        drawn = list(orders)
-        text = f"{options.seed}:{campaign.scenario.name}:deeper:{level}"
+            keep = level < search.deepest
+            tasks |= {plan[0]: (one, one.task(record, plan, keep_states=keep)) for plan in plans}
+        drawn = list(tasks)
+        text = f"{options.seed}:{search.scenario.name}:deeper:{level}"
         random.Random(text.encode(errors="surrogateescape")).shuffle(drawn)
         for start in range(0, len(drawn), _BATCH):
             if time.time() >= until:
                 return
-            some = [orders[plan][1] for plan in drawn[start : start + _BATCH]]
+            some = [tasks[plan][1] for plan in drawn[start : start + _BATCH]]
             # The board goes by names: what was asked for, of any scenario, comes first.
             name = f"z-{time.time_ns()}-{record.place.name}-deeper"
             waiting = Waiting(
@@ -61,30 +62,30 @@ def deeper(
             finally:
                 done += collect(waiting, Trial)
                 for trial in done:
-                    _count(orders[trial.plan][0], trial)
+                    _count(tasks[trial.plan][0], trial)
             if any(trial.findings for trial in done):
                 return  # there is something to be mended first
 
 
 def _plans(
-    session: Session, record: Record, one: Explored, level: int, until: float
+    session: Session, record: Record, one: SearchState, level: int, until: float
 ) -> Generator[Waiting, None, list[Planned]]:
     """Plan one crash more in recoveries, and power cuts in some of them."""
-    campaign = one.campaign
-    choose = campaign.random(level)
+    search = one.search
+    choose = search.random(level)
     bases = recoveries(one, level)
     bases = choose.sample(bases, min(_BASES, len(bases)))
-    plans = planned(record, campaign, campaign.faults, bases, choose, first=False)
+    plans = planned(record, search, search.faults, bases, choose, first=False)
     # What is left out of these counts for nothing, so it is noted nowhere.
-    aside = Explored(replace(campaign, until=until), Coverage(), one.states, one.clean)
-    for fault in campaign.faults:
+    aside = SearchState(replace(search, until=until), Coverage(), one.states, one.clean)
+    for fault in search.faults:
         if isinstance(fault, Power) and bases:
             name = f"z-{time.time_ns()}-{record.place.name}-{level}"
             plans += yield from surveyed(session, record, aside, bases[:_SURVEYED], fault, name)
     return plans
 
 
-def _count(one: Explored, trial: Trial) -> None:
+def _count(one: SearchState, trial: Trial) -> None:
     """Take in one trial; a run that ended before its point shows nothing."""
     if not trial.reached or trial.trouble:
         return

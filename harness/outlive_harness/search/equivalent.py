@@ -14,12 +14,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from outlive_harness import abi
 from outlive_harness.golden.golden import Record
-from outlive_harness.history.relocate import told_by
-from outlive_harness.intercept import abi
+from outlive_harness.history.relocate import mark_of
 from outlive_harness.results.ops import SYNCS, Op
 from outlive_harness.results.plan import Plan, Point
-from outlive_harness.results.verdicts import Trial
+from outlive_harness.results.trials import Trial
 
 _MAKES = os.O_CREAT | os.O_TRUNC | abi.O_TMPFILE_BIT
 #: Signals that end a process by default, and leave no core file.
@@ -31,7 +31,7 @@ def changes_files(op: Op) -> bool:
     return op.kind not in SYNCS and (op.kind != "open" or bool(op.flags & _MAKES))
 
 
-def twins(record: Record, plans: Iterable[Plan]) -> dict[Plan, list[Plan]]:
+def equivalent_points(record: Record, plans: Iterable[Plan]) -> dict[Plan, list[Plan]]:
     """Return, by the plan that is to be carried out, those of which it tells: plans of one kill each.
 
     Args:
@@ -115,6 +115,6 @@ def _twin(record: Record, trial: Trial, plan: Plan) -> Trial:
         redone=-1,
         op=op.describe() if trial.reached else "",
         path=op.path if trial.reached else "",
-        mark=told_by(record, op) if trial.reached else "",
+        mark=mark_of(record, op) if trial.reached else "",
         story=[f"the same files as at {trial.plan[0]}"],
     )

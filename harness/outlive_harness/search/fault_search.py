@@ -10,13 +10,14 @@ from pathlib import Path
 
 from outlive_harness.faults import Fault
 from outlive_harness.golden.golden import Record
-from outlive_harness.history.unfinished import Unfinished
+from outlive_harness.history.unfinished import UnfinishedTrials
 from outlive_harness.jobs import queue as board
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, plan_text
 from outlive_harness.results.scenario import Scenario
-from outlive_harness.results.verdicts import Coverage, Trial
-from outlive_harness.trial.trial import Order
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import Coverage
+from outlive_harness.trial.trial import TrialTask
 
 from .similar import MANY
 
@@ -28,7 +29,7 @@ MORE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Campaign:
+class FaultSearch:
     """What one fault's exploration of one scenario is to do.
 
     Attributes:
@@ -96,7 +97,7 @@ class Campaign:
 
 
 @dataclass(slots=True)
-class Explored:
+class SearchState:
     """One fault's exploration, as far as it has come.
 
     Attributes:
@@ -111,36 +112,36 @@ class Explored:
         unfinished: where trials are kept in case that the run is cut short, and what was kept before.
     """
 
-    campaign: Campaign
+    search: FaultSearch
     coverage: Coverage
     states: Path
     clean: Path
     trials: list[Trial] = field(default_factory=list)
     gone: list[Trial] = field(default_factory=list)
     elsewhere: list[Plan] = field(default_factory=list)
-    taped: bool = False
-    unfinished: Unfinished | None = None
+    from_recording: bool = False
+    unfinished: UnfinishedTrials | None = None
 
     @property
     def known(self) -> dict[Plan, Trial]:
         """Trials that a run which was cut short had done; none where deeper plans need what they left."""
-        if self.unfinished is None or self.campaign.deepest > 1:
+        if self.unfinished is None or self.search.deepest > 1:
             return {}
         return self.unfinished.known(self._label)
 
     def keep(self, result: object) -> None:
         """Keep what was done, in case that this run is cut short as well."""
-        if self.unfinished is not None and self.campaign.deepest == 1 and isinstance(result, Trial):
+        if self.unfinished is not None and self.search.deepest == 1 and isinstance(result, Trial):
             self.unfinished.add(self._label, result)
 
     @property
     def _label(self) -> str:
-        return self.campaign.fault.name + ("-exec" if self.campaign.by_exec else "")
+        return self.search.fault.name + ("-exec" if self.search.by_exec else "")
 
-    def order(self, record: Record, what: Planned, *, keep_states: bool) -> Order:
+    def task(self, record: Record, what: Planned, *, keep_states: bool) -> TrialTask:
         """Return what a worker is to do for one plan."""
         plan, start, acks = what
-        return Order(
+        return TrialTask(
             record.place,
             plan,
             self.states,
@@ -148,23 +149,23 @@ class Explored:
             start,
             keep_states=keep_states,
             acks=acks,
-            memory=self.campaign.options.memory,
-            by_exec=self.campaign.by_exec,
-            taped=self.taped,
-            profile=self.campaign.profile,
+            memory=self.search.options.memory,
+            by_exec=self.search.by_exec,
+            from_recording=self.from_recording,
+            profile=self.search.profile,
         )
 
 
-def explored(record: Record, campaign: Campaign, unfinished: Unfinished | None = None) -> Explored:
+def explored(record: Record, search: FaultSearch, unfinished: UnfinishedTrials | None = None) -> SearchState:
     """Begin one fault's exploration, or go on with one that was cut short."""
-    profile = campaign.profile if campaign.name == "power" else ""
-    coverage = Coverage(label=campaign.label, profile=profile)
-    states = record.place / f"states-{time.time_ns()}-{record.place.name}-{campaign.fault.name}"
+    profile = search.profile if search.name == "power" else ""
+    coverage = Coverage(label=search.label, profile=profile)
+    states = record.place / f"states-{time.time_ns()}-{record.place.name}-{search.fault.name}"
     states.mkdir()
     # What was seen in a warm interpreter is no proof where each run is to be an exec.
-    clean = record.place / ("clean-exec" if campaign.by_exec else "clean")
+    clean = record.place / ("clean-exec" if search.by_exec else "clean")
     clean.mkdir(exist_ok=True)
-    one = Explored(campaign, coverage, states, clean, unfinished=unfinished)
+    one = SearchState(search, coverage, states, clean, unfinished=unfinished)
     for trial in one.known.values():
         if trial.judged:
             board.first_to(states, trial.state, plan_text(trial.plan))

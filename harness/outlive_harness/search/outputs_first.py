@@ -137,6 +137,6 @@ def _changed(op: Op, fold: Callable[[str], str], outputs: Sequence[str]) -> Iter
 
 def _outputs(record: Record) -> list[str]:
     """Return what is judged of a run: files and links that are there at its end, or were whole before."""
-    is_output = record.subject.is_output
+    is_output = record.spec.is_output
     left = {path for path, entry in record.final.items() if entry.kind != "dir" and is_output(path)}
     return sorted({record.fold(path) for path in left | record.versions.keys()})

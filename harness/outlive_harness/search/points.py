@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from outlive_harness.disk.realfs import KINDS
-from outlive_harness.faults import Fault, strikers
+from outlive_harness.faults import Fault, run_faults
 from outlive_harness.faults.power import Power
 from outlive_harness.faults.real import RealDisk
 from outlive_harness.golden.golden import Record
@@ -18,10 +18,10 @@ from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.waiting import Waiting, collect
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Plan, size
-from outlive_harness.results.verdicts import Trial
-from outlive_harness.trial.power_cuts import LEAST, LIMIT, Survey, Surveyed
+from outlive_harness.results.trials import Trial
+from outlive_harness.trial.power_cuts import LEAST, LIMIT, FindPowerCuts, PowerCuts
 
-from .fault_search import Campaign, Explored, Planned
+from .fault_search import FaultSearch, Planned, SearchState
 from .similar import distinct, groups
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Base:
     acks: tuple[str, ...] = ()
 
 
-def recoveries(one: Explored, level: int) -> list[Base]:
+def recoveries(one: SearchState, level: int) -> list[Base]:
     """Return the recoveries of the distinct states that the level before reached.
 
     Of the plans that reach a state the smallest stands for all: the files are the same, and so is what the
@@ -66,7 +66,7 @@ def recoveries(one: Explored, level: int) -> list[Base]:
     ]
 
 
-def left_again(one: Explored, level: int) -> list[Base]:
+def left_again(one: SearchState, level: int) -> list[Base]:
     """Return recoveries from files that another plan left too, but which a power cut may change otherwise.
 
     A run that comes back to files has changed them meanwhile, and may have changed them on the disk alone.
@@ -97,7 +97,7 @@ def _is_next(one: Plan, other: Plan) -> bool:
 
 def planned(
     record: Record,
-    campaign: Campaign,
+    search: FaultSearch,
     faults: Sequence[Fault],
     bases: list[Base],
     choose: random.Random,
@@ -105,8 +105,8 @@ def planned(
     first: bool,
 ) -> list[Planned]:
     """Plan one crash more in each run, by the faults that strike it while it is under way."""
-    count = campaign.options.points if first else None
-    known = strikers(number=campaign.options.signal, cuts=campaign.cuts)
+    count = search.options.points if first else None
+    known = run_faults(number=search.options.signal, cuts=search.cuts)
     return [
         ((*base.plan, point), base.start, base.acks)
         for base in bases
@@ -140,7 +140,7 @@ def _at(several: list[int], number: int) -> int:
 
 
 def cuts_of(
-    session: Session, record: Record, one: Explored, bases: list[Base], faults: Sequence[Fault], level: int
+    session: Session, record: Record, one: SearchState, bases: list[Base], faults: Sequence[Fault], level: int
 ) -> Generator[Waiting, None, list[Planned]]:
     """Plan power cuts in the runs that can be struck, by the faults that cut the power."""
     name = f"s-{one.states.name.removeprefix('states-')}-{level}"
@@ -150,7 +150,7 @@ def cuts_of(
             again = left_again(one, level) if level > 1 else []
             if len(again) > _AGAIN:
                 one.coverage.say(f"power cut after {_AGAIN} of {len(again)} plans that leave equal files")
-            runs = bases + draw(again, _AGAIN, one.campaign.random(level))
+            runs = bases + draw(again, _AGAIN, one.search.random(level))
             plans += yield from surveyed(session, record, one, runs, fault, name)
         elif isinstance(fault, RealDisk) and level == 1:
             plans += yield from surveyed(session, record, one, bases, fault, name)
@@ -160,35 +160,35 @@ def cuts_of(
 def surveyed(
     session: Session,
     record: Record,
-    one: Explored,
+    one: SearchState,
     bases: list[Base],
     fault: Fault,
     name: str,
 ) -> Generator[Waiting, None, list[Planned]]:
     """Plan one power cut more in each run; the coverage learns why not, or that there are more."""
-    campaign, coverage = one.campaign, one.coverage
-    options = campaign.options
+    search, coverage = one.search, one.coverage
+    options = search.options
     # What a real disk lost is known, and not what its recovery then has still to write.
     bases = [base for base in bases if all(point.fault not in KINDS for point in base.plan)]
     limit = max(LEAST, LIMIT // max(1, len(bases)))
     units = [
-        Survey(
+        FindPowerCuts(
             record.place,
             base.plan,
-            campaign.profile,
+            search.profile,
             options.seed,
             limit,
             options.memory,
             real=fault.name if isinstance(fault, RealDisk) else "",
-            by_exec=campaign.by_exec,
-            is_whole=not campaign.selects(len(base.ops)),
+            by_exec=search.by_exec,
+            is_whole=not search.selects(len(base.ops)),
         )
         for base in bases
     ]
-    job = board.post(session.root, f"{name}-{fault.name}", board.SURVEY, units, until=campaign.until)
-    waiting = Waiting(job, len(units), until=campaign.until)
+    job = board.post(session.root, f"{name}-{fault.name}", board.SURVEY, units, until=search.until)
+    waiting = Waiting(job, len(units), until=search.until)
     yield waiting
-    found = collect(waiting, Surveyed)
+    found = collect(waiting, PowerCuts)
     starts = {base.plan: base for base in bases}
     reasons = [run.reason for run in found if run.reason]
     if len(found) < len(units):
@@ -200,7 +200,7 @@ def surveyed(
     return [((*run.plan, point), None, starts[run.plan].acks) for run in found for point in run.points]
 
 
-def _chosen(found: Sequence[Surveyed]) -> str:
+def _chosen(found: Sequence[PowerCuts]) -> str:
     """Say of how many power cuts those that were planned are a choice; "" if they are all."""
     parts = []
     if any(run.has_more for run in found):

@@ -14,10 +14,11 @@ from outlive_harness.golden.golden import Record
 from outlive_harness.jobs import queue as board
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.waiting import Waiting, collect
+from outlive_harness.results.findings import Finding, Violation
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, digest, parse_plan, size
-from outlive_harness.results.verdicts import Finding, Trial, Violation
-from outlive_harness.trial.trial import Order
+from outlive_harness.results.trials import Trial
+from outlive_harness.trial.trial import TrialTask
 
 #: Rounds in which a plan is made smaller, and candidates of one round.
 _ROUNDS, _WIDTH = 8, 24
@@ -33,8 +34,8 @@ def shrunk(
         if not plans:
             break
         name = f"v-{record.place.name}-{digest(plan)}-{time.time_ns()}"
-        orders = [
-            Order(
+        tasks = [
+            TrialTask(
                 record.place,
                 one,
                 memory=options.memory,
@@ -43,7 +44,7 @@ def shrunk(
             )
             for one in plans
         ]
-        waiting = Waiting(board.post(session.root, name, "trial", orders), len(orders))
+        waiting = Waiting(board.post(session.root, name, "trial", tasks), len(tasks))
         yield waiting
         showing = [
             (trial, finding)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from outlive_harness.golden.golden import Record
 from outlive_harness.results.plan import Plan, plan_text
-from outlive_harness.results.verdicts import Trial
+from outlive_harness.results.trials import Trial
 
-from .recordings import Tapes
-from .trial import Order, carry_out
+from .recordings import Recordings
+from .trial import TrialTask, carry_out
 
 #: Recoveries where they are short, and seconds after which no further one is begun.
 _MOST, _SHORT = 3, 0.1
@@ -34,7 +34,7 @@ def sample(trials: Iterable[Trial]) -> tuple[Plan, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubted:
+class ExecCheck:
     """What a worker is asked to do.
 
     Attributes:
@@ -47,13 +47,15 @@ class Doubted:
     plans: tuple[Plan, ...]
     memory: int
 
-    def carry_out(self, tapes: Tapes, record: Record) -> str:
+    def carry_out(self, recordings: Recordings, record: Record) -> str:
         """Recover by exec; say how that comes out otherwise, "" if it does not."""
         begun = time.monotonic()
         for number, plan in enumerate(self.plans):
             if number and time.monotonic() - begun > _SHORT:
                 break
-            trial = carry_out(tapes, record, Order(record.place, plan, memory=self.memory, fresh=True))
+            trial = carry_out(
+                recordings, record, TrialTask(record.place, plan, memory=self.memory, fresh=True)
+            )
             if trial.findings:
                 return f"after {plan_text(plan)}, by exec: {trial.findings[0].message}"
         return ""

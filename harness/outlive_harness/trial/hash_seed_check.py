@@ -14,7 +14,7 @@ from outlive_harness.golden.golden import Record
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.judge.trees import describe_difference, first_difference
 
-from .recordings import Tapes
+from .recordings import Recordings
 from .runner import BoxError, Runner
 
 #: Runs where they are short, and seconds after which no further one is begun.
@@ -23,12 +23,12 @@ _MOST, _SHORT = 3, 0.1
 
 def has_own_seed(record: Record) -> bool:
     """Tell whether each new process of a subject has a hash seed of its own, and trials have not."""
-    seed = record.subject.environment(record.place).get("PYTHONHASHSEED", "random")
+    seed = record.spec.environment(record.place).get("PYTHONHASHSEED", "random")
     return record.preload is not None and seed in ("", "random")
 
 
 @dataclass(frozen=True, slots=True)
-class Reseeded:
+class HashSeedCheck:
     """What a worker is asked to do.
 
     Attributes:
@@ -37,9 +37,9 @@ class Reseeded:
 
     place: Path
 
-    def carry_out(self, tapes: Tapes, record: Record) -> str:
+    def carry_out(self, recordings: Recordings, record: Record) -> str:
         """Run again from the beginning; say how it comes out otherwise, "" if it does not."""
-        begun, runner = time.monotonic(), tapes.runner
+        begun, runner = time.monotonic(), recordings.runner
         try:
             runner.cool()
             found = _differs(runner, record)
@@ -54,14 +54,14 @@ class Reseeded:
 
 
 def _differs(runner: Runner, record: Record) -> str:
-    subject = record.subject
+    spec = record.spec
     runner.fill(record.place / "template")
-    ran = runner.run(subject, timeout=record.limit, visit=lambda _op, _number: GO, syncs=False)
+    ran = runner.run(spec, timeout=record.limit, visit=lambda _op, _number: GO, syncs=False)
     if ran.failure():
         runner.expect_room(record.final, ran.told)
         return f"nondeterministic: a further run with no fault {ran.failure()}"
-    after = runner.look(subject)
-    path = first_difference(record.final, after, subject.is_output)
+    after = runner.look(spec)
+    path = first_difference(record.final, after, spec.is_output)
     if path is None:
         return ""
     runner.expect_room(record.final)

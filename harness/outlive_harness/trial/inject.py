@@ -10,7 +10,7 @@ from pathlib import Path
 from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import Tree
 from outlive_harness.explore.held_open import held_open
-from outlive_harness.faults import Strike, strikers
+from outlive_harness.faults import Injection, run_faults
 from outlive_harness.faults import torn as torn_write
 from outlive_harness.golden.golden import Record
 from outlive_harness.intercept.lookup import Keeper
@@ -18,10 +18,10 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import links
 from outlive_harness.judge import trees as judge
-from outlive_harness.launch.run import Ran
+from outlive_harness.launch.run import FinishedRun
+from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import INSTALLS, WRITES, Content, Op
 from outlive_harness.results.plan import Point
-from outlive_harness.results.verdicts import Finding
 
 from .runner import BoxError, Runner, Touched
 
@@ -56,7 +56,7 @@ class Crash:
     rests_on: str = ""
 
 
-def unseen(record: Record, ran: Ran) -> str:
+def unseen(record: Record, ran: FinishedRun) -> str:
     """Say why it is not known what a run did to an output, where the golden run did nothing like it."""
     known = set(record.trace.blind)
     news = [reason for path, reason in ran.blind if (path, reason) not in known and _matters(record, path)]
@@ -67,43 +67,43 @@ def _matters(record: Record, path: str) -> bool:
     return not path or record.is_shown(path)
 
 
-def run_struck(
+def run_with_fault(
     runner: Runner,
     record: Record,
     point: Point,
     crash: Crash,
     *,
-    tape: list[Op] | None = None,
+    recording: list[Op] | None = None,
     keeper: Keeper | None = None,
-) -> tuple[Ran, bool]:
+) -> tuple[FinishedRun, bool]:
     """Run until the fault strikes, or on from there; return the run and whether it was struck.
 
     With a tape, what the run did is put on it, and the data with the keeper.
     """
-    strike = strikers()[point.fault].strike(point, runner.box)
-    if strike.answer is None:
-        ran = runner.run(record.subject, timeout=record.limit, kill_after=strike.after_seconds)
+    inject = run_faults()[point.fault].inject(point, runner.box)
+    if inject.answer is None:
+        ran = runner.run(record.spec, timeout=record.limit, kill_after=inject.after_seconds)
         crash.acks += ran.acks
         return ran, ran.ended == "crashed"
-    watcher = _Watcher(runner, record, strike, crash, tape)
+    watcher = _Watcher(runner, record, inject, crash, recording)
     ran = runner.run(
-        record.subject,
+        record.spec,
         timeout=record.limit,
         visit=watcher.visit,
-        tear=strike.tear,
+        tear=inject.tear,
         syncs=keeper is not None,
-        grace=strike.grace,
+        grace=inject.grace,
         data=keeper or False,
-        places=keeper is not None or strike.tear is not None,
+        places=keeper is not None or inject.tear is not None,
     )
     crash.acks += ran.acks
     crash.rests_on = crash.rests_on or cut_short(point, crash.op)
-    crash.went_on = strike.goes_on
-    if strike.goes_on and watcher.is_struck:
+    crash.went_on = inject.goes_on
+    if inject.goes_on and watcher.is_injected:
         crash.unseen = unseen(record, ran)
     if ran.refused:
         crash.unseen = f"the run {ran.failure()}"
-    return ran, watcher.is_struck
+    return ran, watcher.is_injected
 
 
 def cut_short(point: Point, op: Op | None) -> str:
@@ -118,19 +118,19 @@ class _Watcher:
     """Answers the ops of one run as its strike says, and looks at what they are about."""
 
     def __init__(
-        self, runner: Runner, record: Record, strike: Strike, crash: Crash, tape: list[Op] | None
+        self, runner: Runner, record: Record, inject: Injection, crash: Crash, recording: list[Op] | None
     ) -> None:
-        assert strike.answer is not None
-        self._answer = strike.answer
-        self._goes_on = strike.goes_on
-        self._tear = strike.tear
-        self._tape = tape
+        assert inject.answer is not None
+        self._answer = inject.answer
+        self._goes_on = inject.goes_on
+        self._tear = inject.tear
+        self._recording = recording
         self._versions: Versions | None = None
         self._runner, self._record, self._crash = runner, record, crash
         self._to_look = False
         self._cut: set[str] = set()  # files of which a write failed, or was cut short
-        self.is_struck = False
-        if record.varying or record.uncompared or crash.found is not None or strike.goes_on:
+        self.is_injected = False
+        if record.varying or record.uncompared or crash.found is not None or inject.goes_on:
             box = Path(os.path.realpath(runner.box))
             self._versions = Versions(box, record.is_shown, any_install=True)
             crash.versions = self._versions.known
@@ -141,23 +141,23 @@ class _Watcher:
         if self._to_look:
             self._look()
         answer = self._answer(op, number)
-        if answer != GO and not self.is_struck:
-            self.is_struck = True
+        if answer != GO and not self.is_injected:
+            self.is_injected = True
             crash.op = op
-        if answer.crash and self._tape is not None and self._tear:
-            self._tape.append(_torn_op(op, self._tear))
+        if answer.crash and self._recording is not None and self._tear:
+            self._recording.append(_torn_op(op, self._tear))
         if answer.errno or answer.part:
             self._cut.add(op.path)
         if answer.crash and self._versions is not None:
             self._versions.settle(self._record.uncompared)
         if answer.crash or answer.errno:
             return answer
-        if self._tape is not None:
-            self._tape.append(_torn_op(op, answer.part) if answer.part else op)
+        if self._recording is not None:
+            self._recording.append(_torn_op(op, answer.part) if answer.part else op)
         crash.touched.note(op)
         if self._versions is not None and not self._installs_cut(op):
             self._versions.before(op)
-        if self.is_struck and self._goes_on:
+        if self.is_injected and self._goes_on:
             is_shown = self._record.is_shown
             self._to_look = is_shown(op.path) or is_shown(op.target) or op.kind in ("rename", "symlink")
         return answer
@@ -171,7 +171,7 @@ class _Watcher:
     def _look(self) -> None:
         """Judge what a reader would see now, after the op before this one."""
         try:
-            state = self._runner.look(self._record.subject)
+            state = self._runner.look(self._record.spec)
         except BoxError:  # another process renamed or removed a file meanwhile: look at the next op
             return
         self._to_look = False
@@ -202,14 +202,14 @@ def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Find
             for path in known.keys() & crash.found.keys():
                 own[path] = own[path] | {crash.found[path].digest}
         known = {**known, **{path: known.get(path, set()) | own[path] for path in own}}
-    subject, golden_box = record.subject, record.place / "golden"
+    spec, golden_box = record.spec, record.place / "golden"
     visible, golden, whole = _visible(runner, record, state, known, crash)
     found = judge.torn_outputs(
         visible,
         golden,
         whole,
         is_output=whole.__contains__,
-        is_append_only=subject.is_append_only,
+        is_append_only=spec.is_append_only,
         box=runner.box,
         golden_box=golden_box,
         initial_box=record.place / "template",
@@ -233,14 +233,14 @@ def _visible(
     runner: Runner, record: Record, state: Tree, known: Mapping[str, set[str]], crash: Crash
 ) -> tuple[Tree, Tree, dict[str, set[str]]]:
     """Return what readers may see now and in the end, and which contents are whole, by the paths they use."""
-    is_output = record.subject.is_output
+    is_output = record.spec.is_output
     aliases = links.through(state, is_output)
     visible = {**state, **{alias: state[path] for alias, path in aliases.items()}}
     golden = {**record.final, **links.seen(record.final, is_output)}
     whole = {path: digests for path, digests in known.items() if is_output(path)}
     whole |= {alias: known.get(path, set()) for alias, path in aliases.items()}
     if record.uncompared and crash.versions is not None:
-        ignored = runner.look(record.subject, whole=True)
+        ignored = runner.look(record.spec, whole=True)
         golden |= record.uncompared
         for path in record.uncompared.keys() & ignored.keys():
             visible[path] = ignored[path]

@@ -13,7 +13,7 @@ from outlive_harness.results.plan import Plan, Point
 from outlive_harness.search.similar import distinct, groups
 
 from .real_disk import real_cuts
-from .recordings import MEMORY, Tapes
+from .recordings import MEMORY, Recordings
 from .runner import BoxError
 
 #: Crash states of one fault and level that are explored: the most often fatal kinds come first.
@@ -23,7 +23,7 @@ LEAST = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class FindPowerCuts:
     """What a worker is asked to find out.
 
     Attributes:
@@ -50,7 +50,7 @@ class Survey:
 
 
 @dataclass(slots=True)
-class Surveyed:
+class PowerCuts:
     """What was found out.
 
     Attributes:
@@ -70,28 +70,30 @@ class Surveyed:
     reason: str = ""
 
 
-def survey(tapes: Tapes, record: Record, wanted: Survey) -> Surveyed:
+def survey(recordings: Recordings, record: Record, wanted: FindPowerCuts) -> PowerCuts:
     """Record a run and return its power cuts; trouble with the machine is told, not raised."""
-    found = Surveyed(wanted.plan)
-    tapes.runner.choose_start(record.subject, None if wanted.by_exec else record.preload)
+    found = PowerCuts(wanted.plan)
+    recordings.runner.choose_start(record.spec, None if wanted.by_exec else record.preload)
     try:
         if wanted.real:
-            cuts = real_cuts(tapes.runner, record, wanted.real, wanted.seed)
+            cuts = real_cuts(recordings.runner, record, wanted.real, wanted.seed)
             found.points, found.reason = cuts.points(wanted.real), cuts.reason
             found.taken, found.there = len({number for number, _ in cuts.trees}), cuts.most
             return found
-        tape, model = tapes.of(record, wanted.plan, memory=wanted.memory)
-        found.reason = tape.reason
+        recording, model = recordings.of(record, wanted.plan, memory=wanted.memory)
+        found.reason = recording.reason
         if model is not None:
-            numbers: Sequence[int] = range(1, len(tape.ops) - tape.last + 1)
+            numbers: Sequence[int] = range(1, len(recording.ops) - recording.last + 1)
             if not wanted.is_whole:
-                alike = groups(tape.ops[tape.last :], record.fold, () if wanted.plan else record.stacks)
+                alike = groups(
+                    recording.ops[recording.last :], record.fold, () if wanted.plan else record.stacks
+                )
                 numbers = distinct(numbers, lambda number: alike[number - 1], Random(wanted.seed))
-            found.taken, found.there = len(numbers), len(tape.ops) - tape.last
+            found.taken, found.there = len(numbers), len(recording.ops) - recording.last
             found.points, found.has_more = Power().points(
                 model.under(wanted.profile),
-                tape.last,
-                tape.said,
+                recording.last,
+                recording.said,
                 numbers=numbers,
                 seed=wanted.seed,
                 limit=wanted.limit,

@@ -128,7 +128,7 @@ def _record(runner: Runner, record: Record, name: str, cuts: Cuts, random: Rando
                 ops.append(op)
                 return GO
 
-            ran = runner.run(record.subject, timeout=record.limit, visit=visit, promises=True)
+            ran = runner.run(record.spec, timeout=record.limit, visit=visit, promises=True)
             copy(len(ops))
         (cuts.place / "image").unlink()
         cuts.runs.append(Done(ops, ran.acks, [*ran.said, len(ran.acks)]))
@@ -154,7 +154,7 @@ def _look(runner: Runner, record: Record, name: str, cuts: Cuts, part: int) -> N
     for image in sorted(images.iterdir(), key=lambda path: int(path.name)):
         with mounted(name, image, runner.box):
             # What is ignored is not compared, but a recovery may read it.
-            digest = tree_digest(runner.look(record.subject, whole=True), record.fold)
+            digest = tree_digest(runner.look(record.spec, whole=True), record.fold)
             if not (cuts.place / digest).exists():
                 runner.keep(cuts.place / digest)
         cuts.trees[int(image.name), part] = digest

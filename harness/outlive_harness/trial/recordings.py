@@ -27,7 +27,7 @@ from outlive_harness.judge.trees import describe_difference
 from outlive_harness.results.ops import INSTALLS, Op
 from outlive_harness.results.plan import Plan, digest
 
-from .inject import Crash, run_struck
+from .inject import Crash, run_with_fault
 from .runner import Runner
 
 #: Models that a worker keeps at hand.
@@ -39,7 +39,7 @@ MEMORY = 64 << 20
 
 
 @dataclass(slots=True)
-class Tape:
+class Recording:
     """What was recorded.
 
     Attributes:
@@ -117,7 +117,7 @@ class Tape:
 class Recorded(NamedTuple):
     """A tape, and the model of what a power cut may leave of it; None where the tape has a reason."""
 
-    tape: Tape
+    recording: Recording
     model: PowerModel | None
 
 
@@ -126,7 +126,7 @@ def own_words(runner: Runner, acks: Sequence[str]) -> list[str]:
     return [os.fsdecode(runner.own(os.fsencode(ack))) for ack in acks]
 
 
-class Tapes:
+class Recordings:
     """One worker's recordings; they are kept where all workers find them.
 
     Args:
@@ -164,12 +164,12 @@ class Tapes:
             BoxError: the box could not be filled, ...
         """
         for _ in range(_ATTEMPTS):
-            tape = self.of(record, (), memory=memory).tape
-            if not tape.unexplained:
+            recording = self.of(record, (), memory=memory).recording
+            if not recording.unexplained:
                 return ""
             self._forget(record, ())
-        several = ", ".join(tape.unexplained[:_NAMED])
-        more = len(tape.unexplained) - _NAMED
+        several = ", ".join(recording.unexplained[:_NAMED])
+        more = len(recording.unexplained) - _NAMED
         several += f" and {more} more" if more > 0 else ""
         return (
             f"{several}: no op of the run accounts for what is there. A process outside of its tree "
@@ -184,128 +184,134 @@ class Tapes:
 
     def _place(self, record: Record, plan: Plan) -> Path:
         """Return where a recording is kept: one by exec is not the one from a zygote."""
-        is_warm = record.preload is None or self.runner.is_warm(record.subject)
+        is_warm = record.preload is None or self.runner.is_warm(record.spec)
         return record.place / ("tapes" if is_warm else "tapes-exec") / digest(plan)
 
     def _load(self, record: Record, plan: Plan, place: Path, memory: int) -> Recorded:
         try:
-            tape: Tape = load(place / "tape")
+            recording: Recording = load(place / "tape")
         except FileNotFoundError:
             place.mkdir(parents=True, exist_ok=True)
-            tape = self._make(record, plan, place, memory)
-            save(place / "tape", tape)
-        tape.acks = own_words(self.runner, tape.acks)
-        if tape.reason:
-            return Recorded(tape, None)
+            recording = self._make(record, plan, place, memory)
+            save(place / "tape", recording)
+        recording.acks = own_words(self.runner, recording.acks)
+        if recording.reason:
+            return Recorded(recording, None)
         try:
-            model = PowerModel(tape.initial, tape.ops, starts=tape.starts)
+            model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
         except UnmodelledError as error:
-            tape.reason = f"what a power cut leaves cannot be told: {error}"
-            save(place / "tape", tape)
-            return Recorded(tape, None)
-        return Recorded(tape, model)
+            recording.reason = f"what a power cut leaves cannot be told: {error}"
+            save(place / "tape", recording)
+            return Recorded(recording, None)
+        return Recorded(recording, model)
 
     # -- recording -----------------------------------------------------------------------------------
 
-    def _make(self, record: Record, plan: Plan, place: Path, memory: int) -> Tape:
+    def _make(self, record: Record, plan: Plan, place: Path, memory: int) -> Recording:
         """Run through a plan's crashes and on, from where all was durable, and record it."""
-        tape = Tape(self.runner.box_bytes, record.place / "template")
+        recording = Recording(self.runner.box_bytes, record.place / "template")
         cuts = [number for number, point in enumerate(plan, start=1) if point.fault == "power"]
         if cuts:
-            self._after_cut(record, plan[: cuts[-1]], tape, place)
-        self.runner.fill(tape.initial)
+            self._after_cut(record, plan[: cuts[-1]], recording, place)
+        self.runner.fill(recording.initial)
         blobs = Blobs(memory, place)
         try:
-            self._run(record, plan[cuts[-1] if cuts else 0 :], tape, blobs)
+            self._run(record, plan[cuts[-1] if cuts else 0 :], recording, blobs)
         except BlobsError as error:
             blobs.close()  # the disk is full: others need the room
             self.runner.empty()
-            return Tape(tape.box, tape.initial, starts=[0], said=[0], reason=str(error))
+            return Recording(recording.box, recording.initial, starts=[0], said=[0], reason=str(error))
         blobs.leave()
-        return tape
+        return recording
 
-    def _after_cut(self, record: Record, plan: Plan, tape: Tape, place: Path) -> None:
+    def _after_cut(self, record: Record, plan: Plan, recording: Recording, place: Path) -> None:
         """Begin with what an earlier power cut of the plan left."""
         earlier, state = self.cut(record, plan)
-        tape.initial = place / "initial"
-        remove_tree(tape.initial)
-        tape.initial.mkdir()
-        state.write_to(tape.initial)
-        tape.acks += earlier.promised(state)
+        recording.initial = place / "initial"
+        remove_tree(recording.initial)
+        recording.initial.mkdir()
+        state.write_to(recording.initial)
+        recording.acks += earlier.promised(state)
 
-    def _run(self, record: Record, plan: Plan, tape: Tape, blobs: Blobs) -> None:
-        runner, subject = self.runner, record.subject
+    def _run(self, record: Record, plan: Plan, recording: Recording, blobs: Blobs) -> None:
+        runner, spec = self.runner, record.spec
         crash = Crash()
         for point in plan:
-            tape.starts.append(len(tape.ops))
-            crash.found = tape.found
-            ran, is_struck = run_struck(runner, record, point, crash, tape=tape.ops, keeper=blobs)
-            if not is_struck:
-                tape.reason = f"{point} was not reached when recorded: the run {ran.failure() or 'ended'}"
+            recording.starts.append(len(recording.ops))
+            crash.found = recording.found
+            ran, is_injected = run_with_fault(
+                runner, record, point, crash, recording=recording.ops, keeper=blobs
+            )
+            if not is_injected:
+                recording.reason = (
+                    f"{point} was not reached when recorded: the run {ran.failure() or 'ended'}"
+                )
                 return
-            tape.found = runner.look(subject)
-            tape.reason = self._settle(record, tape)
-            if tape.reason:
+            recording.found = runner.look(spec)
+            recording.reason = self._settle(record, recording)
+            if recording.reason:
                 return
-        tape.acks += crash.acks
-        tape.starts.append(len(tape.ops))
+        recording.acks += crash.acks
+        recording.starts.append(len(recording.ops))
         versions = Versions(Path(os.path.realpath(runner.box)), record.is_shown, any_install=bool(plan))
 
         def visit(op: Op, _number: int) -> Answer:
-            tape.ops.append(op)
+            recording.ops.append(op)
             versions.before(op)
             return GO
 
-        before = len(tape.acks)
-        ran = runner.run(subject, timeout=record.limit, visit=visit, data=blobs)
+        before = len(recording.acks)
+        ran = runner.run(spec, timeout=record.limit, visit=visit, data=blobs)
         versions.settle(record.uncompared)
-        tape.versions = versions.known
-        tape.acks += ran.acks
-        tape.said = [before + count for count in (*ran.said, len(ran.acks))]
+        recording.versions = versions.known
+        recording.acks += ran.acks
+        recording.said = [before + count for count in (*ran.said, len(ran.acks))]
         if not plan and not ran.failure():
-            tape.unexplained = unexplained(
-                tape.initial,
-                tape.ops,
-                runner.look(subject, whole=True),
+            recording.unexplained = unexplained(
+                recording.initial,
+                recording.ops,
+                runner.look(spec, whole=True),
                 box=runner.box,
                 mark=runner.box_bytes,
                 is_output=record.is_shown,
             )
-        tape.reason = self._objection(record, tape, ran.failure(), ran.blind)
+        recording.reason = self._objection(record, recording, ran.failure(), ran.blind)
 
-    def _objection(self, record: Record, tape: Tape, failure: str, blind: Sequence[tuple[str, str]]) -> str:
+    def _objection(
+        self, record: Record, recording: Recording, failure: str, blind: Sequence[tuple[str, str]]
+    ) -> str:
         """Say why a recorded run is nothing to go by; "" if it is."""
         if failure:
             return f"the run that was recorded {failure}"
         for path, reason in blind:
-            if not path or not record.subject.is_ignored(path):
+            if not path or not record.spec.is_ignored(path):
                 return f"what a power cut leaves cannot be told: {reason}"
-        return self._difference(record, tape)
+        return self._difference(record, recording)
 
-    def _settle(self, record: Record, tape: Tape) -> str:
+    def _settle(self, record: Record, recording: Recording) -> str:
         """Compare what a struck run did with what it left; the op that it was ended in may not have run."""
-        reason = self._difference(record, tape)
-        if reason and tape.ops:
-            last = tape.ops.pop()
-            if self._difference(record, tape):
-                tape.ops.append(last)
+        reason = self._difference(record, recording)
+        if reason and recording.ops:
+            last = recording.ops.pop()
+            if self._difference(record, recording):
+                recording.ops.append(last)
             else:
                 reason = ""
         return reason
 
-    def _difference(self, record: Record, tape: Tape) -> str:
+    def _difference(self, record: Record, recording: Recording) -> str:
         """Compare the model's files with the real ones; what it mistakes it cannot lose."""
-        runner, subject = self.runner, record.subject
-        disk = Disk.load(tape.initial)
+        runner, spec = self.runner, record.spec
+        disk = Disk.load(recording.initial)
         try:
-            for op in tape.ops:
+            for op in recording.ops:
                 disk.apply(op)
         except UnmodelledError as error:
             return f"what a power cut leaves cannot be told: {error}"
         expected = {
-            path: entry for path, entry in disk.tree(tape.box).items() if not subject.is_ignored(path)
+            path: entry for path, entry in disk.tree(recording.box).items() if not spec.is_ignored(path)
         }
-        real = runner.look(subject)
+        real = runner.look(spec)
         paths = sorted(path for path in expected.keys() | real.keys() if expected.get(path) != real.get(path))
         if not paths:
             return ""
@@ -317,7 +323,7 @@ class Tapes:
 
     # -- crash states --------------------------------------------------------------------------------
 
-    def cut(self, record: Record, plan: Plan, *, memory: int = MEMORY) -> tuple[Tape, State]:
+    def cut(self, record: Record, plan: Plan, *, memory: int = MEMORY) -> tuple[Recording, State]:
         """Return what the power cut that a plan ends with leaves, and the tape that it is on.
 
         Raises:
@@ -326,13 +332,13 @@ class Tapes:
             BoxError: the box could not be filled, ...
         """
         point = plan[-1]
-        tape, model = self.of(record, plan[:-1], memory=memory)
+        recording, model = self.of(record, plan[:-1], memory=memory)
         if model is None:
-            raise TapeError(tape.reason)
-        if point.at > len(tape.ops) - tape.last:
-            raise NoStateError(f"{point}: the run makes only {len(tape.ops) - tape.last} ops")
+            raise RecordingError(recording.reason)
+        if point.at > len(recording.ops) - recording.last:
+            raise NoStateError(f"{point}: the run makes only {len(recording.ops) - recording.last} ops")
         try:
-            return tape, model.find(tape.last + point.at, point.lost)
+            return recording, model.find(recording.last + point.at, point.lost)
         except LostError as error:
             raise NoStateError(f"{point}: {error}") from error
 
@@ -346,9 +352,9 @@ class Tapes:
             least: the profile that promises least of those that are asked.
         """
         cut = max(number for number, point in enumerate(plan) if point.fault == "power")
-        tape, model = self.of(record, plan[:cut])
+        recording, model = self.of(record, plan[:cut])
         assert model is not None
-        return model.strongest(state, tape.until(state), least)
+        return model.strongest(state, recording.until(state), least)
 
     def is_of(self, record: Record, plan: Plan, profile: str) -> bool:
         """Tell whether a disk with a profile leaves what each power cut of a plan is to leave.
@@ -358,16 +364,16 @@ class Tapes:
         """
         for number, point in enumerate(plan):
             if point.fault == "power":
-                tape, state = self.cut(record, plan[: number + 1])
+                recording, state = self.cut(record, plan[: number + 1])
                 model = self.of(record, plan[:number]).model
-                if model is not None and not model.under(profile).leaves(state, tape.until(state)):
+                if model is not None and not model.under(profile).leaves(state, recording.until(state)):
                     return False
         return True
 
 
-class TapeError(RuntimeError):
+class RecordingError(RuntimeError):
     """A power cut that cannot be carried out; the message says why."""
 
 
-class NoStateError(TapeError):
+class NoStateError(RecordingError):
     """A power cut that no disk leaves of this run; one that was named by an earlier run, perhaps."""

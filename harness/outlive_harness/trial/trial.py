@@ -8,21 +8,22 @@ from pathlib import Path
 from outlive_harness.disk.realfs import KINDS
 from outlive_harness.disk.tree import Tree, tree_digest
 from outlive_harness.golden.golden import Record
-from outlive_harness.history.relocate import told_by
+from outlive_harness.history.relocate import mark_of
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.jobs.queue import first_to, load, save
 from outlive_harness.judge import links
 from outlive_harness.judge import trees as judge
 from outlive_harness.judge.acks import digest_text, lost_acks
-from outlive_harness.launch.run import Ran
+from outlive_harness.launch.run import FinishedRun
+from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Plan, Point, plan_text
 from outlive_harness.results.run_spec import HOME, TMP, is_of_interpreter
-from outlive_harness.results.verdicts import Finding, Trial
+from outlive_harness.results.trials import Trial
 
-from .inject import Crash, cut_short, run_struck, torn, unseen
+from .inject import Crash, cut_short, run_with_fault, torn, unseen
 from .real_disk import real_cuts
-from .recordings import MEMORY, NoStateError, TapeError, Tapes
+from .recordings import MEMORY, NoStateError, RecordingError, Recordings
 from .runner import BoxError, Runner, Touched
 
 #: Names that a crash left which are listed.
@@ -32,7 +33,7 @@ _ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class TrialTask:
     """What a worker is asked to do: one plan, and what it may take from earlier trials.
 
     Attributes:
@@ -65,38 +66,38 @@ class Order:
     memory: int = MEMORY
     by_exec: bool = False
     fresh: bool = False
-    taped: bool = False
+    from_recording: bool = False
     profile: str = "strict"
     each: bool = False
 
 
-def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
+def carry_out(recordings: Recordings, record: Record, task: TrialTask) -> Trial:
     """Carry out one order; trouble with the machine is told in the trial, not raised."""
-    trial = Trial(order.plan)
-    runner = tapes.runner
+    trial = Trial(task.plan)
+    runner = recordings.runner
     runner.fell_back = ""
     try:
-        if order.by_exec:
+        if task.by_exec:
             runner.cool()
         else:
-            runner.choose_start(record.subject, record.preload, record.check_preload)
+            runner.choose_start(record.spec, record.preload, record.check_preload)
         for _ in range(_ATTEMPTS):
-            crash, ran = _strike_all(tapes, record, order, trial)
+            crash, ran = _strike_all(recordings, record, task, trial)
             if crash is not None:
                 trial.unmet = False
-                if order.fresh:
+                if task.fresh:
                     runner.cool()
-                examine(runner, record, order, trial, crash)
-                trial.rests_on = crash.rests_on or _first_cut_short(record, order.plan)
+                examine(runner, record, task, trial, crash)
+                trial.rests_on = crash.rests_on or _first_cut_short(record, task.plan)
                 if crash.state is not None and trial.findings:
-                    trial.profile, why = tapes.strongest(record, order.plan, crash.state, order.profile)
+                    trial.profile, why = recordings.strongest(record, task.plan, crash.state, task.profile)
                     trial.rests_on = trial.rests_on or why
                 break
             # A run that did all its work in fewer ops shows that the point is not in every run.
-            after = runner.look(record.subject)
-            whole = judge.first_difference(record.final, after, record.subject.is_output) is None
+            after = runner.look(record.spec)
+            whole = judge.first_difference(record.final, after, record.spec.is_output) is None
             trial.unmet = whole and ran is not None and not ran.failure()
-    except (BoxError, TapeError, OSError) as error:
+    except (BoxError, RecordingError, OSError) as error:
         trial.trouble = str(error)
         trial.impossible = isinstance(error, NoStateError)
         runner.empty()
@@ -109,36 +110,38 @@ def _first_cut_short(record: Record, plan: Plan) -> str:
     return cut_short(plan[0], record.ops[plan[0].at - 1]) if plan[0].at <= len(record.ops) else ""
 
 
-def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran | None]:
+def _strike_all(
+    recordings: Recordings, record: Record, task: TrialTask, trial: Trial
+) -> tuple[Crash | None, FinishedRun | None]:
     """Fill a box and run through the plan's crashes; no crash if one was not reached."""
-    crash, runner = Crash(), tapes.runner
-    if order.taped and len(order.plan) == 1 and order.plan[0].fault == "torn":
-        told = _torn_off(tapes, record, order)
+    crash, runner = Crash(), recordings.runner
+    if task.from_recording and len(task.plan) == 1 and task.plan[0].fault == "torn":
+        told = _torn_off(recordings, record, task)
         if told is not None:
-            trial.story.append(f"torn at {order.plan[0]}")
+            trial.story.append(f"torn at {task.plan[0]}")
             return _struck(record, trial, told), None
-    if order.start is None:
+    if task.start is None:
         runner.fill(record.place / "template")
-        points = order.plan
+        points = task.plan
     else:
-        runner.fill(order.start)
-        crash.acks += order.acks
-        points = order.plan[-1:]
-    ran: Ran | None = None
+        runner.fill(task.start)
+        crash.acks += task.acks
+        points = task.plan[-1:]
+    ran: FinishedRun | None = None
     before: dict[str, Finding] = {}
-    for number, point in enumerate(points, start=len(order.plan) - len(points)):
-        if number and order.each:
-            before |= _torn_so_far(runner, record, order.plan[:number], crash)
+    for number, point in enumerate(points, start=len(task.plan) - len(points)):
+        if number and task.each:
+            before |= _torn_so_far(runner, record, task.plan[:number], crash)
         if point.fault == "power":
-            crash = _cut(tapes, record, order.plan[: number + 1], order.memory, trial)
+            crash = _cut(recordings, record, task.plan[: number + 1], task.memory, trial)
             continue
         if point.fault in KINDS:
             crash = _real_cut(runner, record, point, trial)
             continue
-        crash.found = runner.look(record.subject) if number else None
+        crash.found = runner.look(record.spec) if number else None
         trial.story.append(f"run until {point}")
-        ran, is_struck = run_struck(runner, record, point, crash)
-        if is_struck:
+        ran, is_injected = run_with_fault(runner, record, point, crash)
+        if is_injected:
             trial.story.append(f"struck{_aftermath(ran)}")
         else:
             trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
@@ -149,7 +152,7 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
 
 def _torn_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> dict[str, Finding]:
     """Judge what a reader sees between two crashes; return it by path."""
-    found = [*crash.torn.values(), *torn(runner, record, runner.look(record.subject), crash)]
+    found = [*crash.torn.values(), *torn(runner, record, runner.look(record.spec), crash)]
     crash.torn = {}
     return {one.path: replace(one, message=f"after {plan_text(plan)} {one.message}") for one in found}
 
@@ -157,17 +160,17 @@ def _torn_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> di
 def _struck(record: Record, trial: Trial, crash: Crash) -> Crash:
     trial.reached = True
     if crash.op is not None:
-        trial.op, trial.path, trial.mark = crash.op.describe(), crash.op.path, told_by(record, crash.op)
+        trial.op, trial.path, trial.mark = crash.op.describe(), crash.op.path, mark_of(record, crash.op)
     return crash
 
 
-def _torn_off(tapes: Tapes, record: Record, order: Order) -> Crash | None:
+def _torn_off(recordings: Recordings, record: Record, task: TrialTask) -> Crash | None:
     """Put what a torn write leaves into the box; None where the recording has no such write there."""
-    point = order.plan[0]
-    tape, model = tapes.of(record, (), memory=order.memory)
-    if model is None or point.at > min(len(tape.ops), len(record.ops)):
+    point = task.plan[0]
+    recording, model = recordings.of(record, (), memory=task.memory)
+    if model is None or point.at > min(len(recording.ops), len(record.ops)):
         return None
-    op, planned = tape.ops[point.at - 1], record.ops[point.at - 1]
+    op, planned = recording.ops[point.at - 1], record.ops[point.at - 1]
     is_it = (op.kind, record.fold(op.path), op.offset, op.begin, op.length) == (
         planned.kind,
         record.fold(planned.path),
@@ -175,36 +178,36 @@ def _torn_off(tapes: Tapes, record: Record, order: Order) -> Crash | None:
         planned.begin,
         planned.length,
     )
-    if not is_it or not tapes.runner.lay_out(model.state(point.at - 1), torn=(op, point.part)):
+    if not is_it or not recordings.runner.lay_out(model.state(point.at - 1), torn=(op, point.part)):
         return None
     crash = Crash(
         op,
-        acks=tape.acks[: tape.said[point.at - 1]],
-        versions=tape.versions,
+        acks=recording.acks[: recording.said[point.at - 1]],
+        versions=recording.versions,
         rests_on=cut_short(point, op),
     )
-    for done in tape.ops[: point.at - 1]:
+    for done in recording.ops[: point.at - 1]:
         crash.touched.note(done)
     return crash
 
 
-def _cut(tapes: Tapes, record: Record, plan: Plan, memory: int, trial: Trial) -> Crash:
+def _cut(recordings: Recordings, record: Record, plan: Plan, memory: int, trial: Trial) -> Crash:
     """Put what a power cut leaves into the box."""
     trial.story.append(f"power cut at {plan[-1]}")
-    tape, state = tapes.cut(record, plan, memory=memory)
-    tapes.runner.lay_out(state)
-    done = tape.ops[: state.at]
+    recording, state = recordings.cut(record, plan, memory=memory)
+    recordings.runner.lay_out(state)
+    done = recording.ops[: state.at]
     crash = Crash(
         done[-1],
-        found=tape.found,
-        versions=tape.versions,
-        acks=tape.promised(state),
+        found=recording.found,
+        versions=recording.versions,
+        acks=recording.promised(state),
         state=state,
     )
     for op in done:
         crash.touched.note(op)
-    trial.lost = [tape.name(name) for name in state.lost]
-    trial.stayed = tape.kept(state.lost, state.at)
+    trial.lost = [recording.name(name) for name in state.lost]
+    trial.stayed = recording.kept(state.lost, state.at)
     return crash
 
 
@@ -215,7 +218,7 @@ def _real_cut(runner: Runner, record: Record, point: Point, trial: Trial) -> Cra
     cuts = real_cuts(runner, record, point.fault, seed=0)
     tree = cuts.tree(point)
     if tree is None or cuts.reason:
-        raise TapeError(f"{point}: {cuts.reason or f'the run makes {cuts.most} ops'}")
+        raise RecordingError(f"{point}: {cuts.reason or f'the run makes {cuts.most} ops'}")
     runner.fill(tree)
     done = cuts.runs[point.part]
     crash = Crash(done.ops[point.at - 1], acks=done.acks[: done.said[point.at]])
@@ -224,47 +227,47 @@ def _real_cut(runner: Runner, record: Record, point: Point, trial: Trial) -> Cra
     return crash
 
 
-def _aftermath(ran: Ran) -> str:
+def _aftermath(ran: FinishedRun) -> str:
     """Say what a run did that was struck and might go on."""
     if ran.ended == "crashed":
         return ""
     return f"; the run went on: it {ran.failure() or 'exited with 0'}"
 
 
-def examine(runner: Runner, record: Record, order: Order, trial: Trial, crash: Crash) -> None:
+def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash: Crash) -> None:
     """Judge the crash state that stands in the box, and recover from it; the trial says what came of it.
 
     Raises:
         BoxError: the box cannot be read, ...
     """
-    state = runner.look(record.subject)
+    state = runner.look(record.spec)
     trial.acks = crash.acks
     # What is ignored is not compared, but a recovery may read it.
-    files = runner.look(record.subject, whole=True) if record.subject.ignore else state
+    files = runner.look(record.spec, whole=True) if record.spec.ignore else state
     trial.state = tree_digest(files, record.fold)
     for other in _beside_the_files(runner, record, crash, files):
         trial.state += digest_text(other)
     if crash.unseen:
         trial.trouble = crash.unseen
-    if order.keep is not None:
-        runner.keep(order.keep / "crashed")
-    if order.states is not None and not first_to(order.states, trial.state, plan_text(order.plan)):
+    if task.keep is not None:
+        runner.keep(task.keep / "crashed")
+    if task.states is not None and not first_to(task.states, trial.state, plan_text(task.plan)):
         return
     trial.judged = True
-    if order.keep_states and order.states is not None:
-        runner.keep(order.states / f"{trial.state}.tree")
+    if task.keep_states and task.states is not None:
+        runner.keep(task.states / f"{trial.state}.tree")
     now = {finding.path: finding for finding in torn(runner, record, state, crash)}
     trial.findings += (crash.torn | now).values()
     trial.story.append(f"{len(state)} names left behind")
     if trial.findings:
         _doubt(runner, record, trial)
-    if not _is_known_to_recover(order, trial):
-        _recover_noting(runner, record, order, trial, state, crash)
+    if not _is_known_to_recover(task, trial):
+        _recover_noting(runner, record, task, trial, state, crash)
     trial.judged = not trial.trouble  # what could not be seen was not judged
     if trial.findings:
         trial.left = _left(record, state)
-    if order.keep is not None:
-        runner.keep(order.keep / "recovered")
+    if task.keep is not None:
+        runner.keep(task.keep / "recovered")
 
 
 def _beside_the_files(runner: Runner, record: Record, crash: Crash, files: Tree) -> list[str]:
@@ -283,9 +286,9 @@ def _beside_the_files(runner: Runner, record: Record, crash: Crash, files: Tree)
     return several
 
 
-def _is_known_to_recover(order: Order, trial: Trial) -> bool:
+def _is_known_to_recover(task: TrialTask, trial: Trial) -> bool:
     """Tell whether these files were left before, by whatever fault, and a recovery did all that it must."""
-    note = _note(order, trial)
+    note = _note(task, trial)
     if note is None or not note.exists():
         return False
     trial.recovery = load(note)
@@ -294,15 +297,15 @@ def _is_known_to_recover(order: Order, trial: Trial) -> bool:
 
 
 def _recover_noting(
-    runner: Runner, record: Record, order: Order, trial: Trial, state: Tree, crash: Crash
+    runner: Runner, record: Record, task: TrialTask, trial: Trial, state: Tree, crash: Crash
 ) -> None:
     """Recover, and note for other faults that it came out well."""
     before = len(trial.findings)
-    _recover(runner, record, trial, state, crash, keep_ops=order.keep_states)
+    _recover(runner, record, trial, state, crash, keep_ops=task.keep_states)
     if len(trial.findings) > before:
         _doubt(runner, record, trial)
     # What is to be told of a leftover depends on who left it, so only a recovery without one is noted.
-    note = _note(order, trial)
+    note = _note(task, trial)
     if note is not None and len(trial.findings) == before and not (trial.warnings or trial.trouble):
         save(note, trial.recovery)
 
@@ -323,11 +326,11 @@ def _doubt(runner: Runner, record: Record, trial: Trial) -> None:
         raise
 
 
-def _note(order: Order, trial: Trial) -> Path | None:
+def _note(task: TrialTask, trial: Trial) -> Path | None:
     """Return where it is noted that a state recovers, with what its recovery does if that is wanted."""
-    if order.clean is None:
+    if task.clean is None:
         return None
-    return order.clean / f"{trial.state}.{'ops' if order.keep_states else 'state'}"
+    return task.clean / f"{trial.state}.{'ops' if task.keep_states else 'state'}"
 
 
 def _left(record: Record, state: Tree) -> tuple[tuple[str, str], ...]:
@@ -358,11 +361,11 @@ def _recover(
         return GO
 
     is_first = True
-    for attempt in range(1, record.subject.restarts + 1):
+    for attempt in range(1, record.spec.restarts + 1):
         trial.story.append("run again with no fault" if attempt == 1 else f"run again, restart {attempt}")
         is_first = attempt == 1
         ran = runner.run(
-            record.subject,
+            record.spec,
             timeout=record.limit,
             visit=None if record.refused else visit,
             places=keep_ops,
@@ -381,13 +384,13 @@ def _recover(
         return
     if keep_ops and unseen(record, ran):  # which a deeper crash would have to strike
         trial.trouble = unseen(record, ran)
-    after = runner.look(record.subject)
+    after = runner.look(record.spec)
     _compare(runner, record, trial, after, _Left(state, crash.touched, touched, known=not record.refused))
-    if not record.subject.check_takes_acks:
-        trial.findings += lost_acks(record.subject, after, runner.box, crash.acks)
-    if record.subject.check:
-        told = runner.check(record.subject, trial.acks)
-        trial.findings += told.findings(record.value, takes_acks=record.subject.check_takes_acks)
+    if not record.spec.check_takes_acks:
+        trial.findings += lost_acks(record.spec, after, runner.box, crash.acks)
+    if record.spec.check:
+        told = runner.check(record.spec, trial.acks)
+        trial.findings += told.findings(record.value, takes_acks=record.spec.check_takes_acks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,8 +410,8 @@ class _Left:
 
 
 def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _Left) -> None:
-    subject, golden_box = record.subject, record.place / "golden"
-    for path in judge.differing(record.final, after, subject.is_output):
+    spec, golden_box = record.spec, record.place / "golden"
+    for path in judge.differing(record.final, after, spec.is_output):
         is_gone = path not in after
         sentence = f"after recovery {path} {'is missing' if is_gone else 'is not what the golden run wrote'}"
         detail = judge.describe_difference(path, record.final, after, golden_box, runner.box)
@@ -418,18 +421,18 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
     for path in judge.surplus(record.final, after):
         if record.fold(path) in golden_names or is_of_interpreter(path, after[path]):
             continue
-        if subject.is_output(path) and not left.by_crash(path, after):
+        if spec.is_output(path) and not left.by_crash(path, after):
             sentence = f"after recovery there is an output that the golden run does not leave: {path}"
             trial.findings.append(Finding("diverged", path, sentence))
         else:
-            fails = subject.litter == "fail" and path.split("/", 1)[0] not in (TMP, HOME)
+            fails = spec.litter == "fail" and path.split("/", 1)[0] not in (TMP, HOME)
             where = trial.findings if fails else trial.warnings
             where.append(Finding("litter", record.fold(path), f"{path} is left behind by the crash"))
 
 
 def _behind_links(runner: Runner, record: Record, after: Tree, told: set[str], left: _Left) -> list[Finding]:
     """Compare what readers find through links with what they find after the golden run."""
-    is_output, box, golden_box = record.subject.is_output, runner.box, record.place / "golden"
+    is_output, box, golden_box = record.spec.is_output, runner.box, record.place / "golden"
     golden, real = links.seen(record.final, is_output), links.through(after, is_output)
     here = {alias: after[path] for alias, path in real.items()}
     found = []

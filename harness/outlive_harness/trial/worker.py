@@ -21,13 +21,14 @@ from outlive_harness.golden.observe import observe
 from outlive_harness.intercept.supervisor import AbandonedError
 from outlive_harness.jobs.queue import AGAIN, LOST, OBSERVE, RECORD, SURVEY, TASK, Claimer, Unit, load, save
 from outlive_harness.launch.reap import adopt_orphans
-from outlive_harness.results.run_spec import Subject
-from outlive_harness.results.verdicts import Broken, Lost, Trial
+from outlive_harness.results.run_spec import RunSpec
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import Broken, Lost
 
 from .power_cuts import survey
-from .recordings import Tapes
+from .recordings import Recordings
 from .runner import BoxError, Runner
-from .trial import Order, carry_out
+from .trial import TrialTask, carry_out
 
 _IDLE = 0.02
 
@@ -37,7 +38,7 @@ class Worker:
 
     def __init__(self, root: Path, number: int, control: int) -> None:
         self.runner = Runner(root / f"w{number:03d}", control=control)
-        self._tapes = Tapes(self.runner)
+        self._recordings = Recordings(self.runner)
         self._record: Record | None = None
 
     def carry_out(self, unit: Unit) -> object:
@@ -49,10 +50,10 @@ class Worker:
                 return observe(self.runner, *unit.payload)
             record = self._load(unit.payload.place)
             if unit.kind in (TASK, AGAIN):
-                return unit.payload.carry_out(self._tapes, record)
+                return unit.payload.carry_out(self._recordings, record)
             if unit.kind == SURVEY:
-                return survey(self._tapes, record, unit.payload)
-            return carry_out(self._tapes, record, unit.payload)
+                return survey(self._recordings, record, unit.payload)
+            return carry_out(self._recordings, record, unit.payload)
         except AbandonedError:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, the owner must hear of it
@@ -69,13 +70,13 @@ class Worker:
             self.runner.empty()
             unit.finish(result)
 
-    def _recorded(self, subject: Subject, place: Path, zygote: bool, memory: int) -> Record:  # noqa: FBT001 - a payload
+    def _recorded(self, spec: RunSpec, place: Path, zygote: bool, memory: int) -> Record:  # noqa: FBT001 - a payload
         place.mkdir(parents=True, exist_ok=True)
-        made = record(self.runner, subject, place, by_exec=not zygote)
+        made = record(self.runner, spec, place, by_exec=not zygote)
         if not (made.reason or made.refused):
-            self.runner.choose_start(subject, made.preload, made.check_preload)
+            self.runner.choose_start(spec, made.preload, made.check_preload)
             try:
-                made.reason = self._tapes.unexplained(made, memory=memory)
+                made.reason = self._recordings.unexplained(made, memory=memory)
             except (BoxError, OSError) as error:
                 made.reason = str(error)
                 self.runner.empty()
@@ -96,12 +97,12 @@ def _given_up(kind: str, payload: Any) -> object:  # noqa: ANN401 - as it was la
         "its check ends processes outside itself, or the machine has too little memory"
     )
     if kind == RECORD:
-        subject, place, *_ = payload
-        made = Record(subject, place, reason=why)
+        spec, place, *_ = payload
+        made = Record(spec, place, reason=why)
         place.mkdir(parents=True, exist_ok=True)
         save(place / "record", made)
         return made
-    return Trial(payload.plan, trouble=why) if isinstance(payload, Order) else Lost(why)
+    return Trial(payload.plan, trouble=why) if isinstance(payload, TrialTask) else Lost(why)
 
 
 def serve(root: Path, number: int) -> None:

@@ -29,7 +29,7 @@ class _Laid(NamedTuple):
     changed: int
 
 
-class Still:
+class UnchangedFiles:
     """The large files of one worker's box.
 
     Args:

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.launch.run import Ran
-from outlive_harness.results.verdicts import Finding
+from outlive_harness.launch.run import FinishedRun
+from outlive_harness.results.findings import Finding
 
 #: Characters of a value, and lines of a comparison, that are shown.
 _SHOWN, _LINES = 400, 12
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckResult:
     """What a check said.
 
     Attributes:
@@ -61,7 +61,7 @@ class Checked:
         return []
 
 
-def checked(said: Path, ran: Ran) -> Checked:
+def check_result(said: Path, ran: FinishedRun) -> CheckResult:
     """Return what a check said: in the file *said*, and by how its process ended."""
     try:
         facts: dict[str, Any] = json.loads(said.read_text(encoding="ascii"))
@@ -73,13 +73,13 @@ def checked(said: Path, ran: Ran) -> Checked:
         what = f"raised {error['type']}" + (f": {first}" if first else "")
         place = f"raised at {error['place']}" if error["place"] else ""
         whole = [error["message"]] if more else []
-        return Checked(
+        return CheckResult(
             failed=what, detail="\n".join([*whole, place]).strip("\n"), is_assertion=error["is_assertion"]
         )
     failed = ran.failure()
     if not failed and "value" not in facts:
         failed = "ended before its function returned"
-    return Checked(facts.get("value", ""), failed, reads=ran.reads)
+    return CheckResult(facts.get("value", ""), failed, reads=ran.reads)
 
 
 def _difference(golden: str, here: str) -> str:
