@@ -12,10 +12,10 @@ from ._checkpoints import Checkpoints, mark_done, step_done
 from ._directory import atomic_directory
 from ._durable import PublishedNotDurableError
 from ._lock import AlreadyRunningError, run_lock
+from ._orphans import remove_orphans
 from ._retry import Retry
 from ._step import Step, step
 from ._steps import StepResult, run_steps
-from ._temporary import remove_orphans
 
 __all__ = [
     "AlreadyRunningError",

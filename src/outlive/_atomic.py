@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from . import _syscalls
 from ._attributes import keep_attributes
+from ._descriptor import file_of
 from ._durable import close_names, open_to_sync, sync_file, sync_names
 from ._place import Place, checked_durable, checked_path, file_place, shown
 from ._straight import write_straight
-from ._temporary import Temporary, make, make_temporary_directory, refuse_child, refuse_lost
+from ._temporary import Temporary, TemporaryDirectory, TemporaryFile, lost, refuse_child, refuse_lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _MODES = ("w", "wt", "wb")
 _NEWLINES = (None, "", "\n", "\r", "\r\n")
-_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def atomic_write(
@@ -67,7 +67,9 @@ def atomic_write(
     place = file_place(path, level, overwrite=overwrite, parents=parents)
     draft = Draft(place, alone=True)
     try:
-        write_all(draft.descriptor, content)
+        draft.make()
+        write_all(draft.temporary.writer, content)
+        draft.temporary.close_writer()
         draft.publish()
     except BaseException as error:
         draft.give_up(error)
@@ -187,8 +189,11 @@ def atomic_open(
     place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
     draft = Draft(place)
     try:
-        with opened(draft.temporary, draft.descriptor, mode, text_options) as file:
+        draft.make()
+        file = file_of(draft.temporary.writer, mode, **text_options)
+        with given(draft.temporary, file):
             yield file
+        draft.temporary.close_writer()
         draft.publish()
     except BaseException as error:
         draft.give_up(error)
@@ -196,12 +201,9 @@ def atomic_open(
 
 
 def write_all(descriptor: int, content: memoryview) -> None:
-    """Write all of it, and close the file."""
-    try:
-        while content:
-            content = content[os.write(descriptor, content) :]
-    finally:
-        os.close(descriptor)
+    """Write all of it."""
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 class Draft:
@@ -209,46 +211,44 @@ class Draft:
 
     def __init__(self, place: Place, *, alone: bool = False) -> None:
         self.place = place
+        self.temporary = TemporaryFile(alone=alone)
+
+    def make(self) -> None:
+        """Make the file under its temporary name.
+
+        Raises:
+            OSError: The destination's directory takes none.
+        """
+        place = self.place
         # What replaces a file may have to be as private as that: nobody else reads it before it is finished.
         mode = 0o666 if place.old is None else 0o600
-        self._names = place.names
         try:
-            self.temporary, self.descriptor = make(
-                place.directory, place.name, lambda path: os.open(path, _MADE_WITH, mode), alone=alone
-            )
+            self.temporary.make(place.directory, place.name, mode)
         except OSError as error:
-            close_names(self._names)
             raise refused(place, error) from error
-        except BaseException:
-            close_names(self._names)
-            raise
 
     def publish(self) -> None:
         """Bring what was written to the disk, and give it its name."""
         temporary, place = self.temporary, self.place
         refuse_child(temporary.process)
-        finish(temporary.descriptor, place, temporary.status)
+        status = temporary.status or os.fstat(temporary.descriptor)
+        finish(temporary.descriptor, place, status)
         if os.name == "nt":  # which renames no open file, and lets nobody remove one
-            temporary.release()
+            temporary.close()
         else:
-            refuse_lost(temporary.path, temporary.status, place.path)
+            refuse_lost(temporary.path, status, place.path)
         rename_into_place(place, temporary.path)
         # From here on the temporary name may be another's: it is not touched again.
         temporary.release()
-        sync_names(self._names, place.directory)
-        self._close()
+        sync_names(place.names, place.directory)
+        close_names(place.names)
 
     def give_up(self, error: BaseException) -> None:
         """Remove the temporary file, unless the error came when it had its name already."""
-        # It may be an interrupt, just after the rename.
-        if not self.temporary.is_at(self.place.target):
-            error.add_note(f"destination={self.place.path!r} was not written")
-        self.temporary.discard()
-        self._close()
-
-    def _close(self) -> None:
-        descriptor, self._names = self._names, -1
-        close_names(descriptor)
+        try:
+            self.temporary.give_up(error, self.place.path, self.place.target)
+        finally:
+            close_names(self.place.names)
 
 
 @contextmanager
@@ -291,26 +291,28 @@ def atomic_path(
     path = checked_path("destination", destination)
     place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
     with place.synced():
-        temporary = make_directory(place, 0o700)
-        inner = os.path.join(temporary.path, place.name)
-        is_finished = False
+        temporary = TemporaryDirectory()
+        inner, is_finished = "", False
         try:
+            make_in_place(temporary, place, 0o700)
+            inner = os.path.join(temporary.path, place.name)
             yield Path(inner)
             refuse_child(temporary.process)
             _finish_path(place, temporary, inner)
             is_finished = True
             rename_into_place(place, inner)
-        except BaseException as error:
-            if not is_finished or os.path.lexists(inner):  # else an interrupt, just after the rename
-                error.add_note(f"destination={place.path!r} was not written")
-            raise
-        finally:
             temporary.discard()  # before the directory is brought to the disk
+        except BaseException as error:
+            if inner and (not is_finished or os.path.lexists(inner)):  # else an interrupt after the rename
+                error.add_note(f"destination={place.path!r} was not written")
+            temporary.discard()
+            raise
 
 
-def _finish_path(place: Place, temporary: Temporary, inner: str) -> None:
+def _finish_path(place: Place, temporary: TemporaryDirectory, inner: str) -> None:
     """Bring to the disk what the body left at the path, if it is one file and nothing else."""
-    refuse_lost(temporary.path, temporary.status, place.path)
+    if not temporary.is_at(temporary.path):
+        raise lost(place.path)
     left = sorted(os.listdir(temporary.path))
     if place.name not in left:
         message = (
@@ -325,11 +327,12 @@ def _finish_path(place: Place, temporary: Temporary, inner: str) -> None:
         raise OSError(errno.EINVAL, message, inner)
     descriptor = open_to_sync(inner)
     try:
-        found = os.fstat(descriptor)
+        number = descriptor.fileno()
+        found = os.fstat(number)
         # What has another name too is not ours to give attributes to.
-        finish(descriptor, place._replace(old=None) if found.st_nlink > 1 else place, found)
+        finish(number, place._replace(old=None) if found.st_nlink > 1 else place, found)
     finally:
-        os.close(descriptor)
+        descriptor.close()
     refuse_lost(inner, found, place.path)  # the directory may have been removed meanwhile
 
 
@@ -359,34 +362,31 @@ def refused(place: Place, error: OSError) -> OSError:
     return OSError(error.errno, message, place.directory)
 
 
-def make_directory(place: Place, mode: int) -> Temporary:
+def make_in_place(temporary: TemporaryDirectory, place: Place, mode: int) -> None:
     """Make a temporary directory for a destination.
 
     Raises:
         OSError: Its directory takes none.
     """
     try:
-        return make_temporary_directory(place.directory, place.name, mode)
+        temporary.make(place.directory, place.name, mode)
     except OSError as error:
         raise refused(place, error) from error
 
 
 @contextmanager
-def opened(
-    temporary: Temporary, descriptor: int, mode: str, text_options: dict[str, str | None]
-) -> Iterator[Any]:
-    """Give a descriptor as an open file, and close that when the body ends."""
-    # Under its path: libraries ask a file for its name.
-    file = open(  # type: ignore[call-overload]  # noqa: SIM115 - closed below, by hand where that may fail
-        temporary.path, mode, opener=lambda *_: descriptor, **text_options
-    )
+def given(temporary: Temporary, file: Any) -> Iterator[Any]:  # noqa: ANN401 - as `open` is typed by its mode
+    """Give a file object that writes a temporary, or what is in it, and close it when the body ends."""
+    raw = (file.buffer if hasattr(file, "buffer") else file).raw
+    raw.name = temporary.path  # libraries ask a file for its name
     try:
         yield file
         refuse_child(temporary.process)
         file.close()
     except BaseException:
         if not temporary.is_ours():  # what is buffered here is buffered in the process that goes on, too
-            os.close(descriptor)
+            with suppress(OSError, ValueError):
+                os.close(raw.fileno())
         # Closing writes what is still buffered, and may fail as the body did: the first error is told.
         with suppress(OSError, ValueError):
             file.close()

@@ -7,7 +7,6 @@ holds here is flock(2) on an open file; the file's content only tells people who
 from __future__ import annotations
 
 import errno
-import io
 import os
 import sys
 import time
@@ -15,12 +14,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ._checkpoints import DEFAULT_DIRECTORY
+from ._descriptor import opened
 from ._marker_files import stem
 from ._place import checked_path, shown
 from ._stores import checked_string, make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ._descriptor import Descriptor
 
 _LONGEST_TOLD = 1000  # bytes of a holder's description
 _BETWEEN_LOOKS = 0.05  # seconds; flock has no time limit of its own
@@ -71,17 +73,17 @@ def run_lock(
     make_directory(folder)
     # No stem holds a dot, so that no id can name another's lock, and no marker ends in ".lock".
     path = os.path.join(folder, f"run.{spelt}.lock" if run_id else "run.lock")
-    # A file that closes itself: an interrupt may come just before whatever would close it.
-    file, process = _locked(path, wait), os.getpid()
+    process = os.getpid()
+    file = _locked(path, wait)
     try:
         _tell(file.fileno())
         yield
     finally:
-        with file:
-            if (
-                os.getpid() == process
-            ):  # else it was forked in the body: the lock is its parent's to let go of
+        try:
+            if os.getpid() == process:  # else it was forked in the body: the lock is its parent's to release
                 _release(file.fileno())
+        finally:
+            file.close()
 
 
 def _check_wait(wait: object) -> None:
@@ -95,11 +97,11 @@ def _check_wait(wait: object) -> None:
         raise ValueError(f"wait={shown(wait)} is not a number of seconds that can be waited")
 
 
-def _locked(path: str, wait: bool | float) -> io.FileIO:  # noqa: FBT001 - as the public argument
+def _locked(path: str, wait: bool | float) -> Descriptor:  # noqa: FBT001 - as the public argument
     """Return a file that holds the lock of what stands at the path."""
     end = time.monotonic() + wait
     while True:
-        file = io.FileIO(path, "r+", opener=_open_file)
+        file = _opened(path)
         try:
             while not _try_lock(file.fileno(), path, block=wait is True):
                 left = end - time.monotonic()
@@ -114,10 +116,10 @@ def _locked(path: str, wait: bool | float) -> io.FileIO:  # noqa: FBT001 - as th
         file.close()  # somebody removed the file while we waited: a lock that no one else sees
 
 
-def _open_file(path: str, flags: int) -> int:
+def _opened(path: str) -> Descriptor:
     """Open the lock file; what a link leads to is somebody else's, and would be emptied."""
     try:
-        return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        return opened(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise

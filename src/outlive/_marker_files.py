@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._atomic import atomic_write
 from ._claims import CLAIMS, FILES
+from ._descriptor import opened
 from ._durable import synced_directory
 from ._place import shown
 from ._stores import PLAIN, SCHEMA, UNMARKED, Seen, make_directory, refuse_no_directory
@@ -31,7 +32,7 @@ _LONGEST_STEM = 120  # characters; leaves room for suffixes where names hold 143
 
 #: A link is no marker, and neither a pipe, which nobody may write, nor a socket (open(2)).
 _READ = os.O_RDONLY
-for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
     _READ |= getattr(os, _flag, 0)
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 
@@ -342,18 +343,19 @@ def _mode(path: str) -> int:
 def _read_regular(path: str) -> tuple[bytes | None, os.stat_result | None]:
     """Return what a regular file holds, and what it is; None of anything else: a pipe might never answer."""
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = opened(path, _READ)
     except OSError as error:
         if error.errno in _NO_FILE:
             return None, None
         raise
     try:
-        status = os.fstat(descriptor)
+        number = descriptor.fileno()
+        status = os.fstat(number)
         if not stat.S_ISREG(status.st_mode):
             return None, None
-        content = os.read(descriptor, status.st_size + 1)
-        while len(content) < status.st_size and (more := os.read(descriptor, status.st_size)):
+        content = os.read(number, status.st_size + 1)
+        while len(content) < status.st_size and (more := os.read(number, status.st_size)):
             content += more
         return content, status
     finally:
-        os.close(descriptor)
+        descriptor.close()

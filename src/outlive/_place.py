@@ -9,11 +9,14 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from ._descriptor import opened
 from ._durable import close_names, open_names, sync_names, synced_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Literal, TypeAlias
+
+    from ._descriptor import Descriptor
 
     Durable: TypeAlias = Literal["full", "file", "none"]
     Identity: TypeAlias = tuple[int, int]
@@ -33,7 +36,7 @@ class Place(NamedTuple):
         old: what stands there; None if nothing does.
         durable: what must survive a power cut.
         overwrite: whether what stands there may be replaced.
-        names: its directory, open to be fsynced, or -1. Whoever asked for the place closes it.
+        names: its directory, open to be fsynced, or None. Whoever asked for the place closes it.
     """
 
     path: str
@@ -43,7 +46,7 @@ class Place(NamedTuple):
     old: os.stat_result | None
     durable: str
     overwrite: bool
-    names: int
+    names: Descriptor | None
 
     @contextmanager
     def synced(self) -> Iterator[None]:
@@ -89,7 +92,7 @@ def file_place(
     if known and at in known:
         directory, name = known[at], parts[1]
         target = os.path.join(directory, name)
-        return Place(path, target, directory, name, old, durable, overwrite, -1)
+        return Place(path, target, directory, name, old, durable, overwrite, None)
     return _placed(path, parts, old, durable, overwrite, parents=parents)
 
 
@@ -147,7 +150,7 @@ def _found(
 def _resolved(path: str, of: str) -> str:
     """Return a real path; from the working directory that we have, whatever is mounted over it."""
     return os.path.realpath(
-        of if os.path.isabs(of) else os.path.join(real_directory(path, os.curdir, -1), of)
+        of if os.path.isabs(of) else os.path.join(real_directory(path, os.curdir, None), of)
     )
 
 
@@ -185,32 +188,33 @@ def _placed(
     return Place(path, os.path.join(directory, name), directory, name, old, durable, overwrite, names)
 
 
-def real_directory(path: str, directory: str, opened: int) -> str:
+def real_directory(path: str, directory: str, names: Descriptor | None) -> str:
     """Return a directory's real path: the kernel knows it, and need not be asked part by part.
 
     Args:
         path: The destination, for the message.
-        directory: A path of it.
-        opened: It, open; -1 if it is to be opened.
+        directory: A path of the directory.
+        names: The directory, open; None if it is to be opened.
 
     Raises:
         OSError: No path leads there: it was removed, or lies under a mount.
     """
     if sys.platform != "linux":
         return os.path.realpath(directory)
-    descriptor = opened if opened >= 0 else os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    descriptor = opened(directory, os.O_PATH) if names is None else names
     try:
-        status = os.fstat(descriptor)
+        number = descriptor.fileno()
+        status = os.fstat(number)
         with suppress(OSError):  # there is no /proc
-            if _leads_to(real := os.readlink(f"/proc/thread-self/fd/{descriptor}"), status):
+            if _leads_to(real := os.readlink(f"/proc/thread-self/fd/{number}"), status):
                 return real
         if _leads_to(real := os.path.realpath(directory), status):
             return real
     except FileNotFoundError:  # our working directory was removed
         pass
     finally:
-        if opened < 0:
-            os.close(descriptor)
+        if names is None:
+            descriptor.close()
     message = (
         f"destination={path!r} is in a directory that no path leads to: it was removed, or lies under a mount"
     )

@@ -56,7 +56,7 @@ outlive.run_steps([("x" * 300, int)], report=str)
 def test_import_is_light():
     """The import alone loads few modules, and none of the heavy ones."""
     modules = loaded_by("import outlive")
-    assert len(modules) < 50
+    assert len([name for name in modules if not name.startswith("outlive")]) < 30
     heavy = {
         "tempfile",
         "random",

@@ -4,23 +4,22 @@
 # ruff: noqa: PTH208
 
 import contextlib
-import dis
 import errno
 import fcntl
 import functools
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 import outlive
 from outlive import (
+    _mounts,
+    _orphans,
     _straight,
     _temporary,
     atomic_directory,
@@ -196,7 +195,7 @@ def before_locks(monkeypatch):
 def test_file_that_is_taken_for_an_orphan_before_it_is_locked(before_locks, tmp_path):
     """A writer whose file is removed between its making and its lock makes another, and publishes that."""
     removed = []
-    before_locks(lambda _: removed.append(_temporary.remove_orphan(str(tmp_path / f".out.0{SUFFIX}"))))
+    before_locks(lambda _: removed.append(_orphans.remove_orphan(str(tmp_path / f".out.0{SUFFIX}"))))
     atomic_write(tmp_path / "out", "new")
     assert removed == [True]
     assert (tmp_path / "out").read_text() == "new"
@@ -208,7 +207,7 @@ def test_file_that_is_another_writers_before_it_is_locked(before_locks, tmp_path
     removed, path = [], tmp_path / f".out.0{SUFFIX}"
 
     def replace(_descriptor):
-        removed.append(_temporary.remove_orphan(str(path)))
+        removed.append(_orphans.remove_orphan(str(path)))
         path.write_text("another's")
         fcntl.flock(others.enter_context(path.open()), fcntl.LOCK_EX)
 
@@ -228,14 +227,14 @@ def test_an_old_tree_whose_publisher_still_holds_its_lock(tmp_path):
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     publisher = threading.Timer(0.03, os.close, [descriptor])
     publisher.start()
-    _temporary.remove_replaced(str(old), old.lstat())
+    _orphans.remove_replaced(str(old), old.lstat())
     publisher.join()
     assert not old.exists()
 
 
 def test_no_name_is_free(monkeypatch, tmp_path):
     """Where every temporary name is taken there is an error in the end, and no search without end."""
-    monkeypatch.setattr(_temporary, "_LABELS", ("0", "1"))
+    monkeypatch.setattr(_temporary, "LABELS", ("0", "1"))
     monkeypatch.setattr(os, "urandom", lambda _count: b"\2")
     for number in ("0", "1", "02"):
         (tmp_path / f".out.{number}{SUFFIX}").symlink_to("nowhere")
@@ -279,15 +278,15 @@ def test_name_that_is_another_file_when_the_lock_is_had(monkeypatch, tmp_path):
     """Who has the lock of an orphan, and finds another file under the name, leaves that alone."""
     path = tmp_path / f".out.0{SUFFIX}"
     path.touch()
-    lock = _temporary.lock
+    lock = _orphans.lock
 
     def replace(descriptor):
         path.rename(tmp_path / "moved")
         path.write_text("another's")
         return lock(descriptor)
 
-    monkeypatch.setattr(_temporary, "lock", replace)
-    assert not _temporary.remove_orphan(str(path))
+    monkeypatch.setattr(_orphans, "lock", replace)
+    assert not _orphans.remove_orphan(str(path))
     assert path.read_text() == "another's"
 
 
@@ -302,8 +301,8 @@ def mounts(monkeypatch):
             facts = f"pos:\t0\nflags:\t012000000\nmnt_id:\t{number}\nino:\t5\n".encode()
             return io.BytesIO(facts if "/fdinfo/" in path else lines)
 
-        monkeypatch.setattr(_temporary, "open", opened, raising=False)
-        monkeypatch.setattr(_temporary, "_believed", set())
+        monkeypatch.setattr(_mounts, "open", opened, raising=False)
+        monkeypatch.setattr(_mounts, "_believed", set())
 
     return say
 
@@ -315,7 +314,7 @@ NETWORK = b"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /net rw,x - nfs4 server:/
 def test_where_locks_are_not_believed(monkeypatch, mounts, tmp_path, gone):
     """Without locks, on a network, or where that cannot be told, nothing is removed, and writes go on."""
     if gone == "locks":
-        monkeypatch.setattr(_temporary, "_fcntl", None)
+        monkeypatch.setattr(_orphans, "_fcntl", None)
     else:
         mounts(2, None if gone == "mounts" else NETWORK)
     (tmp_path / f".out.0{SUFFIX}").touch()
@@ -332,7 +331,7 @@ def test_where_locks_are_taken(mounts, tmp_path, lines, is_locked):
     with atomic_open(tmp_path / "out"):
         descriptor = os.open(tmp_path / f".out.0{SUFFIX}", os.O_RDONLY)
         try:
-            assert _temporary.lock(descriptor) is not is_locked
+            assert _orphans.lock(descriptor) is not is_locked
         finally:
             os.close(descriptor)
 
@@ -362,7 +361,7 @@ def test_writer_in_a_chroot_is_left_alone(tmp_path, way):
 def test_which_file_systems_are_local(mounts, tmp_path, mount, lines, expected):
     """The mount that a directory is of decides, by its number; where there is none nothing is known."""
     mounts(mount, lines.encode())
-    assert _temporary.is_local(str(tmp_path)) is expected
+    assert _mounts.is_local(str(tmp_path)) is expected
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
@@ -370,13 +369,13 @@ def test_a_mount_that_another_one_covers(tmp_path):
     """What is mounted over a directory decides, and not what was mounted below that before."""
     code = """
 import os, subprocess, sys
-from outlive import _temporary
+from outlive import _mounts
 os.chdir(sys.argv[1])
 os.makedirs("a/sys")
 subprocess.check_call(["mount", "-t", "tmpfs", "none", "a/sys"])
-print(_temporary.is_local("a/sys"))
+print(_mounts.is_local("a/sys"))
 subprocess.check_call(["mount", "-t", "proc", "none", "a"])  # which has such a directory too
-print(_temporary.is_local("a/sys"))
+print(_mounts.is_local("a/sys"))
 """
     unshare = ["unshare", "-m", "--propagation", "private", sys.executable, "-c", code, str(tmp_path)]
     try:
@@ -462,7 +461,7 @@ def test_temporary_that_cannot_be_locked_is_taken_back(monkeypatch, tmp_path, wa
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     # There is no second descriptor, which is to have the lock.
-    monkeypatch.setattr(_temporary, "_read_flags", refuses)
+    monkeypatch.setattr(_temporary, "read_flags", refuses)
     monkeypatch.setattr(os, "dup", refuses)
     if way == "atomic_write":
         begin = functools.partial(atomic_write, tmp_path / "out", "x", overwrite=False)
@@ -503,83 +502,6 @@ except (RuntimeError, KeyboardInterrupt) as error:
     assert os.listdir(tmp_path) == ["out"]
     if way == "atomic_open":
         assert (tmp_path / "out").read_text() == "once"
-
-
-def test_temporary_that_nobody_took_care_of_goes_with_its_object(tmp_path):
-    """An interrupt between the making and the block that takes care of it leaves nothing."""
-    made, _ = _temporary.make(str(tmp_path), "out", lambda path: os.open(path, os.O_CREAT | os.O_EXCL))
-    assert os.listdir(tmp_path) == [f".out.0{SUFFIX}"]
-    del made
-    assert os.listdir(tmp_path) == []
-
-
-class _Stop(BaseException):
-    """An interrupt."""
-
-
-#: Of Python 3.14: only who traces branches is told of it, no interrupt comes there, and no try holds it.
-NO_INSTRUCTION = dis.opmap.get("NOT_TAKEN")
-#: Functions that run after an interrupt, or when all is done.
-CLEANUP = {"discard", "release", "__del__", "_remove"}
-
-
-def write_struck_at(way, target, at):
-    """Write, struck by an interrupt at one instruction of the library; return whether there are as many."""
-    package = str(Path(_temporary.__file__).parent)
-    left = [at]
-
-    def trace(frame, event, _argument):
-        frame.f_trace_opcodes = True
-        if not frame.f_code.co_filename.startswith(package) or frame.f_code.co_name in CLEANUP:
-            return None
-        left[0] -= event == "opcode" and frame.f_code.co_code[frame.f_lasti] != NO_INSTRUCTION
-        if left[0] == 0:
-            sys.settrace(None)
-            raise _Stop
-        return trace
-
-    sys.settrace(trace)
-    try:
-        write(way, target)
-    except _Stop:
-        return True
-    finally:
-        sys.settrace(None)
-    return left[0] <= 0
-
-
-def give_content(way, target, text):
-    """Make what stands at a destination anew."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    target.unlink(missing_ok=True)
-    if text is not None:
-        if way == "atomic_directory":
-            target.mkdir()
-        (target / "file" if way == "atomic_directory" else target).write_text(text)
-
-
-# What is opened when the interrupt comes is closed by the collector, which says so.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-@every_way
-@pytest.mark.parametrize("old", [None, "old"])
-def test_interrupt_at_any_instruction(tmp_path, way, old):
-    """Wherever in the library an interrupt comes, there is the old or the new, whole, and nothing else."""
-    target = tmp_path / "out"
-    content = target / "file" if way == "atomic_directory" else target
-    at, found = 1, set()
-    # What is looked up once is known then, and CPython 3.12.1 traces no instructions at first.
-    write_struck_at(way, target, sys.maxsize)
-    give_content(way, target, old)
-    while write_struck_at(way, target, at):
-        found.add(content.read_text() if content.exists() else None)
-        remove_orphans(tmp_path)  # of an interrupt while the old tree was removed
-        assert set(os.listdir(tmp_path)) <= {"out"}, at
-        give_content(way, target, old)
-        at += 3
-    assert found == {old, "new"}
-    assert at > 300
-    assert content.read_text() == "new"
 
 
 def test_threads_that_write_one_destination_leave_no_litter(tmp_path):
