@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ._descriptor import Descriptor
 
 _LONGEST_TOLD = 1000  # bytes of a holder's description
+_BEGINS = b"pid "  # each such description
 _BETWEEN_LOOKS = 0.05  # seconds; flock has no time limit of its own
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
@@ -65,7 +67,9 @@ def run_lock(
         TypeError: The directory is no path, the id no string, or `wait` no number.
         ValueError: The directory is empty or no possible name, or `wait` is negative or not a number.
         NotImplementedError: The platform has no flock.
-        OSError: The file is a symbolic link or cannot be opened, or its file system has no locks.
+        OSError: What stands at the lock file's place was not made by outlive: a symbolic link, a file with
+            another name (a hard link) or with other content, or no regular file. Or the file cannot be
+            opened, or its file system has no locks.
     """
     folder = os.path.abspath(checked_path("directory", directory))
     spelt = stem(checked_string("run_id", run_id))
@@ -103,6 +107,7 @@ def _locked(path: str, wait: bool | float) -> Descriptor:  # noqa: FBT001 - as t
     while True:
         file = _opened(path)
         try:
+            _refuse_foreign(file.fileno(), path)
             while not _try_lock(file.fileno(), path, block=wait is True):
                 left = end - time.monotonic()
                 if left <= 0:
@@ -117,14 +122,41 @@ def _locked(path: str, wait: bool | float) -> Descriptor:  # noqa: FBT001 - as t
 
 
 def _opened(path: str) -> Descriptor:
-    """Open the lock file; what a link leads to is somebody else's, and would be emptied."""
+    """Open the lock file. A link is not followed, and a pipe or a device does not block."""
+    flags = os.O_RDWR | os.O_CREAT
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY"):
+        flags |= getattr(os, name, 0)
     try:
-        return opened(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
+        return opened(path, flags)
     except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        message = f"directory={os.path.dirname(path)!r} has a symbolic link for a lock file; remove it"
-        raise OSError(error.errno, message, path) from error
+        if error.errno == errno.ELOOP:
+            raise _foreign(error.errno, path, "is a symbolic link") from error
+        if error.errno in (errno.EISDIR, errno.ENXIO):  # the latter is a socket
+            raise _foreign(error.errno, path, "is not a regular file") from error
+        raise
+
+
+def _refuse_foreign(descriptor: int, path: str) -> None:
+    """Refuse what no lock made: the lock writes its holder into the file, and would destroy what it holds.
+
+    Raises:
+        OSError: It is no regular file, has another name, or holds what no holder wrote.
+    """
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise _foreign(errno.EINVAL, path, "is not a regular file")
+    if status.st_nlink > 1:
+        raise _foreign(errno.EINVAL, path, "has another name (a hard link)")
+    # The file is not fsynced: after a power cut zeros may stand where its holder was.
+    content = os.pread(descriptor, _LONGEST_TOLD, 0).rstrip(b"\0")
+    if content and not content.startswith(_BEGINS):
+        raise _foreign(errno.EINVAL, path, f"holds what outlive did not write ({shown(content)})")
+
+
+def _foreign(code: int, path: str, what: str) -> OSError:
+    folder, name = os.path.split(path)
+    message = f"directory={folder!r}: its lock file {name} {what}; move it away, or give another directory"
+    return OSError(code, message, path)
 
 
 def _try_lock(descriptor: int, path: str, *, block: bool) -> bool:
