@@ -118,6 +118,9 @@ def open_names(directory: str, durable: str = "full") -> Descriptor | None:
 def sync_names(names: Descriptor | None, directory: str, *, publishes: bool = True) -> None:
     """Bring the names in a directory to the disk, if it was opened for that.
 
+    On macOS this takes F_FULLFSYNC as well: the content was flushed out of the drive's cache before it was
+    renamed, and the rename may be in that cache.
+
     Raises:
         PublishedNotDurableError: They may not be there.
         OSError: Likewise, and none of them was to be published.
@@ -125,7 +128,7 @@ def sync_names(names: Descriptor | None, directory: str, *, publishes: bool = Tr
     if names is None:
         return
     try:
-        os.fsync(names.fileno())
+        _fsync(names.fileno(), to_platter=True)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             return

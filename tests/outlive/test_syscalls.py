@@ -15,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from outlive import _durable, _syscalls, atomic_open, atomic_write
+from outlive import (
+    Checkpoints,
+    _durable,
+    _syscalls,
+    atomic_batch,
+    atomic_directory,
+    atomic_open,
+    atomic_write,
+)
 
 #: What a system without a call, a file system without a flag, or a container's filter says.
 UNKNOWN = [errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM]
@@ -250,6 +258,55 @@ def test_drives_cache_on_macos(monkeypatch, tmp_path, code):
         _durable.sync_file(file.fileno(), "file")
         _durable.sync_file(file.fileno(), "none")
         assert (asked, len(synced)) == ([51], int(code == errno.ENOTSUP) + 1)
+
+
+def make_tree(place):
+    with atomic_directory(place / "tree") as new:
+        (new / "leaf").touch()
+
+
+def write_two(place):
+    with atomic_batch() as batch:
+        for name in "ab":
+            batch.write(place / name, name)
+
+
+FULL_WAYS = {
+    "in one row": lambda place: atomic_write(place / "out", "1"),
+    "step by step": lambda place: atomic_write(place / "out", "1", overwrite=False),
+    "with parents": lambda place: atomic_write(place / "a" / "b" / "out", "1", parents=True),
+    "a directory": make_tree,
+    "a batch": write_two,
+    "a mark": lambda place: Checkpoints(place / "marks").mark_done("s"),
+    "a mark that is removed": lambda place: Checkpoints(place / "marks").clear("s"),
+}
+
+
+@pytest.mark.parametrize("way", FULL_WAYS)
+def test_names_leave_the_drives_cache_on_macos(monkeypatch, tmp_path, way):
+    """Whatever is written, its directory is synced last, and everything by F_FULLFSYNC."""
+    (tmp_path / "marks").mkdir()
+    calls, rename = [], os.replace
+
+    def noted(what, descriptor):
+        calls.append((what, str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+
+    def renamed(*arguments, **options):
+        calls.append(("rename", ""))
+        rename(*arguments, **options)
+
+    monkeypatch.setattr(_durable, "_FULL_FSYNC", 51)
+    monkeypatch.setattr(
+        _durable, "_fcntl", types.SimpleNamespace(fcntl=lambda number, _: noted("full", number))
+    )
+    monkeypatch.setattr(os, "fsync", lambda descriptor: noted("fsync", descriptor))
+    monkeypatch.setattr(os, "replace", renamed)
+    FULL_WAYS[way](tmp_path)
+    assert {what for what, _ in calls} <= {"full", "rename"}
+    what, where = calls[-1]
+    assert what == "full"
+    assert Path(where).is_dir()
+    assert where.startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize("made", [0, 1, 3])
