@@ -237,7 +237,7 @@ class Draft:
             temporary.close()
         else:
             refuse_lost(temporary.path, status, place.path)
-        rename_into_place(place, temporary.path)
+        rename_into_place(place, temporary.path, status)
         # From here on the temporary name may be another's: it is not touched again.
         temporary.release()
         sync_names(place.names, place.directory)
@@ -298,9 +298,9 @@ def atomic_path(
             inner = os.path.join(temporary.path, place.name)
             yield Path(inner)
             refuse_child(temporary.process)
-            _finish_path(place, temporary, inner)
+            made = _finish_path(place, temporary, inner)
             is_finished = True
-            rename_into_place(place, inner)
+            rename_into_place(place, inner, made)
             temporary.discard()  # before the directory is brought to the disk
         except BaseException as error:
             if inner and (not is_finished or os.path.lexists(inner)):  # else an interrupt after the rename
@@ -309,8 +309,13 @@ def atomic_path(
             raise
 
 
-def _finish_path(place: Place, temporary: TemporaryDirectory, inner: str) -> None:
-    """Bring to the disk what the body left at the path, if it is one file and nothing else."""
+def _finish_path(place: Place, temporary: TemporaryDirectory, inner: str) -> os.stat_result:
+    """Bring to the disk the file that the body left at the path, and return its status.
+
+    Raises:
+        ValueError: There is more than the file.
+        OSError: There is no regular file, or it cannot be brought to the disk.
+    """
     if not temporary.is_at(temporary.path):
         raise lost(place.path)
     left = sorted(os.listdir(temporary.path))
@@ -334,6 +339,7 @@ def _finish_path(place: Place, temporary: TemporaryDirectory, inner: str) -> Non
     finally:
         descriptor.close()
     refuse_lost(inner, found, place.path)  # the directory may have been removed meanwhile
+    return found
 
 
 def checked_text_options(mode: str, encoding: str | None, newline: str | None) -> dict[str, str | None]:
@@ -400,17 +406,30 @@ def finish(descriptor: int, place: Place, made: os.stat_result) -> None:
     sync_file(descriptor, place.durable)
 
 
-def rename_into_place(place: Place, source: str) -> None:
+def rename_into_place(place: Place, source: str, made: os.stat_result) -> None:
     """Give a finished file its name.
+
+    Args:
+        place: The destination.
+        source: The path of the file.
+        made: What it is. Over NFS a rename that is sent twice fails although it was made (rename(2), BUGS).
 
     Raises:
         OSError: The operating system refuses; FileExistsError if there is one that may not be replaced.
     """
-    if place.overwrite:
-        _syscalls.replace(source, place.target)
-        return
+    rename = _syscalls.replace if place.overwrite else _syscalls.rename_new
     try:
-        _syscalls.rename_new(source, place.target)
+        rename(source, place.target)
+    except FileNotFoundError:
+        if not _stands_at(place.target, made):
+            raise
     except FileExistsError as error:
         message = f"destination={place.path!r} exists by now, and overwrite=False"
         raise FileExistsError(errno.EEXIST, message, place.target) from error
+
+
+def _stands_at(path: str, made: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), made)
+    except OSError:
+        return False

@@ -263,9 +263,9 @@ class Batch:
         for place, inner, made in self._files:
             refuse_lost(inner, made, place.path)
         self._is_finished = True
-        for place, inner, _ in self._files:
+        for place, inner, made in self._files:
             try:
-                rename_into_place(place, inner)
+                rename_into_place(place, inner, made)
             except OSError as error:
                 raise self._incomplete(place, error) from error
             self.published.append(place.path)

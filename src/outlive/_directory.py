@@ -135,11 +135,7 @@ def _publish(place: Place, temporary: TemporaryDirectory) -> _Old | None:
     Others may make or remove the destination meanwhile.
     """
     if not place.overwrite:
-        try:
-            _syscalls.rename_new(temporary.path, place.target)
-        except FileExistsError as error:
-            message = f"destination={place.path!r} exists by now, and overwrite=False"
-            raise FileExistsError(errno.EEXIST, message, place.target) from error
+        _publish_new(place, temporary)
         return None
     is_there = place.old is not None
     while True:
@@ -148,6 +144,8 @@ def _publish(place: Place, temporary: TemporaryDirectory) -> _Old | None:
                 return _swapped(place, temporary.path)
             os.rename(temporary.path, place.target)
         except FileNotFoundError:
+            if temporary.is_at(place.target):  # over NFS, a rename that was sent twice (rename(2), BUGS)
+                return None
             if not is_there or not temporary.is_at(temporary.path):
                 raise
             is_there = False
@@ -157,6 +155,18 @@ def _publish(place: Place, temporary: TemporaryDirectory) -> _Old | None:
             is_there = True
         else:
             return None
+
+
+def _publish_new(place: Place, temporary: TemporaryDirectory) -> None:
+    """Give the new tree a name that nothing has."""
+    try:
+        _syscalls.rename_new(temporary.path, place.target)
+    except FileNotFoundError:
+        if not temporary.is_at(place.target):  # as above
+            raise
+    except FileExistsError as error:
+        message = f"destination={place.path!r} exists by now, and overwrite=False"
+        raise FileExistsError(errno.EEXIST, message, place.target) from error
 
 
 def _swapped(place: Place, new: str) -> _Old | None:
