@@ -26,7 +26,7 @@ from typing import Any
 
 from ._descriptor import opened
 from ._durable import synced_directory
-from ._mounts import believes, is_local
+from ._mounts import believes
 from ._place import checked_path, shown
 
 _fcntl: Any
@@ -128,7 +128,8 @@ def remove_orphan(path: str) -> bool:
         number = descriptor.fileno()
         status = os.fstat(number)
         known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-        if not known or not is_local(os.path.dirname(path)) or not lock(number):
+        device = os.stat(os.path.dirname(path) or os.curdir).st_dev
+        if not known or not believes(path, device) or not lock(number):
             return False
         if identity_of(status) != identity_of(os.lstat(path)):
             return False

@@ -129,6 +129,8 @@ def struck_everywhere(work, anew, look, *, every=1):
         assert open_files() == known, number
         look(number)
         anew()
+        work()  # what an interrupt made the library forget is looked up again
+        anew()
         number += every
     return number
 

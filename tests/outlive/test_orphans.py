@@ -302,7 +302,8 @@ def mounts(monkeypatch):
             return io.BytesIO(facts if "/fdinfo/" in path else lines)
 
         monkeypatch.setattr(_mounts, "open", opened, raising=False)
-        monkeypatch.setattr(_mounts, "_believed", set())
+        for known in ("_of_disks", "_of_others"):
+            monkeypatch.setattr(_mounts, known, {})
 
     return say
 
@@ -362,6 +363,79 @@ def test_which_file_systems_are_local(mounts, tmp_path, mount, lines, expected):
     """The mount that a directory is of decides, by its number; where there is none nothing is known."""
     mounts(mount, lines.encode())
     assert _mounts.is_local(str(tmp_path)) is expected
+
+
+@pytest.mark.parametrize("device", [os.makedev(0, 77), os.makedev(8, 1)], ids=["no disk", "a disk"])
+@pytest.mark.parametrize("line", ["ext4 /dev/a", "nfs4 server:/"])
+def test_the_mount_table_is_read_once(monkeypatch, mounts, tmp_path, line, device):
+    """Whether locks are believed is looked up once, and not for each write, whatever the answer is."""
+    mounts(1, f"1 0 0:1 / / rw - {line} rw\n".encode())
+    looks, is_local = [], _mounts.is_local
+    monkeypatch.setattr(_mounts, "is_local", lambda folder: looks.append(folder) or is_local(folder))
+    answers = {_mounts.believes(f"{tmp_path}/.out.0{SUFFIX}", device) for _ in range(5)}
+    assert answers == {"ext4" in line}
+    assert looks == [str(tmp_path)]
+
+
+def test_what_is_known_of_mounts_ends_with_a_descriptor_that_somebody_closed(mounts, tmp_path):
+    """Mounts are then looked up anew, and what has the number of the descriptor by now stays open."""
+    path, device = f"{tmp_path}/.out.0{SUFFIX}", os.makedev(0, 77)
+    mounts(1, b"1 0 0:1 / / rw - ext4 /dev/a rw\n")
+    assert _mounts.believes(path, device)
+    number = _mounts._watch._table.fileno()
+    mounts(1, b"1 0 0:1 / / rw - nfs4 server:/ rw\n")
+    os.close(number)
+    assert _mounts.believes(path, device) is False
+    watch = _mounts._watch
+    others, end = os.pipe()
+    os.close(end)
+    os.dup2(others, watch._table.fileno())  # a number that is another's, who has an event to tell
+    mounts(1, b"1 0 0:1 / / rw - ext4 /dev/a rw\n")
+    assert _mounts.believes(path, device)
+    assert os.path.samestat(os.fstat(watch._table.fileno()), os.fstat(others))
+    for one in (others, watch._table.fileno()):
+        os.close(one)
+
+
+def test_a_child_looks_up_mounts_by_itself(mounts, tmp_path):
+    """A child that is forked takes no news from its parent, and knows nothing that may be old."""
+    path, device = f"{tmp_path}/.out.0{SUFFIX}", os.makedev(0, 77)
+    mounts(1, b"1 0 0:1 / / rw - ext4 /dev/a rw\n")
+    assert _mounts.believes(path, device)
+    watch = _mounts._watch
+    child = os.fork()
+    if child == 0:
+        mounts(1, b"1 0 0:1 / / rw - nfs4 server:/ rw\n")
+        is_right = _mounts.believes(path, device) is False and _mounts._watch is not watch
+        os._exit(not is_right)
+    assert os.waitpid(child, 0)[1] == 0
+    assert _mounts._watch is watch
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+def test_a_number_that_is_given_to_another_file_system(tmp_path):
+    """The locks of a file system that is gone are not believed of the next one that has its number."""
+    code = """
+import os, subprocess, sys
+from outlive import _mounts
+os.chdir(sys.argv[1])
+os.mkdir("a")
+while True:
+    subprocess.check_call(["mount", "-t", "tmpfs", "none", "a"])
+    device, first = os.stat("a").st_dev, _mounts.believes("a/x", os.stat("a").st_dev)
+    subprocess.check_call(["umount", "a"])
+    subprocess.check_call(["mount", "-t", "devpts", "-o", "newinstance", "none", "a"])
+    if os.stat("a").st_dev == device:  # nobody else took the number meanwhile
+        print(first, _mounts.believes("a/x", device))
+        break
+    subprocess.check_call(["umount", "a"])
+"""
+    unshare = ["unshare", "-m", "--propagation", "private", sys.executable, "-c", code, str(tmp_path)]
+    try:
+        ran = subprocess.run(unshare, capture_output=True, text=True, check=True, timeout=60)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no mount namespace here: {error}")
+    assert ran.stdout.split() == ["True", "False"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")

@@ -244,7 +244,8 @@ def test_want_of_a_descriptor_is_an_error_and_not_a_file_system_without_locks(mo
     def refuses(*_):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(_mounts, "_believed", set())
+    for known in ("_of_disks", "_of_others"):
+        monkeypatch.setattr(_mounts, known, {})
     with monkeypatch.context() as patch:
         patch.setattr(_mounts, "open", refuses, raising=False)
         with pytest.raises(OSError, match="Too many open files"):
