@@ -22,12 +22,15 @@ import stat
 import sys
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._descriptor import opened
+from ._descriptor import open_into, opened
 from ._durable import synced_directory
 from ._mounts import believes
 from ._place import checked_path, shown
+
+if TYPE_CHECKING:
+    from ._descriptor import Descriptor
 
 _fcntl: Any
 try:
@@ -51,6 +54,7 @@ _NAME = re.compile(r"\..+\.(?:[0-9]{1,2}|[0-9a-f]{16})" + re.escape(SUFFIX), re.
 NOT_REMOVED = (OSError, RecursionError)
 _LOOKS = 20
 _BETWEEN_LOOKS = 0.01  # seconds
+_LONGEST_AGE = 1e9  # seconds
 
 
 def temporary_name(name: str, label: str) -> str:
@@ -82,43 +86,87 @@ def unlock(descriptor: int) -> None:
         pass
 
 
-def remove_orphans(directory: str | os.PathLike[str] = ".") -> list[str]:
+def remove_orphans(
+    directory: str | os.PathLike[str] = ".", *, older_than: float | None = None, dry_run: bool = False
+) -> list[str]:
     """Remove the temporary files and directories that killed writers left in a directory.
 
     A write removes those of its own destination by itself. This is for destinations that nobody writes
-    again, as names with a date in them. What a live process still writes, on this machine, stays; so
-    does all on network file systems, in a chroot without /proc, and elsewhere than on Linux, where nothing
-    tells the two apart. A server that exports a local directory is not told what its clients write there:
-    it must write and tidy up in other directories than they.
+    again, such as names with a date in them. What a live process of this machine still writes stays, as long
+    as its lock can be believed: on Linux, on local file systems. Elsewhere (network file systems, a chroot
+    without /proc, macOS, Windows) nothing says whether the writer lives, and all temporaries stay unless
+    `older_than` is given. A server that exports a local directory does not see the locks of its clients: it
+    must write and tidy up in other directories than they.
 
     Args:
-        directory: Where to look; not in what is below.
+        directory: Where to look; directories in it are not searched.
+        older_than: Seconds. Where locks are not believed, a temporary is removed if nothing in it was changed
+            for longer than that, by the clock of its file system. A writer that is alive and slower loses its
+            work: it gets an error, and the destination stays as it was. So give more than any write takes.
+            Where locks are believed they decide, and this counts for nothing.
+        dry_run: Whether the paths are only returned, and nothing is removed.
 
     Returns:
         The paths that were removed, sorted.
 
     Raises:
-        TypeError: The directory is no path.
-        ValueError: It is empty or no possible name.
-        OSError: It cannot be read.
+        TypeError: The directory is no path, or `older_than` no number.
+        ValueError: The directory is empty or no possible name, or `older_than` is negative or too large.
+        OSError: The directory cannot be read; or, with `older_than`, no file can be made in it, which tells
+            the time of the file system.
     """
     directory = checked_path("directory", directory)
+    check_seconds("older_than", older_than)
     try:
         names = sorted(os.listdir(directory))
     except OSError as error:
         message = f"directory={shown(directory)} cannot be read ({error.strerror})"
         raise OSError(error.errno, message, directory) from error
     paths = [os.path.join(directory, name) for name in names if _NAME.fullmatch(name)]
-    return [path for path in paths if remove_orphan(path)]
+    before = _time_of(directory) - int(older_than * 10**9) if older_than is not None and paths else None
+    return [path for path in paths if remove_orphan(path, before=before, dry_run=dry_run)]
 
 
-def remove_orphan(path: str) -> bool:
+def check_seconds(argument: str, value: object) -> None:
+    """Refuse what is neither None nor a number of seconds from 0.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is negative, or none that can be counted.
+    """
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{argument}={shown(value)} is not a number of seconds")
+    if not 0 <= value < _LONGEST_AGE:
+        raise ValueError(f"{argument}={shown(value)} is not a number of seconds from 0")
+
+
+def _time_of(directory: str) -> int:
+    """Return the time in ns by the clock of a directory's file system, which may be a server's."""
+    path = os.path.join(directory, temporary_name("outlive-clock", os.urandom(8).hex()))
+    held: list[Descriptor] = []
+    try:
+        open_into(held, path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return os.fstat(held[0].fileno()).st_mtime_ns
+    finally:
+        for one in held:
+            one.close()
+            os.unlink(path)
+
+
+def remove_orphan(path: str, *, before: int | None = None, dry_run: bool = False) -> bool:
     """Remove a temporary, if it is known that no live process writes it; return whether it was removed.
 
     A directory may be the old one of an exchange that a killed process did not bring to the disk. It is
     taken apart only when that is done, or a power cut could bring it back in parts.
+
+    Args:
+        path: The temporary's.
+        before: Where locks are not believed, what was last changed before that time, in ns, is an orphan.
+        dry_run: Whether it stays, and is only judged.
     """
-    if _fcntl is None or sys.platform != "linux":
+    if before is None and (_fcntl is None or sys.platform != "linux"):
         return False
     try:
         descriptor = opened(path, read_flags())
@@ -128,20 +176,40 @@ def remove_orphan(path: str) -> bool:
         number = descriptor.fileno()
         status = os.fstat(number)
         known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-        device = os.stat(os.path.dirname(path) or os.curdir).st_dev
-        if not known or not believes(path, device) or not lock(number):
+        if not known or not _is_orphan(path, number, before):
             return False
         if identity_of(status) != identity_of(os.lstat(path)):
             return False
-        if stat.S_ISDIR(status.st_mode):
-            with synced_directory(os.path.dirname(path)):
-                pass
-        remove(path, number)
+        if not dry_run:
+            if stat.S_ISDIR(status.st_mode):
+                with synced_directory(os.path.dirname(path)):
+                    pass
+            remove(path, number)
     except NOT_REMOVED:
         return False
     finally:
         descriptor.close()
     return True
+
+
+def _is_orphan(path: str, descriptor: int, before: int | None) -> bool:
+    """Return whether no live process writes a temporary: by its lock, or if that says nothing by its age."""
+    believed = believes(path, os.stat(os.path.dirname(path) or os.curdir).st_dev)
+    if believed:
+        return lock(descriptor) is True
+    # Where nothing says what file system it is, writers take locks. On a network none is touched: over SMB
+    # it would keep a live writer from writing.
+    if before is None or (believed is None and lock(descriptor) is False):
+        return False
+    return _last_change(path) < before
+
+
+def _last_change(path: str) -> int:
+    """Return when a file, or a directory or anything in it, was last changed, in ns."""
+    found = [os.lstat(path)]
+    for top, directories, files in os.walk(path):
+        found += [os.lstat(os.path.join(top, name)) for name in (*directories, *files)]
+    return max(max(status.st_mtime_ns, status.st_ctime_ns) for status in found)
 
 
 def remove_further(directory: str, name: str, labels: tuple[str, ...]) -> None:

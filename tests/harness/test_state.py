@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from outlive import Checkpoints, atomic_open, run_lock
+from outlive import Checkpoints, _orphans, atomic_open, run_lock
 from outlive_harness import cli
+from outlive_harness.cli import state as state_module
 
 STORES = ("files", "sqlite")
 
@@ -183,6 +184,24 @@ def test_a_dry_run_of_gc_tells_what_gc_removes(state):
     assert sorted(told.replace("would remove", "removed").splitlines()) == sorted(done.splitlines())
     assert len(done.splitlines()) == 3  # two temporaries, and a directory of items
     assert Path(".checkpoints/others").is_dir()
+
+
+def test_gc_by_age_where_locks_say_nothing(state, monkeypatch):
+    """On a network file system temporary files stay, and are told of, unless their age is given."""
+    monkeypatch.setattr(_orphans, "believes", lambda *_: False)
+    monkeypatch.setattr(state_module, "is_local", lambda _: False)
+    monkeypatch.setattr(_orphans, "_time_of", lambda _: time.time_ns() + 2 * 86_400 * 10**9)
+    Checkpoints().mark_done("s")
+    orphan = Path(".checkpoints/.s.done.0.outlive-tmp")
+    orphan.touch()
+    told = state("gc")[1]
+    assert told.startswith(f"1 temporary file stays, such as {orphan}: no lock on this file system says")
+    assert "--orphans-older-than DAYS removes" in told
+    assert state("gc", "--orphans-older-than", "3") == (0, "", "")
+    assert state("gc", "--orphans-older-than", "1", "--dry-run")[1] == f"would remove {orphan}\n"
+    assert orphan.exists()
+    assert state("gc", "--orphans-older-than", "1")[1] == f"removed {orphan}\n"
+    assert not orphan.exists()
 
 
 def test_a_dry_run_of_gc_tells_what_old_runs_leave_and_makes_no_lock(state):

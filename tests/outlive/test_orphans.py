@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
 
@@ -323,6 +324,120 @@ def test_where_locks_are_not_believed(monkeypatch, mounts, tmp_path, gone):
         assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", f".out.1{SUFFIX}"]
     assert remove_orphans(tmp_path) == []
     assert sorted(os.listdir(tmp_path)) == [f".out.0{SUFFIX}", "out"]
+
+
+@pytest.fixture
+def an_hour_later(monkeypatch):
+    """Let the clock of file systems be an hour ahead."""
+    time_of = _orphans._time_of
+    monkeypatch.setattr(_orphans, "_time_of", lambda directory: time_of(directory) + 3600 * 10**9)
+
+
+@pytest.mark.usefixtures("an_hour_later")
+@pytest.mark.parametrize("where", ["on a network", "without /proc", "on macOS"])
+def test_orphans_by_their_age(monkeypatch, mounts, tmp_path, where):
+    """Where locks are not believed, what nobody has changed for so long is removed, and nothing else."""
+    if where == "on macOS":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    else:
+        mounts(2, None if where == "without /proc" else NETWORK)
+    (tmp_path / f".out.0{SUFFIX}").touch()
+    (tmp_path / f".tree.0{SUFFIX}" / "sub").mkdir(parents=True)
+    (tmp_path / f".tree.0{SUFFIX}" / "sub" / "leaf").touch()
+    (tmp_path / "out").touch()
+    names = sorted(os.listdir(tmp_path))
+    assert remove_orphans(tmp_path, older_than=3700) == []
+    paths = [str(tmp_path / name) for name in names if name != "out"]
+    assert remove_orphans(tmp_path, older_than=3500, dry_run=True) == paths
+    assert sorted(os.listdir(tmp_path)) == names
+    assert remove_orphans(tmp_path, older_than=3500) == paths
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.usefixtures("an_hour_later")
+@pytest.mark.parametrize("way", ["file", "directory"])
+def test_what_was_changed_last_decides(monkeypatch, mounts, tmp_path, way):
+    """A directory is as old as the newest file in it; times that were set back count for nothing."""
+    mounts(2, NETWORK)
+    top = tmp_path / f".out.0{SUFFIX}"
+    if way == "directory":
+        (top / "sub").mkdir(parents=True)
+        (top / "sub" / "leaf").touch()
+    else:
+        top.touch()
+        os.utime(top, (0, 0))
+    newest, lstat = top / "sub" / "leaf" if way == "directory" else top, os.lstat
+
+    def older(path, **options):
+        status = lstat(path, **options)
+        if os.fspath(path) in (str(newest), top.name):
+            return status
+        hour = 2 * 3600 * 10**9
+        return types.SimpleNamespace(
+            **{name: getattr(status, name) for name in ("st_dev", "st_ino", "st_mode")},
+            st_mtime_ns=status.st_mtime_ns - hour,
+            st_ctime_ns=status.st_ctime_ns - hour,
+        )
+
+    monkeypatch.setattr(os, "lstat", older)
+    assert remove_orphans(tmp_path, older_than=3700) == []
+    assert remove_orphans(tmp_path, older_than=3500) == [str(top)]
+
+
+def test_age_does_not_matter_where_locks_are_believed(tmp_path):
+    """A writer that is alive keeps what it writes, however old that is, and an orphan need not be old."""
+    with live("atomic_open", tmp_path / "live"):
+        killed("atomic_open", tmp_path / "dead")
+        assert remove_orphans(tmp_path, older_than=0, dry_run=True) == [str(tmp_path / f".dead.0{SUFFIX}")]
+        assert remove_orphans(tmp_path, older_than=10**6) == [str(tmp_path / f".dead.0{SUFFIX}")]
+    assert os.listdir(tmp_path) == ["live"]
+
+
+def test_a_lock_that_is_held_where_nothing_tells_what_it_is_worth(monkeypatch, mounts, tmp_path):
+    """In a chroot without /proc a temporary that is locked is alive, whatever its age."""
+    mounts(2, None)
+    monkeypatch.setattr(_orphans, "_time_of", lambda _directory: 2**62)
+    with live("atomic_open", tmp_path / "out"):
+        assert remove_orphans(tmp_path, older_than=0) == []
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_writer_whose_temporary_was_removed_by_its_age(monkeypatch, mounts, tmp_path):
+    """It gets an error, and the destination stays as it was."""
+    mounts(2, NETWORK)
+    monkeypatch.setattr(_orphans, "_time_of", lambda _directory: 2**62)
+    (tmp_path / "out").write_text("old")
+    with pytest.raises(FileNotFoundError, match="somebody removed its temporary"):  # noqa: SIM117, PT012
+        with atomic_open(tmp_path / "out") as file:
+            file.write("new")
+            remove_orphans(tmp_path, older_than=60)
+    assert (tmp_path / "out").read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_the_time_of_a_file_system(tmp_path):
+    """It is that of a file that is made just then, which is not left there."""
+    (tmp_path / "before").touch()
+    now = _orphans._time_of(str(tmp_path))
+    (tmp_path / "after").touch()
+    assert (tmp_path / "before").stat().st_mtime_ns <= now <= (tmp_path / "after").stat().st_mtime_ns
+    assert sorted(os.listdir(tmp_path)) == ["after", "before"]
+
+
+@pytest.mark.parametrize(
+    ("age", "kind", "said"),
+    [
+        ("1h", TypeError, r"^older_than='1h' is not a number of seconds"),
+        (True, TypeError, r"^older_than=True is not a number of seconds"),
+        (-1, ValueError, r"^older_than=-1 is not a number of seconds from 0"),
+        (float("nan"), ValueError, r"^older_than=nan is not"),
+        (float("inf"), ValueError, r"^older_than=inf is not"),
+    ],
+)
+def test_an_age_that_is_none(tmp_path, age, kind, said):
+    """It is refused by name and value."""
+    with pytest.raises(kind, match=said):
+        remove_orphans(tmp_path, older_than=age)
 
 
 @pytest.mark.parametrize(("lines", "is_locked"), [(None, True), (b"", True), (NETWORK, False)])
