@@ -84,7 +84,8 @@ class Checkpoints:
     Any string is a name or an id. Lower-case ASCII letters, digits, `_` and `-` stand for themselves in
     the names of files, all other bytes as `%xx`; what is too long ends in a hash. So `clean` is
     `clean.done`, and in the run `monday` it is `monday/clean.done`; no two names share a marker, also
-    where the file system ignores case, and none lies outside the directory.
+    where the file system ignores case, and none lies outside the directory. A name that is a device's on
+    Windows, such as `aux`, begins with `%xx`: `%61ux.done`.
 
     A file each is what one wants for some hundred steps: it is seen by `ls`, and removed by hand. For those
     who mark thousands of items there is `store="sqlite"`: all marks in the file `marks.sqlite` of the
@@ -400,7 +401,7 @@ class Checkpoints:
         """Forget one step of this run, or with no name all of them, durably, and their items.
 
         No marker is no error. To forget all is to remove every `.done` file of the run, damaged ones too,
-        and nothing else.
+        and the directories of items and of the run if nothing else is in them. The markers' directory stays.
 
         Raises:
             TypeError: The name is no string.

@@ -29,6 +29,10 @@ _ITEMS = ".items"
 _KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
 _PLAIN = re.compile("[a-z0-9_-]+").fullmatch
 _LONGEST_STEM = 120  # characters; leaves room for suffixes where names hold 143 bytes (eCryptfs)
+#: Names that stand for devices on Windows, in each directory and with any suffix.
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(10)}
+)
 
 #: A link is no marker, and neither a pipe, which nobody may write, nor a socket (open(2)).
 _READ = os.O_RDONLY
@@ -123,8 +127,11 @@ class MarkerFiles:
         # First the items: killed in between, a step without a mark would have its old ones.
         for items in self._entries(_ITEMS) if name is None else [os.path.join(folder, stem(name) + _ITEMS)]:
             _remove(items, _markers(items))
+            _remove_empty(items)
         markers = self._marker_files() if name is None else [self._marker(name)]
         _remove(folder, markers)
+        if name is None and folder != self._directory:
+            _remove_empty(folder)
 
     def items(self, name: str) -> MarkerFiles:
         return MarkerFiles(self._directory, self._run_id, step=name)
@@ -209,11 +216,16 @@ class MarkerFiles:
 
 
 def stem(name: str) -> str:
-    """Spell any string as a file's name, no two alike: "%" is the empty one, "~" comes before a hash."""
-    if _PLAIN(name) and len(name) <= _LONGEST_STEM:
+    """Spell any string as a file's name, no two alike: "%" is the empty one, "~" comes before a hash.
+
+    What is a device's name on Windows is spelt with its first letter as %xx, wherever this runs.
+    """
+    if _PLAIN(name) and len(name) <= _LONGEST_STEM and name not in _DEVICES:
         return name
     encoded = name.encode("utf-8", "surrogatepass")
     spelt = "".join(chr(byte) if byte in _KEPT else f"%{byte:02x}" for byte in encoded) or "%"
+    if spelt in _DEVICES:
+        return f"%{encoded[0]:02x}{spelt[1:]}"
     if len(spelt) <= _LONGEST_STEM:
         return spelt
     import hashlib  # noqa: PLC0415 - keeps `import outlive` light
@@ -279,6 +291,12 @@ def _remove(folder: str, markers: list[str]) -> None:
             for marker in markers:
                 with suppress(FileNotFoundError):
                     os.unlink(marker)
+
+
+def _remove_empty(folder: str) -> None:
+    """Remove a directory in which nothing is left. A power cut may bring it back, as empty as it is."""
+    with suppress(OSError):  # it was never made, or holds what is not ours
+        os.rmdir(folder)
 
 
 def _holds_marks(folder: str) -> bool:

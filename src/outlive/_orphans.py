@@ -43,12 +43,11 @@ Identity = tuple[int, int]
 SUFFIX = ".outlive-tmp"
 #: Names that are looked at before one is drawn at random: more writers of one destination at a time.
 LABELS = tuple(map(str, range(16)))
-_LONGEST_NAME = 255  # bytes, NAME_MAX of Linux and macOS
+_LONGEST_NAME = 143  # bytes, what eCryptfs takes; most file systems take 255
 _LONGEST_LABEL = 16  # bytes, of a number or a random part
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
+#: Bytes of a name that stand in its temporary's.
 _ROOM = _LONGEST_NAME - len("..") - _LONGEST_LABEL - len(SUFFIX)
-#: Characters of a name that is never too long for its temporary's.
-SHORT = _ROOM // _LONGEST_CHARACTER
 _NAME = re.compile(r"\..+\.(?:[0-9]{1,2}|[0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
 #: It is gone, or not ours to remove, or deeper than Python's stack or than there are descriptors.
 NOT_REMOVED = (OSError, RecursionError)
@@ -59,9 +58,16 @@ _LONGEST_AGE = 1e9  # seconds
 
 def temporary_name(name: str, label: str) -> str:
     """Return the name of a destination's temporary; a long one is cut between characters."""
-    while len(name) > SHORT and len(os.fsencode(name)) > _ROOM:
+    while not is_short(name):
         name = name[:-1]
     return f".{name}.{label}{SUFFIX}"
+
+
+def is_short(name: str) -> bool:
+    """Return whether a name stands whole in that of its temporary."""
+    if len(name) * _LONGEST_CHARACTER <= _ROOM or name.isascii():
+        return len(name) <= _ROOM
+    return len(os.fsencode(name)) <= _ROOM
 
 
 def lock(descriptor: int) -> bool | None:

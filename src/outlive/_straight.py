@@ -21,7 +21,7 @@ from ._attributes import keep_attributes
 from ._descriptor import open_into, opened
 from ._durable import PublishedNotDurableError, sync_file, sync_names
 from ._mounts import believes
-from ._orphans import SHORT, SUFFIX, lock, unlock
+from ._orphans import SUFFIX, is_short, lock, unlock
 from ._place import NO_NAME, real_directory
 from ._temporary import TemporaryFile, refuse_child, refuse_lost
 
@@ -46,7 +46,7 @@ def write_straight(path: str, content: memoryview, durable: str) -> bool:
         OSError: The disk is full, or fails.
     """
     directory, slash, name = path.rpartition("/")
-    if sys.platform != "linux" or name in NO_NAME or len(name) > SHORT:
+    if sys.platform != "linux" or name in NO_NAME or not is_short(name):
         return False
     directory = directory or slash or os.curdir
     try:

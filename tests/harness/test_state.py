@@ -174,6 +174,7 @@ def test_a_dry_run_of_gc_tells_what_gc_removes(state):
         pass
     run.clear()
     run.mark_done("t")
+    Path(".checkpoints/run/s.items").mkdir()  # as a run leaves it that is killed while it clears
     Path(".checkpoints/others").mkdir(parents=True)
     Path(".checkpoints/.d.0.outlive-tmp").mkdir()
     Path(".checkpoints/run/.y.done.0.outlive-tmp").touch()

@@ -410,6 +410,56 @@ def test_a_directory_that_is_removed_just_before_its_marker_is_made_anew(monkeyp
     assert len(removed) == 1
 
 
+DEVICES = ["con", "prn", "aux", "nul", "com0", "com9", "lpt0", "lpt9"]
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_names_of_devices(tmp_path, name):
+    """No step, item or run makes a file that Windows takes for a device, whatever its suffix."""
+    run = Checkpoints(tmp_path / "marks", run_id=name)
+    others = [
+        name.upper(),
+        f"{name}.txt",
+        f"{name}.",
+        f"{name} ",
+        f"%{ord(name[0]):02x}{name[1:]}",
+        f"{name}1",
+    ]
+    for step in (name, *others):
+        run.mark_done(step)
+        assert list(run.todo(step, [name, *others])) == [name, *others]
+    made = [path.name for path in (tmp_path / "marks").rglob("*")]
+    assert made
+    assert not [one for one in made if one.partition(".")[0].rstrip().lower() in DEVICES]
+    assert Checkpoints(tmp_path / "marks").runs() == [name]
+    assert sorted(run.done()) == sorted((name, *others))
+    told = {(record["step"], record.get("item")) for record in run.records()}
+    assert told == {(one, item) for one in (name, *others) for item in (None, name, *others)}
+
+
+def test_clear_leaves_no_empty_directory(tmp_path):
+    """Neither that of a step's items nor that of a run; the markers' own stays, and what is not ours."""
+    top = tmp_path / "marks"
+    runs = [Checkpoints(top, run_id=run_id) for run_id in ("", "monday", "tuesday")]
+    for run in runs:
+        run.mark_done("step")
+        for name in ("step", "others"):
+            assert list(run.todo(name, ["a", "b"])) == ["a", "b"]
+    (top / "tuesday" / "others.items" / "notes.txt").touch()
+    for run in runs:
+        run.clear("step")
+    folders = ["monday", "monday/others.items", "others.items", "tuesday", "tuesday/others.items"]
+    assert sorted(str(one.relative_to(top)) for one in top.rglob("*") if one.is_dir()) == folders
+    for run in runs:
+        run.clear()
+    left = ["tuesday", "tuesday/others.items", "tuesday/others.items/notes.txt"]
+    assert sorted(str(one.relative_to(top)) for one in top.rglob("*")) == left
+    for run in runs:  # which knows the directories that it made
+        run.mark_done("step")
+        assert list(run.todo("step", ["a"])) == ["a"]
+        assert Checkpoints(top, run_id=run.run_id).step_done("step")
+
+
 def test_failed_write_marks_nothing(monkeypatch, checkpoints):
     """A marker that cannot be brought to the disk is no marker."""
     checkpoints.mark_done("first")

@@ -9,6 +9,7 @@ import fcntl
 import functools
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,6 +232,27 @@ def test_an_old_tree_whose_publisher_still_holds_its_lock(tmp_path):
     _orphans.remove_replaced(str(old), old.lstat())
     publisher.join()
     assert not old.exists()
+
+
+LONGEST = 143  # bytes of a name on eCryptfs
+
+
+@pytest.mark.parametrize("character", ["a", "ä", "字", "\U0001f4be", "\udcff"])
+def test_names_as_long_as_can_be(tmp_path, character):
+    """No temporary has a name that is too long where a destination's may have 143 bytes (eCryptfs)."""
+    width = len(os.fsencode(character))
+    for count in range(1, LONGEST // width + 1):
+        name = character * count
+        for label in (*_orphans.LABELS, os.urandom(8).hex(), "old-0123456789ab"):
+            temporary = os.fsencode(_orphans.temporary_name(name, label))
+            assert len(temporary) <= LONGEST
+            temporary.decode("utf-8", "surrogateescape" if character == "\udcff" else "strict")
+    target = tmp_path / name
+    killed("atomic_open", target)
+    for way in ("atomic_open", "atomic_path", "atomic_directory"):
+        write(way, target)
+        assert os.listdir(tmp_path) == [name]
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
 
 
 def test_no_name_is_free(monkeypatch, tmp_path):

@@ -317,7 +317,8 @@ def _left_over(folders: list[str], gone: list[str], age: float | None, *, dry_ru
     """
     removed: list[str] = []
     for folder in folders:
-        if not os.path.isdir(folder):
+        if not os.path.isdir(folder):  # it went with its run
+            removed.append(folder)
             continue
         removed += remove_orphans(folder, older_than=age, dry_run=dry_run)
         left = {os.path.join(folder, name) for name in os.listdir(folder)} - {*removed, *gone}
