@@ -738,3 +738,24 @@ def test_a_worker_of_dask_that_is_killed_in_a_step_loses_nothing(tmp_path, monke
     for path in (tmp_path / "bucket").rglob("*.csv"):
         assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "bucket")).read_bytes()
     assert len(list((tmp_path / "bucket").rglob("*.csv"))) == 9
+
+
+def test_a_part_that_is_missing_is_not_left_out_of_the_total_on_dask(tmp_path, monkeypatch):
+    """The example joins all parts or none: what is missing ends it, and no total is written."""
+    pytest.importorskip("distributed", reason="needs Dask: pip install distributed")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import dask_pipeline
+
+    url = tmp_path.as_uri()
+    for number in range(dask_pipeline.PARTS):
+        dask_pipeline.part(url, number)
+    dask_pipeline.total(url)
+    whole = (tmp_path / "total.csv").read_bytes()
+    (tmp_path / "total.csv").unlink()
+    (tmp_path / "parts" / "3.csv").unlink()
+    with pytest.raises(RuntimeError, match=r"^parts \[3\] are not in file:"):
+        dask_pipeline.total(url)
+    assert not (tmp_path / "total.csv").exists()
+    dask_pipeline.part(url, 3)
+    dask_pipeline.total(url)
+    assert (tmp_path / "total.csv").read_bytes() == whole
