@@ -121,6 +121,15 @@ class Checkpoints:
         self._known = self._store.known
         self._base, self._place = os.path.dirname(self.directory), ""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to open the same marks: a connection is not among it."""
+        return {name: value for name, value in vars(self).items() if name not in ("_store", "_known")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._store = _opened(self.store, self.directory, self.run_id)
+        self._known = self._store.known
+
     def __repr__(self) -> str:
         store = "" if self.store == "files" else f", store={self.store!r}"
         return f"Checkpoints({self.directory!r}, run_id={self.run_id!r}{store})"
