@@ -11,6 +11,7 @@ from ._batch import Batch, IncompleteBatchError, atomic_batch
 from ._checkpoints import Checkpoints, mark_done, step_done
 from ._directory import atomic_directory
 from ._durable import PublishedNotDurableError
+from ._items import Items
 from ._lock import AlreadyRunningError, run_lock
 from ._orphans import remove_orphans
 from ._retry import Retry
@@ -22,6 +23,7 @@ __all__ = [
     "Batch",
     "Checkpoints",
     "IncompleteBatchError",
+    "Items",
     "PublishedNotDurableError",
     "Retry",
     "Step",

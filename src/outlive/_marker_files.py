@@ -79,6 +79,9 @@ class MarkerFiles:
             return Seen("its marker is damaged", {})
         return Seen("", _claims(fields), status.st_mtime_ns if status else 0)
 
+    def refresh(self) -> None:
+        """Do nothing: each marker is looked at when it is asked for."""
+
     def settle(self, name: str) -> None:
         marker = self._marker(name)
         looked, identity = self._looked

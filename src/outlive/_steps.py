@@ -181,10 +181,12 @@ def _run(one: Named, checkpoints: Checkpoints, declared: dict[str, Any], after: 
         if state is None:
             message = f"inputs={path!r} of step {name!r} is not there, and no step before it has made it"
             raise FileNotFoundError(errno.ENOENT, message, path)
-    step = UnderWay(wished(**declared), dict(zip(inputs, states, strict=True)), after)
+    step = UnderWay(wished(**declared), dict(zip(inputs, states, strict=True)), after, [])
     with _under_way(name, checkpoints, step):
         retry = one.declared.retry
         _check_finished(name, one.function() if retry is None else retry.call(one.function))
+        for items in step.items:
+            items.refuse_pending()
         try:
             checkpoints.mark_done(name, **declared)
         except RuntimeError:

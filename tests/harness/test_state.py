@@ -41,8 +41,9 @@ def marked(request):
     Path("out.csv").write_text("1,2\n")
     run.mark_done("clean", outputs="out.csv")
     run.mark_done("fetch")
-    for _ in run.todo("parts", ["a", "b"]):
-        pass
+    items = run.items("parts", ["a", "b"])
+    for item in items:
+        items.done(item)
     Checkpoints(run_id="monday", store=request.param).mark_done("a\nb")
     os.truncate("out.csv", 1)
     return run
@@ -170,8 +171,7 @@ def test_gc_goes_on_past_a_run_that_is_under_way(state):
 def test_a_dry_run_of_gc_tells_what_gc_removes(state):
     """The same, to the line: what a live process writes is left out, and so is what holds no marks."""
     run = Checkpoints(run_id="run")
-    for _ in run.todo("s", ["item"]):
-        pass
+    run.items("s", ["item"]).done("item")
     run.clear()
     run.mark_done("t")
     Path(".checkpoints/run/s.items").mkdir()  # as a run leaves it that is killed while it clears
@@ -207,8 +207,7 @@ def test_gc_by_age_where_locks_say_nothing(state, monkeypatch):
 
 def test_a_dry_run_of_gc_tells_what_old_runs_leave_and_makes_no_lock(state):
     """Their directories, which are empty then; and what would be removed is there still, as it was."""
-    for _ in Checkpoints(run_id="old").todo("s", ["item"]):
-        pass
+    Checkpoints(run_id="old").items("s", ["item"]).done("item")
     Checkpoints(run_id="held").mark_done("s")
     with run_lock(run_id="held"):
         before = sorted(map(str, Path(".checkpoints").rglob("*")))

@@ -207,11 +207,14 @@ REPLACED = {
         "open(self._marker(name), 'wb').write(self._content(name, claims))",
     ),
     "an item is marked before its body has run": (
-        "_checkpoints.py",
-        "        yield item\n",
-        "        pass\n",
-        "        marks.put(own, claims)\n",
-        "        marks.put(own, claims)\n        yield item\n",
+        "_items.py",
+        "        yield\n        refuse_child(process)\n        self._mark(name, wish)\n",
+        "        self._mark(name, wish)\n        yield\n        refuse_child(process)\n",
+    ),
+    "an item is marked when the next is asked for": (
+        "_items.py",
+        "            yield item\n",
+        "            yield item\n            self._marks.put(name, self._claims)\n",
     ),
     "a directory is synced into its parent by whoever makes it alone": (
         "_stores.py",

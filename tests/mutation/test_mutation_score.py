@@ -34,6 +34,7 @@ MATTERS = {
     "_batch.py": (GROUPS,),
     "_checkpoints.py": (PIPELINE, VOUCH),
     "_claims.py": (DECLARED,),
+    "_items.py": (VOUCH,),
     "_marker_files.py": (PIPELINE, VOUCH),
     "_directory.py": (GROUPS,),
     "_durable.py": (PIPELINE, GROUPS),

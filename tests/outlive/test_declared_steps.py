@@ -366,10 +366,12 @@ def test_the_items_of_what_comes_after_are_forgotten_also_if_it_never_ended(run,
 
     def last():
         marks = Checkpoints(tmp_path / "marks", store=store)
-        for item in marks.todo("last", ["x", "y", "z"]):
-            made.append(Path("first").read_text() + item)
-            if made == ["1x", "1y"]:
-                raise KeyboardInterrupt
+        items = marks.items("last", ["x", "y", "z"])
+        for item in items:
+            with items.doing(item):
+                made.append(Path("first").read_text() + item)
+                if made == ["1x", "1y"]:
+                    raise KeyboardInterrupt
 
     def first():
         Path("first").write_text(Path("raw").read_text())
@@ -483,9 +485,11 @@ def test_the_items_of_a_step_that_runs_again_are_done_again(run, marks):
 
     def steps(limit):
         def resize():
-            for item in marks.todo("resize", ["a", "b"]):
-                made.append(item)
-                atomic_write(f"out/{item}", f"{item} {limit}")
+            items = marks.items("resize", ["a", "b"])
+            for item in items:
+                with items.doing(item):
+                    made.append(item)
+                    atomic_write(f"out/{item}", f"{item} {limit}")
 
         return [step(outputs="out", params={"limit": limit})(resize)]
 
@@ -514,10 +518,12 @@ def test_items_know_what_their_step_declared(run, store, tmp_path, first, then):
     made, stops = [], ["b"]
 
     def resize():
-        for item in Checkpoints(tmp_path / "marks", store=store).todo("resize", ["a", "b"]):
-            if item in stops:
-                raise KeyboardInterrupt
-            made.append(item)
+        items = Checkpoints(tmp_path / "marks", store=store).items("resize", ["a", "b"])
+        for item in items:
+            with items.doing(item):
+                if item in stops:
+                    raise KeyboardInterrupt
+                made.append(item)
 
     for declared in (first, first, then):
         with pytest.raises(KeyboardInterrupt):
@@ -535,10 +541,12 @@ def test_items_know_their_step_by_another_path_of_the_marks(store, tmp_path):
     made = []
 
     def fetch():
-        for item in Checkpoints(tmp_path / "real" / "marks", store=store).todo("fetch", ["a", "b"]):
-            made.append(item)
-            if item == "b":
-                raise KeyboardInterrupt
+        items = Checkpoints(tmp_path / "real" / "marks", store=store).items("fetch", ["a", "b"])
+        for item in items:
+            with items.doing(item):
+                made.append(item)
+                if item == "b":
+                    raise KeyboardInterrupt
 
     for number in (3, 4):
         checkpoints = Checkpoints(tmp_path / "link" / "marks", store=store)
@@ -548,14 +556,14 @@ def test_items_know_their_step_by_another_path_of_the_marks(store, tmp_path):
     assert made == ["a", "b", "a", "b"]
 
 
-def test_items_are_not_made_of_an_input_that_has_changed_since_the_step_began(run, marks):
+def test_items_are_not_made_of_an_input_that_has_changed_since_the_step_began(run, marks, finish):
     """What the step has read by then may be the old one: nothing is marked as made of the new."""
     Path("raw").write_text("1")
 
     def work():
         time.sleep(0.02)  # longer than a tick of the kernel's clock
         Path("raw").write_text("2")
-        list(marks.todo("work", ["a"]))
+        finish(marks.items("work", ["a"]))
 
     with pytest.raises(RuntimeError, match=r"raw' changed meanwhile"):
         run([step(inputs="raw")(work)])

@@ -14,6 +14,7 @@ PUBLIC = [
     "Batch",
     "Checkpoints",
     "IncompleteBatchError",
+    "Items",
     "PublishedNotDurableError",
     "Retry",
     "Step",
@@ -98,7 +99,17 @@ def test_public_names():
 
 @pytest.mark.parametrize(
     "name",
-    [*PUBLIC, "Batch.open", "Batch.write", "Checkpoints.clear", "Checkpoints.done", "Checkpoints.mark_done"],
+    [
+        *PUBLIC,
+        "Batch.open",
+        "Batch.write",
+        "Checkpoints.clear",
+        "Checkpoints.done",
+        "Checkpoints.items",
+        "Checkpoints.mark_done",
+        "Items.doing",
+        "Items.done",
+    ],
 )
 def test_public_names_have_docstrings(name):
     """Each public name says what it means."""

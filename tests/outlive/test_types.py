@@ -9,7 +9,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 USES = """
 from typing import BinaryIO, TextIO, assert_type
-from outlive import Checkpoints, Retry, atomic_batch, atomic_open, run_steps, step
+from outlive import Checkpoints, Items, Retry, atomic_batch, atomic_open, run_steps, step
 
 @step(inputs="raw.csv", outputs="clean.csv", retry=Retry(OSError))
 def add(left: int, *, right: str = "") -> float:
@@ -32,6 +32,12 @@ def fetch(url: str) -> bytes:
     return b""
 
 assert_type(fetch("x"), bytes)
+numbers = Checkpoints().items("sum", [1, 2], key=str)
+assert_type(numbers, Items[int])
+for number in numbers:
+    assert_type(number, int)
+    with numbers.doing(number, outputs="x"):
+        pass
 with atomic_open("a") as text, atomic_open("b", "wb") as binary, atomic_batch() as batch:
     assert_type(text, TextIO)
     assert_type(binary, BinaryIO)
@@ -43,6 +49,7 @@ MISUSES = {
     'add("one")': 'Argument 1 to "add" has incompatible type "str"; expected "int"',
     "add(1, left=2)": "multiple values",
     "step(outputs=3)(add)": 'Argument "outputs" to "step" has incompatible type "int"',
+    'numbers.done("1")': 'Argument 1 to "done" of "Items" has incompatible type "str"; expected "int"',
     'Pipeline().method("3")': 'Argument 1 to "method" of "Pipeline" has incompatible type "str"',
 }
 
