@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, overload
 
 from . import _syscalls
-from ._attributes import keep_attributes
+from ._attributes import keep_attributes, set_mode
 from ._descriptor import file_of
 from ._durable import close_names, open_to_sync, sync_file, sync_names
-from ._place import Place, checked_durable, checked_path, file_place, shown
+from ._place import Place, checked_durable, checked_path, checked_permissions, file_place, shown
 from ._straight import write_straight
 from ._temporary import Temporary, TemporaryDirectory, TemporaryFile, lost, refuse_child, refuse_lost
 
@@ -42,6 +42,7 @@ def atomic_write(
     durable: Durable = "full",
     overwrite: bool = True,
     parents: bool = False,
+    permissions: int | None = None,
 ) -> None:
     r"""Replace a file's content as a whole: a reader, or a crash, finds the old content or the new.
 
@@ -53,19 +54,23 @@ def atomic_write(
         durable: What must survive a power cut once this returns: "full", "file" or "none".
         overwrite: Whether a file that is there may be replaced.
         parents: Whether missing directories are made.
+        permissions: What the file has, such as 0o600, from its first byte on. None: what the file has that it
+            replaces, and what the umask leaves of 0o666 where it replaces none.
 
     Raises:
         TypeError: The data are neither text nor bytes in one piece, or the destination is no path.
-        ValueError: The destination is empty or no possible name, or an option is wrong or out of place.
+        ValueError: The destination is empty or no possible name, or an option is wrong or out of place; or
+            the text holds what its encoding does not (UnicodeEncodeError), such as a lone surrogate of a
+            file's name: give `data.encode("utf-8", "surrogateescape")`.
         OSError: As for `atomic_open`.
     """
     path = checked_path("destination", destination)
     content = encoded(data, encoding, newline)
-    level = checked_durable(durable)
-    if overwrite and not parents and write_straight(path, content, level):
+    level, bits = checked_durable(durable), checked_permissions(permissions)
+    if overwrite and not parents and bits is None and write_straight(path, content, level):
         return
     place = file_place(path, level, overwrite=overwrite, parents=parents)
-    draft = Draft(place, alone=True)
+    draft = Draft(place._replace(permissions=bits), alone=True)
     try:
         draft.make()
         write_all(draft.temporary.writer, content)
@@ -91,7 +96,11 @@ def encoded(data: object, encoding: str | None, newline: str | None) -> memoryvi
     checked_text_options("w", encoding, newline)
     ending = os.linesep if newline is None else newline or "\n"
     text = data if ending == "\n" else data.replace("\n", ending)
-    return memoryview(text.encode("utf-8" if encoding is None else encoding))
+    try:
+        return memoryview(text.encode("utf-8" if encoding is None else encoding))
+    except UnicodeEncodeError as error:
+        error.add_note("data=... was not written; give bytes: data.encode(encoding, errors)")
+        raise
 
 
 @overload
@@ -104,6 +113,7 @@ def atomic_open(
     durable: Durable = "full",
     overwrite: bool = True,
     parents: bool = False,
+    permissions: int | None = None,
 ) -> AbstractContextManager[TextIO]: ...
 @overload
 def atomic_open(
@@ -113,6 +123,7 @@ def atomic_open(
     durable: Durable = "full",
     overwrite: bool = True,
     parents: bool = False,
+    permissions: int | None = None,
 ) -> AbstractContextManager[BinaryIO]: ...
 @contextmanager
 def atomic_open(
@@ -124,6 +135,7 @@ def atomic_open(
     durable: Durable = "full",
     overwrite: bool = True,
     parents: bool = False,
+    permissions: int | None = None,
 ) -> Iterator[Any]:
     r"""Open a file that takes its place as a whole: all of what the body writes, or nothing.
 
@@ -167,6 +179,7 @@ def atomic_open(
             refused on entry removes no orphan.
         parents: Whether missing directories are made, as `os.makedirs` does. With durable="full" their
             names last too, and so does that of the lowest one that was there: one fsync more.
+        permissions: What the file has, such as 0o600, whatever the umask is and the old file has.
 
     Returns:
         A context manager that gives the open file. Nothing is checked or made before it is entered. The
@@ -186,8 +199,9 @@ def atomic_open(
     """
     path = checked_path("destination", destination)
     text_options = checked_text_options(mode, encoding, newline)
-    place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
-    draft = Draft(place)
+    level, bits = checked_durable(durable), checked_permissions(permissions)
+    place = file_place(path, level, overwrite=overwrite, parents=parents)
+    draft = Draft(place._replace(permissions=bits))
     try:
         draft.make()
         file = file_of(draft.temporary.writer, mode, **text_options)
@@ -221,7 +235,7 @@ class Draft:
         """
         place = self.place
         # What replaces a file may have to be as private as that: nobody else reads it before it is finished.
-        mode = 0o666 if place.old is None else 0o600
+        mode = 0o666 if place.old is None and place.permissions is None else 0o600
         try:
             self.temporary.make(place.directory, place.name, mode)
         except OSError as error:
@@ -403,6 +417,8 @@ def finish(descriptor: int, place: Place, made: os.stat_result) -> None:
     """Bring content and attributes to the disk, under the temporary name."""
     if place.old is not None:
         keep_attributes(descriptor, place.target, place.old, made)
+    if place.permissions is not None:
+        set_mode(descriptor, place.permissions)
     sync_file(descriptor, place.durable)
 
 

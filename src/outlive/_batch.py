@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ._atomic import checked_text_options, encoded, given, make_in_place, rename_into_place, write_all
-from ._attributes import keep_attributes
+from ._attributes import keep_attributes, set_mode
 from ._descriptor import file_of, open_into
 from ._durable import PublishedNotDurableError, close_names, overlapped, sync_file, synced_directory
-from ._place import Place, checked_durable, checked_path, file_place, identity
+from ._place import Place, checked_durable, checked_path, checked_permissions, file_place, identity
 from ._temporary import TemporaryDirectory, refuse_child, refuse_lost
 
 if TYPE_CHECKING:
@@ -130,10 +130,11 @@ class Batch:
         encoding: str | None = None,
         newline: str | None = None,
         overwrite: bool = True,
+        permissions: int | None = None,
     ) -> None:
         """Write a file of the batch; the arguments are those of `atomic_write`."""
         content = encoded(data, encoding, newline)
-        draft = self._begun(destination, overwrite=overwrite)
+        draft = self._begun(destination, overwrite, checked_permissions(permissions))
         try:
             self._make(draft)
             write_all(draft.descriptor, content)
@@ -152,6 +153,7 @@ class Batch:
         encoding: str | None = None,
         newline: str | None = None,
         overwrite: bool = True,
+        permissions: int | None = None,
     ) -> AbstractContextManager[TextIO]: ...
     @overload
     def open(
@@ -160,6 +162,7 @@ class Batch:
         mode: Literal["wb"],
         *,
         overwrite: bool = True,
+        permissions: int | None = None,
     ) -> AbstractContextManager[BinaryIO]: ...
     @contextmanager
     def open(
@@ -170,13 +173,14 @@ class Batch:
         encoding: str | None = None,
         newline: str | None = None,
         overwrite: bool = True,
+        permissions: int | None = None,
     ) -> Iterator[Any]:
         """Open a file of the batch; the arguments are those of `atomic_open`.
 
         Where the body fails and that is caught, this file is not in the batch and the others are.
         """
         text_options = checked_text_options(mode, encoding, newline)
-        draft = self._begun(destination, overwrite=overwrite)
+        draft = self._begun(destination, overwrite, checked_permissions(permissions))
         try:
             self._make(draft)
             file = self._despite_those_that_wait(lambda: file_of(draft.descriptor, mode, **text_options))
@@ -188,12 +192,18 @@ class Batch:
             raise
         self._sync_many()
 
-    def _begun(self, destination: str | os.PathLike[str], *, overwrite: bool) -> _Draft:
+    def _begun(
+        self,
+        destination: str | os.PathLike[str],
+        overwrite: bool,  # noqa: FBT001 - handed on
+        permissions: int | None,
+    ) -> _Draft:
         """Resolve a destination, and see to the directory that keeps its new content."""
         refuse_child(self._process)  # before it takes a number that its parent will
         path = checked_path("destination", destination)
         self._refuse_late(path)
         place, temporary = self._despite_those_that_wait(lambda: self._placed(path, overwrite=overwrite))
+        place = place._replace(permissions=permissions)
         self._made += 1
         return _Draft(place, temporary, f"{temporary.path}{os.sep}{self._made}")
 
@@ -338,3 +348,5 @@ def _finish(place: Place, descriptor: int) -> None:
     """Give a file that was written what the one that it replaces has."""
     if place.old is not None:
         keep_attributes(descriptor, place.target, place.old, os.fstat(descriptor))
+    if place.permissions is not None:
+        set_mode(descriptor, place.permissions)

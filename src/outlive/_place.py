@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NO_NAME = ("", os.curdir, os.pardir)
 _LEVELS = ("full", "file", "none")
+_ALL_PERMISSIONS = 0o777
 
 
 class Place(NamedTuple):
@@ -37,6 +38,7 @@ class Place(NamedTuple):
         durable: what must survive a power cut.
         overwrite: whether what stands there may be replaced.
         names: its directory, open to be fsynced, or None. Whoever asked for the place closes it.
+        permissions: what a file is to have; None is what the old one has, or the umask leaves.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Place(NamedTuple):
     durable: str
     overwrite: bool
     names: Descriptor | None
+    permissions: int | None = None
 
     @contextmanager
     def synced(self) -> Iterator[None]:
@@ -179,7 +182,11 @@ def _placed(
         _make_parents(path, directory, durable)
     elif old is None:
         _require_parents(path, directory)
-    names = open_names(directory, durable)
+    try:
+        names = open_names(directory, durable)
+    except PermissionError as error:  # a drop box: it takes files, and shows none
+        message = f"destination={path!r} is in a directory that may not be read, as it takes to fsync it"
+        raise PermissionError(error.errno, f"{message}; durable='file' does without", directory) from error
     try:
         directory = real_directory(path, directory, names)
     except BaseException:
@@ -274,6 +281,17 @@ def checked_durable(value: object) -> str:
     if value not in _LEVELS:
         raise ValueError(f"durable={shown(value)} is not one of {', '.join(map(repr, _LEVELS))}")
     return _LEVELS[_LEVELS.index(value)]  # not value: an enumeration's member may be equal to its word
+
+
+def checked_permissions(value: object) -> int | None:
+    """Return permissions, or refuse what are none."""
+    if value is None:
+        return None
+    if type(value) is not int:
+        raise TypeError(f"permissions={shown(value)} is not a whole number, such as 0o600")
+    if not 0 <= value <= _ALL_PERMISSIONS:
+        raise ValueError(f"permissions={value:#o} is not from 0 to {_ALL_PERMISSIONS:#o}")
+    return value
 
 
 def checked_path(argument: str, value: object) -> str:

@@ -90,11 +90,11 @@ def run_steps(
         BaseException: Whatever a step raises, with a note that names the step and those that did not run, and
             with the results in its attribute `outlive_results`. The steps before it stay marked.
     """
-    named = named_steps(steps)
     if checkpoints is None:
         checkpoints = Checkpoints()
     elif not isinstance(checkpoints, Checkpoints):
         raise TypeError(f"checkpoints={shown(checkpoints)} is not an outlive.Checkpoints")
+    named = named_steps(steps)
     told, made_by = told_before(named), makers(named)
     order = ordered({name: [*told[name], *made_by[name]] for name in named})
     # The paths are made whole before a step changes the directory.
