@@ -123,8 +123,8 @@ REPLACED = {
     ),
     "nobody looks for orphans": (
         "_orphans.py",
-        'if _fcntl is None or sys.platform != "linux":\n        return False\n    try:',
-        "return False\n    try:",
+        'if before is None and (_fcntl is None or sys.platform != "linux"):',
+        "if before is None:",
     ),
     "the rename comes before the file is finished": (
         "_atomic.py",
@@ -134,10 +134,10 @@ REPLACED = {
             temporary.close()
         else:
             refuse_lost(temporary.path, status, place.path)
-        rename_into_place(place, temporary.path)
+        rename_into_place(place, temporary.path, status)
 """,
         """\
-        rename_into_place(place, temporary.path)
+        rename_into_place(place, temporary.path, status)
         finish(temporary.descriptor, place, status)
 """,
     ),

@@ -68,21 +68,15 @@ HARMLESS = {
     "removed: _bring_to_disk([path], os.path.dirname(mark.directory))": (
         "it takes a run that writes an output again as it was, and is killed before it marks it"
     ),
-    "after the next: rename_into_place(place, temporary.path)": (
+    "after the next: rename_into_place(place, temporary.path, status)": (
         "what it changes places with is a lock, and here nobody else writes; in test_orphans.py others do"
     ),
     "before the one before: sync_names(place.names, place.directory)": "likewise",
-    "after the next: _finish_path(place, temporary, inner)": (
-        "what it changes places with is of use to those that an error stops"
-    ),
-    "before the one before: _finish_path(place, temporary, inner)": (
-        "what it changes places with stops a process that was forked in the body"
-    ),
     "after the next: finish(temporary.descriptor, place, status)": (
         "what it changes places with closes the file or looks whether it is still there"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_batch.py:282 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
+    "_batch.py:292 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
     "removed: self._sync_many()": "likewise",
     "removed: os.unlink(draft.inner)": "what an error leaves goes with the directory that it is in",
     "removed: self._remove(draft)": "likewise",
@@ -91,7 +85,7 @@ HARMLESS = {
         "only who is not root is refused the removal; test_directory.py has a tree with such directories"
     ),
     "removed: _empty(number, makes_writable=True)": "likewise",
-    "_directory.py:199 durable='none': synced_directory": (
+    "_directory.py:209 durable='none': synced_directory": (
         "only where names cannot be swapped is there a tree that was set aside; test_directory.py goes there"
     ),
     "after the next: sync_file(made, durable)": (
