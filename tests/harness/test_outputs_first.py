@@ -24,7 +24,7 @@ def long():
             for note in range(9):
                 Path("note").write_text("x")
             if i == 3:
-                Path("out/3").write_text("x" * 9)
+                Path("out/3").write_text("x" * 9000)
             else:
                 put("t", "x" * 9)
                 os.replace("t", f"out/{{i}}")
