@@ -176,7 +176,10 @@ def test_namespaces_in_which_paths_mean_the_same_change_no_verdict(judged, optio
         (FILTER + "assert seccomp(8, ALLOW) >= 0, 'no listener'", ["fails with no fault", "no listener"]),
         (FILTER + "seccomp(0, (6, 0, 0, 0x80000000)); open('o')", ["ended by signal 31"]),
         ("import os; open('o', 'w'); os.kill(0, 9)", ["ended by signal 9"]),
-        ("import os; open('o', 'w'); os.rename(os.getcwd(), '../gone')", ["another file system", "--tmp same"]),
+        (
+            "import os; open('o', 'w'); os.rename(os.getcwd(), '../gone')",
+            ["another file system", "--tmp same"],
+        ),
     ],
     ids=["io_uring", "listener", "filter", "killed", "renamed"],
 )

