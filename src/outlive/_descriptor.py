@@ -56,18 +56,19 @@ class _Number:
             os.close(number)
 
 
+_MODE = (0o666,)  # of what is made, less the umask, as for `open`
 _kind = getattr(select, "epoll", None) or getattr(select, "kqueue", None)
 _owner: Callable[[int], Descriptor] = _Number if _kind is None else _kind.fromfd
 
 
 def opened(path: str, flags: int, *, dir_fd: int | None = None) -> Descriptor:
-    """Open what stands at a path, as `os.open` does; no program that is started inherits the descriptor.
+    """Open a path with the flags of `os.open`; no program that is started inherits the descriptor.
 
     Raises:
         OSError: The operating system refuses.
     """
     opens = os.open if dir_fd is None else partial(os.open, dir_fd=dir_fd)
-    return next(map(_owner, map(opens, (path,), (flags,))))
+    return next(map(_owner, map(opens, (path,), (flags,), _MODE)))
 
 
 def open_into(

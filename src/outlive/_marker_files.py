@@ -133,8 +133,9 @@ class MarkerFiles:
             _remove_empty(items)
         markers = self._marker_files() if name is None else [self._marker(name)]
         _remove(folder, markers)
-        if name is None and folder != self._directory:
-            _remove_empty(folder)
+        if name is None and folder != self._directory and os.path.isdir(folder):
+            with synced_directory(self._directory):
+                _remove_empty(folder)
 
     def items(self, name: str) -> MarkerFiles:
         return MarkerFiles(self._directory, self._run_id, step=name)
@@ -297,7 +298,7 @@ def _remove(folder: str, markers: list[str]) -> None:
 
 
 def _remove_empty(folder: str) -> None:
-    """Remove a directory in which nothing is left. A power cut may bring it back, as empty as it is."""
+    """Remove a directory in which nothing is left; the caller brings that to the disk."""
     with suppress(OSError):  # it was never made, or holds what is not ours
         os.rmdir(folder)
 

@@ -96,20 +96,15 @@ REPLACED = {
         "self.temporary.make(os.environ['TMPDIR'], place.name, mode)",
     ),
     "the destination is written in place": (
-        "_temporary.py",
+        "_atomic.py",
+        "            self.temporary.make(place.directory, place.name, mode)\n",
         """\
-        for number, label in enumerate(LABELS, start=1):
-            self.path =""",
-        """\
-        if isinstance(self, TemporaryFile):
-            self.path = f"{directory}{os.sep}{name}"
-            self._made.append(opened(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
-            self._is_had()
-            return
-        for number, label in enumerate(LABELS, start=1):
-            self.path =""",
-        "import duplicated, open_into\n",
-        "import duplicated, open_into, opened\n",
+            self.temporary.path = place.target
+            self.temporary._made.append(opened(place.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+            self.temporary._is_had()
+""",
+        "import file_of\n",
+        "import file_of, opened\n",
     ),
     "the temporary file need not be new": (
         "_temporary.py",

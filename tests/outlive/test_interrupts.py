@@ -129,7 +129,7 @@ def struck_everywhere(work, anew, look, *, every=1):
         assert open_files() == known, number
         look(number)
         anew()
-        work()  # what an interrupt made the library forget is looked up again
+        struck(work, sys.maxsize)  # what an interrupt made the library, or CPython 3.12 and 3.13, forget
         anew()
         number += every
     return number
@@ -238,7 +238,7 @@ def test_marks(tmp_path, store):
         gc.collect()
         shutil.rmtree(tmp_path / "marks")
 
-    assert struck_everywhere(work, anew, look, every=3) > 100
+    assert struck_everywhere(work, anew, look, every=7) > 100
 
 
 def test_the_lock_of_a_run(tmp_path):

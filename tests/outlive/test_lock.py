@@ -57,6 +57,8 @@ def test_a_lock_ends_with_its_body(tmp_path):
         with pytest.raises(KeyError), run_lock(tmp_path):
             raise KeyError
     assert os.listdir(tmp_path) == ["run.lock"]  # noqa: PTH208 - names are compared as text
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "run.lock").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_child_that_leaves_the_body_leaves_the_lock_to_its_parent(tmp_path):
