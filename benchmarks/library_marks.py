@@ -59,7 +59,7 @@ def tools() -> dict[str, Tool]:
         "an empty file each, no fsync": Tool(_touch, lambda folder: lambda name: _exists(folder, name)),
         'outlive, `store="sqlite"`': Tool(_one_by_one("sqlite"), _asked("sqlite")),
         "the same, in a group": Tool(_grouped, _asked("sqlite")),
-        "the same, by `todo`": Tool(_items, _gone_through, is_loop=True),
+        "the same, by `items`": Tool(_items, _gone_through, is_loop=True),
         "outlive, marker files": Tool(_one_by_one("files"), _asked("files")),
         "joblib": Tool(_joblib, _joblib_opened),
         "luigi": Tool(_luigi, _luigi_opened),
@@ -106,8 +106,9 @@ def _grouped(folder: str, names: list[str]) -> None:
 def _items(folder: str, names: list[str]) -> None:
     run = Checkpoints(folder, store="sqlite")
     with run.group():
-        for _ in run.todo("items", names):
-            pass
+        items = run.items("items", names)
+        for name in items:
+            items.done(name)
 
 
 def _asked(store: Any) -> Callable[[str], Callable[[str], bool]]:  # noqa: ANN401 - one of two words
@@ -121,7 +122,7 @@ def _asked(store: Any) -> Callable[[str], Callable[[str], bool]]:  # noqa: ANN40
 
 def _gone_through(folder: str) -> Callable[[Iterable[str]], object]:
     run = Checkpoints(folder, store="sqlite")
-    return lambda names: list(run.todo("items", names))
+    return lambda names: list(run.items("items", names))
 
 
 def _joblib(folder: str, names: list[str]) -> None:
@@ -309,9 +310,9 @@ HEAD = """\
 `python benchmarks/library_marks.py` writes this. A mark is made on a disk, a step is skipped on tmpfs; to
 open is to do what comes before the first step is skipped. Each tool is used as its documentation shows it:
 joblib caches a function; luigi's tasks write an empty target, without its scheduler; doit's record is asked
-and written without its runner, and is on the disk when that ends; batchledger and `todo` go through the
+and written without its runner, and is on the disk when that ends; batchledger and `items` go through the
 items themselves, batchledger to store what they return. Of fsyncs it is counted how many each further mark
-makes: with none, a power cut takes the mark back. In a group, and by `todo` in one, it is one for a thousand.
+makes: with none, a power cut takes the mark back. In a group, also by `items`, it is one for a thousand.
 
 """
 

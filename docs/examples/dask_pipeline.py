@@ -29,10 +29,13 @@ def part(url: str, number: int) -> str:
 
 
 def total(url: str) -> None:
-    """Join the parts, when all are there."""
+    """Join the parts, all of which must be there."""
     bucket = Bucket(url)
-    parts = [bucket.get(f"parts/{number}.csv") or b"" for number in range(PARTS)]
-    bucket.put("total.csv", b"".join(parts))
+    parts = {number: bucket.get(f"parts/{number}.csv") for number in range(PARTS)}
+    missing = [number for number, part in parts.items() if part is None]
+    if missing:
+        raise RuntimeError(f"parts {missing} are not in {url}: they were removed since they were made")
+    bucket.put("total.csv", b"".join(part for part in parts.values() if part is not None))
 
 
 def main(url: str, client: Client) -> None:

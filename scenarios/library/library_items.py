@@ -5,12 +5,15 @@ from pathlib import Path
 from outlive import Checkpoints, atomic_write
 from outlive_harness import scenario
 
+NAMES = ("a", "b", "c")
+
 
 def letters() -> None:
     Path("inbox").mkdir()
-    for name in ("a", "b", "c"):
+    for name in NAMES:
         Path("inbox", name).write_text(f"letter {name}\n")
-    Path("out").mkdir()
+    for folder in ("out", "work"):
+        Path(folder).mkdir()
 
 
 @scenario(
@@ -18,10 +21,14 @@ def letters() -> None:
 )
 def library_items() -> None:
     run = Checkpoints()
-    before = ""
-    for name in run.todo("copy", ["a", "b", "c"]):
-        if before:  # this one was asked for, so that one is done, and its input need not be there any more
-            Path("inbox", before).unlink()
-        atomic_write(f"out/{name}", Path("inbox", name).read_text())
-        before = name
+    items = run.items("copy", NAMES)
+    for name in items:
+        with items.doing(name, outputs=f"work/{name}"):
+            letter = Path("inbox", name).read_text()
+            atomic_write(f"out/{name}", letter)
+            Path("work", name).write_text(letter)  # no rename, no fsync: its mark sees to that
+        Path("inbox", name).unlink()  # it is marked, and its input need not be there any more
     run.mark_done("copy")
+    atomic_write("out/all", "".join(Path("work", name).read_text() for name in NAMES))
+    for letter in Path("inbox").iterdir():  # of an item that was marked just before the kill
+        letter.unlink()

@@ -23,8 +23,10 @@ def letters() -> None:
 def library_sqlite() -> None:
     run = Checkpoints(store="sqlite")
     with run.group(most=2):
-        for name in run.todo("copy", ["a", "b", "c"]):
-            atomic_write(f"out/{name}", Path("inbox", name).read_text())
+        items = run.items("copy", ["a", "b", "c"])
+        for name in items:
+            with items.doing(name):
+                atomic_write(f"out/{name}", Path("inbox", name).read_text())
     if not run.step_done("join", version="1"):
         atomic_write("out/join", "".join(Path("out", name).read_text() for name in "abc"))
         run.mark_done("join", outputs="out/join", version="1")

@@ -11,17 +11,19 @@ from ._batch import Batch, IncompleteBatchError, atomic_batch
 from ._checkpoints import Checkpoints, mark_done, step_done
 from ._directory import atomic_directory
 from ._durable import PublishedNotDurableError
+from ._items import Items
 from ._lock import AlreadyRunningError, run_lock
+from ._orphans import remove_orphans
 from ._retry import Retry
 from ._step import Step, step
 from ._steps import StepResult, run_steps
-from ._temporary import remove_orphans
 
 __all__ = [
     "AlreadyRunningError",
     "Batch",
     "Checkpoints",
     "IncompleteBatchError",
+    "Items",
     "PublishedNotDurableError",
     "Retry",
     "Step",

@@ -14,11 +14,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, overload
 
 from . import _syscalls
-from ._attributes import keep_attributes
+from ._attributes import keep_attributes, set_mode
+from ._descriptor import file_of
 from ._durable import close_names, open_to_sync, sync_file, sync_names
-from ._place import Place, checked_durable, checked_path, file_place, shown
+from ._place import Place, checked_durable, checked_path, checked_permissions, file_place, shown
 from ._straight import write_straight
-from ._temporary import Temporary, make, make_temporary_directory, refuse_child, refuse_lost
+from ._temporary import Temporary, TemporaryDirectory, TemporaryFile, lost, refuse_child, refuse_lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _MODES = ("w", "wt", "wb")
 _NEWLINES = (None, "", "\n", "\r", "\r\n")
-_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def atomic_write(
@@ -42,6 +42,7 @@ def atomic_write(
     durable: Durable = "full",
     overwrite: bool = True,
     parents: bool = False,
+    permissions: int | None = None,
 ) -> None:
     r"""Replace a file's content as a whole: a reader, or a crash, finds the old content or the new.
 
@@ -53,21 +54,27 @@ def atomic_write(
         durable: What must survive a power cut once this returns: "full", "file" or "none".
         overwrite: Whether a file that is there may be replaced.
         parents: Whether missing directories are made.
+        permissions: What the file has, such as 0o600, from its first byte on. None: what the file has that it
+            replaces, and what the umask leaves of 0o666 where it replaces none.
 
     Raises:
         TypeError: The data are neither text nor bytes in one piece, or the destination is no path.
-        ValueError: The destination is empty or no possible name, or an option is wrong or out of place.
+        ValueError: The destination is empty or no possible name, or an option is wrong or out of place; or
+            the text holds what its encoding does not (UnicodeEncodeError), such as a lone surrogate of a
+            file's name: give `data.encode("utf-8", "surrogateescape")`.
         OSError: As for `atomic_open`.
     """
     path = checked_path("destination", destination)
     content = encoded(data, encoding, newline)
-    level = checked_durable(durable)
-    if overwrite and not parents and write_straight(path, content, level):
+    level, bits = checked_durable(durable), checked_permissions(permissions)
+    if overwrite and not parents and bits is None and write_straight(path, content, level):
         return
     place = file_place(path, level, overwrite=overwrite, parents=parents)
-    draft = Draft(place, alone=True)
+    draft = Draft(place._replace(permissions=bits), alone=True)
     try:
-        write_all(draft.descriptor, content)
+        draft.make()
+        write_all(draft.temporary.writer, content)
+        draft.temporary.close_writer()
         draft.publish()
     except BaseException as error:
         draft.give_up(error)
@@ -89,7 +96,11 @@ def encoded(data: object, encoding: str | None, newline: str | None) -> memoryvi
     checked_text_options("w", encoding, newline)
     ending = os.linesep if newline is None else newline or "\n"
     text = data if ending == "\n" else data.replace("\n", ending)
-    return memoryview(text.encode("utf-8" if encoding is None else encoding))
+    try:
+        return memoryview(text.encode("utf-8" if encoding is None else encoding))
+    except UnicodeEncodeError as error:
+        error.add_note("data=... was not written; give bytes: data.encode(encoding, errors)")
+        raise
 
 
 @overload
@@ -102,6 +113,7 @@ def atomic_open(
     durable: Durable = "full",
     overwrite: bool = True,
     parents: bool = False,
+    permissions: int | None = None,
 ) -> AbstractContextManager[TextIO]: ...
 @overload
 def atomic_open(
@@ -111,6 +123,7 @@ def atomic_open(
     durable: Durable = "full",
     overwrite: bool = True,
     parents: bool = False,
+    permissions: int | None = None,
 ) -> AbstractContextManager[BinaryIO]: ...
 @contextmanager
 def atomic_open(
@@ -122,6 +135,7 @@ def atomic_open(
     durable: Durable = "full",
     overwrite: bool = True,
     parents: bool = False,
+    permissions: int | None = None,
 ) -> Iterator[Any]:
     r"""Open a file that takes its place as a whole: all of what the body writes, or nothing.
 
@@ -165,6 +179,7 @@ def atomic_open(
             refused on entry removes no orphan.
         parents: Whether missing directories are made, as `os.makedirs` does. With durable="full" their
             names last too, and so does that of the lowest one that was there: one fsync more.
+        permissions: What the file has, such as 0o600, whatever the umask is and the old file has.
 
     Returns:
         A context manager that gives the open file. Nothing is checked or made before it is entered. The
@@ -184,11 +199,15 @@ def atomic_open(
     """
     path = checked_path("destination", destination)
     text_options = checked_text_options(mode, encoding, newline)
-    place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
-    draft = Draft(place)
+    level, bits = checked_durable(durable), checked_permissions(permissions)
+    place = file_place(path, level, overwrite=overwrite, parents=parents)
+    draft = Draft(place._replace(permissions=bits))
     try:
-        with opened(draft.temporary, draft.descriptor, mode, text_options) as file:
+        draft.make()
+        file = file_of(draft.temporary.writer, mode, **text_options)
+        with given(draft.temporary, file):
             yield file
+        draft.temporary.close_writer()
         draft.publish()
     except BaseException as error:
         draft.give_up(error)
@@ -196,12 +215,9 @@ def atomic_open(
 
 
 def write_all(descriptor: int, content: memoryview) -> None:
-    """Write all of it, and close the file."""
-    try:
-        while content:
-            content = content[os.write(descriptor, content) :]
-    finally:
-        os.close(descriptor)
+    """Write all of it."""
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 class Draft:
@@ -209,46 +225,44 @@ class Draft:
 
     def __init__(self, place: Place, *, alone: bool = False) -> None:
         self.place = place
+        self.temporary = TemporaryFile(alone=alone)
+
+    def make(self) -> None:
+        """Make the file under its temporary name.
+
+        Raises:
+            OSError: The destination's directory takes none.
+        """
+        place = self.place
         # What replaces a file may have to be as private as that: nobody else reads it before it is finished.
-        mode = 0o666 if place.old is None else 0o600
-        self._names = place.names
+        mode = 0o666 if place.old is None and place.permissions is None else 0o600
         try:
-            self.temporary, self.descriptor = make(
-                place.directory, place.name, lambda path: os.open(path, _MADE_WITH, mode), alone=alone
-            )
+            self.temporary.make(place.directory, place.name, mode)
         except OSError as error:
-            close_names(self._names)
             raise refused(place, error) from error
-        except BaseException:
-            close_names(self._names)
-            raise
 
     def publish(self) -> None:
         """Bring what was written to the disk, and give it its name."""
         temporary, place = self.temporary, self.place
         refuse_child(temporary.process)
-        finish(temporary.descriptor, place, temporary.status)
+        status = temporary.status or os.fstat(temporary.descriptor)
+        finish(temporary.descriptor, place, status)
         if os.name == "nt":  # which renames no open file, and lets nobody remove one
-            temporary.release()
+            temporary.close()
         else:
-            refuse_lost(temporary.path, temporary.status, place.path)
-        rename_into_place(place, temporary.path)
+            refuse_lost(temporary.path, status, place.path)
+        rename_into_place(place, temporary.path, status)
         # From here on the temporary name may be another's: it is not touched again.
         temporary.release()
-        sync_names(self._names, place.directory)
-        self._close()
+        sync_names(place.names, place.directory)
+        close_names(place.names)
 
     def give_up(self, error: BaseException) -> None:
         """Remove the temporary file, unless the error came when it had its name already."""
-        # It may be an interrupt, just after the rename.
-        if not self.temporary.is_at(self.place.target):
-            error.add_note(f"destination={self.place.path!r} was not written")
-        self.temporary.discard()
-        self._close()
-
-    def _close(self) -> None:
-        descriptor, self._names = self._names, -1
-        close_names(descriptor)
+        try:
+            self.temporary.give_up(error, self.place.path, self.place.target)
+        finally:
+            close_names(self.place.names)
 
 
 @contextmanager
@@ -291,26 +305,33 @@ def atomic_path(
     path = checked_path("destination", destination)
     place = file_place(path, checked_durable(durable), overwrite=overwrite, parents=parents)
     with place.synced():
-        temporary = make_directory(place, 0o700)
-        inner = os.path.join(temporary.path, place.name)
-        is_finished = False
+        temporary = TemporaryDirectory()
+        inner, is_finished = "", False
         try:
+            make_in_place(temporary, place, 0o700)
+            inner = os.path.join(temporary.path, place.name)
             yield Path(inner)
             refuse_child(temporary.process)
-            _finish_path(place, temporary, inner)
+            made = _finish_path(place, temporary, inner)
             is_finished = True
-            rename_into_place(place, inner)
-        except BaseException as error:
-            if not is_finished or os.path.lexists(inner):  # else an interrupt, just after the rename
-                error.add_note(f"destination={place.path!r} was not written")
-            raise
-        finally:
+            rename_into_place(place, inner, made)
             temporary.discard()  # before the directory is brought to the disk
+        except BaseException as error:
+            if inner and (not is_finished or os.path.lexists(inner)):  # else an interrupt after the rename
+                error.add_note(f"destination={place.path!r} was not written")
+            temporary.discard()
+            raise
 
 
-def _finish_path(place: Place, temporary: Temporary, inner: str) -> None:
-    """Bring to the disk what the body left at the path, if it is one file and nothing else."""
-    refuse_lost(temporary.path, temporary.status, place.path)
+def _finish_path(place: Place, temporary: TemporaryDirectory, inner: str) -> os.stat_result:
+    """Bring to the disk the file that the body left at the path, and return its status.
+
+    Raises:
+        ValueError: There is more than the file.
+        OSError: There is no regular file, or it cannot be brought to the disk.
+    """
+    if not temporary.is_at(temporary.path):
+        raise lost(place.path)
     left = sorted(os.listdir(temporary.path))
     if place.name not in left:
         message = (
@@ -325,12 +346,14 @@ def _finish_path(place: Place, temporary: Temporary, inner: str) -> None:
         raise OSError(errno.EINVAL, message, inner)
     descriptor = open_to_sync(inner)
     try:
-        found = os.fstat(descriptor)
+        number = descriptor.fileno()
+        found = os.fstat(number)
         # What has another name too is not ours to give attributes to.
-        finish(descriptor, place._replace(old=None) if found.st_nlink > 1 else place, found)
+        finish(number, place._replace(old=None) if found.st_nlink > 1 else place, found)
     finally:
-        os.close(descriptor)
+        descriptor.close()
     refuse_lost(inner, found, place.path)  # the directory may have been removed meanwhile
+    return found
 
 
 def checked_text_options(mode: str, encoding: str | None, newline: str | None) -> dict[str, str | None]:
@@ -359,34 +382,31 @@ def refused(place: Place, error: OSError) -> OSError:
     return OSError(error.errno, message, place.directory)
 
 
-def make_directory(place: Place, mode: int) -> Temporary:
+def make_in_place(temporary: TemporaryDirectory, place: Place, mode: int) -> None:
     """Make a temporary directory for a destination.
 
     Raises:
         OSError: Its directory takes none.
     """
     try:
-        return make_temporary_directory(place.directory, place.name, mode)
+        temporary.make(place.directory, place.name, mode)
     except OSError as error:
         raise refused(place, error) from error
 
 
 @contextmanager
-def opened(
-    temporary: Temporary, descriptor: int, mode: str, text_options: dict[str, str | None]
-) -> Iterator[Any]:
-    """Give a descriptor as an open file, and close that when the body ends."""
-    # Under its path: libraries ask a file for its name.
-    file = open(  # type: ignore[call-overload]  # noqa: SIM115 - closed below, by hand where that may fail
-        temporary.path, mode, opener=lambda *_: descriptor, **text_options
-    )
+def given(temporary: Temporary, file: Any) -> Iterator[Any]:  # noqa: ANN401 - as `open` is typed by its mode
+    """Give a file object that writes a temporary, or what is in it, and close it when the body ends."""
+    raw = (file.buffer if hasattr(file, "buffer") else file).raw
+    raw.name = temporary.path  # libraries ask a file for its name
     try:
         yield file
         refuse_child(temporary.process)
         file.close()
     except BaseException:
         if not temporary.is_ours():  # what is buffered here is buffered in the process that goes on, too
-            os.close(descriptor)
+            with suppress(OSError, ValueError):
+                os.close(raw.fileno())
         # Closing writes what is still buffered, and may fail as the body did: the first error is told.
         with suppress(OSError, ValueError):
             file.close()
@@ -397,20 +417,35 @@ def finish(descriptor: int, place: Place, made: os.stat_result) -> None:
     """Bring content and attributes to the disk, under the temporary name."""
     if place.old is not None:
         keep_attributes(descriptor, place.target, place.old, made)
+    if place.permissions is not None:
+        set_mode(descriptor, place.permissions)
     sync_file(descriptor, place.durable)
 
 
-def rename_into_place(place: Place, source: str) -> None:
+def rename_into_place(place: Place, source: str, made: os.stat_result) -> None:
     """Give a finished file its name.
+
+    Args:
+        place: The destination.
+        source: The path of the file.
+        made: What it is. Over NFS a rename that is sent twice fails although it was made (rename(2), BUGS).
 
     Raises:
         OSError: The operating system refuses; FileExistsError if there is one that may not be replaced.
     """
-    if place.overwrite:
-        _syscalls.replace(source, place.target)
-        return
+    rename = _syscalls.replace if place.overwrite else _syscalls.rename_new
     try:
-        _syscalls.rename_new(source, place.target)
+        rename(source, place.target)
+    except FileNotFoundError:
+        if not _stands_at(place.target, made):
+            raise
     except FileExistsError as error:
         message = f"destination={place.path!r} exists by now, and overwrite=False"
         raise FileExistsError(errno.EEXIST, message, place.target) from error
+
+
+def _stands_at(path: str, made: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), made)
+    except OSError:
+        return False

@@ -47,13 +47,25 @@ def keep_attributes(descriptor: int, target: str, old: os.stat_result, new: os.s
         bits = old.st_mode & (0o7777 if stat.S_ISDIR(old.st_mode) else _PERMISSIONS)
         if not has_group:  # what its group may do, another one may not, but for what everybody may
             bits &= ~stat.S_IRWXG | bits << 3
-        try:
-            os.fchmod(descriptor, bits)
-        except OSError as error:
-            # On FUSE, and on vfat for all but one user, files have the mode that they have.
-            given = os.fstat(descriptor).st_mode & _PERMISSIONS
-            if error.errno not in _CANNOT or given & ~bits:
-                raise
+        set_mode(descriptor, bits)
+
+
+def set_mode(descriptor: int, bits: int) -> None:
+    """Set the mode of a file or directory; where that cannot be done, it may allow no more than is asked for.
+
+    Raises:
+        PermissionError: The mode cannot be set, and allows more.
+        OSError: The disk is full, or fails.
+    """
+    if not _HAS_MODE:
+        return
+    try:
+        os.fchmod(descriptor, bits)
+    except OSError as error:
+        # On FUSE, and on vfat for all but one user, files have the mode that they have.
+        given = os.fstat(descriptor).st_mode & _PERMISSIONS
+        if error.errno not in _CANNOT or given & ~bits:
+            raise
 
 
 def _keep_owner(descriptor: int, old: os.stat_result, new: os.stat_result) -> bool:

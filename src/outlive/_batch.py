@@ -11,29 +11,25 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ._atomic import (
-    checked_text_options,
-    encoded,
-    make_directory,
-    opened,
-    rename_into_place,
-)
-from ._attributes import keep_attributes
+from ._atomic import checked_text_options, encoded, given, make_in_place, rename_into_place, write_all
+from ._attributes import keep_attributes, set_mode
+from ._descriptor import file_of, open_into
 from ._durable import PublishedNotDurableError, close_names, overlapped, sync_file, synced_directory
-from ._place import Place, checked_durable, checked_path, file_place, identity
-from ._temporary import Temporary, refuse_child, refuse_lost
+from ._place import Place, checked_durable, checked_path, checked_permissions, file_place, identity
+from ._temporary import TemporaryDirectory, refuse_child, refuse_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from typing import BinaryIO, Literal, TextIO
 
+    from ._descriptor import Descriptor
     from ._place import Durable, Identity
 
 _Given = TypeVar("_Given")
 _NAME = "outlive-batch"  # of the directory that holds what is not published yet, in each that is written to
 _MOST_OPEN = 256  # files that wait for their fsync, each with a descriptor
-_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class IncompleteBatchError(OSError):
@@ -84,14 +80,29 @@ def atomic_batch(*, durable: Durable = "full", parents: bool = False) -> Iterato
     try:
         yield batch
         batch._finish()  # noqa: SLF001 - of this module
-    except BaseException as error:
-        if not batch._has_published():  # noqa: SLF001 - of this module
-            error.add_note("no file of the batch was written")
-        raise
-    finally:
         batch._discard()  # noqa: SLF001 - of this module
+    except BaseException as error:
+        try:
+            if not batch._has_published():  # noqa: SLF001 - of this module
+                error.add_note("no file of the batch was written")
+        finally:
+            batch._discard()  # noqa: SLF001 - of this module
+        raise
     # All names at once, those of the temporary directories that are gone too.
     batch._sync_directories()  # noqa: SLF001 - of this module
+
+
+class _Draft:
+    """A file that is being written: its destination, the directory that it is in, its path, and it, open."""
+
+    def __init__(self, place: Place, temporary: TemporaryDirectory, inner: str) -> None:
+        self.place, self.temporary, self.inner = place, temporary, inner
+        self.held: list[Descriptor] = []
+
+    @property
+    def descriptor(self) -> int:
+        """Return the file's descriptor."""
+        return self.held[0].fileno()
 
 
 class Batch:
@@ -100,12 +111,12 @@ class Batch:
     def __init__(self, durable: str, *, parents: bool) -> None:
         self._durable = durable
         self._parents = parents
-        self._directories: dict[str, Temporary] = {}
+        self._directories: dict[str, TemporaryDirectory] = {}
         self._known: dict[Identity | None, str] = {}
         self._files: list[tuple[Place, str, os.stat_result]] = []
-        self._unsynced: list[int] = []
+        self._unsynced: list[Descriptor] = []
         self._made = 0
-        self._under_way: dict[str, str] = {}  # destinations, by where they are written
+        self._under_way: list[_Draft] = []
         self._process = os.getpid()
         self._failed: BaseException | None = None
         self._is_finished = self._is_over = False
@@ -119,19 +130,19 @@ class Batch:
         encoding: str | None = None,
         newline: str | None = None,
         overwrite: bool = True,
+        permissions: int | None = None,
     ) -> None:
         """Write a file of the batch; the arguments are those of `atomic_write`."""
         content = encoded(data, encoding, newline)
-        place, _, inner, descriptor = self._begun(destination, overwrite=overwrite)
+        draft = self._begun(destination, overwrite, checked_permissions(permissions))
         try:
-            while content:
-                content = content[os.write(descriptor, content) :]
-            _finish(place, descriptor)
-            self._refuse_late(place.path)
+            self._make(draft)
+            write_all(draft.descriptor, content)
+            self._add(draft)
         except BaseException:
-            self._remove(inner, descriptor)
+            self._remove(draft)
             raise
-        self._add(place, inner, descriptor)
+        self._sync_many()
 
     @overload
     def open(
@@ -142,6 +153,7 @@ class Batch:
         encoding: str | None = None,
         newline: str | None = None,
         overwrite: bool = True,
+        permissions: int | None = None,
     ) -> AbstractContextManager[TextIO]: ...
     @overload
     def open(
@@ -150,6 +162,7 @@ class Batch:
         mode: Literal["wb"],
         *,
         overwrite: bool = True,
+        permissions: int | None = None,
     ) -> AbstractContextManager[BinaryIO]: ...
     @contextmanager
     def open(
@@ -160,41 +173,43 @@ class Batch:
         encoding: str | None = None,
         newline: str | None = None,
         overwrite: bool = True,
+        permissions: int | None = None,
     ) -> Iterator[Any]:
         """Open a file of the batch; the arguments are those of `atomic_open`.
 
         Where the body fails and that is caught, this file is not in the batch and the others are.
         """
         text_options = checked_text_options(mode, encoding, newline)
-        place, temporary, inner, kept = self._begun(destination, overwrite=overwrite)
+        draft = self._begun(destination, overwrite, checked_permissions(permissions))
         try:
-            descriptor = self._despite_those_that_wait(lambda: os.dup(kept))  # which the file closes
-            with opened(temporary, descriptor, mode, text_options) as file:
+            self._make(draft)
+            file = self._despite_those_that_wait(lambda: file_of(draft.descriptor, mode, **text_options))
+            with given(draft.temporary, file):
                 yield file
-            _finish(place, kept)
-            self._refuse_late(place.path)
+            self._add(draft)
         except BaseException:
-            self._remove(inner, kept)
+            self._remove(draft)
             raise
-        self._add(place, inner, kept)
+        self._sync_many()
 
     def _begun(
-        self, destination: str | os.PathLike[str], *, overwrite: bool
-    ) -> tuple[Place, Temporary, str, int]:
-        """Resolve a destination and make a file for it.
-
-        Returns:
-            The destination, the directory for what is to be published there, the file's path, and it, open.
-        """
+        self,
+        destination: str | os.PathLike[str],
+        overwrite: bool,  # noqa: FBT001 - handed on
+        permissions: int | None,
+    ) -> _Draft:
+        """Resolve a destination, and see to the directory that keeps its new content."""
         refuse_child(self._process)  # before it takes a number that its parent will
         path = checked_path("destination", destination)
         self._refuse_late(path)
         place, temporary = self._despite_those_that_wait(lambda: self._placed(path, overwrite=overwrite))
+        place = place._replace(permissions=permissions)
         self._made += 1
-        inner = f"{temporary.path}{os.sep}{self._made}"
-        descriptor = self._despite_those_that_wait(lambda: os.open(inner, _MADE_WITH, 0o666))
-        self._under_way[inner] = place.path
-        return place, temporary, inner, descriptor
+        return _Draft(place, temporary, f"{temporary.path}{os.sep}{self._made}")
+
+    def _make(self, draft: _Draft) -> None:
+        self._under_way.append(draft)
+        self._despite_those_that_wait(lambda: open_into(draft.held, draft.inner, _MADE_WITH))
 
     def _despite_those_that_wait(self, opens: Callable[[], _Given]) -> _Given:
         """Open something; if there is no descriptor left, those that wait are brought to the disk first."""
@@ -206,7 +221,7 @@ class Batch:
         self._sync_files()
         return opens()
 
-    def _placed(self, path: str, *, overwrite: bool) -> tuple[Place, Temporary]:
+    def _placed(self, path: str, *, overwrite: bool) -> tuple[Place, TemporaryDirectory]:
         place = file_place(path, self._durable, overwrite=overwrite, parents=self._parents, known=self._known)
         close_names(place.names)  # that it can be opened is known; it is fsynced at the end
         return place, self._directory(place)
@@ -215,19 +230,36 @@ class Batch:
         if self._is_over:
             raise ValueError(f"destination={path!r} comes too late: the batch has ended")
 
-    def _add(self, place: Place, inner: str, descriptor: int) -> None:
-        """Take a file that is finished into the batch."""
-        made = os.fstat(descriptor)
-        self._unsynced.append(descriptor)
-        self._files.append((place, inner, made))
-        del self._under_way[inner]
-        if len(self._unsynced) >= _MOST_OPEN:
-            self._sync_files()
+    def _add(self, draft: _Draft) -> None:
+        """Take a file that is written into the batch."""
+        _finish(draft.place, draft.descriptor)
+        self._refuse_late(draft.place.path)
+        made = os.fstat(draft.descriptor)
+        self._unsynced += draft.held
+        self._files.append((draft.place, draft.inner, made))
+        self._under_way.remove(draft)
 
-    def _directory(self, place: Place) -> Temporary:
+    def _remove(self, draft: _Draft) -> None:
+        """Remove a file that is not to be in the batch; in a child it is its parent's."""
+        self._files = [one for one in self._files if one[1] != draft.inner]
+        self._unsynced = [one for one in self._unsynced if one not in draft.held]
+        self._under_way = [one for one in self._under_way if one is not draft]
+        for descriptor in draft.held:
+            descriptor.close()
+        if draft.held and os.getpid() == self._process:
+            with suppress(FileNotFoundError):  # it went with the batch
+                os.unlink(draft.inner)
+
+    def _directory(self, place: Place) -> TemporaryDirectory:
         """Return the directory in which a destination's new content is kept until it is published."""
         if place.directory not in self._directories:
-            self._directories[place.directory] = make_directory(place._replace(name=_NAME), 0o700)
+            temporary = TemporaryDirectory()
+            try:
+                make_in_place(temporary, place._replace(name=_NAME), 0o700)
+                self._directories[place.directory] = temporary
+            except BaseException:
+                temporary.discard()
+                raise
             if (known := identity(place.directory)) is not None:
                 self._known[known] = place.directory
         return self._directories[place.directory]
@@ -235,15 +267,15 @@ class Batch:
     def _finish(self) -> None:
         refuse_child(self._process)
         self._is_over = True
-        if still := list(self._under_way.values()):
-            raise ValueError(f"destination={still[0]!r} is still open, and its batch ends")
+        for draft in self._under_way:
+            raise ValueError(f"destination={draft.place.path!r} is still open, and its batch ends")
         self._sync_files()
         for place, inner, made in self._files:
             refuse_lost(inner, made, place.path)
         self._is_finished = True
-        for place, inner, _ in self._files:
+        for place, inner, made in self._files:
             try:
-                rename_into_place(place, inner)
+                rename_into_place(place, inner, made)
             except OSError as error:
                 raise self._incomplete(place, error) from error
             self.published.append(place.path)
@@ -254,12 +286,17 @@ class Batch:
             self._is_finished and bool(self._files) and not os.path.lexists(self._files[0][1])
         )
 
+    def _sync_many(self) -> None:
+        """Bring what waits for that to the disk once so many files wait."""
+        if len(self._unsynced) >= _MOST_OPEN:
+            self._sync_files()
+
     def _sync_files(self) -> None:
         """Bring to the disk what waits for that; once this has failed, whatever follows fails as well."""
         if self._failed is not None:
             raise self._failed
         try:
-            overlapped(lambda descriptor: sync_file(descriptor, self._durable), self._unsynced)
+            overlapped(lambda descriptor: sync_file(descriptor.fileno(), self._durable), self._unsynced)
         except BaseException as error:
             self._failed = error
             raise
@@ -295,14 +332,6 @@ class Batch:
         message = f"the files were written, but a power cut may undo it: {failed.strerror}"
         raise PublishedNotDurableError(failed.errno, message, failed.filename) from failed
 
-    def _remove(self, inner: str, descriptor: int) -> None:
-        """Remove a file that is not to be in the batch; in a child it is its parent's."""
-        os.close(descriptor)
-        self._under_way.pop(inner, None)
-        if os.getpid() == self._process:
-            with suppress(FileNotFoundError):  # it went with the batch
-                os.unlink(inner)
-
     def _discard(self) -> None:
         self._is_over = True
         self._close()
@@ -312,10 +341,12 @@ class Batch:
     def _close(self) -> None:
         while self._unsynced:
             with suppress(OSError):
-                os.close(self._unsynced.pop())
+                self._unsynced.pop().close()
 
 
 def _finish(place: Place, descriptor: int) -> None:
     """Give a file that was written what the one that it replaces has."""
     if place.old is not None:
         keep_attributes(descriptor, place.target, place.old, os.fstat(descriptor))
+    if place.permissions is not None:
+        set_mode(descriptor, place.permissions)

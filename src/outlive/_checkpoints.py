@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,13 +21,16 @@ from ._claims import (
     warn_of_nesting,
     wished,
 )
+from ._items import Items, named_items
 from ._marker_files import MarkerFiles
 from ._place import checked_path, shown
-from ._stores import UNMARKED, checked_string
+from ._stores import checked_string
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from typing import Literal
+    from weakref import WeakSet
 
     from ._claims import Paths
     from ._stores import Store
@@ -38,7 +41,7 @@ _T = TypeVar("_T")
 
 DEFAULT_DIRECTORY = ".checkpoints"
 _VERIFY = ("stat", "hash")
-_NOT_UNDER_WAY = UnderWay(NOTHING, {}, [])
+_NOT_UNDER_WAY = UnderWay(NOTHING, {}, [], [])
 
 
 def step_done(
@@ -84,7 +87,8 @@ class Checkpoints:
     Any string is a name or an id. Lower-case ASCII letters, digits, `_` and `-` stand for themselves in
     the names of files, all other bytes as `%xx`; what is too long ends in a hash. So `clean` is
     `clean.done`, and in the run `monday` it is `monday/clean.done`; no two names share a marker, also
-    where the file system ignores case, and none lies outside the directory.
+    where the file system ignores case, and none lies outside the directory. A name that is a device's on
+    Windows, such as `aux`, begins with `%xx`: `%61ux.done`.
 
     A file each is what one wants for some hundred steps: it is seen by `ls`, and removed by hand. For those
     who mark thousands of items there is `store="sqlite"`: all marks in the file `marks.sqlite` of the
@@ -119,6 +123,18 @@ class Checkpoints:
         self._store = _opened(store, self.directory, self.run_id)
         self._known = self._store.known
         self._base, self._place = os.path.dirname(self.directory), ""
+        self._given: dict[str, WeakSet[Items[Any]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to open the same marks: a connection is not among it."""
+        gone = ("_store", "_known", "_given")
+        return {name: value for name, value in vars(self).items() if name not in gone}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._store = _opened(self.store, self.directory, self.run_id)
+        self._known = self._store.known
+        self._given = {}
 
     def __repr__(self) -> str:
         store = "" if self.store == "files" else f", store={self.store!r}"
@@ -241,7 +257,8 @@ class Checkpoints:
             TypeError: The name is no string, or another argument not what it should be.
             ValueError: A path is empty or no possible name; or the markers lie inside an input, or those of
                 the SQLite store inside an output.
-            RuntimeError: An input or output was changed while it was recorded.
+            RuntimeError: An input or output was changed while it was recorded; or an item of the step is
+                pending, among those of this object's `items` that are still referred to.
             FileNotFoundError: An input or output is not there; or the directory does not exist that the
                 markers' directory is to be made in.
             NotADirectoryError: A file stands where the markers' directory should be.
@@ -256,6 +273,8 @@ class Checkpoints:
             refuse_nesting("outputs", wish.outputs, self.directory)
         is_inside = warn_of_nesting(wish.outputs, self.directory)
         step = self._under_way(name)
+        for items in (*step.items, *self._given.get(name, ())):
+            items.refuse_pending()
         before = states_before(wish, step.states)
         claims = recorded(wish, self._base, before)
         self._store.put(name, {**claims, "after": step.after} if step.after else claims)
@@ -265,7 +284,7 @@ class Checkpoints:
             self._store.forget(name)
             raise
 
-    def todo(
+    def items(
         self,
         name: str,
         items: Iterable[_T],
@@ -274,42 +293,48 @@ class Checkpoints:
         inputs: Paths | None = None,
         params: Mapping[str, object] | None = None,
         version: str | None = None,
-    ) -> Iterator[_T]:
-        """Return an iterator of the items of a step that are not done yet.
+        verify: Verify = "stat",
+    ) -> Items[_T]:
+        """Return the items of a step: to iterate over those that are not done yet, and to mark each.
 
-        One is done when the loop asks for the next. So a body that raises, a `break` and a process that is
-        killed leave the item pending, and what it had done to it is done again. When the loop has ended, mark
-        the step itself.
+        To iterate marks nothing. An item is done once it was marked, in whatever thread or process; one whose
+        work raised or was killed is pending, and what had been done to it is done again:
 
-        Loop over it, and do an item's work in the loop: `list(run.todo(...))` and `pool.map(work,
-        run.todo(...))` ask for the next item before anything is done to the first, and so mark all that
-        they took. To work side by side, let each item be a list of several, and wait in the loop until all
-        of it is done.
+            items = run.items("fetch", cities)
+            for city in items:
+                with items.doing(city):
+                    atomic_write(f"{city}.csv", download(city))
+            run.mark_done("fetch")
+
+        When all are done, mark the step itself: `mark_done` refuses while one of them is pending.
 
         An item that was done with other inputs, parameters or another version, or with none declared, is
-        pending again, and its mark is forgotten before it is done anew. What a step declares to `run_steps`
-        is known here, in the same process and under the step's own name, and need not be given again. An
-        item's mark vouches for no file: forget a step with `clear` before it is done again because an output
-        is not what it was, as `run_steps` does.
+        pending again. What a step declares to `run_steps` is known here, in the same process and under the
+        step's own name, and need not be given again. Of the files that an item made its mark vouches for
+        those that `Items.done` names. For all others: forget a step with `clear` before it is done again
+        because an output is not what it was, as `run_steps` does.
 
         Args:
             name: The step's.
-            items: What it has to do.
+            items: All that it has to do. They are read here, once.
             key: Gives an item's name, which must be its own and the same in each run; without it the items
                 are strings, which are their names.
             inputs: What the step is made from, as it is when this is called.
             params: What it is made with.
             version: Of the step's code.
+            verify: How the outputs of items are looked at, as for `step_done`.
 
         Raises:
-            TypeError: An argument is not what it should be; or, at the item, a name is no string.
-            ValueError: A path is empty or no possible name, or the markers lie inside an input; or, at the
-                item, two have one name.
+            TypeError: An argument is not what it should be, or an item's name is no string.
+            ValueError: Two items have one name; a path is empty or no possible name; or the markers lie
+                inside an input.
             RuntimeError: An input was changed since `run_steps` began with the step.
             OSError: As `step_done` and `mark_done`.
         """
+        from weakref import WeakSet  # noqa: PLC0415 - keeps `import outlive` light
+
         name = checked_string("name", name)
-        marks = self._store.items(name)
+        _check_verify(verify)
         given, step = wished(inputs, None, params, version), self._under_way(name)
         wish = Wish(
             step.wish.inputs if given.inputs is None else given.inputs,
@@ -318,7 +343,13 @@ class Checkpoints:
             step.wish.version if given.version is None else given.version,
         )
         refuse_nesting("inputs", wish.inputs, self.directory)
-        return _pending(marks, enumerate(items), key, of_item(wish, self._base, step.states))
+        claims = of_item(wish, self._base, step.states)
+        found = Items(self, name, named_items(items, key), key, claims, verify)
+        if step is _NOT_UNDER_WAY:
+            self._given.setdefault(name, WeakSet()).add(found)
+        else:
+            step.items.append(found)
+        return found
 
     def group(self, *, most: int = 1000) -> AbstractContextManager[None]:
         """Bring the marks that are made in the body to the disk together, where the store can.
@@ -400,7 +431,7 @@ class Checkpoints:
         """Forget one step of this run, or with no name all of them, durably, and their items.
 
         No marker is no error. To forget all is to remove every `.done` file of the run, damaged ones too,
-        and nothing else.
+        and the directories of items and of the run if nothing else is in them. The markers' directory stays.
 
         Raises:
             TypeError: The name is no string.
@@ -411,6 +442,8 @@ class Checkpoints:
         if name is not None:
             name = checked_string("name", name)
             self._store.check(name)
+        for one in [*self._given] if name is None else [name]:
+            self._given.pop(one, None)  # what they know of marks is no more so
         self._store.forget(name)
 
     def settle(self, name: str) -> None:
@@ -435,40 +468,6 @@ class Checkpoints:
 def _check_verify(verify: object) -> None:
     if verify not in _VERIFY:
         raise ValueError(f"verify={shown(verify)} is not one of {', '.join(map(repr, _VERIFY))}")
-
-
-def _pending(
-    marks: Store,
-    items: Iterable[tuple[int, _T]],
-    key: Callable[[_T], str] | None,
-    claims: dict[str, Any],
-) -> Iterator[_T]:
-    """Yield the items whose mark does not say this, and mark each when the next is asked for."""
-    known = () if claims else marks.known
-    seen: dict[str, int] = {}
-    is_settled = False
-    for position, item in items:
-        own: Any = key(item) if key else item
-        if type(own) is not str:
-            own = checked_string(f"items[{position}]" if key is None else f"key(items[{position}])", own)
-        if seen.setdefault(own, position) != position:
-            raise ValueError(f"items[{position}] has the name of items[{seen[own]}]: {shown(own)}")
-        if own in known:
-            continue
-        mark = marks.look(own)
-        if not mark.doubt and mark.claims == claims:
-            marks.settle(own)
-            continue
-        if mark is not UNMARKED:  # what is half-done would be believed by who declares what this says
-            marks.check(own)
-            marks.forget(own)
-        elif not is_settled:  # a run that forgot some may have been killed before that was on the disk
-            with suppress(FileNotFoundError):  # where no item was ever marked
-                marks.settle(own)
-            is_settled = True
-        yield item
-        marks.check(own)
-        marks.put(own, claims)
 
 
 def _opened(store: str, directory: str, run_id: str) -> Store:

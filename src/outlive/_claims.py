@@ -11,6 +11,7 @@ from ._place import checked_path, shown
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from ._items import Items
     from ._stores import Seen
 
     Path: TypeAlias = str | os.PathLike[str]
@@ -43,11 +44,13 @@ class UnderWay(NamedTuple):
         wish: What it declares; its paths are whole.
         states: Its inputs, each with what it was when the step began.
         after: The steps that it was said to come after.
+        items: Those that were asked for in its course.
     """
 
     wish: Wish
     states: Mapping[str, object]
     after: list[str]
+    items: list[Items[Any]]
 
 
 #: Those of this process: by store, real directory, run and name.
@@ -220,10 +223,10 @@ def doubt(seen: Seen, wish: Wish, directory: str, verify: str) -> str:
     if seen.doubt or (wish is NOTHING and not seen.claims):
         return seen.doubt
     base = os.path.dirname(directory)
-    return _declared_otherwise(seen.claims, wish, base) or _altered(seen, directory, verify)
+    return _declared_otherwise(seen.claims, wish, base) or altered(seen, directory, verify)
 
 
-def _altered(seen: Seen, directory: str, verify: str) -> str:
+def altered(seen: Seen, directory: str, verify: str) -> str:
     """Say which input or output is not what the mark says; "" if all are."""
     for field in FILES:
         for path, then in seen.claims.get(field, {}).items():

@@ -12,11 +12,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from . import _syscalls
-from ._atomic import make_directory
+from ._atomic import make_in_place
 from ._attributes import keep_attributes
 from ._durable import close_names, sync_tree, synced_directory
+from ._orphans import remove_replaced, temporary_name
 from ._place import Place, checked_durable, checked_path, directory_place
-from ._temporary import Temporary, refuse_child, remove_replaced, temporary_name
+from ._temporary import TemporaryDirectory, refuse_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,16 +88,15 @@ def atomic_directory(
     durable_as = checked_durable(durable)
     place = _resolved(path, durable_as, overwrite=overwrite, parents=parents)
     with place.synced():
-        temporary = make_directory(place, 0o777 if place.old is None else 0o700)
+        temporary = TemporaryDirectory()
         try:
+            make_in_place(temporary, place, 0o777 if place.old is None else 0o700)
             yield Path(temporary.path)
             refuse_child(temporary.process)
             _finish(place, temporary, durable_as)
             replaced = _publish(place, temporary)
         except BaseException as error:
-            if not temporary.is_at(place.target):  # else an interrupt, just after the rename
-                error.add_note(f"destination={place.path!r} was not written")
-            temporary.discard()
+            temporary.give_up(error, place.path, place.target)
             raise
         temporary.release()
     if replaced:
@@ -118,27 +118,24 @@ def _resolved(path: str, durable: str, *, overwrite: bool, parents: bool) -> Pla
     return directory_place(path, durable, overwrite=overwrite, parents=parents)
 
 
-def _finish(place: Place, temporary: Temporary, durable: str) -> None:
+def _finish(place: Place, temporary: TemporaryDirectory, durable: str) -> None:
     """Bring all that the body left to the disk, under the temporary name."""
     if not temporary.is_at(temporary.path):
         message = f"destination={place.path!r} was not written: the body removed the directory it was given"
         raise FileNotFoundError(errno.ENOENT, message, temporary.path)
     if place.old is not None and temporary.descriptor >= 0:
-        keep_attributes(temporary.descriptor, place.target, place.old, temporary.status)
+        new = os.fstat(temporary.descriptor)
+        keep_attributes(temporary.descriptor, place.target, place.old, new)
     sync_tree(temporary.path, durable)
 
 
-def _publish(place: Place, temporary: Temporary) -> _Old | None:
+def _publish(place: Place, temporary: TemporaryDirectory) -> _Old | None:
     """Give the new tree its name; return where the old one is now and what it is, None if there was none.
 
     Others may make or remove the destination meanwhile.
     """
     if not place.overwrite:
-        try:
-            _syscalls.rename_new(temporary.path, place.target)
-        except FileExistsError as error:
-            message = f"destination={place.path!r} exists by now, and overwrite=False"
-            raise FileExistsError(errno.EEXIST, message, place.target) from error
+        _publish_new(place, temporary)
         return None
     is_there = place.old is not None
     while True:
@@ -147,6 +144,8 @@ def _publish(place: Place, temporary: Temporary) -> _Old | None:
                 return _swapped(place, temporary.path)
             os.rename(temporary.path, place.target)
         except FileNotFoundError:
+            if temporary.is_at(place.target):  # over NFS, a rename that was sent twice (rename(2), BUGS)
+                return None
             if not is_there or not temporary.is_at(temporary.path):
                 raise
             is_there = False
@@ -156,6 +155,18 @@ def _publish(place: Place, temporary: Temporary) -> _Old | None:
             is_there = True
         else:
             return None
+
+
+def _publish_new(place: Place, temporary: TemporaryDirectory) -> None:
+    """Give the new tree a name that nothing has."""
+    try:
+        _syscalls.rename_new(temporary.path, place.target)
+    except FileNotFoundError:
+        if not temporary.is_at(place.target):  # as above
+            raise
+    except FileExistsError as error:
+        message = f"destination={place.path!r} exists by now, and overwrite=False"
+        raise FileExistsError(errno.EEXIST, message, place.target) from error
 
 
 def _swapped(place: Place, new: str) -> _Old | None:

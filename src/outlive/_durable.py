@@ -14,9 +14,13 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ._descriptor import opened
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import ThreadPoolExecutor
+
+    from ._descriptor import Descriptor
 
 _fcntl: Any
 try:
@@ -51,7 +55,16 @@ def sync_file(descriptor: int, durable: str) -> None:
     """
     if durable == "none":
         return
-    if _FULL_FSYNC is not None and durable == "full":
+    try:
+        _fsync(descriptor, to_platter=durable == "full")
+    except OSError as error:
+        vars(error)["outlive_durability"] = True  # Retry leaves such an error alone
+        raise
+
+
+def _fsync(descriptor: int, *, to_platter: bool) -> None:
+    """Call F_FULLFSYNC where the platform and the file system have it and it is wanted, else fsync."""
+    if _FULL_FSYNC is not None and to_platter:
         try:
             _fcntl.fcntl(descriptor, _FULL_FSYNC)
         except OSError as error:
@@ -59,11 +72,7 @@ def sync_file(descriptor: int, durable: str) -> None:
                 raise
         else:
             return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        vars(error)["outlive_durability"] = True  # Retry leaves such an error alone
-        raise
+    os.fsync(descriptor)
 
 
 @contextmanager
@@ -83,40 +92,43 @@ def synced_directory(directory: str, *, durable: str = "full", publishes: bool =
         PublishedNotDurableError: Its fsync failed, after the body. A file system that has no fsync of
             directories is no error.
     """
-    descriptor = open_names(directory, durable)
+    names = open_names(directory, durable)
     try:
         yield
-        sync_names(descriptor, directory, publishes=publishes)
+        sync_names(names, directory, publishes=publishes)
     finally:
-        close_names(descriptor)
+        close_names(names)
 
 
-def open_names(directory: str, durable: str = "full") -> int:
-    """Open a directory that is to be fsynced; return -1 if it is not to be.
+def open_names(directory: str, durable: str = "full") -> Descriptor | None:
+    """Open a directory that is to be fsynced; return None if it is not to be.
 
     Raises:
-        OSError: That is refused; the message says what for.
+        OSError: The operating system refuses; the message says what the directory was opened for.
     """
     if durable != "full" or sys.platform == "win32":  # which has no fsync of a directory
-        return -1
+        return None
     try:
-        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return opened(directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         message = f"the directory cannot be opened to be fsynced ({error.strerror})"
         raise OSError(error.errno, message, directory) from error
 
 
-def sync_names(descriptor: int, directory: str, *, publishes: bool = True) -> None:
+def sync_names(names: Descriptor | None, directory: str, *, publishes: bool = True) -> None:
     """Bring the names in a directory to the disk, if it was opened for that.
+
+    On macOS this takes F_FULLFSYNC as well: the content was flushed out of the drive's cache before it was
+    renamed, and the rename may be in that cache.
 
     Raises:
         PublishedNotDurableError: They may not be there.
         OSError: Likewise, and none of them was to be published.
     """
-    if descriptor < 0:
+    if names is None:
         return
     try:
-        os.fsync(descriptor)
+        _fsync(names.fileno(), to_platter=True)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             return
@@ -128,10 +140,10 @@ def sync_names(descriptor: int, directory: str, *, publishes: bool = True) -> No
         raise
 
 
-def close_names(descriptor: int) -> None:
+def close_names(names: Descriptor | None) -> None:
     """Close what `open_names` returned."""
-    if descriptor >= 0:
-        os.close(descriptor)
+    if names is not None:
+        names.close()
 
 
 def sync_tree(top: str, durable: str) -> None:
@@ -207,16 +219,16 @@ def _each(sync: Callable[[Any], None], items: list[Any]) -> list[tuple[int, OSEr
 def _sync_path(path: str, durable: str) -> None:
     descriptor = open_to_sync(path)
     try:
-        sync_file(descriptor, durable)
+        sync_file(descriptor.fileno(), durable)
     finally:
-        os.close(descriptor)
+        descriptor.close()
 
 
-def open_to_sync(path: str) -> int:
+def open_to_sync(path: str) -> Descriptor:
     """Open a file that others wrote, to bring it to the disk; a link is refused, a pipe does not block."""
     if sys.platform == "win32":  # whose fsync asks for the right to write
-        return os.open(path, os.O_RDWR | os.O_BINARY)
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return opened(path, os.O_RDWR | os.O_BINARY)
+    return opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _raise(error: OSError) -> None:

@@ -7,14 +7,15 @@ holds here is flock(2) on an open file; the file's content only tells people who
 from __future__ import annotations
 
 import errno
-import io
 import os
+import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ._checkpoints import DEFAULT_DIRECTORY
+from ._descriptor import opened
 from ._marker_files import stem
 from ._place import checked_path, shown
 from ._stores import checked_string, make_directory
@@ -22,7 +23,10 @@ from ._stores import checked_string, make_directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._descriptor import Descriptor
+
 _LONGEST_TOLD = 1000  # bytes of a holder's description
+_BEGINS = b"pid "  # each such description
 _BETWEEN_LOOKS = 0.05  # seconds; flock has no time limit of its own
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
@@ -63,7 +67,9 @@ def run_lock(
         TypeError: The directory is no path, the id no string, or `wait` no number.
         ValueError: The directory is empty or no possible name, or `wait` is negative or not a number.
         NotImplementedError: The platform has no flock.
-        OSError: The file is a symbolic link or cannot be opened, or its file system has no locks.
+        OSError: What stands at the lock file's place was not made by outlive: a symbolic link, a file with
+            another name (a hard link) or with other content, or no regular file. Or the file cannot be
+            opened, or its file system has no locks.
     """
     folder = os.path.abspath(checked_path("directory", directory))
     spelt = stem(checked_string("run_id", run_id))
@@ -71,17 +77,17 @@ def run_lock(
     make_directory(folder)
     # No stem holds a dot, so that no id can name another's lock, and no marker ends in ".lock".
     path = os.path.join(folder, f"run.{spelt}.lock" if run_id else "run.lock")
-    # A file that closes itself: an interrupt may come just before whatever would close it.
-    file, process = _locked(path, wait), os.getpid()
+    process = os.getpid()
+    file = _locked(path, wait)
     try:
         _tell(file.fileno())
         yield
     finally:
-        with file:
-            if (
-                os.getpid() == process
-            ):  # else it was forked in the body: the lock is its parent's to let go of
+        try:
+            if os.getpid() == process:  # else it was forked in the body: the lock is its parent's to release
                 _release(file.fileno())
+        finally:
+            file.close()
 
 
 def _check_wait(wait: object) -> None:
@@ -95,12 +101,13 @@ def _check_wait(wait: object) -> None:
         raise ValueError(f"wait={shown(wait)} is not a number of seconds that can be waited")
 
 
-def _locked(path: str, wait: bool | float) -> io.FileIO:  # noqa: FBT001 - as the public argument
+def _locked(path: str, wait: bool | float) -> Descriptor:  # noqa: FBT001 - as the public argument
     """Return a file that holds the lock of what stands at the path."""
     end = time.monotonic() + wait
     while True:
-        file = io.FileIO(path, "r+", opener=_open_file)
+        file = _opened(path)
         try:
+            _refuse_foreign(file.fileno(), path)
             while not _try_lock(file.fileno(), path, block=wait is True):
                 left = end - time.monotonic()
                 if left <= 0:
@@ -114,15 +121,42 @@ def _locked(path: str, wait: bool | float) -> io.FileIO:  # noqa: FBT001 - as th
         file.close()  # somebody removed the file while we waited: a lock that no one else sees
 
 
-def _open_file(path: str, flags: int) -> int:
-    """Open the lock file; what a link leads to is somebody else's, and would be emptied."""
+def _opened(path: str) -> Descriptor:
+    """Open the lock file. A link is not followed, and a pipe or a device does not block."""
+    flags = os.O_RDWR | os.O_CREAT
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY"):
+        flags |= getattr(os, name, 0)
     try:
-        return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        return opened(path, flags)
     except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        message = f"directory={os.path.dirname(path)!r} has a symbolic link for a lock file; remove it"
-        raise OSError(error.errno, message, path) from error
+        if error.errno == errno.ELOOP:
+            raise _foreign(error.errno, path, "is a symbolic link") from error
+        if error.errno in (errno.EISDIR, errno.ENXIO):  # the latter is a socket
+            raise _foreign(error.errno, path, "is not a regular file") from error
+        raise
+
+
+def _refuse_foreign(descriptor: int, path: str) -> None:
+    """Refuse what no lock made: the lock writes its holder into the file, and would destroy what it holds.
+
+    Raises:
+        OSError: It is no regular file, has another name, or holds what no holder wrote.
+    """
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise _foreign(errno.EINVAL, path, "is not a regular file")
+    if status.st_nlink > 1:
+        raise _foreign(errno.EINVAL, path, "has another name (a hard link)")
+    # The file is not fsynced: after a power cut zeros may stand where its holder was.
+    content = os.pread(descriptor, _LONGEST_TOLD, 0).rstrip(b"\0")
+    if content and not content.startswith(_BEGINS):
+        raise _foreign(errno.EINVAL, path, f"holds what outlive did not write ({shown(content)})")
+
+
+def _foreign(code: int, path: str, what: str) -> OSError:
+    folder, name = os.path.split(path)
+    message = f"directory={folder!r}: its lock file {name} {what}; move it away, or give another directory"
+    return OSError(code, message, path)
 
 
 def _try_lock(descriptor: int, path: str, *, block: bool) -> bool:

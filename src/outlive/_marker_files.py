@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._atomic import atomic_write
 from ._claims import CLAIMS, FILES
+from ._descriptor import opened
 from ._durable import synced_directory
 from ._place import shown
 from ._stores import PLAIN, SCHEMA, UNMARKED, Seen, make_directory, refuse_no_directory
@@ -28,10 +29,14 @@ _ITEMS = ".items"
 _KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
 _PLAIN = re.compile("[a-z0-9_-]+").fullmatch
 _LONGEST_STEM = 120  # characters; leaves room for suffixes where names hold 143 bytes (eCryptfs)
+#: Names that stand for devices on Windows, in each directory and with any suffix.
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(10)}
+)
 
 #: A link is no marker, and neither a pipe, which nobody may write, nor a socket (open(2)).
 _READ = os.O_RDONLY
-for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
     _READ |= getattr(os, _flag, 0)
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 
@@ -73,6 +78,9 @@ class MarkerFiles:
         if not self._is_own(name, content, fields):
             return Seen("its marker is damaged", {})
         return Seen("", _claims(fields), status.st_mtime_ns if status else 0)
+
+    def refresh(self) -> None:
+        """Do nothing: each marker is looked at when it is asked for."""
 
     def settle(self, name: str) -> None:
         marker = self._marker(name)
@@ -122,8 +130,12 @@ class MarkerFiles:
         # First the items: killed in between, a step without a mark would have its old ones.
         for items in self._entries(_ITEMS) if name is None else [os.path.join(folder, stem(name) + _ITEMS)]:
             _remove(items, _markers(items))
+            _remove_empty(items)
         markers = self._marker_files() if name is None else [self._marker(name)]
         _remove(folder, markers)
+        if name is None and folder != self._directory and os.path.isdir(folder):
+            with synced_directory(self._directory):
+                _remove_empty(folder)
 
     def items(self, name: str) -> MarkerFiles:
         return MarkerFiles(self._directory, self._run_id, step=name)
@@ -208,11 +220,16 @@ class MarkerFiles:
 
 
 def stem(name: str) -> str:
-    """Spell any string as a file's name, no two alike: "%" is the empty one, "~" comes before a hash."""
-    if _PLAIN(name) and len(name) <= _LONGEST_STEM:
+    """Spell any string as a file's name, no two alike: "%" is the empty one, "~" comes before a hash.
+
+    What is a device's name on Windows is spelt with its first letter as %xx, wherever this runs.
+    """
+    if _PLAIN(name) and len(name) <= _LONGEST_STEM and name not in _DEVICES:
         return name
     encoded = name.encode("utf-8", "surrogatepass")
     spelt = "".join(chr(byte) if byte in _KEPT else f"%{byte:02x}" for byte in encoded) or "%"
+    if spelt in _DEVICES:
+        return f"%{encoded[0]:02x}{spelt[1:]}"
     if len(spelt) <= _LONGEST_STEM:
         return spelt
     import hashlib  # noqa: PLC0415 - keeps `import outlive` light
@@ -280,6 +297,12 @@ def _remove(folder: str, markers: list[str]) -> None:
                     os.unlink(marker)
 
 
+def _remove_empty(folder: str) -> None:
+    """Remove a directory in which nothing is left; the caller brings that to the disk."""
+    with suppress(OSError):  # it was never made, or holds what is not ours
+        os.rmdir(folder)
+
+
 def _holds_marks(folder: str) -> bool:
     return any(map(_markers, _with_items(folder)))
 
@@ -342,18 +365,19 @@ def _mode(path: str) -> int:
 def _read_regular(path: str) -> tuple[bytes | None, os.stat_result | None]:
     """Return what a regular file holds, and what it is; None of anything else: a pipe might never answer."""
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = opened(path, _READ)
     except OSError as error:
         if error.errno in _NO_FILE:
             return None, None
         raise
     try:
-        status = os.fstat(descriptor)
+        number = descriptor.fileno()
+        status = os.fstat(number)
         if not stat.S_ISREG(status.st_mode):
             return None, None
-        content = os.read(descriptor, status.st_size + 1)
-        while len(content) < status.st_size and (more := os.read(descriptor, status.st_size)):
+        content = os.read(number, status.st_size + 1)
+        while len(content) < status.st_size and (more := os.read(number, status.st_size)):
             content += more
         return content, status
     finally:
-        os.close(descriptor)
+        descriptor.close()

@@ -122,9 +122,9 @@ def _bring_to_disk(paths: Iterable[str], base: str) -> None:
 def _sync_content(path: str) -> None:
     descriptor = open_to_sync(path)
     try:
-        sync_file(descriptor, "full")
+        sync_file(descriptor.fileno(), "full")
     finally:
-        os.close(descriptor)
+        descriptor.close()
 
 
 def _directories_above(path: str, base: str) -> Iterator[str]:

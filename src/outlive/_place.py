@@ -9,17 +9,21 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from ._descriptor import opened
 from ._durable import close_names, open_names, sync_names, synced_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Literal, TypeAlias
 
+    from ._descriptor import Descriptor
+
     Durable: TypeAlias = Literal["full", "file", "none"]
     Identity: TypeAlias = tuple[int, int]
 
 NO_NAME = ("", os.curdir, os.pardir)
 _LEVELS = ("full", "file", "none")
+_ALL_PERMISSIONS = 0o777
 
 
 class Place(NamedTuple):
@@ -33,7 +37,8 @@ class Place(NamedTuple):
         old: what stands there; None if nothing does.
         durable: what must survive a power cut.
         overwrite: whether what stands there may be replaced.
-        names: its directory, open to be fsynced, or -1. Whoever asked for the place closes it.
+        names: its directory, open to be fsynced, or None. Whoever asked for the place closes it.
+        permissions: what a file is to have; None is what the old one has, or the umask leaves.
     """
 
     path: str
@@ -43,7 +48,8 @@ class Place(NamedTuple):
     old: os.stat_result | None
     durable: str
     overwrite: bool
-    names: int
+    names: Descriptor | None
+    permissions: int | None = None
 
     @contextmanager
     def synced(self) -> Iterator[None]:
@@ -89,7 +95,7 @@ def file_place(
     if known and at in known:
         directory, name = known[at], parts[1]
         target = os.path.join(directory, name)
-        return Place(path, target, directory, name, old, durable, overwrite, -1)
+        return Place(path, target, directory, name, old, durable, overwrite, None)
     return _placed(path, parts, old, durable, overwrite, parents=parents)
 
 
@@ -147,7 +153,7 @@ def _found(
 def _resolved(path: str, of: str) -> str:
     """Return a real path; from the working directory that we have, whatever is mounted over it."""
     return os.path.realpath(
-        of if os.path.isabs(of) else os.path.join(real_directory(path, os.curdir, -1), of)
+        of if os.path.isabs(of) else os.path.join(real_directory(path, os.curdir, None), of)
     )
 
 
@@ -176,7 +182,11 @@ def _placed(
         _make_parents(path, directory, durable)
     elif old is None:
         _require_parents(path, directory)
-    names = open_names(directory, durable)
+    try:
+        names = open_names(directory, durable)
+    except PermissionError as error:  # a drop box: it takes files, and shows none
+        message = f"destination={path!r} is in a directory that may not be read, as it takes to fsync it"
+        raise PermissionError(error.errno, f"{message}; durable='file' does without", directory) from error
     try:
         directory = real_directory(path, directory, names)
     except BaseException:
@@ -185,32 +195,33 @@ def _placed(
     return Place(path, os.path.join(directory, name), directory, name, old, durable, overwrite, names)
 
 
-def real_directory(path: str, directory: str, opened: int) -> str:
+def real_directory(path: str, directory: str, names: Descriptor | None) -> str:
     """Return a directory's real path: the kernel knows it, and need not be asked part by part.
 
     Args:
         path: The destination, for the message.
-        directory: A path of it.
-        opened: It, open; -1 if it is to be opened.
+        directory: A path of the directory.
+        names: The directory, open; None if it is to be opened.
 
     Raises:
         OSError: No path leads there: it was removed, or lies under a mount.
     """
     if sys.platform != "linux":
         return os.path.realpath(directory)
-    descriptor = opened if opened >= 0 else os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    descriptor = opened(directory, os.O_PATH) if names is None else names
     try:
-        status = os.fstat(descriptor)
+        number = descriptor.fileno()
+        status = os.fstat(number)
         with suppress(OSError):  # there is no /proc
-            if _leads_to(real := os.readlink(f"/proc/thread-self/fd/{descriptor}"), status):
+            if _leads_to(real := os.readlink(f"/proc/thread-self/fd/{number}"), status):
                 return real
         if _leads_to(real := os.path.realpath(directory), status):
             return real
     except FileNotFoundError:  # our working directory was removed
         pass
     finally:
-        if opened < 0:
-            os.close(descriptor)
+        if names is None:
+            descriptor.close()
     message = (
         f"destination={path!r} is in a directory that no path leads to: it was removed, or lies under a mount"
     )
@@ -270,6 +281,17 @@ def checked_durable(value: object) -> str:
     if value not in _LEVELS:
         raise ValueError(f"durable={shown(value)} is not one of {', '.join(map(repr, _LEVELS))}")
     return _LEVELS[_LEVELS.index(value)]  # not value: an enumeration's member may be equal to its word
+
+
+def checked_permissions(value: object) -> int | None:
+    """Return permissions, or refuse what are none."""
+    if value is None:
+        return None
+    if type(value) is not int:
+        raise TypeError(f"permissions={shown(value)} is not a whole number, such as 0o600")
+    if not 0 <= value <= _ALL_PERMISSIONS:
+        raise ValueError(f"permissions={value:#o} is not from 0 to {_ALL_PERMISSIONS:#o}")
+    return value
 
 
 def checked_path(argument: str, value: object) -> str:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from ._atomic import atomic_open, atomic_write
 from ._durable import synced_directory
+from ._orphans import SUFFIX
 from ._outputs import digest_of_file
-from ._temporary import SUFFIX
 
 
 def directory_of(url: str) -> str:

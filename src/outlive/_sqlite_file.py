@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._atomic import atomic_write
 from ._durable import close_names, open_names, open_to_sync, sync_file, synced_directory
+from ._mounts import is_local
+from ._orphans import lock
 from ._place import identity, shown
 from ._stores import make_directory, refuse_no_directory
-from ._temporary import is_local, lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -326,9 +327,9 @@ class Database:
         with suppress(FileNotFoundError):
             descriptor = open_to_sync(f"{path}-wal")
             try:
-                sync_file(descriptor, "full")
+                sync_file(descriptor.fileno(), "full")
             finally:
-                os.close(descriptor)
+                descriptor.close()
         for directory in dict.fromkeys((os.path.dirname(path), self.directory)):
             with synced_directory(directory):
                 pass
@@ -406,7 +407,7 @@ def _locked(directory: str) -> Iterator[None]:
     names = open_names(directory)
     try:
         end = time.monotonic() + _PATIENCE
-        while names >= 0 and lock(names) is False:
+        while names is not None and lock(names.fileno()) is False:
             if time.monotonic() > end:
                 message = f"directory={directory!r}: {_ADVICE[errno.ETIMEDOUT]}"
                 raise TimeoutError(errno.ETIMEDOUT, message, directory)

@@ -43,6 +43,9 @@ class SqliteMarks:
         claims = _claims(text)
         return Seen("its mark is damaged", {}) if claims is None else Seen("", claims, since)
 
+    def refresh(self) -> None:
+        self._read(anew=True)
+
     def settle(self, name: str) -> None:
         """Do nothing: what was read was brought to the disk."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from functools import update_wrapper
+from functools import partial
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ._claims import checked_paths, whole, wished
 from ._place import shown
@@ -22,13 +22,18 @@ if TYPE_CHECKING:
     Function: TypeAlias = Callable[[], object]
     Steps: TypeAlias = Mapping[str, Function] | Iterable[Function | tuple[str, Function]]
 
+_F = TypeVar("_F", bound=Callable[..., object])
 
-class Step:
-    """A function with what it declares: made by `step`, and called as the function is.
+_ATTRIBUTE = "outlive_step"
+#: Of a function whose call runs none of its body: CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR (inspect).
+_LAZY = 0x20 | 0x80 | 0x200
+
+
+class Step(NamedTuple):
+    """What `step` notes on a function, as its attribute `outlive_step`.
 
     Attributes:
-        function: What is called.
-        name: What the step is known by.
+        name: What the step is known by; None is the function's name.
         inputs: The paths that it is made from; None if it declares none.
         outputs: The paths that it makes; None if it declares none.
         params: What the outputs depend on; None if it declares none.
@@ -37,41 +42,16 @@ class Step:
         retry: How it is tried again; None if it is not.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., object],
-        *,
-        name: str | None = None,
-        inputs: Paths | None = None,
-        outputs: Paths | None = None,
-        params: Mapping[str, object] | None = None,
-        version: str | None = None,
-        after: object = (),
-        retry: Retry | None = None,
-    ) -> None:
-        if not callable(function):
-            raise TypeError(f"function={shown(function)} is not a function")
-        if isinstance(function, Step):
-            raise TypeError(f"function={shown(function)} is a step already: declare all of it in one place")
-        if retry is not None and not isinstance(retry, Retry):
-            raise TypeError(f"retry={shown(retry)} is not an outlive.Retry")
-        wished(None, None, params, version)
-        update_wrapper(self, function)  # first: the function may have attributes of these names
-        self.inputs, self.outputs = checked_paths("inputs", inputs), checked_paths("outputs", outputs)
-        self.params, self.version, self.retry = params, version, retry
-        self.after = tuple(_several(after))
-        self.name = _own_name(function) if name is None else checked_string("name", name)
-        self.function = function
+    name: str | None
+    inputs: list[str] | None
+    outputs: list[str] | None
+    params: Mapping[str, object] | None
+    version: str | None
+    after: tuple[object, ...]
+    retry: Retry | None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
-        return self.function(*args, **kwargs)
 
-    def renamed(self, name: str) -> Step:
-        """Return the step under the name that it was given in a pipeline."""
-        if name == self.name:
-            return self
-        declared = {key: getattr(self, key) for key in ("inputs", "outputs", "params", "version")}
-        return Step(self.function, name=name, after=self.after, retry=self.retry, **declared)
+_UNDECLARED = Step(None, None, None, None, None, (), None)
 
 
 def step(
@@ -80,14 +60,15 @@ def step(
     outputs: Paths | None = None,
     params: Mapping[str, object] | None = None,
     version: str | None = None,
-    after: str | Function | Iterable[str | Function] = (),
+    after: str | Callable[..., object] | Iterable[str | Callable[..., object]] = (),
     retry: Retry | None = None,
     name: str | None = None,
-) -> Callable[[Callable[..., object]], Step]:
-    """Declare what a step is made from and makes, for `run_steps`; the function is called as before.
+) -> Callable[[_F], _F]:
+    """Declare what a step is made from and makes, for `run_steps`.
 
-    It is for functions: one that stands in a class does not become a method. Relative paths are those from
-    where `run_steps` is called, also if a step changes the directory.
+    The function itself is returned, with an attribute `outlive_step`: it is called, pickled and type-checked
+    as before. A function that wraps it by `functools.wraps` takes the declaration over. Relative paths are
+    those from where `run_steps` is called, also if a step changes the directory.
 
     Args:
         inputs: The files or directories that it reads, and does not change. It comes after the steps whose
@@ -103,22 +84,63 @@ def step(
         name: What the step is known by; None is the function's name.
 
     Raises:
-        TypeError: An argument is not of its kind.
+        TypeError: An argument is not of its kind; or what is decorated is no function, is a step already, or
+            takes no attribute, as a bound method.
         ValueError: A path is empty or no possible name.
     """
-    declared: dict[str, Any] = {
-        "name": name,
-        "inputs": inputs,
-        "outputs": outputs,
-        "params": params,
-        "version": version,
-        "after": after,
-        "retry": retry,
-    }
-    return lambda function: Step(function, **declared)
+    if retry is not None and not isinstance(retry, Retry):
+        raise TypeError(f"retry={shown(retry)} is not an outlive.Retry")
+    wished(None, None, params, version)
+    declared = Step(
+        None if name is None else checked_string("name", name),
+        checked_paths("inputs", inputs),
+        checked_paths("outputs", outputs),
+        params,
+        version,
+        tuple(_several(after)),
+        retry,
+    )
+
+    def note(function: _F) -> _F:
+        if not callable(function):
+            raise TypeError(f"function={shown(function)} is not a function")
+        if declaration_of(function) is not None:
+            raise TypeError(f"function={shown(function)} is a step already: declare all of it in one place")
+        if isinstance(
+            function, staticmethod | classmethod
+        ):  # what they give to callers has no such attribute
+            raise TypeError(f"function={shown(function)}: put @step below @{type(function).__name__}")
+        try:
+            setattr(function, _ATTRIBUTE, declared._replace())  # one for each function, by which it is known
+        except (AttributeError, TypeError) as error:  # the latter is of a builtin class
+            message = f"function={shown(function)} takes no attribute; declare functools.partial of it"
+            raise TypeError(message) from error
+        return function
+
+    return note
 
 
-def named_steps(steps: object) -> dict[str, Step]:
+def declaration_of(function: object) -> Step | None:
+    """Return what `step` noted on a function; None if it is none of its."""
+    found = getattr(function, _ATTRIBUTE, None)
+    return found if isinstance(found, Step) else None
+
+
+class Named(NamedTuple):
+    """A step of a pipeline.
+
+    Attributes:
+        name: What it is known by.
+        function: What is called.
+        declared: What it declares.
+    """
+
+    name: str
+    function: Function
+    declared: Step
+
+
+def named_steps(steps: object) -> dict[str, Named]:
     """Return steps by name, in their order, or refuse what cannot be run as it is given.
 
     Raises:
@@ -127,22 +149,32 @@ def named_steps(steps: object) -> dict[str, Step]:
     """
     if not isinstance(steps, Iterable) or isinstance(steps, str | bytes):
         raise TypeError(f"steps={shown(steps)} is not a list of steps")
-    named: dict[str, Step] = {}
+    named: dict[str, Named] = {}
     for index, one in enumerate(steps.items() if isinstance(steps, Mapping) else steps):
         where = f"steps[{index}]={shown(one)}"
         name, function = one if isinstance(one, tuple) and len(one) == 2 else (_own_name(one), one)
         if not callable(function):
             raise TypeError(f"{where} is not a function, nor a pair of a name and a function")
+        if _is_lazy(function):
+            raise TypeError(f"{where} is async or a generator: its call runs none of its body")
         if not isinstance(name, str):
             raise TypeError(f"{where} has no name that is a string; give a pair of a name and a function")
         name = checked_string("name", name)
         if name in named:
             raise ValueError(f"{where} has a name that an earlier step has: {name!r}")
-        named[name] = function.renamed(name) if isinstance(function, Step) else Step(function, name=name)
+        named[name] = Named(name, function, declaration_of(function) or _UNDECLARED)
     return named
 
 
-def told_before(named: Mapping[str, Step]) -> dict[str, list[str]]:
+def _is_lazy(function: object) -> bool:
+    """Return whether a call of a function, a `partial` or an object runs none of the function's body."""
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return bool(getattr(code, "co_flags", 0) & _LAZY)
+
+
+def told_before(named: Mapping[str, Named]) -> dict[str, list[str]]:
     """Return, for each step, those that it says it comes after.
 
     Raises:
@@ -154,9 +186,8 @@ def told_before(named: Mapping[str, Step]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, one in named.items():
         found[name] = []
-        for wanted in one.after:
-            function = wanted.function if isinstance(wanted, Step) else wanted
-            same = of_function.get(_identity(function), [])
+        for wanted in one.declared.after:
+            same = of_function.get(_identity(wanted), [])
             if not same and isinstance(wanted, str) and checked_string("after", wanted) in named:
                 same = [checked_string("after", wanted)]
             if not same:
@@ -166,13 +197,17 @@ def told_before(named: Mapping[str, Step]) -> dict[str, list[str]]:
 
 
 def _identity(function: object) -> object:
-    """Return what tells functions apart: each look at an object's method makes a new one."""
+    """Return what differs between functions: each look at an object's method makes a new one.
+
+    A function that wraps another has its declaration, and counts as that.
+    """
     if isinstance(function, MethodType):
         return id(function.__self__), id(function.__func__)
-    return id(function)
+    declared = declaration_of(function)
+    return id(function if declared is None else declared)
 
 
-def makers(named: Mapping[str, Step]) -> dict[str, list[str]]:
+def makers(named: Mapping[str, Named]) -> dict[str, list[str]]:
     """Return, for each step, those whose outputs it reads.
 
     An output that is a link is the link: what it leads to may be another step's, or an input of its own.
@@ -182,7 +217,7 @@ def makers(named: Mapping[str, Step]) -> dict[str, list[str]]:
     """
     made, led_to = _Places(), _Places()
     for name, one in named.items():
-        for path in one.outputs or ():
+        for path in one.declared.outputs or ():
             directory, last = os.path.split(whole(path))
             place = os.path.join(os.path.realpath(directory), last)
             for other, other_path in made.overlapping(place):
@@ -196,7 +231,7 @@ def makers(named: Mapping[str, Step]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, one in named.items():
         found[name] = []
-        for path in one.inputs or ():
+        for path in one.declared.inputs or ():
             found[name] += _read_from(path, made) or [
                 other for other, _ in led_to.overlapping(os.path.realpath(path)) if other != name
             ]
@@ -285,7 +320,8 @@ def _several(after: object) -> Iterable[object]:
 
 def _own_name(function: object) -> Any:  # noqa: ANN401 - whatever somebody calls a name
     # All lambdas are called "<lambda>": as the name of a checkpoint that would be an accident.
-    if isinstance(function, Step):
-        return function.name
+    declared = declaration_of(function)
+    if declared is not None and declared.name is not None:
+        return declared.name
     name = getattr(function, "__name__", None)
     return None if name == "<lambda>" else name

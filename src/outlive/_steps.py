@@ -28,7 +28,7 @@ from ._step import makers, named_steps, ordered, told_before
 from ._stores import UNMARKED
 
 if TYPE_CHECKING:
-    from ._step import Step, Steps
+    from ._step import Named, Step, Steps
 
 
 class StepResult(NamedTuple):
@@ -90,17 +90,17 @@ def run_steps(
         BaseException: Whatever a step raises, with a note that names the step and those that did not run, and
             with the results in its attribute `outlive_results`. The steps before it stay marked.
     """
-    named = named_steps(steps)
     if checkpoints is None:
         checkpoints = Checkpoints()
     elif not isinstance(checkpoints, Checkpoints):
         raise TypeError(f"checkpoints={shown(checkpoints)} is not an outlive.Checkpoints")
+    named = named_steps(steps)
     told, made_by = told_before(named), makers(named)
     order = ordered({name: [*told[name], *made_by[name]] for name in named})
-    declared = {name: _declared(one) for name, one in named.items()}  # before a step changes the directory
-    refuse_nesting(
-        "inputs", [path for one in named.values() for path in one.inputs or ()], checkpoints.directory
-    )
+    # The paths are made whole before a step changes the directory.
+    declared = {name: _declared(one.declared) for name, one in named.items()}
+    inputs = [path for one in named.values() for path in one.declared.inputs or ()]
+    refuse_nesting("inputs", inputs, checkpoints.directory)
     followers: dict[str, list[str]] = {}
     for later in order:
         for name in told[later]:
@@ -143,7 +143,7 @@ def _declared(one: Step) -> dict[str, Any]:
 
 
 def _begin(
-    name: str, checkpoints: Checkpoints, followers: dict[str, list[str]], named: Mapping[str, Step]
+    name: str, checkpoints: Checkpoints, followers: dict[str, list[str]], named: Mapping[str, Named]
 ) -> None:
     """Learn, before the first step runs, what earlier runs left: who comes after a step and is not here.
 
@@ -174,16 +174,19 @@ def _forget_later(
             checkpoints.clear(one)
 
 
-def _run(one: Step, checkpoints: Checkpoints, declared: dict[str, Any], after: list[str]) -> None:
+def _run(one: Named, checkpoints: Checkpoints, declared: dict[str, Any], after: list[str]) -> None:
     name, inputs = one.name, declared["inputs"] or ()
     states = _states(inputs)
-    for path, state in zip(one.inputs or (), states, strict=True):
+    for path, state in zip(one.declared.inputs or (), states, strict=True):
         if state is None:
             message = f"inputs={path!r} of step {name!r} is not there, and no step before it has made it"
             raise FileNotFoundError(errno.ENOENT, message, path)
-    step = UnderWay(wished(**declared), dict(zip(inputs, states, strict=True)), after)
+    step = UnderWay(wished(**declared), dict(zip(inputs, states, strict=True)), after, [])
     with _under_way(name, checkpoints, step):
-        _check_finished(name, one.function() if one.retry is None else one.retry.call(one.function))
+        retry = one.declared.retry
+        _check_finished(name, one.function() if retry is None else retry.call(one.function))
+        for items in step.items:
+            items.refuse_pending()
         try:
             checkpoints.mark_done(name, **declared)
         except RuntimeError:

@@ -46,6 +46,9 @@ class Store(Protocol):
 
     def look(self, name: str) -> Seen: ...
 
+    def refresh(self) -> None:
+        """See from now on what other processes have marked by now."""
+
     def settle(self, name: str) -> None:
         """Bring a mark that was seen to the disk: who made it may have been killed before it was there."""
 

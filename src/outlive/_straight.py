@@ -15,27 +15,27 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from typing import TYPE_CHECKING
 
 from ._attributes import keep_attributes
+from ._descriptor import open_into, opened
 from ._durable import PublishedNotDurableError, sync_file, sync_names
+from ._mounts import believes
+from ._orphans import SUFFIX, is_short, lock, unlock
 from ._place import NO_NAME, real_directory
-from ._temporary import (
-    SHORT,
-    SUFFIX,
-    Temporary,
-    believes,
-    lock,
-    refuse_child,
-    refuse_lost,
-    remove_orphan,
-    unlock,
-)
+from ._temporary import TemporaryFile, refuse_child, refuse_lost
+
+if TYPE_CHECKING:
+    from ._descriptor import Descriptor
 
 if sys.platform == "linux":
-    _MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    _FOR_NAMES = os.O_DIRECTORY | os.O_CLOEXEC
+    _MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     #: Only what is to be fsynced must be open for reading.
-    _OPENED_WITH = {"full": os.O_RDONLY, "file": os.O_PATH, "none": os.O_PATH}
+    _OPENED_WITH = {
+        "full": os.O_RDONLY | os.O_DIRECTORY,
+        "file": os.O_PATH | os.O_DIRECTORY,
+        "none": os.O_PATH | os.O_DIRECTORY,
+    }
 
 
 def write_straight(path: str, content: memoryview, durable: str) -> bool:
@@ -46,19 +46,20 @@ def write_straight(path: str, content: memoryview, durable: str) -> bool:
         OSError: The disk is full, or fails.
     """
     directory, slash, name = path.rpartition("/")
-    if sys.platform != "linux" or name in NO_NAME or len(name) > SHORT:
+    if sys.platform != "linux" or name in NO_NAME or not is_short(name):
         return False
     directory = directory or slash or os.curdir
     try:
-        names = os.open(directory, _OPENED_WITH[durable] | _FOR_NAMES)
+        names = opened(directory, _OPENED_WITH[durable])
     except OSError:
         return False
     try:
-        here = f"/proc/thread-self/fd/{names}/"  # a thread may have descriptors of its own
+        number = names.fileno()
+        here = f"/proc/thread-self/fd/{number}/"  # a thread may have descriptors of its own
         try:
-            old = _status(name, names)
+            old = _status(name, number)
             is_plain = old is None or stat.S_ISREG(old.st_mode)
-            if not is_plain or not believes(here, os.fstat(names).st_dev):
+            if not is_plain or not believes(here, os.fstat(number).st_dev):
                 return False
         except OSError:
             return False
@@ -68,7 +69,7 @@ def write_straight(path: str, content: memoryview, durable: str) -> bool:
             _sync_names(names, here, path)
         return True
     finally:
-        os.close(names)
+        names.close()
 
 
 def _status(name: str, names: int) -> os.stat_result | None:
@@ -78,7 +79,7 @@ def _status(name: str, names: int) -> os.stat_result | None:
         return None
 
 
-def _sync_names(names: int, here: str, path: str) -> None:
+def _sync_names(names: Descriptor, here: str, path: str) -> None:
     try:
         sync_names(names, here)
     except PublishedNotDurableError as error:
@@ -86,7 +87,7 @@ def _sync_names(names: int, here: str, path: str) -> None:
         raise
 
 
-def _real(path: str, here: str, names: int) -> str:
+def _real(path: str, here: str, names: Descriptor) -> str:
     """Return the real path of the directory, or what stands for it as long as that is open."""
     try:
         return real_directory(path, os.path.dirname(path) or os.curdir, names)
@@ -95,19 +96,26 @@ def _real(path: str, here: str, names: int) -> str:
 
 
 def _published(
-    path: str, names: int, here: str, name: str, old: os.stat_result | None, content: memoryview, durable: str
+    path: str,
+    names: Descriptor,
+    here: str,
+    name: str,
+    old: os.stat_result | None,
+    content: memoryview,
+    durable: str,
 ) -> bool:
     """Make, write, finish and rename the file; return False where its temporary cannot be had at once."""
-    entry, process, made, status = f".{name}.0{SUFFIX}", os.getpid(), -1, None
+    entry, process, number = f".{name}.0{SUFFIX}", os.getpid(), names.fileno()
+    held: list[Descriptor] = []
+    status = None
     try:
         try:
-            made = os.open(entry, _MADE_WITH, 0o666 if old is None else 0o600, dir_fd=names)
+            open_into(held, entry, _MADE_WITH, 0o666 if old is None else 0o600, dir_fd=number)
         except OSError:  # another writer's is there, or a dead one's, or none can be made
             return False
+        made = held[0].fileno()
         # Who takes it for an orphan before it is locked has its lock and removes it, or has removed it.
         if lock(made) is False or not (now := os.fstat(made)).st_nlink:
-            lost, made = made, -1  # an interrupt must not close it twice: the number may be another's
-            os.close(lost)
             return False
         status = now
         while content:
@@ -116,22 +124,25 @@ def _published(
             keep_attributes(made, here + name, old, status)
         sync_file(made, durable)
         refuse_child(process)
-        refuse_lost(entry, status, path, names=names)
-        os.replace(entry, name, src_dir_fd=names, dst_dir_fd=names)
+        refuse_lost(entry, status, path, names=number)
+        os.replace(entry, name, src_dir_fd=number, dst_dir_fd=number)
         # From here on the temporary name may be another's: it is not touched again.
         unlock(made)
     except BaseException as error:
         real = _real(path, here, names)
         _tell_real(error, here, real, entry, name)
-        if status is None:
-            _give_back(error, path, os.path.join(real, entry), made)
-        else:
-            _give_up(error, path, real, entry, name, made, process)
+        # Under its real path, and by the class that knows how to take back what is made by half.
+        temporary = TemporaryFile.taken_over(
+            os.path.join(real, entry), held, process, is_locked=status is not None
+        )
+        temporary.give_up(error, path, os.path.join(real, name))
         # Without /proc the old file's attributes are not to be had from the descriptor.
         if isinstance(error, FileNotFoundError) and not os.path.lexists(here):
             return False
         raise
-    os.close(made)
+    finally:
+        for one in held:
+            one.close()
     return True
 
 
@@ -143,24 +154,3 @@ def _tell_real(error: BaseException, here: str, real: str, entry: str, name: str
         error.filename, error.filename2 = os.path.join(real, entry), os.path.join(real, name)
     elif error.filename.startswith(here):
         error.filename = os.path.join(real, error.filename.removeprefix(here))
-
-
-def _give_back(error: BaseException, path: str, temporary: str, made: int) -> None:
-    """Remove a temporary file that is not locked yet, unless it is another's by now."""
-    if made >= 0:
-        os.close(made)
-    error.add_note(f"destination={path!r} was not written")
-    remove_orphan(temporary)
-
-
-def _give_up(
-    error: BaseException, path: str, real: str, entry: str, name: str, made: int, process: int
-) -> None:
-    """Remove the temporary file, unless the error came when it had its name already."""
-    # Under its real path: if this is interrupted, it removes itself when the descriptor is closed.
-    temporary = Temporary(os.path.join(real, entry), made)
-    temporary.process = process
-    # It may be an interrupt, just after the rename.
-    if not temporary.is_at(os.path.join(real, name)):
-        error.add_note(f"destination={path!r} was not written")
-    temporary.discard()

@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def rename_new(source: str, target: str) -> None:
     process that is killed in between leaves both. A directory is renamed: that replaces at most an
     empty one.
 
+    Over NFS the answer to a link may be lost; the client then sends it again, and it fails although it was
+    made (link(2), BUGS). So a name that is taken by the file itself is no failure.
+
     Raises:
         FileExistsError: Something has the name, by now or all along.
         OSError: The operating system refuses, or has no way to do this.
@@ -63,8 +67,20 @@ def rename_new(source: str, target: str) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
         os.rename(source, target)
     else:
-        os.link(source, target, follow_symlinks=False)
-        os.unlink(source)
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except FileExistsError:
+            if not _is_one_file(source, target):
+                raise
+        with suppress(FileNotFoundError):  # likewise, if the answer to an earlier one was lost
+            os.unlink(source)
+
+
+def _is_one_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except FileNotFoundError:
+        return False
 
 
 def exchange(one: str, other: str) -> bool:

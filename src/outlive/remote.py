@@ -16,15 +16,14 @@ the disk before their markers are. All others need obstore (`pip install 'outliv
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
-from urllib.parse import quote
 
+from ._marker_files import stem
 from ._place import shown
 from ._remote_clients import adopted, opened
 
@@ -33,8 +32,6 @@ __all__ = ["Bucket", "RemoteCheckpoints", "RemoteError", "Stat"]
 _SCHEMA = 1
 _SUFFIX = ".done"
 _T = TypeVar("_T")
-#: Characters of a part of a key: names of files hold 255, with what comes after it, and keys of S3 1024.
-_LONGEST = 200
 #: Rounds in which a marker that others change at the same time is tried.
 _ROUNDS = 5
 
@@ -105,6 +102,7 @@ class Bucket:
         if not 0 < timeout < 1e9:
             raise ValueError(f"timeout={shown(timeout)} is no number of seconds over 0")
         _string("prefix", prefix)
+        self._made_of = store, prefix, timeout, options
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._name = store if isinstance(store, str) else f"{type(store).__name__}:{prefix}"
         if options and not isinstance(store, str):
@@ -116,6 +114,10 @@ class Bucket:
         except (ImportError, OSError) as error:
             raise RemoteError(f"store={shown(store)} cannot be opened: {error}") from error
         self._is_there = False
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let another process open it anew: what is connected stays in this one."""
+        return _reopened, self._made_of
 
     def __repr__(self) -> str:
         return f"Bucket({self._name!r})"
@@ -252,6 +254,10 @@ class Bucket:
             raise told from error
 
 
+def _reopened(store: Any, prefix: str, timeout: float, options: dict[str, Any]) -> Bucket:  # noqa: ANN401 - as above
+    return Bucket(store, prefix=prefix, timeout=timeout, **options)
+
+
 def _string(argument: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{argument}={shown(value)} is not a string")
@@ -275,6 +281,10 @@ class RemoteCheckpoints:
     outputs were put, and before it was marked, runs again; what it puts then is the same, or, with
     `Bucket.create`, is there already.
 
+    It asks and marks as `outlive.Checkpoints` does, and has less: a marker vouches for outputs alone, and
+    `run_steps` does not take it. Where a step has items, let each be a step of its own, such as
+    `fetch/oslo`: one that several machines may do at a time.
+
     Args:
         bucket: Where the markers are, and the outputs that they vouch for.
         run_id: Which run this is. The empty string is the run that needs no id.
@@ -292,26 +302,31 @@ class RemoteCheckpoints:
     def __repr__(self) -> str:
         return f"RemoteCheckpoints({self.bucket!r}, run_id={self.run_id!r})"
 
-    def step_done(self, name: str, *, outputs: str | Iterable[str] = ()) -> bool:
-        """Tell whether a step is marked, with these outputs, and they are still the objects that they were.
+    def step_done(self, name: str, *, outputs: str | Iterable[str] | None = None) -> bool:
+        """Return whether a step is marked, and the outputs that its marker names are still what they were.
 
         Once this says yes, a power cut does not take it back, where the store is a directory either.
+
+        Args:
+            name: The step's.
+            outputs: The keys that the step is to have made. If they are given, they must also be those that
+                were given when it was marked.
 
         Raises:
             TypeError: The name is no string.
             RemoteError: The store refuses or does not answer.
         """
-        return self._doubt(name, outputs) is None
+        return not self._doubt(name, outputs)
 
-    def why(self, name: str, *, outputs: str | Iterable[str] = ()) -> str:
-        """Say in a sentence why a step will run, or will not.
+    def why(self, name: str, *, outputs: str | Iterable[str] | None = None) -> str:
+        """Say in one sentence why a step will run, or will not; the arguments are `step_done`'s.
 
         Raises:
             TypeError: The name is no string.
             RemoteError: The store refuses or does not answer.
         """
         doubt = self._doubt(name, outputs)
-        return f"{name} is done" if doubt is None else f"{name} will run: {doubt}"
+        return f"{name} will run: {doubt}" if doubt else f"{name} will not run: it is done"
 
     def mark_done(self, name: str, *, outputs: str | Iterable[str] = ()) -> bool:
         """Mark a step whose outputs are there; tell whether it was this call that marked it.
@@ -335,7 +350,7 @@ class RemoteCheckpoints:
             if self._marked(name, content, None):
                 return True
             old = self.bucket.stat(self._key(name))
-            if self._doubt(name, wanted) is None:
+            if not self._doubt(name, wanted):
                 return False
             if old is not None and self._marked(name, content, old.tag):
                 return True
@@ -369,8 +384,9 @@ class RemoteCheckpoints:
             if key.endswith(_SUFFIX):
                 self.bucket.delete(key)
 
-    def _doubt(self, name: str, outputs: str | Iterable[str]) -> str | None:
-        """Return why a step does not count as done; None if it does."""
+    def _doubt(self, name: str, outputs: str | Iterable[str] | None) -> str:
+        """Return why a step does not count as done; "" if it does."""
+        wanted = None if outputs is None else _several(outputs)
         content = self.bucket.get(self._key(name))
         if content is None:
             return "it is not marked"
@@ -379,29 +395,31 @@ class RemoteCheckpoints:
             return "its marker is damaged"
         if facts.get("schema") != _SCHEMA:
             return f"its marker was made by another version (schema={facts.get('schema')!r})"
-        change = self._change(facts.get("outputs"), _several(outputs))
-        if change is None:
+        change = self._change(facts.get("outputs"), wanted)
+        if not change:
             self.bucket.settle(self._key(name))
         return change
 
-    def _change(self, known: object, wanted: list[str]) -> str | None:
-        """Return what is not as it was when a step was marked; None if all is."""
-        if not isinstance(known, dict) or sorted(known) != sorted(wanted):
-            return "its outputs are others now"
-        for key in wanted:
+    def _change(self, known: object, wanted: list[str] | None) -> str:
+        """Return what is not as it was when a step was marked; "" if all is."""
+        if not isinstance(known, dict):
+            return "its marker is damaged"
+        if wanted is not None and sorted(known) != sorted(wanted):
+            return f"its outputs were {sorted(known)} and are {sorted(wanted)}"
+        for key in known:
             stat = self.bucket.stat(key)
             if stat is None:
                 return f"its output {key!r} is not there"
             if known[key] != list(stat):
                 return f"its output {key!r} is not what it was when the step was marked"
-        return None
+        return ""
 
     def _folder(self) -> str:
         # A name of a step has no slash left in it, so that no run is below another.
-        return f".checkpoints/{_spelt(self.run_id)}/"
+        return f".checkpoints/{stem(self.run_id)}/"
 
     def _key(self, name: str) -> str:
-        return f"{self._folder()}{_spelt(_string('name', name))}{_SUFFIX}"
+        return f"{self._folder()}{stem(_string('name', name))}{_SUFFIX}"
 
     def _content(self, name: str, outputs: Mapping[str, Stat]) -> str:
         facts = {
@@ -425,12 +443,3 @@ def _facts(content: bytes | None) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return facts if isinstance(facts, dict) else None
-
-
-def _spelt(name: str) -> str:
-    """Spell any string as a part of a key: no slash, no dot, no two alike, not empty, not too long."""
-    spelt = quote(name, safe="", errors="surrogatepass").replace(".", "%2E") or "%"
-    if len(spelt) <= _LONGEST:
-        return spelt
-    tail = f"!{hashlib.sha256(spelt.encode()).hexdigest()}"  # quote() leaves no "!"
-    return spelt[: _LONGEST - len(tail)] + tail

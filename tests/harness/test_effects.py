@@ -8,9 +8,10 @@ import threading
 
 import pytest
 
+from outlive_harness.explore.results import Verdict
+from outlive_harness.explore.session import Session
 from outlive_harness.report.json_report import scenario_data
 from outlive_harness.report.text import details
-from outlive_harness.results.verdicts import Verdict
 
 SERVE = """
 import array, os, socket, sys
@@ -63,6 +64,23 @@ def asks():
 """)
     assert result.verdict is Verdict.UNKNOWN
     assert result.reason.startswith("out: no op of the run accounts for what is there")
+
+
+def test_it_is_the_bytes_that_tell(explored, service, sabotage):
+    """The canary: if nobody compares ops with the output, no op is missed."""
+    sabotage("from outlive_harness.explore import tapes; tapes.unexplained = lambda *args, **more: []")
+    source = f"""
+@scenario(outputs="out")
+def asks():
+    import socket
+    c = socket.socket(socket.AF_UNIX)
+    c.connect({service!r})
+    {ASKS["a descriptor"]}
+    c.recv(10)
+"""
+    with Session(jobs=1) as session:
+        (result,) = explored(source, within=session).scenarios
+    assert result.verdict is not Verdict.UNKNOWN
 
 
 def test_workers_that_write_one_file_at_once_are_no_strangers(one):

@@ -33,6 +33,7 @@ def ops(*several):
         # one go, whole buffers
         (("open out", "write out 0 8192", "write out 8192 8192", "write out 16384 7"), None),
         (("open out", "write out -1 4096", "write out -1 4096"), None),
+        (("open out", "write out 0 2", "write out 2 290"), None),
         # closed in between, as far as one can see
         (("open out", "write out 0 9", "open out", "write out 0 9"), None),
         (("open t", "write t 0 9", "rename t out", "open t", "write t 0 9", "rename t out"), None),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from outlive import Checkpoints, atomic_open, run_lock
+from outlive import Checkpoints, _orphans, atomic_open, run_lock
 from outlive_harness import cli
+from outlive_harness.cli import state as state_module
 
 STORES = ("files", "sqlite")
 
@@ -40,8 +41,9 @@ def marked(request):
     Path("out.csv").write_text("1,2\n")
     run.mark_done("clean", outputs="out.csv")
     run.mark_done("fetch")
-    for _ in run.todo("parts", ["a", "b"]):
-        pass
+    items = run.items("parts", ["a", "b"])
+    for item in items:
+        items.done(item)
     Checkpoints(run_id="monday", store=request.param).mark_done("a\nb")
     os.truncate("out.csv", 1)
     return run
@@ -193,10 +195,10 @@ def test_gc_goes_on_past_a_run_that_is_under_way(state):
 def test_a_dry_run_of_gc_tells_what_gc_removes(state):
     """The same, to the line: what a live process writes is left out, and so is what holds no marks."""
     run = Checkpoints(run_id="run")
-    for _ in run.todo("s", ["item"]):
-        pass
+    run.items("s", ["item"]).done("item")
     run.clear()
     run.mark_done("t")
+    Path(".checkpoints/run/s.items").mkdir()  # as a run leaves it that is killed while it clears
     Path(".checkpoints/others").mkdir(parents=True)
     Path(".checkpoints/.d.0.outlive-tmp").mkdir()
     Path(".checkpoints/run/.y.done.0.outlive-tmp").touch()
@@ -209,10 +211,27 @@ def test_a_dry_run_of_gc_tells_what_gc_removes(state):
     assert Path(".checkpoints/others").is_dir()
 
 
+def test_gc_by_age_where_locks_say_nothing(state, monkeypatch):
+    """On a network file system temporary files stay, and are told of, unless their age is given."""
+    monkeypatch.setattr(_orphans, "believes", lambda *_: False)
+    monkeypatch.setattr(state_module, "is_local", lambda _: False)
+    monkeypatch.setattr(_orphans, "_time_of", lambda _: time.time_ns() + 2 * 86_400 * 10**9)
+    Checkpoints().mark_done("s")
+    orphan = Path(".checkpoints/.s.done.0.outlive-tmp")
+    orphan.touch()
+    told = state("gc")[1]
+    assert told.startswith(f"1 temporary file stays, such as {orphan}: no lock on this file system says")
+    assert "--orphans-older-than DAYS removes" in told
+    assert state("gc", "--orphans-older-than", "3") == (0, "", "")
+    assert state("gc", "--orphans-older-than", "1", "--dry-run")[1] == f"would remove {orphan}\n"
+    assert orphan.exists()
+    assert state("gc", "--orphans-older-than", "1")[1] == f"removed {orphan}\n"
+    assert not orphan.exists()
+
+
 def test_a_dry_run_of_gc_tells_what_old_runs_leave_and_makes_no_lock(state):
     """Their directories, which are empty then; and what would be removed is there still, as it was."""
-    for _ in Checkpoints(run_id="old").todo("s", ["item"]):
-        pass
+    Checkpoints(run_id="old").items("s", ["item"]).done("item")
     Checkpoints(run_id="held").mark_done("s")
     with run_lock(run_id="held"):
         before = sorted(map(str, Path(".checkpoints").rglob("*")))

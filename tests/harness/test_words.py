@@ -197,8 +197,8 @@ def test_a_package_is_told_below_the_line_and_in_the_json():
     """With what was kept; fields are added and none is changed."""
     found = Violation(
         "torn-output", "power", "power@3-2", "rename t -> o", "o", "m", "", "it:power@3-2", "posix",
-        ("2 write t",), ("3 rename t -> o",), source="pipe.py:3", within="acme 1.2: acme/io.py:9 in put",
-        advice="do it", stack=("pipe.py:3", "pipe.py:8"),
+        lost=("2 write t",), stayed=("3 rename t -> o",), source="pipe.py:3",
+        within="acme 1.2: acme/io.py:9 in put", advice="do it", stack=("pipe.py:3", "pipe.py:8"),
     )  # fmt: skip
     lines = told(found)
     at = lines.index("  from: pipe.py:3")

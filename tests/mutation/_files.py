@@ -13,6 +13,7 @@ EXPECTED = {
     "out/claim": "ours\n",
     "out/deep/er/note": "a postcard\n",
     "out/report.txt": "a letter\n",
+    "out/secret": "a letter\n",
     "out/table": "a letter\n" * 3,
 }
 
@@ -33,6 +34,8 @@ if Path("inbox/letter").exists():
     text = Path("inbox/letter").read_text()
     with atomic_open("out/report.txt") as report:
         report.write(text)
+    for permissions in (0o604, 0o640):  # the second time over a file that has others
+        atomic_write("out/secret", text, permissions=permissions)
     with atomic_path("out/table") as path:
         path.write_text(text * 3)
     drop("letter")
@@ -40,5 +43,6 @@ if Path("inbox/postcard").exists():
     atomic_write("out/deep/er/note", Path("inbox/postcard").read_text(), parents=True)
     drop("postcard")
 for name, text in EXPECTED.items():
-    if Path(name).read_text() != text or Path(name).stat().st_mode & 0o777 != 0o644:
+    mode = 0o640 if name == "out/secret" else 0o644
+    if Path(name).read_text() != text or Path(name).stat().st_mode & 0o777 != mode:
         sys.exit(f"{name} is not what it should be")

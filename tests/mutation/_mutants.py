@@ -40,6 +40,7 @@ UNMOVED = {
     "_batch.py",
     "_directory.py",
     "_durable.py",
+    "_orphans.py",
     "_outputs.py",
     "_place.py",
     "_syscalls.py",
@@ -60,12 +61,12 @@ APART = {
 UNREACHED = {
     "_brought_back",
     "_despite_those_that_wait",
-    "_give_back",
-    "_give_up",
     "_incomplete",
     "_swapped",
     "_removed",
+    "_take_back",
     "discard",
+    "give_up",
     "remove_replaced",
     "rename_new",
 }
@@ -91,62 +92,61 @@ class Mutant(NamedTuple):
 REPLACED = {
     "the temporary file lies in another directory": (
         "_atomic.py",
-        "                place.directory, place.name, lambda path: os.open(",
-        "                os.environ['TMPDIR'], place.name, lambda path: os.open(",
+        "self.temporary.make(place.directory, place.name, mode)",
+        "self.temporary.make(os.environ['TMPDIR'], place.name, mode)",
     ),
     "the destination is written in place": (
         "_atomic.py",
+        "            self.temporary.make(place.directory, place.name, mode)\n",
         """\
-            self.temporary, self.descriptor = make(
-                place.directory, place.name, lambda path: os.open(path, _MADE_WITH, mode), alone=alone
-            )
+            self.temporary.path = place.target
+            self.temporary._made.append(opened(place.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+            self.temporary._is_had()
 """,
-        """\
-            self.descriptor = os.open(place.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            self.temporary = Temporary(place.target, os.dup(self.descriptor))
-""",
+        "import file_of\n",
+        "import file_of, opened\n",
     ),
     "the temporary file need not be new": (
-        "_atomic.py",
+        "_temporary.py",
         "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL",
         "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC",
     ),
     "the temporary file need not be new, and is added to": (
-        "_atomic.py",
+        "_temporary.py",
         "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL",
         "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_APPEND",
     ),
     "nobody looks for orphans": (
-        "_temporary.py",
-        'if _fcntl is None or sys.platform != "linux":\n        return False\n    try:',
-        "return False\n    try:",
+        "_orphans.py",
+        'if before is None and (_fcntl is None or sys.platform != "linux"):',
+        "if before is None:",
     ),
     "the rename comes before the file is finished": (
         "_atomic.py",
         """\
-        finish(temporary.descriptor, place, temporary.status)
+        finish(temporary.descriptor, place, status)
         if os.name == "nt":  # which renames no open file, and lets nobody remove one
-            temporary.release()
+            temporary.close()
         else:
-            refuse_lost(temporary.path, temporary.status, place.path)
-        rename_into_place(place, temporary.path)
+            refuse_lost(temporary.path, status, place.path)
+        rename_into_place(place, temporary.path, status)
 """,
         """\
-        rename_into_place(place, temporary.path)
-        finish(temporary.descriptor, place, temporary.status)
+        rename_into_place(place, temporary.path, status)
+        finish(temporary.descriptor, place, status)
 """,
     ),
     "the file is fsynced before it is written": (
         "_atomic.py",
-        "        write_all(draft.descriptor, content)\n",
-        "        os.fsync(draft.descriptor)\n        write_all(draft.descriptor, content)\n",
+        "        write_all(draft.temporary.writer, content)\n",
+        "        os.fsync(draft.temporary.writer)\n        write_all(draft.temporary.writer, content)\n",
         "    sync_file(descriptor, place.durable)\n",
         "",
     ),
     "the file is fsynced before it is flushed": (
         "_atomic.py",
-        "            yield file\n        draft.publish()\n",
-        "            yield file\n            os.fsync(file.fileno())\n        draft.publish()\n",
+        "            yield file\n        draft.",
+        "            yield file\n            os.fsync(file.fileno())\n        draft.",
         "    sync_file(descriptor, place.durable)\n",
         "",
     ),
@@ -202,11 +202,14 @@ REPLACED = {
         "open(self._marker(name), 'wb').write(self._content(name, claims))",
     ),
     "an item is marked before its body has run": (
-        "_checkpoints.py",
-        "        yield item\n",
-        "        pass\n",
-        "        marks.put(own, claims)\n",
-        "        marks.put(own, claims)\n        yield item\n",
+        "_items.py",
+        "        yield\n        refuse_child(process)\n        self._mark(name, wish)\n",
+        "        self._mark(name, wish)\n        yield\n        refuse_child(process)\n",
+    ),
+    "an item is marked when the next is asked for": (
+        "_items.py",
+        "            yield item\n",
+        "            yield item\n            self._marks.put(name, self._claims)\n",
     ),
     "a directory is synced into its parent by whoever makes it alone": (
         "_stores.py",

@@ -23,8 +23,7 @@ def forget() -> None:
     old = Checkpoints(".cards", run_id="yesterday")
     if not Path("out/flag").exists():
         old.mark_done("cards")
-        for _ in old.todo("cards", ["postcard"]):
-            pass
+        old.items("cards", ["postcard"]).done("postcard")
         old.clear()
         atomic_write("out/flag", "")
     if old.step_done("cards") or list(old.records()):
@@ -40,8 +39,10 @@ if not run.step_done("make", outputs=MADE):
     Path("work/parts/one").write_text(text)
     run.mark_done("make", outputs=MADE)
 drop("letter")
-for card in Checkpoints(".cards", run_id="today").todo("cards", ["postcard"]):
-    atomic_write("out/note", Path("inbox", card).read_text())
+items = Checkpoints(".cards", run_id="today").items("cards", ["postcard"])
+for card in list(items):  # as a pool that prefetches
+    with items.doing(card):
+        atomic_write("out/note", Path("inbox", card).read_text())
 drop("postcard")
 if not run.step_done("join"):
     atomic_write("out/joined", Path("work/plain").read_text() + Path("work/parts/one").read_text())

@@ -27,16 +27,18 @@ PARENTS_AGAIN = Path(__file__).with_name("_again_parents.py")
 TREE_AGAIN = Path(__file__).with_name("_again_tree.py")
 SQLITE = Path(__file__).with_name("_sqlite.py")
 #: In what restart a survivor is tried at last, by its file; else it is RESTART.
-AGAIN = {"_directory.py": TREE_AGAIN, "_place.py": PARENTS_AGAIN, "_temporary.py": TREE_AGAIN}
+AGAIN = {"_directory.py": TREE_AGAIN, "_orphans.py": TREE_AGAIN, "_place.py": PARENTS_AGAIN}
 #: To which pipelines what is in a file of the library matters, one after the other; else it is PIPELINE.
 MATTERS = {
     "_atomic.py": (PIPELINE, FILES),
     "_batch.py": (GROUPS,),
     "_checkpoints.py": (PIPELINE, VOUCH),
     "_claims.py": (DECLARED,),
+    "_items.py": (VOUCH,),
     "_marker_files.py": (PIPELINE, VOUCH),
     "_directory.py": (GROUPS,),
     "_durable.py": (PIPELINE, GROUPS),
+    "_orphans.py": (PIPELINE, GROUPS),
     "_outputs.py": (VOUCH,),
     "_place.py": (FILES,),
     "_sqlite_file.py": (SQLITE,),
@@ -66,43 +68,45 @@ HARMLESS = {
     "removed: _bring_to_disk([path], os.path.dirname(mark.directory))": (
         "it takes a run that writes an output again as it was, and is killed before it marks it"
     ),
-    "after the next: rename_into_place(place, temporary.path)": (
+    "before the one before: sync_names(place.names, place.directory)": (
         "what it changes places with is a lock, and here nobody else writes; in test_orphans.py others do"
     ),
-    "before the one before: sync_names(self._names, place.directory)": "likewise",
-    "after the next: _finish_path(place, temporary, inner)": (
-        "what it changes places with is of use to those that an error stops"
-    ),
-    "before the one before: _finish_path(place, temporary, inner)": (
-        "what it changes places with stops a process that was forked in the body"
-    ),
-    "before the one before: finish(temporary.descriptor, place, temporary.status)": "likewise",
-    "after the next: finish(temporary.descriptor, place, temporary.status)": (
+    "after the next: finish(temporary.descriptor, place, status)": (
         "what it changes places with closes the file or looks whether it is still there"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_batch.py:225 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
-    "removed: os.unlink(inner)": "what an error leaves goes with the directory that it is in",
-    "removed: self._remove(inner, descriptor)": "likewise",
-    "removed: self._remove(inner, kept)": "likewise",
-    "removed: _take_back(path, made)": "only an error between two calls leads there, as in test_orphans.py",
-    "_temporary.py:247 removed: os.unlink(path)": "likewise",
+    "_batch.py:292 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
+    "removed: self._sync_many()": "likewise",
+    "removed: os.unlink(draft.inner)": "what an error leaves goes with the directory that it is in",
+    "removed: self._remove(draft)": "likewise",
+    "_orphans.py:161 removed: os.unlink(path)": "only to ask for orphans by age leads there",
+    "removed: os.unlink(self.path)": "only an error leads there, as in test_orphans.py",
+    "removed: self._take_back()": "only who loses the file to another leads there, as in test_orphans.py",
+    "removed: _empty(below.fileno(), makes_writable=makes_writable)": (
+        "no tree here has a directory in it; in test_directory.py one has"
+    ),
+    "after the next: _remove(items, _markers(items))": "an empty directory is left then, in each run alike",
+    "after the next: _remove(folder, markers)": "likewise",
+    "before the one before: checkpoints.mark_done(name, **declared)": (
+        "what it changes places with refuses pending items, as mark_done does"
+    ),
     "removed: os.fchmod(where, stat.S_IRWXU)": (
         "only who is not root is refused the removal; test_directory.py has a tree with such directories"
     ),
-    "_temporary.py:416 removed: _empty(opened)": "likewise",
-    "_directory.py:198 durable='none': synced_directory": (
+    "removed: _empty(number, makes_writable=True)": "likewise",
+    "_directory.py:209 durable='none': synced_directory": (
         "only where names cannot be swapped is there a tree that was set aside; test_directory.py goes there"
     ),
     "after the next: sync_file(made, durable)": (
         "what it changes places with stops a process that was forked meanwhile"
     ),
-    "after the next: os.replace(entry, name, src_dir_fd=names, dst_dir_fd=names)": (
+    "after the next: os.replace(entry, name, src_dir_fd=number, dst_dir_fd=number)": (
         "what it changes places with is a lock, and here nobody else writes"
     ),
     "removed: _syscalls.rename_new(temporary.path, place.target)": (
         "no pipeline here makes a directory that may not be replaced; tests/outlive/test_directory.py does"
     ),
+    "removed: _publish_new(place, temporary)": "likewise",
     "before the one before: with synced_directory(parent), suppress(FileExistsError):": (
         "what it changes places with only says in words why the directory cannot be made"
     ),

@@ -14,6 +14,20 @@ def both_ways(request, monkeypatch):
 
 
 @pytest.fixture
+def finish():
+    """Mark all pending items, each by itself, and return them."""
+
+    def finished(items):
+        found = []
+        for item in items:
+            with items.doing(item):
+                found.append(item)
+        return found
+
+    return finished
+
+
+@pytest.fixture
 def step_by_step(monkeypatch):
     """Run a test of other systems, which have no such row."""
     monkeypatch.setattr(_atomic, "write_straight", lambda *_: False)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive import PublishedNotDurableError, atomic_open, atomic_write
+from outlive import PublishedNotDurableError, atomic_batch, atomic_open, atomic_write
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 TEMPORARY = ".outlive-tmp"
@@ -171,6 +171,63 @@ def test_what_replaces_a_file_is_private_until_it_is_finished(tmp_path, mode):
         assert mode_of(Path(file.name)) == 0o600
         file.write("new")
     assert mode_of(target) == mode
+
+
+@pytest.mark.parametrize("old", [None, 0o600, 0o644])
+@pytest.mark.parametrize("permissions", [0o600, 0o640, 0o666, 0o400, 0])
+def test_permissions_that_are_asked_for(tmp_path, old, permissions):
+    """The file has them whatever the umask is and the old file has, and is private until it is finished."""
+    target, batched = tmp_path / "out", tmp_path / "batched"
+    for path in (target, batched):
+        if old is not None:
+            path.touch()
+            path.chmod(old)
+    before = os.umask(0o077)
+    try:
+        atomic_write(target, "1", permissions=permissions)
+        assert mode_of(target) == permissions
+        with atomic_open(target, permissions=permissions) as file:
+            assert mode_of(Path(file.name)) == 0o600
+        assert mode_of(target) == permissions
+        with atomic_batch() as batch:
+            batch.write(batched, "1", permissions=permissions)
+            with batch.open(tmp_path / "second", permissions=permissions):
+                pass
+        assert mode_of(batched) == mode_of(tmp_path / "second") == permissions
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "kind", "said"),
+    [
+        ("600", TypeError, r"^permissions='600' is not a whole number, such as 0o600"),
+        (True, TypeError, r"^permissions=True is not"),
+        (0o1600, ValueError, r"^permissions=0o1600 is not from 0 to 0o777"),
+        (-1, ValueError, r"^permissions=-0o1 is not"),
+    ],
+)
+def test_permissions_that_are_none(tmp_path, permissions, kind, said):
+    """They are refused before anything is made."""
+    for write in (
+        lambda: atomic_write(tmp_path / "out", "1", permissions=permissions),
+        lambda: atomic_open(tmp_path / "out", permissions=permissions).__enter__(),
+    ):
+        with pytest.raises(kind, match=said):
+            write()
+    with pytest.raises(kind, match=said), atomic_batch() as batch:
+        batch.write(tmp_path / "out", "1", permissions=permissions)
+    assert os.listdir(tmp_path) == []
+
+
+def test_text_that_its_encoding_does_not_hold(tmp_path):
+    """The error says what to give instead, and that writes what the text was made from."""
+    name = os.fsdecode(b"caf\xe9")
+    with pytest.raises(UnicodeEncodeError) as caught:
+        atomic_write(tmp_path / "out", name)
+    assert caught.value.__notes__ == ["data=... was not written; give bytes: data.encode(encoding, errors)"]
+    atomic_write(tmp_path / "out", name.encode("utf-8", "surrogateescape"))
+    assert (tmp_path / "out").read_bytes() == b"caf\xe9"
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -613,7 +670,7 @@ def public_folder():
         (0o555, "full", "takes no new file (Permission denied)"),
         (0o555, "none", "takes no new file (Permission denied)"),
         (0o000, "full", "cannot be reached (Permission denied)"),
-        (0o333, "full", "cannot be opened to be fsynced (Permission denied)"),
+        (0o333, "full", "may not be read, as it takes to fsync it; durable='file' does without"),
         (0o333, "file", None),
         (0o333, "none", None),
     ],

@@ -360,7 +360,7 @@ def test_directories_and_markers_reach_the_disk(synced, tmp_path, existing):
     assert synced == [*folders[:2], (directory / "run" / "clean.done").read_bytes(), folders[2]]
     synced.clear()
     checkpoints.clear()
-    assert synced == folders[2:]
+    assert synced == folders[:0:-1]  # the markers are gone before their directory is
 
 
 def test_marker_that_is_believed_is_on_the_disk(synced, checkpoints):
@@ -394,7 +394,7 @@ def test_forgotten_twice_is_forgotten_on_the_disk(synced, checkpoints):
         assert synced == [Path(checkpoints.directory).stat().st_ino]
 
 
-def test_a_directory_that_is_removed_just_before_its_marker_is_made_anew(monkeypatch, checkpoints):
+def test_a_directory_that_is_removed_just_before_its_marker_is_made_anew(monkeypatch, checkpoints, finish):
     """As by `outlive state gc`, which removes empty ones."""
     write, removed = _marker_files.atomic_write, []
 
@@ -405,9 +405,59 @@ def test_a_directory_that_is_removed_just_before_its_marker_is_made_anew(monkeyp
         write(path, content)
 
     monkeypatch.setattr(_marker_files, "atomic_write", late)
-    assert list(checkpoints.todo("fetch", ["a"])) == ["a"]
-    assert list(Checkpoints(checkpoints.directory).todo("fetch", ["a"])) == []
+    assert finish(checkpoints.items("fetch", ["a"])) == ["a"]
+    assert finish(Checkpoints(checkpoints.directory).items("fetch", ["a"])) == []
     assert len(removed) == 1
+
+
+DEVICES = ["con", "prn", "aux", "nul", "com0", "com9", "lpt0", "lpt9"]
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_names_of_devices(tmp_path, name, finish):
+    """No step, item or run makes a file that Windows takes for a device, whatever its suffix."""
+    run = Checkpoints(tmp_path / "marks", run_id=name)
+    others = [
+        name.upper(),
+        f"{name}.txt",
+        f"{name}.",
+        f"{name} ",
+        f"%{ord(name[0]):02x}{name[1:]}",
+        f"{name}1",
+    ]
+    for step in (name, *others):
+        run.mark_done(step)
+        assert finish(run.items(step, [name, *others])) == [name, *others]
+    made = [path.name for path in (tmp_path / "marks").rglob("*")]
+    assert made
+    assert not [one for one in made if one.partition(".")[0].rstrip().lower() in DEVICES]
+    assert Checkpoints(tmp_path / "marks").runs() == [name]
+    assert sorted(run.done()) == sorted((name, *others))
+    told = {(record["step"], record.get("item")) for record in run.records()}
+    assert told == {(one, item) for one in (name, *others) for item in (None, name, *others)}
+
+
+def test_clear_leaves_no_empty_directory(tmp_path, finish):
+    """Neither that of a step's items nor that of a run; the markers' own stays, and what is not ours."""
+    top = tmp_path / "marks"
+    runs = [Checkpoints(top, run_id=run_id) for run_id in ("", "monday", "tuesday")]
+    for run in runs:
+        run.mark_done("step")
+        for name in ("step", "others"):
+            assert finish(run.items(name, ["a", "b"])) == ["a", "b"]
+    (top / "tuesday" / "others.items" / "notes.txt").touch()
+    for run in runs:
+        run.clear("step")
+    folders = ["monday", "monday/others.items", "others.items", "tuesday", "tuesday/others.items"]
+    assert sorted(str(one.relative_to(top)) for one in top.rglob("*") if one.is_dir()) == folders
+    for run in runs:
+        run.clear()
+    left = ["tuesday", "tuesday/others.items", "tuesday/others.items/notes.txt"]
+    assert sorted(str(one.relative_to(top)) for one in top.rglob("*")) == left
+    for run in runs:  # which knows the directories that it made
+        run.mark_done("step")
+        assert finish(run.items("step", ["a"])) == ["a"]
+        assert Checkpoints(top, run_id=run.run_id).step_done("step")
 
 
 def test_failed_write_marks_nothing(monkeypatch, checkpoints):

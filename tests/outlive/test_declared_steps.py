@@ -1,5 +1,6 @@
 """run_steps with steps that declare what they read and make, and come after one another."""
 
+import functools
 import logging
 import os
 import pty
@@ -12,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from outlive import Checkpoints, Retry, StepResult, atomic_write, run_steps, step
+from outlive import Checkpoints, Retry, Step, StepResult, atomic_write, run_steps, step
 
 
 @pytest.fixture(autouse=True)
@@ -54,16 +55,123 @@ def copying(source, target, ran=None):
     return step(name=target, inputs=source, outputs=target)(copy)
 
 
-def test_a_declared_step_is_a_function_still():
-    """The decorated function is called as before, with its name and documentation."""
+def test_a_declared_step_is_the_function_itself():
+    """What is decorated is given back, with what it declares as an attribute."""
 
-    @step(outputs="out.txt", name="addition")
     def add(left, *, right):
         """Add."""
         return left + right
 
+    assert step(outputs="out.txt", name="addition", after=["first", len])(add) is add
     assert add(1, right=2) == 3
-    assert (add.__name__, add.__doc__, add.name, add.outputs) == ("add", "Add.", "addition", ["out.txt"])
+    assert add.outlive_step == Step("addition", None, ["out.txt"], None, None, ("first", len), None)
+
+
+def test_a_declared_step_is_wrapped_with_its_declaration(run):
+    """What functools.wraps makes of a step is that step, and runs; others may come after either."""
+    ran = []
+
+    @step(name="first", outputs="out")
+    def inner():
+        atomic_write("out", "1")
+
+    @functools.wraps(inner)
+    def outer():
+        ran.append("outer")
+        inner()
+
+    later = step(name="later", after=inner)(lambda: ran.append("later"))
+    assert [result.name for result in run([later, outer])] == ["first", "later"]
+    assert ran == ["outer", "later"]
+    Path("out").unlink()
+    assert run([later, outer])[0].reason == "its output out is missing"
+
+
+def test_functions_that_one_decorator_declares_are_steps_of_their_own(run):
+    """What comes after one of them does not come after the other."""
+    ran = []
+    declare = step(version="1")
+    one, two = declare(lambda: ran.append("one")), declare(lambda: ran.append("two"))
+    later = step(name="later", after=two)(lambda: ran.append("later"))
+    run([("one", one), later, ("two", two)])
+    assert ran == ["one", "two", "later"]
+    with pytest.raises(ValueError, match="is none of the steps"):
+        run([("one", one), later])
+
+
+def test_a_method_that_is_declared_in_its_class(run):
+    """It is a method still, and declares for the object that it is taken from."""
+
+    class Pipeline:
+        @step(outputs="out")
+        def make(self):
+            atomic_write("out", "1")
+
+    Pipeline().make()
+    assert run([Pipeline().make])[0].name == "make"
+    Path("out").unlink()
+    assert run([Pipeline().make])[0].reason == "its output out is missing"
+
+
+class Counter:
+    """Something with a method."""
+
+    def count(self):
+        """Count."""
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (Counter().count, r"takes no attribute; declare functools\.partial"),
+        (print, "takes no attribute"),
+        (int, "takes no attribute"),
+        (staticmethod(named), "put @step below @staticmethod"),
+        ("clean", "is not a function"),
+    ],
+)
+def test_what_cannot_be_declared(function, said):
+    """What takes no attribute, or would lose it, is refused at once."""
+    with pytest.raises(TypeError, match=rf"^function=.*{said}"):
+        step(outputs="x")(function)
+
+
+POOL = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from outlive import Checkpoints, atomic_write, step
+
+@step(outputs="out.txt")
+def write():
+    atomic_write("out.txt", "1")
+    return write.outlive_step.outputs
+
+def mark(run):
+    run.mark_done("made", outputs="out.txt")
+    return run
+
+if __name__ == "__main__":
+    runs = [Checkpoints(store=store, run_id="r") for store in ("files", "sqlite")]
+    for run in runs:
+        run.mark_done("before")  # there is a connection
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(sys.argv[1])) as pool:
+        assert pool.submit(write).result() == ["out.txt"]
+        for run in runs:
+            back = pool.submit(mark, run).result()
+            assert repr(back) == repr(run)
+            assert back.done() == ["before", "made"]
+            assert back.step_done("made")
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_steps_and_checkpoints_in_pools_of_processes(tmp_path, method):
+    """Each goes to another process and back, as an argument and as what is called."""
+    (tmp_path / "main.py").write_text(POOL)
+    command = [sys.executable, "main.py", method]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_after_gives_the_order(run):
@@ -113,7 +221,7 @@ def test_after_takes_a_method(run):
             made.append(self.part)
 
     one, other = Pipeline("one"), Pipeline("other")
-    first = step(name="first", after=one.fetch)(other.fetch)
+    first = step(name="first", after=one.fetch)(functools.partial(other.fetch))
     run([first, ("last", one.fetch)])
     assert made == ["one", "other"]
 
@@ -258,10 +366,12 @@ def test_the_items_of_what_comes_after_are_forgotten_also_if_it_never_ended(run,
 
     def last():
         marks = Checkpoints(tmp_path / "marks", store=store)
-        for item in marks.todo("last", ["x", "y", "z"]):
-            made.append(Path("first").read_text() + item)
-            if made == ["1x", "1y"]:
-                raise KeyboardInterrupt
+        items = marks.items("last", ["x", "y", "z"])
+        for item in items:
+            with items.doing(item):
+                made.append(Path("first").read_text() + item)
+                if made == ["1x", "1y"]:
+                    raise KeyboardInterrupt
 
     def first():
         Path("first").write_text(Path("raw").read_text())
@@ -375,9 +485,11 @@ def test_the_items_of_a_step_that_runs_again_are_done_again(run, marks):
 
     def steps(limit):
         def resize():
-            for item in marks.todo("resize", ["a", "b"]):
-                made.append(item)
-                atomic_write(f"out/{item}", f"{item} {limit}")
+            items = marks.items("resize", ["a", "b"])
+            for item in items:
+                with items.doing(item):
+                    made.append(item)
+                    atomic_write(f"out/{item}", f"{item} {limit}")
 
         return [step(outputs="out", params={"limit": limit})(resize)]
 
@@ -406,14 +518,16 @@ def test_items_know_what_their_step_declared(run, store, tmp_path, first, then):
     made, stops = [], ["b"]
 
     def resize():
-        for item in Checkpoints(tmp_path / "marks", store=store).todo("resize", ["a", "b"]):
-            if item in stops:
-                raise KeyboardInterrupt
-            made.append(item)
+        items = Checkpoints(tmp_path / "marks", store=store).items("resize", ["a", "b"])
+        for item in items:
+            with items.doing(item):
+                if item in stops:
+                    raise KeyboardInterrupt
+                made.append(item)
 
     for declared in (first, first, then):
         with pytest.raises(KeyboardInterrupt):
-            run([step(**declared)(resize)])
+            run([step(**declared, name="resize")(functools.partial(resize))])
     assert made == ["a", "a"]
     stops.clear()
     run([step(**then)(resize)])
@@ -427,26 +541,29 @@ def test_items_know_their_step_by_another_path_of_the_marks(store, tmp_path):
     made = []
 
     def fetch():
-        for item in Checkpoints(tmp_path / "real" / "marks", store=store).todo("fetch", ["a", "b"]):
-            made.append(item)
-            if item == "b":
-                raise KeyboardInterrupt
+        items = Checkpoints(tmp_path / "real" / "marks", store=store).items("fetch", ["a", "b"])
+        for item in items:
+            with items.doing(item):
+                made.append(item)
+                if item == "b":
+                    raise KeyboardInterrupt
 
     for number in (3, 4):
         checkpoints = Checkpoints(tmp_path / "link" / "marks", store=store)
+        steps = [step(params={"n": number}, name="fetch")(functools.partial(fetch))]
         with pytest.raises(KeyboardInterrupt):
-            run_steps([step(params={"n": number})(fetch)], checkpoints=checkpoints, report=str)
+            run_steps(steps, checkpoints=checkpoints, report=str)
     assert made == ["a", "b", "a", "b"]
 
 
-def test_items_are_not_made_of_an_input_that_has_changed_since_the_step_began(run, marks):
+def test_items_are_not_made_of_an_input_that_has_changed_since_the_step_began(run, marks, finish):
     """What the step has read by then may be the old one: nothing is marked as made of the new."""
     Path("raw").write_text("1")
 
     def work():
         time.sleep(0.02)  # longer than a tick of the kernel's clock
         Path("raw").write_text("2")
-        list(marks.todo("work", ["a"]))
+        finish(marks.items("work", ["a"]))
 
     with pytest.raises(RuntimeError, match=r"raw' changed meanwhile"):
         run([step(inputs="raw")(work)])
@@ -552,16 +669,16 @@ def test_what_is_declared_is_not_what_the_function_has_under_the_same_name(run):
         """Work."""
 
     vars(work).update(version="9", params=None, outputs="x", other=3)
-    declared = step(version="2", params={"a": 1})(work)
-    assert (declared.version, declared.params, declared.outputs, declared.other) == ("2", {"a": 1}, None, 3)
-    run([declared])
-    assert run([step(version="2", params={"a": 2})(work)])[0].reason == "its parameter a was 1 and is 2"
+    run([step(version="2", params={"a": 1})(work)])
+    assert (work.version, work.params, work.outputs, work.other) == ("9", None, "x", 3)
+    again = step(version="2", params={"a": 2}, name="work")(lambda: None)
+    assert run([again])[0].reason == "its parameter a was 1 and is 2"
 
 
 def test_a_step_of_a_step_is_refused():
     """Of two declarations one would be lost."""
     with pytest.raises(TypeError, match="is a step already"):
-        step(version="2")(step(version="1")(int))
+        step(version="2")(step(version="1")(lambda: None))
 
 
 def test_a_report_that_fails_does_not_hide_what_failed(run):
@@ -676,7 +793,7 @@ def test_bad_declarations(declared):
     """What cannot be declared is refused by name and value."""
     ((name, value),) = declared.items()
     with pytest.raises(TypeError, match=f"^{name}=") as caught:
-        step(**declared)(int)
+        step(**declared)(lambda: None)
     assert str(value) in str(caught.value)
 
 

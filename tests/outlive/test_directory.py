@@ -19,6 +19,7 @@ import pytest
 from outlive import (
     PublishedNotDurableError,
     _directory,
+    _orphans,
     _syscalls,
     _temporary,
     atomic_directory,
@@ -402,7 +403,7 @@ def test_tree_too_deep_to_be_removed(monkeypatch, tmp_path):
     def too_deep(*_arguments, **_options):
         raise RecursionError
 
-    monkeypatch.setattr(os, "fwalk", too_deep)
+    monkeypatch.setattr(_orphans, "_empty", too_deep)
     with pytest.raises(KeyError), atomic_directory(tmp_path / "tree"):
         raise KeyError
     make(tmp_path / "tree")
@@ -570,7 +571,7 @@ def test_threads_that_replace_one_tree(tmp_path):
 
 def test_old_tree_is_removed_where_there_are_no_locks(monkeypatch, tmp_path):
     """Where orphans are not removed, a write still tidies up after itself."""
-    monkeypatch.setattr(_temporary, "_fcntl", None)
+    monkeypatch.setattr(_orphans, "_fcntl", None)
     for text in ("old", "new"):
         make(tmp_path / "tree", text)
     assert os.listdir(tmp_path) == ["tree"]

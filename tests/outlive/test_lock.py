@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -56,6 +57,8 @@ def test_a_lock_ends_with_its_body(tmp_path):
         with pytest.raises(KeyError), run_lock(tmp_path):
             raise KeyError
     assert os.listdir(tmp_path) == ["run.lock"]  # noqa: PTH208 - names are compared as text
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "run.lock").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_child_that_leaves_the_body_leaves_the_lock_to_its_parent(tmp_path):
@@ -87,9 +90,14 @@ def test_sigkill_releases(tmp_path):
             assert f"pid {os.getpid()} " in (tmp_path / "run.lock").read_text()
 
 
-def test_a_file_of_a_dead_holder_does_not_block(tmp_path):
-    """What a lock file says locks nobody out, a live pid included, and its end is not left standing."""
-    (tmp_path / "run.lock").write_text(f"pid {os.getppid()} on here: {'x' * 5000}\n")
+@pytest.mark.parametrize(
+    "content",
+    [f"pid {os.getppid()} on here: {'x' * 5000}\n", "\0" * 60, ""],
+    ids=["a live pid", "zeros, as a power cut leaves", "nothing"],
+)
+def test_a_file_of_a_dead_holder_does_not_block(tmp_path, content):
+    """What a lock file says locks nobody out, and does not stay there."""
+    (tmp_path / "run.lock").write_text(content)
     with run_lock(tmp_path):
         assert (tmp_path / "run.lock").read_text().startswith(f"pid {os.getpid()} ")
         assert "xxx" not in (tmp_path / "run.lock").read_text()
@@ -160,16 +168,32 @@ def test_a_removed_file_is_made_again(tmp_path):
             refused(tmp_path)
 
 
-def test_a_link_is_not_followed(tmp_path):
-    """What a link at the lock file's place leads to is not emptied, and not made."""
+FOREIGN = {
+    "a link to a file": (lambda path: path.symlink_to("precious"), "is a symbolic link"),
+    "a link to nothing": (lambda path: path.symlink_to("nothing"), "is a symbolic link"),
+    "a hard link": (lambda path: path.hardlink_to(path.with_name("precious")), "has another name"),
+    "a pipe": (os.mkfifo, "is not a regular file"),
+    "a directory": (lambda path: path.mkdir(), "is not a regular file"),
+    "a socket": (lambda path: os.mknod(path, stat.S_IFSOCK | 0o600), "is not a regular file"),
+    "a file of another program": (
+        lambda path: path.write_text("12345\n"),
+        "holds what outlive did not write",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_what_no_lock_made_is_refused(tmp_path, what):
+    """What stands at the lock file's place is neither emptied nor followed; the error says what it is."""
+    make, said = FOREIGN[what]
     (tmp_path / "precious").write_text("data")
-    for target in ("precious", "nothing"):
-        (tmp_path / "run.lock").symlink_to(target)
-        with pytest.raises(OSError, match=r"^.Errno \d+. directory=.* has a symbolic link") as caught:
-            run_lock(tmp_path).__enter__()
-        assert caught.value.errno == errno.ELOOP
-        (tmp_path / "run.lock").unlink()
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["data"]
+    make(tmp_path / "run.lock")
+    before = (tmp_path / "run.lock").lstat()
+    with pytest.raises(OSError, match=rf"^.Errno \d+. directory=.* lock file run\.lock {said}"):
+        run_lock(tmp_path).__enter__()
+    assert (tmp_path / "run.lock").lstat() == before
+    assert (tmp_path / "precious").read_text() == "data"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 class _Stop(BaseException):

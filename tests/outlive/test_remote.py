@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ import pytest
 
 pytest.importorskip("obstore", reason="needs obstore: pip install 'outlive[remote]'")
 
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import LocalStore, MemoryStore, S3Store
 
 from outlive import _durable
 from outlive.remote import Bucket, RemoteCheckpoints, RemoteError
@@ -138,14 +139,51 @@ def test_a_step_is_done_while_its_outputs_are_what_they_were(bucket):
     assert run.mark_done("clean", outputs=out)
     assert not run.mark_done("clean", outputs=out)
     assert run.step_done("clean", outputs=out)
-    assert run.why("clean", outputs=out) == "clean is done"
-    assert run.why("clean") == "clean will run: its outputs are others now"
+    assert run.step_done("clean")
+    assert run.why("clean", outputs=out) == run.why("clean") == "clean will not run: it is done"
+    assert run.why("clean", outputs=["b"]) == f"clean will run: its outputs were {out} and are ['b']"
+    assert run.why("clean", outputs=[]) == f"clean will run: its outputs were {out} and are []"
     bucket.put("clean.csv", "22")
     assert run.why("clean", outputs=out).endswith("'clean.csv' is not what it was when the step was marked")
     assert run.mark_done("clean", outputs=out)
     assert run.step_done("clean", outputs=out)
     bucket.delete("clean.csv")
     assert run.why("clean", outputs=out) == "clean will run: its output 'clean.csv' is not there"
+
+
+@pytest.mark.parametrize("kind", ["a URL", "a directory", "a store of obstore", "s3fs"])
+def test_it_goes_to_another_process(kind, s3, tmp_path):
+    """Pickled, as by a pool or Dask, it opens the same store with its options, and knows the same marks."""
+    if kind == "a URL":
+        bucket = Bucket("s3://bucket", prefix=tmp_path.name, timeout=20, **s3)
+    elif kind == "a directory":
+        bucket = Bucket(tmp_path.as_uri())
+    elif kind == "a store of obstore":
+        bucket = Bucket(S3Store("bucket", **s3), prefix=f"{tmp_path.name}/2")
+    else:
+        s3fs = pytest.importorskip("s3fs", reason="needs s3fs")
+        at = {"endpoint_url": s3["endpoint"], "key": s3["access_key_id"], "secret": s3["secret_access_key"]}
+        bucket = Bucket(s3fs.S3FileSystem(**at), prefix=f"bucket/{tmp_path.name}/3")
+    run = RemoteCheckpoints(bucket, run_id="monday")
+    bucket.put("out", "1")
+    run.mark_done("s", outputs="out")
+    again = pickle.loads(pickle.dumps(run))  # noqa: S301 - our own
+    assert repr(again) == repr(run)
+    assert again.step_done("s", outputs="out")
+    assert again.done() == ["s"]
+    again.bucket.put("out", "2")
+    assert not run.step_done("s")
+
+
+def test_names_of_devices(tmp_path):
+    """In a directory no marker has a name that Windows takes for a device."""
+    run = RemoteCheckpoints(Bucket(tmp_path.as_uri()), run_id="con")
+    for name in ("aux", "nul", "AUX"):
+        run.mark_done(name)
+    assert run.done() == ["AUX", "aux", "nul"]
+    made = [path.relative_to(tmp_path) for path in tmp_path.rglob("*")]
+    names = {part.partition(".")[0].lower() for path in made for part in path.parts}
+    assert names.isdisjoint({"con", "aux", "nul"})
 
 
 def test_runs_and_steps_do_not_share_markers(bucket):
@@ -738,3 +776,24 @@ def test_a_worker_of_dask_that_is_killed_in_a_step_loses_nothing(tmp_path, monke
     for path in (tmp_path / "bucket").rglob("*.csv"):
         assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "bucket")).read_bytes()
     assert len(list((tmp_path / "bucket").rglob("*.csv"))) == 9
+
+
+def test_a_part_that_is_missing_is_not_left_out_of_the_total_on_dask(tmp_path, monkeypatch):
+    """The example joins all parts or none: what is missing ends it, and no total is written."""
+    pytest.importorskip("distributed", reason="needs Dask: pip install distributed")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import dask_pipeline
+
+    url = tmp_path.as_uri()
+    for number in range(dask_pipeline.PARTS):
+        dask_pipeline.part(url, number)
+    dask_pipeline.total(url)
+    whole = (tmp_path / "total.csv").read_bytes()
+    (tmp_path / "total.csv").unlink()
+    (tmp_path / "parts" / "3.csv").unlink()
+    with pytest.raises(RuntimeError, match=r"^parts \[3\] are not in file:"):
+        dask_pipeline.total(url)
+    assert not (tmp_path / "total.csv").exists()
+    dask_pipeline.part(url, 3)
+    dask_pipeline.total(url)
+    assert (tmp_path / "total.csv").read_bytes() == whole

@@ -199,11 +199,26 @@ def test_step_whose_body_has_not_run(checkpoints):
     async def both():
         yield
 
+    class Callable:
+        async def __call__(self):
+            pass
+
+        async def method(self):
+            pass
+
+    for step in (
+        coroutine,
+        generator,
+        both,
+        functools.partial(functools.partial(coroutine)),
+        Callable(),
+        Callable().method,
+    ):
+        with pytest.raises(TypeError, match=r"^steps\[1\]=.* is async or a generator: its call runs none"):
+            run_steps([("first", int), ("step", step)], checkpoints=checkpoints)
     for step in (coroutine, generator, both):
-        with pytest.raises(
-            TypeError, match=f"^step='{step.__name__}' gave back an? .*: its body has not run"
-        ):
-            run_steps([step], checkpoints=checkpoints)
+        with pytest.raises(TypeError, match=r"^step='step' gave back an? .*: its body has not run"):
+            run_steps([("step", lambda step=step: step())], checkpoints=checkpoints)
     assert checkpoints.done() == []
 
 

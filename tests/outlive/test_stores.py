@@ -63,7 +63,7 @@ OPERATIONS = st.lists(
 @given(operations=OPERATIONS)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("store", STORES)
-def test_any_order_of_calls_means_the_same(tmp_path_factory, store, operations):
+def test_any_order_of_calls_means_the_same(tmp_path_factory, store, operations, finish):
     """What is marked, asked, cleared and done item by item is what a set would say, in each store."""
     place = tmp_path_factory.mktemp("model")
     runs = {is_other: Checkpoints(place / "m", run_id="other" * is_other, store=store) for is_other in (0, 1)}
@@ -87,7 +87,7 @@ def test_any_order_of_calls_means_the_same(tmp_path_factory, store, operations):
         elif what == "items":
             wanted = list(dict.fromkeys(["one", name]))
             done = {item for step, item in items[is_other] if step == name}
-            assert list(run.todo(name, wanted)) == [item for item in wanted if item not in done]
+            assert finish(run.items(name, wanted)) == [item for item in wanted if item not in done]
             items[is_other] |= {(name, item) for item in wanted}
         elif what == "anew":
             runs[is_other] = again(run)
@@ -158,12 +158,12 @@ def test_a_group_of_a_wrong_size(tmp_path, store, most):
 # -- marker files --------------------------------------------------------------------------------------
 
 
-def test_records_of_markers_that_are_none(tmp_path):
+def test_records_of_markers_that_are_none(tmp_path, finish):
     """A damaged marker and one of a newer version are told of, with their file; a long name is read back."""
     run = Checkpoints(tmp_path, run_id="r" * 200)
     run.mark_done("cut")
     run.mark_done("newer")
-    assert list(run.todo("s" * 200, ["one"])) == ["one"]
+    assert finish(run.items("s" * 200, ["one"])) == ["one"]
     folder = next(path for path in tmp_path.iterdir() if path.is_dir())
     (folder / "cut.done").write_text("")
     (folder / "newer.done").write_text('{"schema": 99}')
@@ -185,7 +185,7 @@ class Stage(str, Enum):  # noqa: UP042 - a StrEnum is its value in an f-string, 
     CLEAN = "clean"
 
 
-def test_a_name_of_a_class_of_its_own_is_the_string_that_it_is(tmp_path, store):
+def test_a_name_of_a_class_of_its_own_is_the_string_that_it_is(tmp_path, store, finish):
     """Of a run, a step, an item and what comes after: by each method it is the step of the plain name."""
     run = Checkpoints(tmp_path / "marks", run_id=Stage.CLEAN, store=store)
     plain = Checkpoints(tmp_path / "marks", run_id="clean", store=store)
@@ -195,11 +195,11 @@ def test_a_name_of_a_class_of_its_own_is_the_string_that_it_is(tmp_path, store):
     assert run.marked(Stage.CLEAN)
     assert run.why(Stage.CLEAN) == "clean will not run: it is done"
     run.settle(Stage.CLEAN)
-    assert list(run.todo(Stage.CLEAN, [Stage.CLEAN])) == [Stage.CLEAN]
-    assert list(plain.todo("clean", ["clean"])) == []
+    assert finish(run.items(Stage.CLEAN, [Stage.CLEAN])) == [Stage.CLEAN]
+    assert finish(plain.items("clean", ["clean"])) == []
     run.clear(Stage.CLEAN)
     assert list(plain.records()) == []
-    steps = [(Stage.CLEAN, print), step(name="next", after=Stage.CLEAN)(print)]
+    steps = [(Stage.CLEAN, print), step(name="next", after=Stage.CLEAN)(lambda: None)]
     run_steps(steps, checkpoints=run, report=str)
     plain.clear("clean")
     told = run_steps([("clean", print)], checkpoints=plain, report=str)
@@ -235,44 +235,43 @@ def test_a_group_is_one_commit(run):
     assert again(run).step_done("g")
 
 
-def test_what_is_held_back_is_brought_to_the_disk_when_it_is_asked_for(run):
+def test_what_is_held_back_is_brought_to_the_disk_when_it_is_asked_for(run, finish):
     """Once step_done says yes, the mark is in the file, also in a group."""
     with run.group():
         run.mark_done("a")
-        for item in run.todo("b", ["x", "y"]):
-            assert item in "xy"
+        assert finish(run.items("b", ["x", "y"])) == ["x", "y"]
         assert not again(run).step_done("a")
         assert run.step_done("a")
         assert again(run).step_done("a")
-        assert list(again(run).todo("b", ["x", "y"])) == []
+        assert finish(again(run).items("b", ["x", "y"])) == []
 
 
 @pytest.mark.parametrize("first", [{"params": {"limit": 3}}, {}])
-def test_a_group_forgets_marks_together(run, monkeypatch, first):
+def test_a_group_forgets_marks_together(run, monkeypatch, first, finish):
     """Of items that are done anew, as many as it holds back: who stops and goes back does those again."""
     with run.group():
-        assert list(run.todo("fetch", "abcde", **first)) == list("abcde")
-        assert list(run.todo("fetch", "fg", version="2")) == list("fg")
+        assert finish(run.items("fetch", "abcde", **first)) == list("abcde")
+        assert finish(run.items("fetch", "fg", version="2")) == list("fg")
     commits = []
     change = run._store._database._change
     monkeypatch.setattr(run._store._database, "_change", lambda what: commits.append(1) or change(what))
     with run.group(most=3):
-        pending = run.todo("fetch", "fcabde", version="2")
+        pending = iter(run.items("fetch", "fcabde", version="2"))
         assert (next(pending), len(commits)) == ("c", 1)
-    anew = list(again(run).todo("fetch", "abcde", **first))
+    anew = finish(again(run).items("fetch", "abcde", **first))
     assert len(anew) == 3
     assert "c" in anew
 
 
-def test_a_group_forgets_no_mark_that_is_new(run):
+def test_a_group_forgets_no_mark_that_is_new(run, finish):
     """Two loops that do items of a step anew, side by side, leave one another's alone."""
-    assert list(run.todo("fetch", "ab")) == ["a", "b"]
-    one = run.todo("fetch", "xa", version="2")
+    assert finish(run.items("fetch", "ab")) == ["a", "b"]
+    one = iter(run.items("fetch", "xa", version="2"))
     with run.group():
         assert next(one) == "x"  # by now it knows the old mark of b
-        assert list(again(run).todo("fetch", "b", version="2")) == ["b"]
+        assert finish(again(run).items("fetch", "b", version="2")) == ["b"]
         assert next(one) == "a"
-    assert list(again(run).todo("fetch", "b", version="2")) == []
+    assert finish(again(run).items("fetch", "b", version="2")) == []
 
 
 def test_a_group_of_another_thread(run):
@@ -499,7 +498,7 @@ def test_a_directory_that_begins_with_two_slashes(tmp_path):
     assert again(run).done() == ["a"]
 
 
-def test_killed_in_a_group(run):
+def test_killed_in_a_group(run, finish):
     """SIGKILL takes what was held back, and nothing else."""
     program = """
 import os, signal, sys
@@ -507,14 +506,16 @@ from outlive import Checkpoints, run_steps, step
 run = Checkpoints(sys.argv[1], store="sqlite")
 run.mark_done("before")
 with run.group(most=2):
-    for item in run.todo("copy", "abcde"):
-        if item == "d":
-            os.kill(os.getpid(), signal.SIGKILL)
+    items = run.items("copy", "abcde")
+    for item in items:
+        with items.doing(item):
+            if item == "d":
+                os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", program, run.directory], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert run.step_done("before")
-    assert list(run.todo("copy", "abcde")) == ["c", "d", "e"]
+    assert finish(run.items("copy", "abcde")) == ["c", "d", "e"]
 
 
 def test_the_log_is_on_the_disk_before_it_is_believed(run, monkeypatch):

@@ -16,6 +16,7 @@ import pytest
 
 from outlive import (
     PublishedNotDurableError,
+    _mounts,
     _straight,
     _temporary,
     atomic_open,
@@ -134,33 +135,6 @@ def test_where_there_is_no_proc(tmp_path, both_ways):
     assert ran.stdout.strip() == "[\"destination='/out' was not written\"] ['user.kept'] ['other', 'out']"
 
 
-def test_interrupt_when_a_lock_is_anothers(monkeypatch, tmp_path):
-    """An interrupt while a temporary is let go of closes nobody else's file, and leaves nothing."""
-    lock, opened, close, calls = _temporary.lock, os.open, os.close, []
-    files = []
-
-    def anothers(descriptor):
-        calls.append(descriptor)
-        return False if len(calls) == 1 else lock(descriptor)
-
-    def interrupted(descriptor):
-        close(descriptor)
-        if calls and descriptor == calls[0] and not files:
-            files.append(opened(os.devnull, os.O_RDONLY))  # another thread gets the number
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(_temporary, "lock", anothers)
-    monkeypatch.setattr(_straight, "lock", anothers)
-    monkeypatch.setattr(os, "close", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        atomic_write(tmp_path / "out", "x")
-    monkeypatch.undo()
-    os.close(files[0])  # which fails where it was closed
-    gc.collect()
-    assert remove_orphans(tmp_path) == []
-    assert os.listdir(tmp_path) == []
-
-
 @pytest.mark.usefixtures("interrupted_lock")
 def test_interrupt_before_the_lock(monkeypatch, tmp_path):
     """What is not locked is removed with its lock in hand: another may have taken the name since."""
@@ -243,7 +217,7 @@ def test_a_file_that_is_mounted_says_nothing_of_its_directory(tmp_path):
     """The locks of a file system are believed whatever is mounted from it into another one."""
     code = """
 import os, subprocess, sys
-from outlive import _temporary, atomic_write
+from outlive import _mounts, atomic_write
 os.chdir(sys.argv[1])
 os.mkdir("net"); open("mine", "w").close()
 subprocess.check_call(["mount", "-t", "proc", "none", "net"])  # no file system whose locks are believed
@@ -252,7 +226,7 @@ try:
     atomic_write("net/uptime", "x")
 except OSError:
     pass
-print(_temporary.believes("mine", os.stat("mine").st_dev))
+print(_mounts.believes("mine", os.stat("mine").st_dev))
 """
     unshare = ["unshare", "-m", "--propagation", "private"]
     try:
@@ -270,9 +244,10 @@ def test_want_of_a_descriptor_is_an_error_and_not_a_file_system_without_locks(mo
     def refuses(*_):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(_temporary, "_believed", set())
+    for known in ("_of_disks", "_of_others"):
+        monkeypatch.setattr(_mounts, known, {})
     with monkeypatch.context() as patch:
-        patch.setattr(_temporary, "open", refuses, raising=False)
+        patch.setattr(_mounts, "open", refuses, raising=False)
         with pytest.raises(OSError, match="Too many open files"):
             atomic_write(tmp_path / "out", "x")
     assert os.listdir(tmp_path) == []

@@ -15,7 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from outlive import _durable, _syscalls, atomic_open, atomic_write
+from outlive import (
+    Checkpoints,
+    _durable,
+    _syscalls,
+    atomic_batch,
+    atomic_directory,
+    atomic_open,
+    atomic_path,
+    atomic_write,
+)
 
 #: What a system without a call, a file system without a flag, or a container's filter says.
 UNKNOWN = [errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM]
@@ -127,6 +136,59 @@ def test_system_with_neither(monkeypatch, tmp_path):
     assert not _syscalls.exchange(f"{tmp_path}/a", f"{tmp_path}/b")
     _syscalls.rename_new(f"{tmp_path}/a", f"{tmp_path}/b")
     assert os.listdir(tmp_path) == ["b"]
+
+
+def sent_twice(monkeypatch, name, answer):
+    """Make a call answer as over NFS, where the answer to the first request was lost."""
+    call = getattr(os, name)
+
+    def again(*arguments, **options):
+        call(*arguments, **options)
+        raise answer
+
+    monkeypatch.setattr(os, name, again)
+
+
+@pytest.fixture
+def over_nfs(monkeypatch):
+    """Make each call that names something anew answer as when it is sent a second time."""
+    monkeypatch.setattr(_syscalls, "_call_rename", lambda *_: errno.EINVAL)
+    sent_twice(monkeypatch, "link", FileExistsError(errno.EEXIST, "File exists"))
+    for name in ("rename", "replace"):
+        sent_twice(monkeypatch, name, FileNotFoundError(errno.ENOENT, "No such file or directory"))
+
+
+@pytest.mark.usefixtures("over_nfs", "step_by_step")
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_request_that_is_sent_twice(tmp_path, overwrite):
+    """Who has got the name has won, whatever the second answer says, and nothing is left over."""
+    atomic_write(tmp_path / "a", "mine", overwrite=overwrite)
+    with atomic_open(tmp_path / "b", overwrite=overwrite) as file:
+        file.write("mine")
+    with atomic_path(tmp_path / "c", overwrite=overwrite) as path:
+        path.write_text("mine")
+    with atomic_batch() as batch:
+        batch.write(tmp_path / "d", "mine", overwrite=overwrite)
+    with atomic_directory(tmp_path / "e", overwrite=overwrite) as tree:
+        (tree / "leaf").write_text("mine")
+    found = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == dict.fromkeys(map(Path, ("a", "b", "c", "d", "e/leaf")), "mine")
+
+
+@pytest.mark.usefixtures("step_by_step")
+def test_a_request_that_was_lost_to_another(monkeypatch, tmp_path):
+    """What has the name, and is another file, is still in the way."""
+    monkeypatch.setattr(_syscalls, "_call_rename", lambda *_: errno.EINVAL)
+
+    def link(_source, target, **_options):
+        Path(target).write_text("theirs")
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(FileExistsError, match="exists by now"):
+        atomic_write(tmp_path / "a", "mine", overwrite=False)
+    assert (tmp_path / "a").read_text() == "theirs"
+    assert os.listdir(tmp_path) == ["a"]
 
 
 class SharingError(PermissionError):
@@ -250,6 +312,55 @@ def test_drives_cache_on_macos(monkeypatch, tmp_path, code):
         _durable.sync_file(file.fileno(), "file")
         _durable.sync_file(file.fileno(), "none")
         assert (asked, len(synced)) == ([51], int(code == errno.ENOTSUP) + 1)
+
+
+def make_tree(place):
+    with atomic_directory(place / "tree") as new:
+        (new / "leaf").touch()
+
+
+def write_two(place):
+    with atomic_batch() as batch:
+        for name in "ab":
+            batch.write(place / name, name)
+
+
+FULL_WAYS = {
+    "in one row": lambda place: atomic_write(place / "out", "1"),
+    "step by step": lambda place: atomic_write(place / "out", "1", overwrite=False),
+    "with parents": lambda place: atomic_write(place / "a" / "b" / "out", "1", parents=True),
+    "a directory": make_tree,
+    "a batch": write_two,
+    "a mark": lambda place: Checkpoints(place / "marks").mark_done("s"),
+    "a mark that is removed": lambda place: Checkpoints(place / "marks").clear("s"),
+}
+
+
+@pytest.mark.parametrize("way", FULL_WAYS)
+def test_names_leave_the_drives_cache_on_macos(monkeypatch, tmp_path, way):
+    """Whatever is written, its directory is synced last, and everything by F_FULLFSYNC."""
+    (tmp_path / "marks").mkdir()
+    calls, rename = [], os.replace
+
+    def noted(what, descriptor):
+        calls.append((what, str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+
+    def renamed(*arguments, **options):
+        calls.append(("rename", ""))
+        rename(*arguments, **options)
+
+    monkeypatch.setattr(_durable, "_FULL_FSYNC", 51)
+    monkeypatch.setattr(
+        _durable, "_fcntl", types.SimpleNamespace(fcntl=lambda number, _: noted("full", number))
+    )
+    monkeypatch.setattr(os, "fsync", lambda descriptor: noted("fsync", descriptor))
+    monkeypatch.setattr(os, "replace", renamed)
+    FULL_WAYS[way](tmp_path)
+    assert {what for what, _ in calls} <= {"full", "rename"}
+    what, where = calls[-1]
+    assert what == "full"
+    assert Path(where).is_dir()
+    assert where.startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize("made", [0, 1, 3])

@@ -2,9 +2,6 @@
 
 import errno
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -83,7 +80,7 @@ def test_an_output_that_is_not_what_it_was_is_not_done(run, verify, named):
 )
 def test_what_is_no_file_any_more_is_not_done(run, change, how):
     """A pipe and a link to itself: why() says so, and no error stops who asks, nor a step before."""
-    first = step(name="first")(str)
+    first = step(name="first")(lambda: None)
     clean = step(name="clean", outputs=OUT, after=first)(lambda: atomic_write(OUT, "1"))
     run_steps([first, clean], checkpoints=run, report=str)
     Path(OUT).unlink()
@@ -183,10 +180,10 @@ def test_an_output_that_was_changed_while_it_was_recorded_is_not_marked(run, mon
 
 
 @pytest.mark.parametrize("store", ["files", "sqlite"])
-def test_an_output_that_was_changed_while_its_mark_was_written_is_not_marked(run, monkeypatch, store):
+def test_an_output_that_was_changed_while_its_mark_was_written_is_not_marked(run, monkeypatch, store, finish):
     """Before the mark is there, and after the last look at the output: it would be older than the mark."""
     run = Checkpoints(store=store)
-    assert list(run.todo("clean", ["item"])) == ["item"]
+    assert finish(run.items("clean", ["item"])) == ["item"]
     put = run._store.put
 
     def late(*what):
@@ -333,7 +330,7 @@ def test_an_input_that_holds_the_marks_is_refused(run):
     with pytest.raises(ValueError, match=r"lies inside inputs='\.'"):
         run.mark_done("clean", inputs=".")
     with pytest.raises(ValueError, match=r"lies inside inputs='\.'"):
-        run.todo("clean", ["a"], inputs=".")
+        run.items("clean", ["a"], inputs=".")
 
 
 def test_each_name_that_leads_to_an_output_is_brought_to_the_disk_once(run, monkeypatch):
@@ -516,155 +513,3 @@ def test_what_is_not_there_cannot_be_vouched_for(run):
         with pytest.raises(OSError, match=path):
             run.mark_done("clean", outputs=[OUT, path])
     assert not run.step_done("clean")
-
-
-# -- items ---------------------------------------------------------------------------------------------
-
-
-def test_an_item_is_done_when_the_next_is_asked_for(run):
-    """A raise or a break leaves it pending; the last is done when the loop ends."""
-    seen = []
-
-    def fail_at_b():
-        for item in run.todo("clean", ["a", "b", "c"]):
-            seen.append(item)
-            if item == "b":
-                raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_at_b()
-    for item in run.todo("clean", ["a", "b", "c"]):
-        seen.append(item)
-        if item == "c":
-            break
-    seen += run.todo("clean", ["a", "b", "c"])
-    assert seen == ["a", "b", "b", "c", "c"]
-    assert list(run.todo("clean", ["a", "b", "c", "d"])) == ["d"]
-
-
-def test_items_are_not_steps(run):
-    """Whatever the names; what is cleared is done again."""
-    for name in ("a", "a.items", "clean", "clean.done", ""):
-        assert list(run.todo(name, ["a", "clean", ""])) == ["a", "clean", ""]
-    assert run.done() == []
-    run.mark_done("clean")
-    run.clear("clean")
-    assert list(run.todo("clean", ["a", "clean", ""])) == ["a", "clean", ""]
-    assert list(run.todo("a", ["a", "clean", ""])) == []
-    run.clear()
-    assert list(run.todo("a", ["a"])) == ["a"]
-    monday = Checkpoints(run_id="monday")
-    assert list(monday.todo("a", ["a"])) == ["a"]
-
-
-def test_items_that_are_no_strings_have_a_key(run):
-    """It names them; two of one name, and a name that is no string, are refused."""
-    paths = [Path("in/b"), Path("in/a")]
-    assert list(run.todo("clean", paths, key=lambda path: path.name)) == paths
-    assert list(run.todo("clean", reversed(paths), key=lambda path: path.name)) == []
-    with pytest.raises(ValueError, match=r"^items\[2\] has the name of items\[0\]: 'x'"):
-        list(run.todo("other", ["x", "y", "x"]))
-    with pytest.raises(TypeError, match=r"^items\[0\]=3 is not a string"):
-        list(run.todo("other", [3]))
-    with pytest.raises(TypeError, match=r"^key\(items\[0\]\)=3 is not a string"):
-        list(run.todo("other", [3], key=lambda item: item))
-
-
-def test_an_item_that_a_killed_process_was_at_is_pending(run, tmp_path):
-    """SIGKILL in the body: what it had ended before is done, that one is not."""
-    program = (
-        "import os, signal, outlive\n"
-        "for item in outlive.Checkpoints().todo('clean', 'abcdef'):\n"
-        "    if item == 'd':\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert list(run.todo("clean", "abcdef")) == ["d", "e", "f"]
-
-
-@pytest.mark.parametrize("store", ["files", "sqlite"])
-def test_items_that_were_done_with_something_else_are_pending(run, store):
-    """Other parameters, another version or input, or nothing declared: their names are the same."""
-    run = Checkpoints(store=store)
-    Path("raw").write_text("1")
-    wishes = [
-        {},
-        {"params": {"limit": 3}},
-        {"params": {"limit": 3.0}},
-        {"params": {"limit": 3}, "version": "2"},
-        {"params": {"limit": 3}, "inputs": "raw"},
-    ]
-    for wish in wishes:
-        assert list(run.todo("clean", "ab", **wish)) == ["a", "b"]
-        assert list(Checkpoints(store=store).todo("clean", "abc", **wish)) == ["c"]
-    Path("raw").write_text("2")
-    assert list(run.todo("clean", "ab", **wishes[-1])) == ["a", "b"]
-
-
-@pytest.mark.parametrize("store", ["files", "sqlite"])
-def test_an_old_mark_does_not_stand_while_its_item_is_done_anew(run, store):
-    """Stopped at an item with other parameters, and back to the first: it is done again, and no other is."""
-    run = Checkpoints(store=store)
-    assert list(run.todo("fetch", "abc", params={"limit": 3})) == ["a", "b", "c"]
-    assert list(run.todo("a", "x")) == ["x"]  # a step that has the item's name
-    assert next(run.todo("fetch", "abc", params={"limit": 4})) == "a"
-    assert list(Checkpoints(store=store).todo("fetch", "abc", params={"limit": 3})) == ["a"]
-    assert list(Checkpoints(store=store).todo("a", "x")) == []
-
-
-def test_a_damaged_mark_does_not_stand_while_its_item_is_done_anew(run, tmp_path):
-    """Its bytes may be put right again, as by a copy that is finished, when the item is half-done."""
-    assert list(run.todo("fetch", "a")) == ["a"]
-    marker = tmp_path / ".checkpoints" / "fetch.items" / "a.done"
-    marker.write_text("")
-    assert next(run.todo("fetch", "a")) == "a"
-    assert not marker.exists()
-
-
-def test_what_a_killed_run_forgot_of_an_item_is_on_the_disk_before_it_is_done(run, tmp_path, monkeypatch):
-    """Its mark may be gone in memory only; and one look at the disk is enough for all items of a call."""
-    assert list(run.todo("fetch", "abc", params={"limit": 3})) == ["a", "b", "c"]
-    items = tmp_path / ".checkpoints" / "fetch.items"
-    for item in "ab":
-        (items / f"{item}.done").unlink()
-    synced, fsync = [], os.fsync
-
-    def noted(descriptor):
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
-        fsync(descriptor)
-
-    pending = run.todo("fetch", "ab", params={"limit": 4})
-    monkeypatch.setattr(os, "fsync", noted)
-    assert next(pending) == "a"
-    assert synced == [items]
-    assert next(pending) == "b"
-    assert synced[1:].count(items) == 1  # for the first one's mark
-
-
-def test_what_is_no_list_of_items_is_refused_when_it_is_given(run):
-    """And not when somebody iterates."""
-    with pytest.raises(TypeError, match="not iterable"):
-        run.todo("clean", 3)
-    with pytest.raises(TypeError, match=r"^version=2 is not a string"):
-        run.todo("clean", "ab", version=2)
-
-
-@pytest.mark.parametrize("names", [("clean",), ()])
-def test_a_step_that_is_forgotten_halfway_has_no_old_items(run, monkeypatch, names):
-    """Killed while it clears a step, or all, a process has not left its items without its mark."""
-    assert list(run.todo("clean", "ab")) == ["a", "b"]
-    run.mark_done("clean")
-    removed, unlink = [], os.unlink
-
-    def noted(path):
-        removed.append(Path(path).name)
-        unlink(path)
-
-    def synced(descriptor):
-        removed.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
-
-    monkeypatch.setattr(os, "unlink", noted)
-    monkeypatch.setattr(os, "fsync", synced)
-    run.clear(*names)
-    assert removed == ["a.done", "b.done", "clean.items", "clean.done", ".checkpoints"]

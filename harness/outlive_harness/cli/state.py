@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import fcntl
 import json
 import math
 import os
@@ -17,6 +16,7 @@ import click
 
 from outlive import AlreadyRunningError, Checkpoints, atomic_write, remove_orphans, run_lock
 from outlive._marker_files import stem
+from outlive._mounts import is_local
 from outlive_harness.report.files import check_target, write_text
 from outlive_harness.results.scenario import ScenarioError
 from outlive_harness.results.verdicts import Exit
@@ -174,11 +174,18 @@ def clear(
 
 @command.command("gc", short_help="Remove what killed runs left, and old runs.")
 @click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Forget runs not marked since.")
+@click.option(
+    "--orphans-older-than",
+    type=click.FloatRange(0),
+    metavar="DAYS",
+    help="Where locks say nothing (NFS...), remove temporary files that were not changed since.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @_where
 @_json
 def gc(
     older_than: float | None,
+    orphans_older_than: float | None,
     dry_run: bool,  # noqa: FBT001 - click's
     directory: Path,
     run_id: str | None,
@@ -188,7 +195,9 @@ def gc(
     """Remove temporary files that killed runs left, empty directories, and with --older-than old runs.
 
     The run without an id is forgotten only where --run-id "" asks for it. What a live process writes stays,
-    and so does a run that is under way, or of which a mark is damaged or of a newer version.
+    and so does a run that is under way, or of which a mark is damaged or of a newer version. Where locks say
+    nothing, as on network file systems, temporary files stay unless --orphans-older-than is given: take more
+    days than any write takes.
     """
     removed: list[str] = []
     gone: list[str] = []
@@ -207,11 +216,19 @@ def gc(
                             run.clear()
             except AlreadyRunningError:
                 busy.append(run.run_id)
-        removed += _left_over(folders, gone, dry_run=dry_run)
+        age = None if orphans_older_than is None else orphans_older_than * _DAY / 10**9
+        removed += _left_over(folders, gone, age, dry_run=dry_run)
+        unknown = [] if age is not None else _unknown(folders)
     if out is not None:
-        return _as_json(out, removed=removed, busy=busy, dry_run=dry_run)
+        return _as_json(out, removed=removed, busy=busy, unknown=unknown, dry_run=dry_run)
     for one in removed:
         click.echo(f"{'would remove' if dry_run else 'removed'} {one}")
+    if unknown:
+        click.echo(
+            f"{len(unknown)} temporary {'files stay' if len(unknown) > 1 else 'file stays'}, such as "
+            f"{unknown[0]}: no lock on this file system says whether the writer lives; "
+            "--orphans-older-than DAYS removes what was not changed for so long"
+        )
     for one in busy:
         click.echo(f"run {_printable(one)} is under way and stays")
     return Exit.HELD
@@ -316,20 +333,21 @@ def _folders(directory: Path) -> list[str]:
     return found[::-1]
 
 
-def _left_over(folders: list[str], gone: list[str], *, dry_run: bool) -> list[str]:
+def _left_over(folders: list[str], gone: list[str], age: float | None, *, dry_run: bool) -> list[str]:
     """Remove what nobody needs in directories of marks, and those that are empty; return what that was.
 
-    Of a dry run, `gone` are marks that would be gone by now.
+    Args:
+        folders: The directories.
+        gone: Of a dry run, marks that would be gone by now.
+        age: Seconds after which a temporary file is an orphan, where no lock says so.
+        dry_run: Whether nothing is removed.
     """
     removed: list[str] = []
     for folder in folders:
-        if not os.path.isdir(folder):
+        if not os.path.isdir(folder):  # it went with its run
+            removed.append(folder)
             continue
-        if dry_run:
-            paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
-            removed += [path for path in paths if path.endswith(_TEMPORARY) and _is_free(path)]
-        else:
-            removed += remove_orphans(folder)
+        removed += remove_orphans(folder, older_than=age, dry_run=dry_run)
         left = {os.path.join(folder, name) for name in os.listdir(folder)} - {*removed, *gone}
         if folder != folders[-1] and not left:
             with suppress(OSError):  # somebody puts something there just now
@@ -339,19 +357,17 @@ def _left_over(folders: list[str], gone: list[str], *, dry_run: bool) -> list[st
     return removed
 
 
-def _is_free(path: str) -> bool:
-    """Tell whether nobody holds the lock of a temporary, which its writer does."""
+def _unknown(folders: list[str]) -> list[str]:
+    """Return temporary files of which nothing says whether their writers live."""
+    paths = [os.path.join(folder, name) for folder in folders for name in _names(folder)]
+    return [path for path in paths if path.endswith(_TEMPORARY) and not is_local(os.path.dirname(path))]
+
+
+def _names(folder: str) -> list[str]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:  # it was empty, and is removed
+        return []
 
 
 def _locks(directory: Path) -> bool:

@@ -30,8 +30,8 @@ from typing import NamedTuple
 from outlive_harness.results.ops import SYNCS, Op
 
 from .content import BLOCK
-from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files, Step
-from .model import Disk, UnmodelledError
+from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files
+from .model import Disk
 
 #: A write is cut into no more pieces than this.
 _MOST_PIECES = 256
@@ -154,7 +154,7 @@ class History:
             return
         written = disk.find(op) if op.persists else None
         sizes: int | None = None
-        for part, step in enumerate(_steps(disk, op), start=1):
+        for part, step in enumerate(disk.apply(op), start=1):
             at = len(self.micros)
             needs = {self.chains[key][-1] for key in map(_key, step.changes) if self.chains[key]}
             if step.what == "free" and sizes is not None:
@@ -213,14 +213,6 @@ class History:
     def parts(self, op: int) -> range:
         """Return the numbers of an op's micro-ops."""
         return range(self.end[op - 1], self.end[op])
-
-
-def _steps(disk: Disk, op: Op) -> list[Step]:
-    """Do what an op did; return it in steps, of all of which it is known whether they are durable."""
-    steps = disk.apply(op)
-    if op.path == "/" and any(step.what == "data" for step in steps):
-        raise UnmodelledError(f"{op.describe()}: whether what came into the box was fsynced is not known")
-    return steps
 
 
 def _key(change: Change) -> Key:

@@ -153,7 +153,7 @@ class Disk:
     # -- which file ----------------------------------------------------------------------------------
 
     def _find(self, op: Op) -> tuple[int | None, Node | None]:
-        number = self.files.walk(op.path) if op.path != "/" else None
+        number = self.files.walk(op.path)
         seen = op.detail.seen if op.detail is not None else None
         if seen is None:
             if op.detail is not None and number is not None and op.path:
@@ -166,7 +166,7 @@ class Disk:
                     self._doubt(op, number, "it is another kind of file")
                 elif node.kind == "file" and node.size != seen.size:
                     self._doubt(op, number, f"it has {seen.size} bytes and not {node.size}")
-            elif op.path not in ("/", ""):
+            elif op.path:
                 self._doubt(op, self._parent(op.path)[0], "there is such a file")
         return number, None if number is None else self._node(number)
 
@@ -289,12 +289,8 @@ class Disk:
     def _rename(self, op: Op) -> None:
         both = op.flags & _EXCHANGE and op.flags & (_NOREPLACE | _WHITEOUT)
         invalid = both or op.flags & ~(_EXCHANGE | _NOREPLACE | _WHITEOUT)
-        if "/" in (op.path, op.target):
-            self._rename_across(op)
-        elif not invalid and op.path and op.target:
-            self._rename_within(op)
-
-    def _rename_within(self, op: Op) -> None:
+        if invalid or not op.path or not op.target:
+            return
         source, moved = self._find(op)
         there, replaced = self._target(op)
         from_directory, from_name = self._parent(op.path)
@@ -337,50 +333,13 @@ class Disk:
             waiting += self._node(number).entries.values()
         return False
 
-    def _rename_across(self, op: Op) -> None:
-        """Move a file into or out of the box."""
-        if op.detail is None or op.flags & (_EXCHANGE | _WHITEOUT):
-            raise UnmodelledError("a rename into or out of the box")
-        if op.target == "/":
-            directory, name = self._parent(op.path)
-            if self._find(op)[0] is not None and directory is not None:
-                self._step("name", self._enter(directory, name, None))
-            return
-        there, replaced = self._target(op)
-        if (replaced is not None and replaced.kind == "dir") or (there and op.flags & _NOREPLACE):
-            return
-        self._bring_in(op)
-
     def _link(self, op: Op) -> None:
-        if op.target == "/":
-            return
-        if op.path == "/":
-            if op.detail is None:
-                raise UnmodelledError("a link into the box")
-            if self.files.walk(op.target) is None:
-                self._bring_in(op)
-            return
         source, node = self._find(op)
         directory, name = self._parent(op.target)
         if source is None or node is None or directory is None or node.kind == "dir":
             return
         if self._target(op)[0] is None and (node.links or node.linkable):
             self._step("name", self._enter(directory, name, source))
-
-    def _bring_in(self, op: Op) -> None:
-        """Give a name in the box to a file from elsewhere: a new one, as far as the box goes."""
-        seen = op.detail.seen if op.detail is not None else None
-        directory, name = self._parent(op.target)
-        if seen is None or directory is None:
-            return
-        data = op.content
-        if not stat.S_ISREG(seen.mode) or data is None:
-            raise UnmodelledError(f"{op.describe()}: what came into the box is not known")
-        number = self._make_node(op, "file", stat.S_IMODE(seen.mode))
-        self._numbers[seen.dev, seen.ino] = number
-        if len(data):
-            self._put(number, self._node(number), 0, data)
-        self._step("name", self._enter(directory, name, number))
 
     # -- contents ------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from outlive_harness.results.ops import INSTALLS, SYNCS, WRITES, Op
 
-#: A write of fewer bytes, which is not the last, was not put off until a buffer was full.
+#: Writes of fewer bytes were not put off until a buffer was full; one alone, as of a head, tells nothing.
 _FLUSHED = 512
 _CHANGES = frozenset({*WRITES, "truncate", "fallocate"})
 
@@ -65,14 +65,13 @@ def held_open(ops: Sequence[Op], path: str) -> HeldOpen | None:
 def _is_one_go(ops: Sequence[Op], path: str, writes: Sequence[int]) -> bool:
     """Tell whether a file is only written from one end to the other, a buffer at a time."""
     end: int | None = None
+    flushed = 0
     for number in range(writes[0], writes[-1] + 1):
         op = ops[number - 1]
-        is_last = number == writes[-1]
         if op.path != path or op.kind in SYNCS or op.kind not in WRITES:
             return False
         if end is not None and op.offset not in (end, -1):
             return False
-        if not is_last and op.length < _FLUSHED:
-            return False
+        flushed += number != writes[-1] and op.length < _FLUSHED
         end = op.offset + op.length if op.offset >= 0 else None
-    return True
+    return flushed < 2

@@ -99,7 +99,7 @@ class Records(Shared):
         program = shutil.which(record.spec.argv[0], path=dict(record.spec.environ).get("PATH"))
         one.paths = [*record.reads, *record.spec.own, *filter(None, [program])]
         one.stood_on = stands_on(scenario, one.paths)
-        one.size = sum(entry.size for tree in (record.initial, record.final) for entry in tree.values())
+        one.size = sum(_room_of(place) for place in self._places(one))
 
     def release(self, spec: RunSpec) -> None:
         """Say that somebody is done with a golden run; let go of what is not to be kept."""
@@ -131,6 +131,18 @@ class Records(Shared):
             for kind in "rg":
                 board.remove(self._session.root / "jobs" / f"{kind}-{place.name}")
             _remove(place)
+
+
+def _room_of(place: Path) -> int:
+    """Return how many bytes of disk a directory takes: boxes, and recordings of what was written."""
+    return (
+        sum(
+            os.lstat(os.path.join(where, name)).st_blocks
+            for where, _, names in os.walk(place)
+            for name in names
+        )
+        * 512
+    )
 
 
 def _remove(place: Path) -> None:

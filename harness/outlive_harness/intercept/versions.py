@@ -97,7 +97,7 @@ class Versions:
 
     def _pairs(self, source: str, target: str) -> list[tuple[str, str]]:
         """List the files that move when *source* becomes *target*; a directory brings all below it."""
-        if source == "/" or not os.path.isdir(f"{self._box}/{source}"):
+        if not os.path.isdir(f"{self._box}/{source}"):
             return [(source, target)]
         top = f"{self._box}/{source}"
         return [
