@@ -86,15 +86,14 @@ def _seconds(text: str) -> float:
 
 
 def _faults(text: str) -> tuple[str, ...]:
-    from outlive_harness.faults import table  # noqa: PLC0415 - only where faults are named
+    from outlive_harness.faults.table import NAMES  # noqa: PLC0415 - only where faults are named
 
-    known = table()
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     for name in names:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"unknown fault {name!r}; there are: {', '.join(known)}")
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"unknown fault {name!r}; there are: {', '.join(NAMES)}")
     if not names:
-        raise argparse.ArgumentTypeError(f"{text!r} names no fault; there are: {', '.join(known)}")
+        raise argparse.ArgumentTypeError(f"{text!r} names no fault; there are: {', '.join(NAMES)}")
     return names
 
 

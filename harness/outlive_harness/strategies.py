@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from outlive_harness.faults import run_faults
+from outlive_harness.faults.table import RUN_FAULTS
 from outlive_harness.results.plan import Plan, Point
 
 
@@ -42,7 +42,7 @@ def plans(ops: int, *, faults: str | Iterable[str] = ("kill",), max_crashes: int
     names = (faults,) if isinstance(faults, str) else tuple(faults)
     # A part of a write is of no other length than that write, a moment is no op, and what a power cut
     # can lose is the model's to say.
-    known = sorted(name for name, fault in run_faults().items() if fault.intercepts and name != "torn")
+    known = sorted(name for name, fault in RUN_FAULTS.items() if fault.counts_ops and not fault.is_recorded)
     for name in names:
         if name not in known:
             raise ValueError(f"faults={name!r} must be of: {', '.join(known)}")

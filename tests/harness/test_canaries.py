@@ -6,7 +6,6 @@ rightly, and demands that the run does not pass.
 """
 
 import pytest
-
 from outlive_harness.explore.results import Exit
 from outlive_harness.explore.session import Session
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from outlive_harness.contents import described, described_file
+from outlive_harness.judge.contents import described, described_file
 
 NEW, OLD = bytes(range(1, 11)), b"o" * 14
 

@@ -7,9 +7,9 @@ import sys
 import threading
 
 import pytest
-
 from outlive_harness.explore.results import Verdict
 from outlive_harness.explore.session import Session
+
 from outlive_harness.report.json_report import scenario_data
 from outlive_harness.report.text import details
 

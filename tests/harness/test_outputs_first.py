@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from outlive_harness.golden.golden import Record
+from outlive_harness.search.similar import groups
 
 from outlive_harness.disk.tree import Entry
 from outlive_harness.results.ops import Op
@@ -12,7 +13,6 @@ from outlive_harness.results.plan import Point
 from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.results.verdicts import Verdict
 from outlive_harness.search.outputs_first import sampled
-from outlive_harness.search.similar import groups
 
 #: A long run of which one output of five is written in place, in two ops of a hundred.
 LONG = """

@@ -4,10 +4,10 @@ import random
 import re
 
 import pytest
+from outlive_harness.search.similar import distinct, groups
 
 from outlive_harness.results.ops import Op
 from outlive_harness.results.verdicts import Verdict
-from outlive_harness.search.similar import distinct, groups
 
 STEPS = """
 @scenario(outputs="out/*", faults=FAULTS)

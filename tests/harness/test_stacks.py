@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from outlive_harness.golden.golden import record
+from outlive_harness.search.similar import groups
 from outlive_harness.trial.runner import Runner
 
 from outlive_harness.golden.stacks import LEAST_OPS
@@ -13,7 +14,6 @@ from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import load_file
 from outlive_harness.results.verdicts import Verdict
-from outlive_harness.search.similar import groups
 
 #: Output and marker of a step have names that differ in their numbers only, and are put by like calls.
 STEPS = """

@@ -16,7 +16,7 @@ import click
 
 from outlive_harness import __version__
 from outlive_harness.jobs.session import NoRoomError, WorkerDiedError
-from outlive_harness.jobs.waiting import HarnessError, LostError
+from outlive_harness.jobs.tasks import GivenUpError, HarnessError
 from outlive_harness.results.plan import PlanError
 from outlive_harness.results.scenario import ScenarioError
 from outlive_harness.results.verdicts import Exit
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return Exit.READER_GONE
-    except (NoRoomError, LostError) as error:
+    except (NoRoomError, GivenUpError) as error:
         complain(f"unknown: {error}")
         return Exit.UNKNOWN
     except (HarnessError, WorkerDiedError) as error:

@@ -14,7 +14,8 @@ import click
 
 from outlive import atomic_write
 from outlive_harness.disk.tree import copy_tree, remove_tree
-from outlive_harness.golden.observe import watch
+from outlive_harness.explore.observe import observe_command
+from outlive_harness.golden.observe import Observation
 from outlive_harness.report.text import visible
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import ScenarioError, scenario
@@ -23,7 +24,7 @@ from outlive_harness.results.verdicts import Exit
 from .check import check_program, name_of
 from .given import Word, as_written, identifier, words_of
 from .options import box_dir_option
-from .proposal import Observation, Proposal, missing_inputs, propose
+from .proposal import Proposal, missing_inputs, propose
 from .running import session_of
 from .template import objection, proposed_text, python_string, scenario_text
 from .words import NO_FILE, SCENARIOS, STORE, duration
@@ -146,7 +147,7 @@ def _watched(
         spec = run_spec_of(made)
         copied: list[str] = []
         for _ in range(_ROUNDS):
-            seen = watch(session, spec, timeout)
+            seen = observe_command(session, spec, timeout)
             more = missing_inputs(seen, lambda path: _is_there(root / path))
             if not more:
                 break

@@ -10,9 +10,9 @@ import click
 
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.realfs import KINDS
-from outlive_harness.faults import table
+from outlive_harness.faults.table import NAMES
+from outlive_harness.golden.similar import MANY, SELECTIONS
 from outlive_harness.results.scenario import CUTS, TMP_CHOICES
-from outlive_harness.search.similar import MANY, SELECTIONS
 
 from .words import duration, faults, signal_number
 
@@ -32,7 +32,7 @@ def shared(function: F) -> F:
     directory = click.Path(exists=True, file_okay=False, resolve_path=True)
     options = [
         click.option(
-            "--faults", type=faults, metavar="LIST", help=f"Of {', '.join(table())}; by default kill."
+            "--faults", type=faults, metavar="LIST", help=f"Of {', '.join(NAMES)}; by default kill."
         ),
         click.option(
             "--profile",

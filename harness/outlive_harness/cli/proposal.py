@@ -15,9 +15,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from outlive_harness.disk.tree import Tree
+from outlive_harness.golden.observe import Observation
 from outlive_harness.results.globs import common_ends, matcher
-from outlive_harness.results.ops import INSTALLS, Op
+from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import below, globs, literal
 from outlive_harness.results.scenario import ScenarioError
 
@@ -46,43 +46,6 @@ _VARIES = "differs between two runs"
 _UNSTEADY = f"{_VARIES}: a time, a random number?"
 #: Files that differ from run to run that are named one by one.
 _MOST_NAMED = 20
-
-
-@dataclass(slots=True)
-class Observation:
-    """What was seen of a command in runs that no fault struck.
-
-    Attributes:
-        initial: the files before the first run.
-        first: the files after it.
-        again: the files after one more run, on the result of the first.
-        second: the files after a run from scratch, at another second.
-        ops: the first run's.
-        by_line: files that were appended to by whole lines.
-        looked: paths in the box that the first run opened to read, or tried to.
-        outside: files outside the box that it wrote.
-        blind: what was out of sight.
-        seconds: wall time of the longer run from scratch.
-        failure: how it failed; "" if it did not.
-        stderr: what it said.
-        again_failure: how the run on the first one's result failed.
-        refused: why calls could not be intercepted; "" if they were.
-    """
-
-    initial: Tree = field(default_factory=dict)
-    first: Tree = field(default_factory=dict)
-    again: Tree = field(default_factory=dict)
-    second: Tree = field(default_factory=dict)
-    ops: list[Op] = field(default_factory=list)
-    by_line: set[str] = field(default_factory=set)
-    looked: list[str] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)
-    blind: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    failure: str = ""
-    stderr: str = ""
-    again_failure: str = ""
-    refused: str = ""
 
 
 @dataclass(slots=True)
@@ -229,10 +192,10 @@ class _History:
         self._changes: list[tuple[int, str]] = []
         self.journalled: set[str] = set()
         for number, op in enumerate(ops):
-            path = op.target if op.kind in INSTALLS else op.path
-            if op.kind in ("mknod", *INSTALLS) or (op.kind == "open" and not op.flags & os.O_APPEND):
+            path = op.target if op.traits.installs else op.path
+            if op.kind == "mknod" or op.traits.installs or (op.kind == "open" and not op.flags & os.O_APPEND):
                 self._begun[path].append(number)
-            if path in made and (op.kind in INSTALLS or op.kind == "write"):
+            if path in made and (op.traits.installs or op.kind == "write"):
                 self._changes.append((number, path))
             for ending in ("-journal", "-wal"):
                 if path.endswith(ending):
@@ -324,7 +287,7 @@ def _require(seen: Observation, outputs: Collection[str], reasons: dict[str, tup
 
 def _how(seen: Observation, outputs: Collection[str]) -> str:
     """Say how the outputs came to be there."""
-    installed = {op.target for op in seen.ops if op.kind in INSTALLS}
+    installed = {op.target for op in seen.ops if op.traits.installs}
     whole = sum(1 for path in outputs if not installed.isdisjoint(_and_above(path)) or path in seen.by_line)
     files = f"{len(outputs)} file{'s' * (len(outputs) != 1)}"
     if seen.refused or not seen.ops:

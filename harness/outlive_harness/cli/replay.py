@@ -13,21 +13,23 @@ import click
 
 from outlive_harness import __version__
 from outlive_harness.disk.tree import copy_tree, remove_tree
-from outlive_harness.explore.engine import replay
-from outlive_harness.golden.golden import Record
+from outlive_harness.explore.replay import replay
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.marks import marks
+from outlive_harness.golden.record import Record
 from outlive_harness.history.regressions import regressions_of
-from outlive_harness.history.relocate import marks, relocated
+from outlive_harness.history.relocate import relocated
 from outlive_harness.history.store import ADDED, Store, described, read_back
 from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
 from outlive_harness.report.terminal import console
 from outlive_harness.report.text import visible
-from outlive_harness.results.ops import WRITES
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, PlanError, parse_plan
 from outlive_harness.results.scenario import Scenario, ScenarioError, find_files
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Exit
+from outlive_harness.search.choices import faults_of
 
 from .declared import load
 from .options import box_dir_option
@@ -66,7 +68,7 @@ def command(
     plan = parse_plan(text)
     store = Store(STORE.absolute())
     one = _scenario_of(identifier, name, paths, store)
-    Options(faults=tuple(point.fault for point in plan)).faults_of(one)
+    faults_of(Options(faults=tuple(point.fault for point in plan)), one)
     facts = store.find(identifier)
     try:
         place = store.keep(identifier, facts_of(one)) if facts is None else store.place(identifier)
@@ -83,7 +85,7 @@ def command(
             if is_judged:
                 remove_tree(place / "golden")
                 (place / "golden").mkdir()
-                copy_tree(record.place / "golden", place / "golden")
+                copy_tree(record.golden, place / "golden")
             if trial is not None and is_judged and not is_kept:
                 told = known["marks"] or marks(record, plan)
                 store.keep(identifier, {**facts_of(one), "marks": told, "struck": trial.mark})
@@ -162,16 +164,13 @@ def _check_cut(record: Record, plan: Plan) -> None:
         _NotReachedError: the run has no such point.
     """
     point = plan[0]
-    is_cut = point.fault == "torn" or (point.fault == "full" and point.part)
-    if not is_cut or not 0 < point.at <= len(record.ops):
+    if not 0 < point.at <= len(record.ops):
         return
     op = record.ops[point.at - 1]
-    kinds = WRITES if point.fault == "torn" else ("write",)
-    if op.kind not in kinds or op.syscall == "ioctl" or not 0 < point.part < op.length:
+    why = FAULTS[point.fault].objection(point, op)
+    if why:
         what = visible(op.describe())
-        raise _NotReachedError(
-            f"the run has no crash point {point}: op {point.at} is {what!r}, which is not torn there"
-        )
+        raise _NotReachedError(f"the run has no crash point {point}: op {point.at} is {what!r}, {why}")
 
 
 def _go_on(

@@ -29,10 +29,10 @@ from outlive_harness.jobs.session import NoRoomError, Session
 from outlive_harness.report import files as report_files
 from outlive_harness.report import github
 from outlive_harness.report.terminal import Live, console, summary
-from outlive_harness.results.options import Options
+from outlive_harness.results.options import MEMORY, Options
 from outlive_harness.results.scenario import Scenario, ScenarioError
 from outlive_harness.results.verdicts import Exit, RunResult, ScenarioResult
-from outlive_harness.trial.recordings import MEMORY
+from outlive_harness.search.choices import faults_of, profile_of
 
 from .words import STORE, complain, real_fs
 
@@ -62,12 +62,12 @@ def run_scenarios(
         explain=wish["explain"],
         exhibit=wish["html_file"] is not None,
         memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
-        baseline=_baseline(wish["baseline"], update=wish["update_baseline"], fail_fast=wish["fail_fast"]),
         corpus=True,
     )
+    known = _baseline(wish["baseline"], update=wish["update_baseline"], fail_fast=wish["fail_fast"])
     for one in scenarios:
-        options.faults_of(one)
-        options.profile_of(one)
+        faults_of(options, one)
+        profile_of(options, one)
     scenarios, damaged = _readable(scenarios, options)
     broken = broken + damaged
     reports = report_files.asked_for({name: wish[f"{name}_file"] for name in report_files.WRITERS})
@@ -76,23 +76,30 @@ def run_scenarios(
     out = console(stderr=any(report.target is None for report in reports))
     result = RunResult([], options.seed, 0.0)
     if scenarios:
-        ledger = _ledger(options.store, wish)
+        ledger = _ledger(options.store, wish, known)
         expected = [one.name for one in scenarios if one.expect]
         with (
             session_of(wish["jobs"], wish["box_dir"], forks=forks) as session,
             Live(out, len(scenarios), expected=expected) as live,
         ):
             result = explore(
-                session, scenarios, options, live, ledger=ledger, explain=explain, records=Records(session)
+                session,
+                scenarios,
+                options,
+                live,
+                ledger=ledger,
+                explain=explain,
+                records=Records(session),
+                baseline=known,
             )
         if ledger is not None and not result.interrupted:
             ledger.end()
         if result.interrupted:
             _tell_unfinished(live, result, scenarios, Store(options.store))
     steps: list[Callable[[], None]] = []
-    if wish["update_baseline"] and options.baseline is not None and not result.interrupted:
+    if wish["update_baseline"] and known is not None and not result.interrupted:
         found = RunResult(list(result.scenarios), result.seed, result.seconds)
-        steps.append(partial(_write_baseline, options.baseline, found))
+        steps.append(partial(_write_baseline, known, found))
     result.scenarios += broken
     summary(out, result)
     if github.is_here(os.environ) if wish["github"] is None else wish["github"]:
@@ -162,11 +169,11 @@ def _no_baseline(path: Path, error: OSError) -> ScenarioError:
     return ScenarioError(f"--baseline={str(path)!r} cannot be written: {error.strerror or error}")
 
 
-def _ledger(root: Path, wish: dict[str, Any]) -> Ledger | None:
+def _ledger(root: Path, wish: dict[str, Any], known: Baseline | None) -> Ledger | None:
     """Return where results are put down; None for a command, or where nothing can be written."""
     if "resume" not in wish:
         return None
-    ledger = Ledger(Store(root), changed=wish["changed"], resume=wish["resume"])
+    ledger = Ledger(Store(root), changed=wish["changed"], resume=wish["resume"], baseline=known)
     try:
         if not ledger.begin() and wish["resume"]:
             complain("--resume: the last run came to its end, so all scenarios are run")
@@ -219,7 +226,7 @@ def session_of(jobs: int | None, box_dir: Path | None, *, forks: bool = False) -
 def _tell_unfinished(live: Live, result: RunResult, scenarios: Sequence[Scenario], store: Store) -> None:
     """Show what was found of scenarios that an interrupt cut short, and let it be replayed."""
     for one, shown in zip(scenarios, result.scenarios, strict=True):
-        if shown.reason == "interrupted" and shown.violations:
+        if shown.interrupted and shown.violations:
             for found in filter(lambda violation: violation.replay, shown.violations):
                 try:
                     store.keep(found.replay, facts_of(one, found.kind, found.message))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from outlive_harness.disk.realfs import missing
-from outlive_harness.faults import table
+from outlive_harness.faults.table import NAMES
 from outlive_harness.report.text import visible_lines
 from outlive_harness.results.scenario import ScenarioError
 
@@ -55,5 +55,5 @@ def faults(text: str) -> tuple[str, ...]:
     """Read a list of faults; whether there are such is for the exploration to say."""
     names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
     if not names:
-        raise click.BadParameter(f"{text!r} names no fault; there are: {', '.join(table())}")
+        raise click.BadParameter(f"{text!r} names no fault; there are: {', '.join(NAMES)}")
     return tuple(names)

@@ -27,7 +27,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from outlive_harness.results.ops import SYNCS, Op
+from outlive_harness.results.ops import Op
 
 from .content import BLOCK
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files
@@ -149,7 +149,7 @@ class History:
         self._note(disk, number, op)
         if op.detail is not None and op.detail.fails:
             return  # an fsync that fails makes nothing durable either
-        if op.kind in SYNCS:
+        if op.traits.syncs:
             self._sync(disk, number, op)
             return
         written = disk.find(op) if op.persists else None
@@ -176,10 +176,10 @@ class History:
             self.syncs[number] = Sync(number, "own", written, op.persists == "data")
 
     def _sync(self, disk: Disk, number: int, op: Op) -> None:
-        node = None if op.kind in ("sync", "syncfs") else disk.find(op)
+        node = None if op.traits.syncs_all else disk.find(op)
         if op.kind == "sync_file_range":
             self._scatter(number, op, node)
-        elif node is not None or op.kind in ("sync", "syncfs"):
+        elif node is not None or op.traits.syncs_all:
             self.syncs[number] = Sync(number, op.kind, node, op.kind == "fdatasync")
             disk.settle(node)
 

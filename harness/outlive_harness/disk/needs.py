@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from outlive_harness.results.ops import WRITES
-
 from .content import BLOCK
 from .files import BLOCK_OF
 from .micro import History, Micro, size_of
@@ -25,7 +23,7 @@ def needs(history: History, profile: Profile) -> list[set[int]]:
     due: set[int] = set()  # what persists before the next that is committed
     for op in range(1, len(history.ops) + 1):
         parts = [history.micros[number] for number in history.parts(op)]
-        if history.ops[op - 1].kind in WRITES:
+        if history.ops[op - 1].traits.writes:
             _join(profile, parts, found)
         due |= _due(history, profile, op, flushed)
         for micro in parts:

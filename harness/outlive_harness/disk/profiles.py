@@ -346,6 +346,11 @@ def strongest_first() -> list[Profile]:
     return list(PROFILES.values())[::-1]
 
 
+def weakness(name: str) -> int:
+    """Return how little a disk promises: 0 for the profile that promises most, and if none is named."""
+    return strongest_first().index(PROFILES[name]) if name else 0
+
+
 def rests_on(profile: Profile, keeps: Callable[[Profile], bool]) -> str:
     """Say what a state that a disk admits rests on, where disks of its kind were not seen to leave it.
 
@@ -378,4 +383,5 @@ __all__ = [
     "rests_on",
     "strongest_first",
     "superseded",
+    "weakness",
 ]

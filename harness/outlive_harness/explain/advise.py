@@ -16,15 +16,15 @@ from outlive_harness.disk.content import BLOCK
 from outlive_harness.disk.model import UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel, State
 from outlive_harness.disk.tree import tree_digest
-from outlive_harness.golden.golden import Record
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.record import Record
 from outlive_harness.judge.acks import digest_text
-from outlive_harness.results.ops import WRITES
 from outlive_harness.results.scenario import CUTS
 from outlive_harness.results.trials import Trial
-from outlive_harness.trial.inject import Crash
+from outlive_harness.trial.crash import Crash
 from outlive_harness.trial.recordings import Recording, Recordings
-from outlive_harness.trial.runner import BoxError
 from outlive_harness.trial.trial import TrialTask, examine
+from outlive_harness.world.box import BoxError
 
 from .align import aligned
 from .repairs import Repair, Trace, numbered, repairs
@@ -180,6 +180,9 @@ class _Court:
         self._recordings, self._wanted = recordings, wanted
         self._known = dict(wanted.judged)
         self._deadline = time.monotonic() + PATIENCE
+        faults = [FAULTS[name] for name in wanted.faults]
+        self._cuts = wanted.torn if any(fault.part == "bytes" for fault in faults) else ""
+        self._cuts_power = any(fault.cuts_power == "model" for fault in faults)
         #: states of the trace that was the last to hold
         self.counted = 0
 
@@ -221,8 +224,8 @@ class _Court:
             known = seen.setdefault(self._said(trace, at, returned=returned), set())
             kinds: list[Iterable[State]] = []
             if returned:
-                kinds.append(_killed(model, at, self._wanted.torn if "torn" in self._wanted.faults else ""))
-            if "power" in self._wanted.faults:
+                kinds.append(_killed(model, at, self._cuts))
+            if self._cuts_power:
                 share = max(1, left // (len(moments) - number))
                 cuts = model.under(self._wanted.profile).states(
                     at, seed=self._wanted.seed, budget=share, seen=set(), returned=returned
@@ -268,7 +271,7 @@ class _Court:
             crash.touched.note(op)
         task, trial = TrialTask(record.place, ()), Trial(())
         runner.choose_start(record.spec, record.preload, record.check_preload)
-        runner.lay_out(state)
+        runner.box.lay_out(state)
         examine(runner, record, task, trial, crash)
         if trial.trouble:
             raise BoxError(trial.trouble)
@@ -278,7 +281,7 @@ class _Court:
 def _killed(model: PowerModel, at: int, cuts: str) -> Iterator[State]:
     """Yield what a kill after an op leaves, and what one in the middle of a write does, if that is cut."""
     yield model.state(at)
-    if not cuts or model.history.ops[at - 1].kind not in WRITES:
+    if not cuts or not model.history.ops[at - 1].traits.writes:
         return
     parts = [model.history.micros[number] for number in model.history.parts(at)]
     for last, lost in pairwise(parts):

@@ -7,7 +7,8 @@ from collections import defaultdict, deque
 from collections.abc import Hashable, Sequence
 from difflib import SequenceMatcher
 
-from outlive_harness.golden.golden import Record, shape
+from outlive_harness.golden.names import shape
+from outlive_harness.golden.record import Record
 from outlive_harness.results.ops import Op
 
 #: What differs from run to run in names: numbers of processes and threads, times, random parts.

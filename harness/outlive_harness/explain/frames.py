@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-from outlive_harness.golden.golden import Record
+from outlive_harness.golden.record import Record
 from outlive_harness.launch.zygote import own_packages, parse
 
 _FRAME = re.compile(r"(?P<file>.+):(?P<line>[0-9]+) (?P<function>.*)")

@@ -11,12 +11,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from outlive_harness.results.ops import INSTALLS, WRITES, Op
+from outlive_harness.results.op_kinds import KINDS
+from outlive_harness.results.ops import Op
 
 #: What the temporary file of a repaired trace is named by: nothing a pipeline would use.
 _BESIDE = ".outlive-repaired"
 #: Bytes of a file that is written another way: its ops then carry their data with them.
 _MOST = 16 << 20
+#: What is done to a file that is open, beside writes.
+_ON_FILE = frozenset({"truncate", "chmod", "chown", "fsync", "fdatasync"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,11 @@ def _file_first(ops: Sequence[Op]) -> Repair | None:  # noqa: C901 - a case a ki
     for number, op in enumerate(ops, start=1):
         if _changes(op):
             dirty[op.path] = number
-        elif op.kind in ("sync", "syncfs"):
+        elif op.traits.syncs_all:
             dirty.clear()
         elif op.kind in ("fsync", "fdatasync", "unlink"):
             dirty.pop(op.path, None)
-        elif op.kind in INSTALLS and op.path in dirty:
+        elif op.traits.installs and op.path in dirty:
             del dirty[op.path]
             renamed.append(number)
     left = sorted(dirty.values())
@@ -87,7 +90,7 @@ def _file_first(ops: Sequence[Op]) -> Repair | None:  # noqa: C901 - a case a ki
     def apply(trace: Trace, chosen: frozenset[int]) -> Trace:
         made: Trace = []
         for one, is_last in _with_last(trace):
-            if one.number in chosen and one.number in renamed and one.op.kind in INSTALLS:
+            if one.number in chosen and one.number in renamed and one.op.traits.installs:
                 made.append(Numbered(one.number, _fsync(one.op.path, one.op.tid)))
             made.append(one)
             if is_last and one.number in chosen and one.number in left:
@@ -102,7 +105,7 @@ def _file_first(ops: Sequence[Op]) -> Repair | None:  # noqa: C901 - a case a ki
 
 def _changes(op: Op) -> bool:
     """Tell whether an op changes what is in a file."""
-    return op.kind in WRITES or op.kind == "truncate" or (op.kind == "open" and bool(op.flags & os.O_TRUNC))
+    return op.traits.writes or op.kind == "truncate" or op.empties
 
 
 # -- fsync of the directory after a name in it changed ------------------------------------------------
@@ -120,18 +123,18 @@ class _Names:
 
     def note(self, number: int, op: Op) -> None:
         """Take the next op."""
-        if op.kind in ("sync", "syncfs"):
+        if op.traits.syncs_all:
             self.pending.clear()
         elif op.kind in ("fsync", "fdatasync"):
             for key in [key for key in self.pending if key[0] == op.path]:
                 del self.pending[key]
-        elif op.kind in INSTALLS:
+        elif op.traits.installs:
             self.pending.pop((_above(op.path), op.path), None)  # a temporary name needs none of its own
             self.pending[_above(op.target), op.target] = number
-        elif op.kind in WRITES:  # a file's name is told to the disk once it is written
+        elif op.traits.writes:  # a file's name is told to the disk once it is written
             if (_above(op.path), op.path) in self.pending:
                 self.pending[_above(op.path), op.path] = number
-        elif op.kind in _NAMES or (op.kind == "open" and op.flags & os.O_CREAT):
+        elif op.creates or op.kind in _NAMES:
             self.pending[_above(op.path), op.path] = number
 
 
@@ -160,7 +163,7 @@ def _directory_after(ops: Sequence[Op]) -> Repair | None:
 
     def say(site: int) -> str:
         kind = ops[site - 1].kind
-        return f"fsync the directory after the {'last write' if kind in WRITES else kind}"
+        return f"fsync the directory after the {'last write' if KINDS[kind].writes else kind}"
 
     return Repair("directory", say, tuple(sorted(sites)), apply)
 
@@ -190,7 +193,7 @@ def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | Non
         if op.kind == "open" and is_output(op.path) and makes and not op.flags & os.O_APPEND:
             opened[op.path] = _Session(op.path, number, number)
             sessions.append(opened[op.path])
-        elif op.path in opened and op.kind in (*WRITES, "truncate", "chmod", "chown", "fsync", "fdatasync"):
+        elif op.path in opened and (op.traits.writes or op.kind in _ON_FILE):
             opened[op.path].last = number
         elif op.kind in ("rename", "link", "unlink"):
             opened.pop(op.path, None)
@@ -198,7 +201,7 @@ def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | Non
     emptied = {op.path: op.kind == "truncate" and not op.length for op in ops if _changes(op)}
     sessions = [one for one in sessions if not (emptied.get(one.path) or _is_lock(one.path))]
     # A copy asks for more than there is, so what counts is what was recorded.
-    written = [op for op in ops if op.kind in WRITES and op.path in {one.path for one in sessions}]
+    written = [op for op in ops if op.traits.writes and op.path in {one.path for one in sessions}]
     size = sum(op.length if op.content is None else len(op.content) for op in written)
     if not sessions or size > _MOST:
         return None
@@ -250,14 +253,12 @@ def _marker_after(ops: Sequence[Op], is_output: Callable[[str], bool]) -> list[R
     """What says that an output is done is made after it: for each file that is made before an output."""
     touched: dict[str, list[int]] = {}
     for number, op in enumerate(ops, start=1):
-        for path in {op.path, op.target} if op.kind in INSTALLS else {op.path}:
+        for path in {*op.paths}:
             touched.setdefault(path, []).append(number)
     outputs = {path: numbers[-1] for path, numbers in touched.items() if is_output(path)}
     found = []
     for path, numbers in touched.items():
-        made = [
-            n for n in numbers if ops[n - 1].kind in ("open", *WRITES, *INSTALLS, "mkdir", "symlink", "mknod")
-        ]
+        made = [n for n in numbers if ops[n - 1].traits.installs or ops[n - 1].traits.makes]
         later = [last for output, last in outputs.items() if output != path and last > numbers[-1]]
         if path and made and later and not any(one.startswith(path + "/") for one in touched):
             last = ops[numbers[-1] - 1]  # what is made beside it and renamed goes by its final name
@@ -280,7 +281,7 @@ def _moved(path: str, numbers: Sequence[int], behind: int, output: Op) -> Repair
         return made
 
     def say(_site: int) -> str:
-        made = output.target if output.kind in INSTALLS else output.path
+        made = output.target if output.traits.installs else output.path
         return f"make {path} after {made}, not before it,"
 
     return Repair(f"marker {path}", say, (numbers[0],), apply)

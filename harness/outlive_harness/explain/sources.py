@@ -15,14 +15,17 @@ from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import NamedTuple
 
-from outlive_harness.golden.golden import Record
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.record import Record
 from outlive_harness.golden.stacks import run_followed
 from outlive_harness.launch._stack_slots import is_over, read
-from outlive_harness.results.ops import WRITES, Op
+from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Plan
-from outlive_harness.trial.inject import Crash, run_with_fault
+from outlive_harness.trial.crash import Crash
+from outlive_harness.trial.inject import run_with_fault
 from outlive_harness.trial.recordings import Recordings
-from outlive_harness.trial.runner import BoxError, Runner
+from outlive_harness.world.box import BoxError
+from outlive_harness.world.runner import Runner
 
 from .align import aligned
 from .frames import Frame, Frames
@@ -95,7 +98,7 @@ def followed(runner: Runner, record: Record) -> Followed:
     found = Followed(record)
     if not record.refused and record.ops:
         with contextlib.suppress(BoxError, OSError):
-            runner.fill(record.place / "template")
+            runner.box.fill(record.template)
             found.sources, found.ops = _followed(runner, record)
     return found
 
@@ -109,10 +112,12 @@ def sources_of_recovery(recordings: Recordings, record: Record, plan: Plan) -> t
     """
     runner = recordings.runner
     runner.cool()
-    runner.fill(record.place / "template")
+    runner.box.fill(record.template)
     for number, point in enumerate(plan[:-1], start=1):
-        if point.fault == "power":
-            runner.lay_out(recordings.cut(record, plan[:number])[1])
+        if FAULTS[point.fault].cuts_power == "real":
+            return [], []  # its recovery runs on files that a disk left in another run
+        if FAULTS[point.fault].cuts_power == "model":
+            runner.box.lay_out(recordings.cut(record, plan[:number])[1])
         elif not run_with_fault(runner, record, point, Crash())[1]:
             return [], []
     return _followed(runner, record)
@@ -121,7 +126,7 @@ def sources_of_recovery(recordings: Recordings, record: Record, plan: Plan) -> t
 def _followed(runner: Runner, record: Record) -> tuple[list[Source], list[Op]]:
     """Run on the box as it is, and see where each op comes from."""
     runner.cool()
-    follower = _Follower(Frames(record, runner.box))
+    follower = _Follower(Frames(record, runner.box.path))
     run_followed(runner, record, follower.note)
     return follower.sources(), follower.ops
 
@@ -165,7 +170,7 @@ class _Follower:
         for place in range(len(found) - 1, -1, -1):
             op, source = self.ops[place], found[place]
             then = later.get(op.path)
-            if op.kind == "open" and source.command and then is not None and self.ops[then].kind in WRITES:
+            if op.kind == "open" and source.command and then is not None and self.ops[then].traits.writes:
                 becomes = self._found[then]
                 is_its = self._processes[place][0] in self._processes[then]
                 if is_its and becomes.command and becomes.command != source.command:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from outlive_harness.faults import every
-from outlive_harness.golden.golden import Record
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.record import Record
+from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
-from outlive_harness.jobs.waiting import Waiting, handed_out
+from outlive_harness.jobs.tasks import Task, Waits, result_of, submit
 from outlive_harness.results.findings import Violation
-from outlive_harness.results.ops import INSTALLS, WRITES, Op
+from outlive_harness.results.ops import Op
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
 from outlive_harness.results.scenario import CUTS
 from outlive_harness.results.verdicts import ScenarioResult
-from outlive_harness.trial.recordings import RecordingError, Recordings
-from outlive_harness.trial.runner import BoxError
+from outlive_harness.trial.bench import Bench
+from outlive_harness.trial.recordings import RecordingError
+from outlive_harness.world.box import BoxError
 
 from .advise import Advice, Faulty, Wanted, advise
 from .sources import Source, followed, sources_of_recovery
 
 #: Plans of several crashes whose ops are looked for.
 _PLANS = 4
-#: Faults whose crash states a repaired trace has too: an error or a signal has none of its own.
-_OF_A_TRACE = frozenset({"kill", "torn", "power"})
 
 
 @dataclass(slots=True)
@@ -45,8 +45,8 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What a worker is asked to find out.
+class ExplainTask(Task[Explanation]):
+    """Where violations come from, and what would cure them.
 
     Attributes:
         place: directory of the record.
@@ -58,9 +58,14 @@ class Task:
     wanted: Wanted
     plans: tuple[Plan, ...] = ()
 
-    def carry_out(self, recordings: Recordings, record: Record) -> Explanation:
+    def lost(self, _why: str) -> Explanation:
+        """Return an explanation that says nothing: the violations stand without it."""
+        return Explanation()
+
+    def run(self, bench: Bench) -> Explanation:
         """Find it out; trouble with the machine leaves a part of it unsaid."""
-        run = followed(recordings.runner, record)
+        recordings, record = bench.recordings, bench.record(self.place)
+        run = followed(bench.runner, record)
         found = Explanation(run.of(record.ops))
         for plan in () if record.refused else self.plans:
             with contextlib.suppress(BoxError, OSError, RecordingError):
@@ -72,21 +77,21 @@ class Task:
             if self.wanted.faults and not record.refused:
                 found.advice = advise(recordings, record, self.wanted, run)
         except (BoxError, OSError):
-            recordings.runner.empty()
+            bench.runner.box.empty()
         return found
 
 
 def explain(
     session: Session, record: Record, result: ScenarioResult, options: Options, judged: dict[str, Faulty]
-) -> Generator[Waiting, None, None]:
+) -> Waits[None]:
     """Say of each violation where it comes from, and what would cure it."""
-    faults = tuple(name for name in result.faults if name in _OF_A_TRACE)
+    faults = tuple(name for name in result.faults if FAULTS[name].follows_from_ops)
     profile = next((one.profile for one in result.faults.values() if one.profile), "posix")
     wanted = Wanted(faults, profile, options.seed, judged, options.memory, options.torn or CUTS[0])
     plans = dict.fromkeys(parse_plan(one.point) for one in result.violations if "+" in one.point)
-    task = Task(record.place, wanted, tuple(plans)[:_PLANS])
-    found = yield from handed_out(session, f"e-{record.place.name}", task, Explanation)
-    if found is None:
+    task = ExplainTask(record.place, wanted, tuple(plans)[:_PLANS])
+    found = yield from result_of(submit(session.root, [task], priority=Priority.CHECK))
+    if found is None or not found.sources:
         return
     if result.exhibit is not None:
         result.exhibit.sources = [str(source) for source in found.sources]
@@ -101,7 +106,7 @@ def _attribute(violation: Violation, record: Record, found: Explanation) -> None
     violation.advice = cure.text if cure is not None else ""
     number = 0
     if not plan:  # the golden runs alone show it: what made the file last
-        made = (n for n, op in enumerate(record.ops, start=1) if violation.path in _names(op))
+        made = (n for n, op in enumerate(record.ops, start=1) if violation.path in op.paths)
         number = max(made, default=0)
     elif cure is not None and cure.sites:
         number = _site(cure.sites, record.ops, violation.path, plan)
@@ -115,14 +120,9 @@ def _attribute(violation: Violation, record: Record, found: Explanation) -> None
         violation.within = f"{within.package}: {within}" if within is not None else ""
 
 
-def _names(op: Op) -> tuple[str, ...]:
-    """Return the paths that an op is about."""
-    return (op.path, op.target) if op.kind in INSTALLS else (op.path,)
-
-
 def _done(point: Point) -> int:
     """Return the last op that had run, at least in part, when a fault struck."""
-    return point.at - (every()[point.fault].blames == "before")
+    return point.at - (FAULTS[point.fault].blames == "before")
 
 
 def _site(sites: Sequence[int], ops: Sequence[Op], path: str, plan: Plan) -> int:
@@ -134,12 +134,12 @@ def _site(sites: Sequence[int], ops: Sequence[Op], path: str, plan: Plan) -> int
     past = [site for site in sites if site <= _done(point)] if len(plan) == 1 else []
     lost = [ops[number - 1] for number in _lost(point) if number <= len(ops)]
     struck = ops[min(max(_done(point), 1), len(ops)) - 1]
-    about = [path, *_names(struck)] if not lost else [*(name for op in lost for name in _names(op)), path]
+    about = [path, *struck.paths] if not lost else [*(name for op in lost for name in op.paths), path]
     for name in about:
         for site in reversed(past):
-            if name and name in _names(ops[site - 1]):
+            if name and name in ops[site - 1].paths:
                 return site
-    others = (site for site in sites if path and path in _names(ops[site - 1]))
+    others = (site for site in sites if path and path in ops[site - 1].paths)
     return past[-1] if past else next(others, sites[0])
 
 
@@ -150,17 +150,17 @@ def _lost(point: Point) -> list[int]:
 
 def blamed(ops: Sequence[Op], kind: str, path: str, plan: Plan) -> int:
     """Return the number of the op that a maintainer would look at first; 0 if nobody can say."""
-    if not plan or not ops or every()[plan[-1].fault].blames == "none":
+    if not plan or not ops or FAULTS[plan[-1].fault].blames == "none":
         return 0
     point = plan[-1]
     at = min(max(1, _done(point)), len(ops))
     if kind == "torn-output":  # where the output was opened to be written in place
-        on_it = [n for n in range(at, 0, -1) if path in _names(ops[n - 1])]
+        on_it = [n for n in range(at, 0, -1) if path in ops[n - 1].paths]
         opened = (n for n in on_it if ops[n - 1].kind == "open" or path == ops[n - 1].target)
         return next(opened, on_it[-1] if on_it else at)
     if point.lost:
         first = int(point.lost[0].rpartition("/")[2].partition(".")[0])
         numbers = _lost(point)
-        writes = (n for n in numbers if n <= len(ops) and ops[n - 1].kind in WRITES)
+        writes = (n for n in numbers if n <= len(ops) and ops[n - 1].traits.writes)
         return next(writes, min(first, len(ops)) if numbers else at)
     return at

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from outlive_harness.faults import every
-from outlive_harness.golden.golden import Record
-from outlive_harness.history.baseline import known_count
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.record import Record
+from outlive_harness.history.baseline import Baseline, known_count
 from outlive_harness.results.options import Options
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.verdicts import Coverage, ScenarioResult, Verdict
+from outlive_harness.search.choices import left_out
 
 
-def conclude(result: ScenarioResult, record: Record, scenario: Scenario, options: Options) -> None:
-    """Give the verdict: what was not tested is unknown, never held."""
+def conclude(
+    result: ScenarioResult,
+    record: Record,
+    scenario: Scenario,
+    options: Options,
+    baseline: Baseline | None = None,
+) -> None:
+    """Give the verdict.
+
+    Args:
+        result: what was found; takes the verdict and its reason.
+        record: the golden run.
+        scenario: what was explored.
+        options: what the user chose.
+        baseline: the violations that are known today.
+    """
     gaps = _gaps(result, record)
     untested = gaps or _untested(result)
-    label = "; ".join(coverage.label for coverage in result.faults.values() if coverage.label)
     if scenario.expect:
-        _conclude_expected(result, scenario, options, gaps, untested or label)
+        _conclude_expected(result, scenario, options, gaps, untested)
         return
-    baseline = options.baseline
     new, gone = (result.violations, []) if baseline is None else baseline.split(result)
     if new:
         result.verdict, result.reason = Verdict.VIOLATED, new[0].message
@@ -32,40 +45,47 @@ def conclude(result: ScenarioResult, record: Record, scenario: Scenario, options
         known = known_count(len(result.violations)) if result.violations else ""
         deeper = sum(coverage.deeper for coverage in result.faults.values())
         more = f"{deeper} deeper plans, seed {options.seed}" if deeper else ""
-        result.verdict, result.reason = Verdict.HELD, "; ".join(filter(None, (known, label, more)))
+        parts = filter(None, (known, _notes(result), more))
+        result.verdict, result.reason = Verdict.HELD, "; ".join(parts)
 
 
-def none_asked_for(scenario: Scenario, options: Options) -> str:
-    """Say why a scenario is skipped: of its faults none was asked for; "" if one was."""
-    if options.faults_of(scenario):
-        return ""
-    its, asked = ", ".join(scenario.faults or ()), ", ".join(options.faults or ())
-    return f"of its faults ({its}) none was asked for ({asked})"
+def cut_short(result: ScenarioResult, why: str) -> ScenarioResult:
+    """Give the verdict of a scenario that was not explored to its end; return its result."""
+    result.reason = why
+    result.verdict = Verdict.VIOLATED if result.violations and not result.expected else Verdict.UNKNOWN
+    return result
 
 
 def _conclude_expected(
-    result: ScenarioResult, scenario: Scenario, options: Options, gaps: str, label: str
+    result: ScenarioResult, scenario: Scenario, options: Options, gaps: str, untested: str
 ) -> None:
+    """Give the verdict of a known-bad scenario: it is held if it shows all that it must."""
     found = {violation.kind for violation in result.violations}
     missing = [kind for kind in scenario.expect if kind not in found]
+    is_exhaustive = all(coverage.is_exhaustive for coverage in result.faults.values())
     if not missing:
         result.verdict = Verdict.HELD
         result.reason = f"known bad, and caught: {', '.join(scenario.expect)}"
-    elif not gaps and options.left_out(scenario):
+    elif not gaps and left_out(options, scenario):
         result.verdict = Verdict.SKIPPED
         result.reason = (
             f"no {', '.join(missing)} by {', '.join(result.faults)} alone: the options leave out what it "
-            f"names beside that: {options.left_out(scenario)}"
+            f"names beside that: {left_out(options, scenario)}"
         )
-    elif label:  # a sample or random moments may have missed it
+    elif untested or not is_exhaustive:  # a sample or random moments may have missed it
         result.verdict = Verdict.UNKNOWN
-        result.reason = gaps or f"{label}: no {', '.join(missing)} found"
+        result.reason = gaps or f"{untested or _notes(result)}: no {', '.join(missing)} found"
     else:
         result.verdict = Verdict.VIOLATED
         result.reason = f"expected {', '.join(missing)}, but no such violation was found"
 
 
+def _notes(result: ScenarioResult) -> str:
+    return "; ".join(coverage.note for coverage in result.faults.values() if coverage.notes)
+
+
 def _gaps(result: ScenarioResult, record: Record) -> str:
+    """Return why something that was to be tested was not; "" if all was."""
     if result.reason:
         return result.reason
     gaps = (_gap(name, coverage, record) for name, coverage in result.faults.items())
@@ -73,21 +93,9 @@ def _gaps(result: ScenarioResult, record: Record) -> str:
     if first:
         return first
     tested = sum(coverage.tested for coverage in result.faults.values())
-    if record.refused and any(every()[name].intercepts for name in result.faults):
+    if record.refused and any(FAULTS[name].intercepts for name in result.faults):
         return f"{record.refused}; only {tested} random moments were tried instead, and none violated"
     return ""
-
-
-def _untested(result: ScenarioResult) -> str:
-    """Say why no fault came to a point; "" if one did."""
-    if any(coverage.tested for coverage in result.faults.values()):
-        return ""
-    if list(result.faults) == ["torn"]:
-        return (
-            "torn: no write of this run goes past the end of a page of its file, so no kill can cut one; "
-            "--torn bytes (torn='bytes' of a scenario) cuts at any byte: nothing was tested"
-        )
-    return "none of the faults asked for came to a point of this run: nothing was tested"
 
 
 def _gap(name: str, coverage: Coverage, record: Record) -> str:
@@ -96,5 +104,15 @@ def _gap(name: str, coverage: Coverage, record: Record) -> str:
     if coverage.reason:
         return f"{name}: {coverage.reason}"
     if coverage.tested < coverage.chosen:
-        return coverage.label or f"{name}: {coverage.tested} of {coverage.points} points tested"
+        return coverage.note or f"{name}: {coverage.tested} of {coverage.points} points tested"
     return ""
+
+
+def _untested(result: ScenarioResult) -> str:
+    """Return why no fault came to a point; "" if one did."""
+    if any(coverage.tested for coverage in result.faults.values()):
+        return ""
+    why = [FAULTS[name].no_points for name in result.faults]
+    if len(why) == 1 and why[0]:
+        return why[0]
+    return "none of the faults asked for came to a point of this run: nothing was tested"

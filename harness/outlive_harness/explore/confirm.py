@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from outlive_harness import __version__
-from outlive_harness.golden.golden import Record
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.marks import marks
+from outlive_harness.golden.record import Record
 from outlive_harness.history.regressions import Regressions
-from outlive_harness.history.relocate import marks
 from outlive_harness.history.store import Store, write_down
-from outlive_harness.jobs import queue as board
+from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
-from outlive_harness.jobs.waiting import Waiting, collect
+from outlive_harness.jobs.tasks import Waits, results_of, submit
 from outlive_harness.results.findings import Violation
-from outlive_harness.results.options import Options
-from outlive_harness.results.plan import Point, digest, parse_plan
+from outlive_harness.results.options import MEMORY, Options
+from outlive_harness.results.plan import Point, parse_plan
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import ScenarioResult
 from outlive_harness.search.shrink import shrunk
-from outlive_harness.trial.recordings import MEMORY
 from outlive_harness.trial.trial import TrialTask
 
 #: Violations of one scenario whose boxes are kept.
@@ -30,7 +29,7 @@ _KEPT = 3
 
 def confirm(
     session: Session, scenario: Scenario, record: Record, result: ScenarioResult, options: Options
-) -> Generator[Waiting, None, None]:
+) -> Waits[None]:
     """Carry out each violation's plan once more, by exec; keep the boxes of the first for a person."""
     store = Store(options.store.absolute())
     for number, found in enumerate(result.violations):
@@ -39,7 +38,7 @@ def confirm(
         violation, is_boxed = found, number < _KEPT and not (scenario.expect or found.known)
         if is_boxed:
             violation = result.violations[number] = yield from shrunk(session, record, found, options)
-        # Each id that is told can be replayed, with the options that it failed with.
+        # Each id that is printed can be replayed, with the options that it failed with.
         kept = _place(store, scenario, record, violation, result)
         place = kept if is_boxed else None
         if kept is None:
@@ -54,8 +53,8 @@ def confirm(
 
 
 def remember(regressions: Regressions, record: Record, result: ScenarioResult) -> None:
-    """Keep what failed, to be struck first from now on."""
-    failed = [one for one in result.violations if one.kept and one.confirmed and one.fault != "timer"]
+    """Keep what failed, to be tried first from now on."""
+    failed = [one for one in result.violations if one.kept and one.confirmed and FAULTS[one.fault].counts_ops]
     try:
         if failed and regressions.keep(record, failed):
             result.corpus = str(regressions.path)
@@ -88,10 +87,17 @@ def once(
     memory: int = MEMORY,
     *,
     each: bool = False,
-) -> Generator[Waiting, None, Trial]:
+) -> Waits[Trial]:
+    """Carry out a plan by exec, and return its trial.
+
+    Args:
+        session: whose workers do it.
+        record: the golden run.
+        plan: the crashes.
+        keep: where the boxes are kept.
+        memory: bytes of recorded data that are kept in memory.
+        each: whether the outputs are judged after each of the crashes.
+    """
     task = TrialTask(record.place, tuple(plan), keep=keep, memory=memory, by_exec=True, each=each)
-    name = f"u-{record.place.name}-{digest(task.plan)}-{time.time_ns()}"
-    job = board.post(session.root, name, "trial", [task])
-    waiting = Waiting(job, 1)
-    yield waiting
-    return collect(waiting, Trial)[0]
+    (trial,) = yield from results_of(submit(session.root, [task], priority=Priority.CONFIRMATION))
+    return trial

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from outlive_harness.faults import table
-from outlive_harness.golden.golden import Record
+from outlive_harness.faults.table import FAULTS, NAMES
+from outlive_harness.golden.record import Record
 from outlive_harness.judge import links
 from outlive_harness.results.findings import Effect, NotJudged
 from outlive_harness.results.globs import matcher
@@ -25,7 +25,7 @@ def note_unjudged(result: ScenarioResult, record: Record, asked: tuple[str, ...]
     """
     result.not_judged = list(_things(record))
     result.effects = [Effect(address, count) for address, count in sorted(record.effects.items())]
-    known = [name for name, fault in table().items() if fault.intercepts]
+    known = [name for name in NAMES if FAULTS[name].intercepts]
     result.not_asked = tuple(name for name in known if name not in (*asked, *result.faults))
 
 

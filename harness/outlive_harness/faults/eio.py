@@ -8,32 +8,25 @@ disk the data may be gone, and the second fsync does not say so: that is what Po
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
 from outlive_harness.intercept.supervisor import GO, Answer
-from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-from . import Blames, Injection
+from .fault import Injection, KnownRun, RunFault
 
 _FAILED = Answer(errno=errno.EIO)
-#: Calls that the kernel gives no way to fail.
-_NEVER_FAILS = frozenset({"sync"})
 
 
-class Eio:
-    """Strikes at each op, once."""
+class Eio(RunFault):
+    """Fails each op, one a run."""
 
     name = "eio"
-    intercepts = True
-    blames: Blames = "op"
 
-    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+    def points(self, run: KnownRun) -> list[Point]:
         """Return a point for each op that can fail."""
-        return [Point(self.name, n) for n, op in enumerate(ops, start=1) if op.kind not in _NEVER_FAILS]
+        return [Point(self.name, number) for number, op in enumerate(run.ops, start=1) if op.traits.can_fail]
 
-    def inject(self, point: Point, box: Path) -> Injection:  # noqa: ARG002
+    def inject(self, point: Point, _box: Path) -> Injection:
         """Fail the op that the point names, and no other."""
         return Injection(lambda _op, number: _FAILED if number == point.at else GO, goes_on=True)

@@ -8,35 +8,31 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-from . import Blames, Injection
+from .fault import Injection, KnownRun, RunFault
 
-#: Kinds that take room on the disk, whatever the file system.
-_NEEDS_ROOM = frozenset({"write", "copy", "fallocate", "mkdir", "mknod", "symlink", "link", "setxattr"})
 _NO_ROOM = Answer(errno=errno.ENOSPC)
 _BLOCK = 4096
 
 
-class Full:
-    """Strikes at each op that needs room, and half-way through each write; all later ones fail."""
+class Full(RunFault):
+    """Fails each op that needs room, and all later ones; also half-way through each write."""
 
     name = "full"
-    intercepts = True
-    blames: Blames = "op"
+    part = "bytes"
+    fills_disk = True
 
-    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+    def points(self, run: KnownRun) -> list[Point]:
         """Return a point for each op that can need room, and one more where half of a write has it."""
         return [
             Point(self.name, number, part)
-            for number, op in enumerate(ops, start=1)
-            if op.kind in _NEEDS_ROOM or _creates(op)
+            for number, op in enumerate(run.ops, start=1)
+            if op.traits.needs_room or op.creates
             for part in (0, *_shares(op))
         ]
 
@@ -48,11 +44,17 @@ class Full:
                 return GO
             if number == point.at and op.kind == "write" and 0 < point.part < op.length:
                 return Answer(part=point.part)
-            if op.kind in _NEEDS_ROOM or (_creates(op) and not os.path.lexists(box / op.path)):
+            if op.traits.needs_room or (op.creates and not os.path.lexists(box / op.path)):
                 return _NO_ROOM
             return GO
 
         return Injection(answer, goes_on=True)
+
+    def objection(self, point: Point, op: Op | None) -> str:
+        """Refuse a part of what is no write, or a part that is all of it."""
+        if op is None or not point.part or (op.kind == "write" and point.part < op.length):
+            return ""
+        return "which is not torn there"
 
 
 def _shares(op: Op) -> list[int]:
@@ -62,7 +64,3 @@ def _shares(op: Op) -> list[int]:
         return []
     over = (max(op.offset, 0) + half) % _BLOCK
     return [half - over if over < half else half]
-
-
-def _creates(op: Op) -> bool:
-    return op.kind == "open" and bool(op.flags & os.O_CREAT)

@@ -6,39 +6,48 @@ A point with a part, ``term@12.2``, sends the signal of that number instead.
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
 from pathlib import Path
-from random import Random
+from typing import Self
 
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-from . import Blames, Injection
+from .fault import Injection, KnownRun, RunFault, Settings
 
 #: Seconds between the signal and SIGKILL. Schedulers give 10 to 90; a pipeline under test is small.
 GRACE = 3.0
 
 
-class Term:
-    """Strikes at each op with a signal to the first process; the op itself then runs.
+class Term(RunFault):
+    """Sends a signal to the first process at each op; the op itself then runs.
 
     Args:
-        number: of the signal.
+        number: the signal's.
     """
 
     name = "term"
-    intercepts = True
-    blames: Blames = "op"
+    part = "signal"
+    stops_run = True
+    shares_points = "kill"
 
     def __init__(self, number: int = signal.SIGTERM) -> None:
         self._part = 0 if number == signal.SIGTERM else int(number)
 
-    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
-        """Return a point for each op."""
-        return [Point(self.name, number, self._part) for number in range(1, len(ops) + 1)]
+    def configured(self, settings: Settings) -> Self:
+        """Return the fault with the signal that a user has chosen."""
+        return type(self)(settings.signal)
 
-    def inject(self, point: Point, box: Path) -> Injection:  # noqa: ARG002
+    def points(self, run: KnownRun) -> list[Point]:
+        """Return a point for each op."""
+        return [Point(self.name, number, self._part) for number in range(1, len(run.ops) + 1)]
+
+    def inject(self, point: Point, _box: Path) -> Injection:
         """Send the signal while the run stands before the op that the point names."""
         ask = Answer(signal=point.part or signal.SIGTERM)
         return Injection(lambda _op, n: ask if n == point.at else GO, grace=GRACE, goes_on=True)
+
+    def objection(self, point: Point, _op: Op | None) -> str:
+        """Refuse a number that is not a signal's."""
+        known = not point.part or point.part in signal.valid_signals()
+        return "" if known else f"{point.part} is not a signal"

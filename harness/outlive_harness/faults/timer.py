@@ -5,32 +5,30 @@ It is never exhaustive, and a replay of it is as exact as the machine's clock an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
-from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-from . import Blames, Injection
+from .fault import Injection, KnownRun, RunFault
 
 #: Moments that are tried where none are asked for.
 _MOMENTS = 20
 
 
-class Timer:
-    """Strikes at seeded moments between the start and the golden run's duration."""
+class Timer(RunFault):
+    """Kills at seeded moments between the start and the golden run's duration."""
 
     name = "timer"
     intercepts = False
-    blames: Blames = "none"
+    counts_ops = False
+    blames = "none"
 
-    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+    def points(self, run: KnownRun) -> list[Point]:
         """Return moments in microseconds after the start, in order."""
-        last = max(2, int(seconds * 1e6))
-        moments = {random.randint(1, last) for _ in range(count or _MOMENTS)}
+        last = max(2, int(run.seconds * 1e6))
+        moments = {run.random.randint(1, last) for _ in range(run.count or _MOMENTS)}
         return [Point(self.name, moment) for moment in sorted(moments)]
 
-    def inject(self, point: Point, box: Path) -> Injection:  # noqa: ARG002
+    def inject(self, point: Point, _box: Path) -> Injection:
         """Kill at the moment that the point names."""
         return Injection(None, after_seconds=point.at / 1e6)

@@ -14,16 +14,16 @@ map of a file: then it may end where a page of that memory does (seen on tmpfs a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from random import Random
+from typing import Self
 
 from outlive_harness.intercept.supervisor import CRASH, GO
-from outlive_harness.results.ops import WRITES, Op
+from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 from outlive_harness.results.scenario import CUTS
 
-from . import Blames, Injection
+from .fault import Injection, KnownRun, RunFault, Settings
 
 _PAGE = 4096
 #: Bytes of a source that a copy takes at a time: as many pages as a pipe has (PIPE_DEF_BUFFERS).
@@ -32,38 +32,61 @@ _PIECE = 16 * _PAGE
 #: the one in the middle.
 _FEW = 3
 #: What a violation rests on that needs a cut where no kill makes one.
-SHORT_WRITE = (
+_SHORT_WRITE = (
     "a write cut short inside a page of its file: NFS, FUSE, a signal that is handled or a quota does that; "
     "SIGKILL does not, unless the memory that is written was not there"
 )
 
 
-class Torn:
-    """Strikes in each write and copy: where a page of the file ends, or at other bytes as well.
+class Torn(RunFault):
+    """Kills in each write and copy: where a page of the file ends, or at other bytes as well.
 
     Args:
         cuts: ``pages`` or ``bytes``.
     """
 
     name = "torn"
-    intercepts = True
-    blames: Blames = "op"
+    part = "bytes"
+    stops_run = True
+    follows_from_ops = True
+    is_recorded = True
+    no_points = (
+        "torn: no write of this run goes past the end of a page of its file, so no kill can cut one; "
+        "--torn bytes (torn='bytes' of a scenario) cuts at any byte: nothing was tested"
+    )
 
     def __init__(self, cuts: str = CUTS[0]) -> None:
         self._cuts = cuts
 
-    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+    def configured(self, settings: Settings) -> Self:
+        """Return the fault with the cuts that a user has chosen."""
+        return type(self)(settings.cuts)
+
+    def points(self, run: KnownRun) -> list[Point]:
         """Return, for each write, the lengths at which it is torn."""
         return [
             Point(self.name, number, part)
-            for number, op in enumerate(ops, start=1)
-            if op.kind in WRITES and op.syscall != "ioctl"  # a clone comes whole, or not at all
+            for number, op in enumerate(run.ops, start=1)
+            if _can_be_torn(op)
             for part in lengths(op, self._cuts)
         ]
 
-    def inject(self, point: Point, box: Path) -> Injection:  # noqa: ARG002
+    def inject(self, point: Point, _box: Path) -> Injection:
         """Let the first bytes of the write through, and kill."""
         return Injection(lambda _op, number: CRASH if number == point.at else GO, tear=point.part)
+
+    def objection(self, point: Point, op: Op | None) -> str:
+        """Refuse what is no write, and a part that is all of it or nothing."""
+        is_cut = op is None or (_can_be_torn(op) and 0 < point.part < op.length)
+        return "" if is_cut else "which is not torn there"
+
+    def rests_on(self, point: Point, op: Op) -> str:
+        """Return what a cut rests on that no SIGKILL makes."""
+        return _SHORT_WRITE if op.traits.writes and is_short(op, point.part) else ""
+
+
+def _can_be_torn(op: Op) -> bool:
+    return op.traits.writes and op.syscall != "ioctl"  # a clone comes whole, or not at all
 
 
 def lengths(op: Op, cuts: str = CUTS[0]) -> list[int]:
@@ -81,7 +104,7 @@ def lengths(op: Op, cuts: str = CUTS[0]) -> list[int]:
 
 
 def is_short(op: Op, length: int) -> bool:
-    """Tell whether no SIGKILL ends a write after so many bytes."""
+    """Return whether no SIGKILL ends a write after so many bytes."""
     return all(length not in ends for ends in _ends(op))
 
 

@@ -1,4 +1,4 @@
-"""Which contents of outputs were ever whole, and which outputs differ from run to run: learned from two runs."""
+"""Which contents of outputs were ever whole, and which outputs differ: learned from two runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what a scenario declares is about anything that the golden run did; what judges nothing is an error."""
+"""A scenario's declaration compared with the golden run: a part that judges nothing is an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from outlive_harness.results.globs import matcher
 from outlive_harness.results.run_spec import is_private
 from outlive_harness.results.scenario import ACK_PATTERN
 
-from .names import names_of
 from .record import Record, UntestableError
 
 #: Files that a message lists.
@@ -25,7 +24,8 @@ def demand_meaning(made: Record, box: Path) -> None:
     """Compare what is declared with what the golden run did.
 
     Raises:
-        UntestableError: something that is declared judges nothing, or the run writes where the user's files are.
+        UntestableError: something that is declared judges nothing, or the run writes where the user's files
+            are.
     """
     spec = made.spec
     why = _beside_the_box(made) or _without_effect(made)
@@ -75,7 +75,7 @@ def _changes_output(made: Record) -> bool:
         return True
     if first_difference(made.initial, made.final, spec.is_output) is not None:
         return True
-    return any(made.is_shown(path) for op in made.ops for path in names_of(op) if path)
+    return any(made.is_shown(path) for op in made.ops for path in op.paths if path)
 
 
 def _unchanged(made: Record) -> str:
@@ -98,7 +98,7 @@ def _is_met(made: Record, pattern: str) -> bool:
     matches = matcher([pattern])
     if _is_judged(made, lambda path: matches(path) and made.spec.is_output(path)):
         return True
-    passing = {name for op in made.ops if op.kind not in ("mkdir", "rmdir") for name in (op.path, op.target)}
+    passing = {name for op in made.ops if not op.traits.about_directory for name in (op.path, op.target)}
     before = {path for path, entry in made.initial.items() if entry.kind != "dir"}
     return any(map(matches, passing | before))
 

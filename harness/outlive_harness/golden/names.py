@@ -11,15 +11,10 @@ from outlive_harness.results.ops import Op
 from .record import Record
 
 
-def names_of(op: Op) -> list[str]:
-    """Return the names of files that an op is about."""
-    return [op.path, op.target] if op.changes_two_names else [op.path]
-
-
 def learn_names(made: Record, ops: Iterable[Op]) -> None:
     """Compare the names of the first golden run with those of another one."""
     made.shapes.clear()
-    first, second = ({name for op in several for name in names_of(op)} for several in (made.ops, ops))
+    first, second = ({name for op in several for name in op.paths} for several in (made.ops, ops))
     made.stable = (first & second) | set(made.initial)
     for path in sorted(first - second, key=lambda path: (path.count("/"), path)):
         parent, _, name = path.rpartition("/")
@@ -49,10 +44,10 @@ def shape(made: Record, ops: Iterable[Op]) -> list[tuple[str, str, str, int]]:
 
 
 def later_names(path: str, ops: Sequence[Op]) -> list[str]:
-    """Return all names that a file of the box has at any time: it, or a directory above it, is renamed or linked."""
+    """Return all names that a file has at any time: it, or a directory above it, is renamed or linked."""
     names = {path: None}
     for op in ops:
-        ways = [(op.path, op.target)] if op.changes_two_names and op.target else []
+        ways = [(op.path, op.target)] if op.traits.installs and op.target else []
         if op.kind == "rename" and op.flags & abi.RENAME_EXCHANGE:
             ways.append((op.target, op.path))
         for old, new in ways:

@@ -1,45 +1,88 @@
-"""Watching a command that nothing is declared of: what it makes, and what of that can be relied on."""
+"""A command that nothing is declared of, observed: what it makes, and what of that can be relied on."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from outlive_harness.cli.proposal import Observation
 from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.supervisor import GO, Answer
-from outlive_harness.jobs import queue as board
-from outlive_harness.jobs.session import Session
-from outlive_harness.jobs.waiting import Waiting, collect
+from outlive_harness.jobs.tasks import Task
 from outlive_harness.launch.exec import InterceptionRefusedError
+from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.run import FinishedRun
-from outlive_harness.results.ops import INSTALLS, Op
+from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import RunSpec
-from outlive_harness.trial.runner import BoxError, Runner
+from outlive_harness.world.box import BoxError
+from outlive_harness.world.runner import Runner
 
 #: Seconds from the end of one run to the begin of another: a time in a file, of whole seconds, must differ.
 _APART = 1.01
-_numbers = itertools.count()
 
 
-def watch(session: Session, spec: RunSpec, timeout: float) -> Observation:
-    """Have a worker observe a command, and wait for it.
+@dataclass(slots=True)
+class Observation:
+    """What was seen of a command in runs that no fault struck.
 
-    Raises:
-        HarnessError: a fault of ours.
-        WorkerDiedError: the workers keep dying.
+    Attributes:
+        initial: the files before the first run.
+        first: the files after it.
+        again: the files after one more run, on the result of the first.
+        second: the files after a run from scratch, at another second.
+        ops: the first run's.
+        by_line: files that were appended to by whole lines.
+        looked: paths in the box that the first run opened to read, or tried to.
+        outside: files outside the box that it wrote.
+        blind: what was out of sight.
+        seconds: wall time of the longer run from scratch.
+        failure: how it failed; "" if it did not.
+        stderr: what it said.
+        again_failure: how the run on the first one's result failed.
+        refused: why calls could not be intercepted; "" if they were.
     """
-    name = f"o-{next(_numbers)}"
-    job = board.post(session.root, name, board.OBSERVE, [(spec, session.root / "records" / name, timeout)])
-    waiting = Waiting(job, 1)
-    session.wake()
-    while not waiting.is_over():
-        session.replace_dead()
-        session.wait(0.05)
-    return collect(waiting, Observation)[0]
+
+    initial: Tree = field(default_factory=dict)
+    first: Tree = field(default_factory=dict)
+    again: Tree = field(default_factory=dict)
+    second: Tree = field(default_factory=dict)
+    ops: list[Op] = field(default_factory=list)
+    by_line: set[str] = field(default_factory=set)
+    looked: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    blind: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    failure: str = ""
+    stderr: str = ""
+    again_failure: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveTask(Task[Observation]):
+    """A command that nothing is declared of.
+
+    Attributes:
+        spec: what is run.
+        place: a directory that the task may fill.
+        timeout: seconds of one run.
+    """
+
+    spec: RunSpec
+    place: Path
+    timeout: float
+
+    def run(self, bench: _Bench) -> Observation:
+        """Run the command twice from scratch, and in between once more on its own result."""
+        return observe(bench.runner, self.spec, self.place, self.timeout)
+
+
+class _Bench(Protocol):
+    @property
+    def runner(self) -> Runner: ...
 
 
 def observe(runner: Runner, spec: RunSpec, place: Path, timeout: float) -> Observation:
@@ -51,33 +94,33 @@ def observe(runner: Runner, spec: RunSpec, place: Path, timeout: float) -> Obser
         _observe(runner, spec, place / "template", timeout, seen)
     except BoxError as error:
         seen.failure = str(error)
-        runner.empty()
+        runner.box.empty()
     except OSError as error:
         seen.failure = f"it cannot be run: {error.strerror or error}"
     return seen
 
 
 def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen: Observation) -> None:
-    seen.initial = runner.look(spec)
+    seen.initial = runner.box.look(spec)
     first = _run(runner, spec, timeout, seen)
     ended = time.monotonic()
     seen.seconds, seen.outside, seen.looked = first.seconds, first.outside, first.looked
     seen.blind = [reason for _, reason in first.blind]
     seen.failure, seen.stderr = first.failure(), first.told
-    seen.first = runner.look(spec)
+    seen.first = runner.box.look(spec)
     if seen.failure:
         return
     seen.by_line = {path for path in _appended(seen.ops) if _is_by_line(runner, path, seen)}
-    again = runner.run(spec, timeout=timeout)
+    again = runner.run(spec, RunOptions(timeout=timeout))
     seen.again_failure = again.failure()
-    seen.again = runner.look(spec)
+    seen.again = runner.box.look(spec)
     time.sleep(max(0.0, ended + _APART - time.monotonic()))
-    runner.fill(template)
-    second = runner.run(spec, timeout=timeout)
+    runner.box.fill(template)
+    second = runner.run(spec, RunOptions(timeout=timeout))
     if second.failure():
         seen.failure, seen.stderr = f"{second.failure()}, the second time", second.told
         return
-    seen.second = runner.look(spec)
+    seen.second = runner.box.look(spec)
     seen.seconds = max(seen.seconds, second.seconds)
 
 
@@ -89,10 +132,10 @@ def _run(runner: Runner, spec: RunSpec, timeout: float, seen: Observation) -> Fi
         return GO
 
     try:
-        return runner.run(spec, timeout=timeout, visit=visit, reads=True, looks=True)
+        return runner.run(spec, RunOptions(timeout=timeout, visit=visit, reads=True, looks=True))
     except InterceptionRefusedError as error:
         seen.refused = f"calls cannot be intercepted here: {error.strerror or error}"
-        return runner.run(spec, timeout=timeout)
+        return runner.run(spec, RunOptions(timeout=timeout))
 
 
 def _appended(ops: Iterable[Op]) -> set[str]:
@@ -102,7 +145,7 @@ def _appended(ops: Iterable[Op]) -> set[str]:
     for op in ops:
         if op.kind == "write":
             (appended if op.offset == -1 else otherwise).add(op.path)
-        elif op.kind in INSTALLS:
+        elif op.traits.installs:
             otherwise.add(op.target)
         elif op.kind in ("copy", "fallocate"):
             otherwise.add(op.path)
@@ -110,10 +153,10 @@ def _appended(ops: Iterable[Op]) -> set[str]:
 
 
 def _is_by_line(runner: Runner, path: str, seen: Observation) -> bool:
-    """Tell whether a file that was appended to ended with a line after each write."""
+    """Return whether a file that was appended to ended with a line after each write."""
     ends = _ends(path, seen.ops, seen.initial)
     try:
-        with open(os.path.join(runner.box, path), "rb") as file:
+        with open(os.path.join(runner.box.path, path), "rb") as file:
             for end in ends:
                 file.seek(end - 1)
                 if file.read(1) != b"\n":
@@ -132,7 +175,7 @@ def _ends(path: str, ops: Iterable[Op], initial: Tree) -> list[int]:
             continue
         if op.kind == "truncate":
             size = op.length
-        elif op.kind == "open" and op.flags & os.O_TRUNC:
+        elif op.empties:
             size = 0
         elif op.kind == "write" and op.length:
             size += op.length

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from outlive_harness.launch.pool import BODY, CHECK
 from outlive_harness.launch.zygote import Preload, ZygoteError, installed_modules, own_sources, parse
-from outlive_harness.trial.runner import BODY, CHECK, Runner
+from outlive_harness.world.runner import Runner
 
-from .golden import Record
+from .record import Record
 
 #: A run of fewer ops is over before a zygote has paid for itself.
 LEAST_OPS = 6
@@ -23,8 +24,8 @@ def warm_up(runner: Runner, made: Record) -> None:
         made: the record of a golden run, with what that read.
     """
     spec = made.spec
-    argv = spec.command(spec.argv, runner.box)[0]
-    path = spec.environment(runner.box).get("PATH")
+    argv = spec.command(spec.argv, runner.box.path)[0]
+    path = spec.environment(runner.box.path).get("PATH")
     if made.refused or len(made.ops) < LEAST_OPS or parse(argv, path) is None:
         return
     try:
@@ -45,7 +46,7 @@ def warm_up_check(runner: Runner, made: Record, reads: Sequence[str]) -> None:
         reads: what the check read.
     """
     assert made.spec.check is not None
-    argv = made.spec.command(made.spec.check, runner.box)[0]
+    argv = made.spec.command(made.spec.check, runner.box.path)[0]
     if not reads or parse(argv) is None:
         return
     try:

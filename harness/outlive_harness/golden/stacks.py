@@ -13,11 +13,12 @@ from pathlib import Path
 
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.launch._stack_slots import SLOT, SLOTS, read
+from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.ops import Op
-from outlive_harness.trial.runner import Runner
+from outlive_harness.world.runner import Runner
 
-from .golden import Record
+from .record import Record
 
 #: Runs of fewer ops are struck at every point, and no stacks are needed to choose.
 LEAST_OPS = 300
@@ -35,7 +36,7 @@ def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
     Raises:
         OSError: the memory cannot be shared.
     """
-    runner.fill(made.place / "template")
+    runner.box.fill(made.template)
     texts: list[bytes] = []
     ops: list[Op] = []
 
@@ -65,7 +66,7 @@ def run_followed(
     Raises:
         OSError: the memory cannot be shared.
     """
-    place = Path(f"{runner.box}.stacks")
+    place = Path(f"{runner.box.path}.stacks")
     try:
         with place.open("w+b") as file:
             file.truncate(SLOT * SLOTS)
@@ -76,7 +77,7 @@ def run_followed(
                     return GO
 
                 seconds = made.limit if limit is None else limit
-                return runner.run(made.spec, timeout=seconds, visit=visit, stacks=str(place))
+                return runner.run(made.spec, RunOptions(timeout=seconds, visit=visit, stacks=str(place)))
     finally:
         place.unlink(missing_ok=True)
 

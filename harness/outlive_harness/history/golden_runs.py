@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from outlive_harness.disk.tree import remove_tree
-from outlive_harness.golden.golden import Record
-from outlive_harness.jobs import queue as board
+from outlive_harness.golden.record import Record
+from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
+from outlive_harness.jobs.tasks import forget
 from outlive_harness.results.run_spec import RunSpec, run_spec_of
 from outlive_harness.results.scenario import Scenario
 
@@ -108,7 +109,7 @@ class Records(Shared):
         if not one.users:
             # What a recovery reads is not known: whether one comes out well is found out anew.
             for place in self._places(one):
-                for path in (*place.glob("states-*"), *place.glob("clean*")):
+                for path in (*place.glob("states-*"), *place.glob("recovered*")):
                     _remove(path)
         idle = [one for one in reversed(self._kept) if not one.users]
         left = self._room or 0
@@ -128,8 +129,8 @@ class Records(Shared):
     def _drop(self, one: _Kept) -> None:
         self._kept.remove(one)
         for place in self._places(one):
-            for kind in "rg":
-                board.remove(self._session.root / "jobs" / f"{kind}-{place.name}")
+            for priority in (Priority.GOLDEN_RUN, Priority.CHECK):
+                forget(self._session.root, priority=priority, key=place.name)
             _remove(place)
 
 

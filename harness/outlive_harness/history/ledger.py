@@ -23,15 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from outlive_harness.disk.tree import scan, tree_digest
-from outlive_harness.golden.golden import Record, shape
+from outlive_harness.golden.names import shape
+from outlive_harness.golden.record import Record
 from outlive_harness.launch.zygote import is_installed
 from outlive_harness.results.json_text import read_json
 from outlive_harness.results.options import Options
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.verdicts import ScenarioResult, Verdict, read_back
-from outlive_harness.trial.runner import is_own
+from outlive_harness.search.choices import faults_of, profile_of, settings_of
+from outlive_harness.world.box import is_own
 
+from .baseline import Baseline
 from .regressions import DIRECTORY, regressions_of
 from .store import Store, write_down
 from .unfinished import UnfinishedTrials
@@ -52,10 +55,18 @@ class Ledger:
         store: where they are kept.
         changed: whether what held, and has not changed, is taken over.
         resume: whether what the last run did is taken over, if that run was cut short.
+        baseline: the violations that are known today: they decide a verdict.
     """
 
-    def __init__(self, store: Store, *, changed: bool = False, resume: bool = False) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        *,
+        changed: bool = False,
+        resume: bool = False,
+        baseline: Baseline | None = None,
+    ) -> None:
+        self._store, self._baseline = store, baseline
         self._changed, self._resume = changed, resume
         self._run = str(time.time_ns())
 
@@ -92,7 +103,7 @@ class Ledger:
         if not reads:
             return {}
         try:
-            parts = _parts(scenario, options)
+            parts = _parts(scenario, options, self._baseline)
         except OSError:  # the input is gone
             return {}
         return {"parts": parts, "reads": {path: _digest(path) for path in _with_sources(reads)}}
@@ -150,7 +161,8 @@ class Ledger:
             return f"on {entry['when']} it was {result.verdict}" if self._changed else ""
         if not (self._changed or is_resumed):
             return ""
-        return _difference(entry, _parts(scenario, options), _failed(scenario, options)) or None
+        parts = _parts(scenario, options, self._baseline)
+        return _difference(entry, parts, _failed(scenario, options)) or None
 
 
 def _difference(entry: dict[str, Any], parts: dict[str, Any], failed: str) -> str:
@@ -174,16 +186,16 @@ def _from_here(path: str) -> str:
     return path if relative.startswith(os.pardir) else relative
 
 
-def _parts(scenario: Scenario, options: Options) -> dict[str, Any]:
+def _parts(scenario: Scenario, options: Options, baseline: Baseline | None) -> dict[str, Any]:
     """Digest what is declared and asked for, and who explores it; and each file that belongs to it."""
     asked = [
-        options.faults_of(scenario),
-        options.profile_of(scenario),
-        options.cuts_of(scenario),
+        faults_of(options, scenario),
+        profile_of(options, scenario),
+        settings_of(options, scenario).cuts,
         max(options.depth, scenario.depth),
         [getattr(options, name) for name in _DECISIVE],
         int(options.signal),
-        options.baseline.of(scenario.name) if options.baseline is not None else None,
+        baseline.of(scenario.name) if baseline is not None else None,
     ]
     # Keys are what a message says of them.
     return {

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from outlive import atomic_write
-from outlive_harness.faults import every
-from outlive_harness.golden.golden import Record
-from outlive_harness.jobs.queue import alone
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.marks import Marks, marks
+from outlive_harness.golden.record import Record
+from outlive_harness.jobs.shared import alone
 from outlive_harness.results.findings import Violation
 from outlive_harness.results.json_text import read_json
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, parse_plan
 from outlive_harness.results.scenario import Scenario, ScenarioError
 
-from .relocate import Marks, marks, relocated
+from .relocate import relocated
 
 SCHEMA = 1
 #: The directory, beside the scenario's file.
@@ -77,10 +78,9 @@ class Regressions:
         self._came_of = {}
         if len(self._kept) > _STRUCK:
             notes.append(f"{self._shown}: of {len(self._kept)} failures the first {_STRUCK} are struck")
-        faults = every()
         for one in self._kept[:_STRUCK]:
             points = parse_plan(one.point)
-            unknown = [point.fault for point in points if point.fault not in faults]
+            unknown = [point.fault for point in points if point.fault not in FAULTS]
             if unknown:
                 why = f"this version knows no fault {unknown[0]!r}"
                 notes.append(f"{self._shown}: {one.point} is kept, and not struck: {why}")

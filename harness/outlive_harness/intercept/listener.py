@@ -61,10 +61,10 @@ class Listener:
                 return None
             raise
         ident, tid, _, number, audit, _, *arguments = _NOTIFICATION.unpack(self._buffer)
-        return Call(ident, tid, number, audit, tuple(arguments))  # type: ignore[arg-type] # there are six
+        return Call(ident, tid, number, audit, tuple(arguments))
 
     def is_valid(self, ident: int) -> bool:
-        """Return whether the task of a notification still stands there: else what was read may be another's."""
+        """Return whether the task of a notification still waits; if not, what was read may be another's."""
         try:
             fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ID_VALID, _IDENT.pack(ident))
         except OSError:

@@ -60,8 +60,8 @@ class Limits:
     Attributes:
         timeout: seconds of wall time for the run.
         grace: seconds that the run has left once a signal was sent to it.
-        linger: seconds that the rest of the tree has after its leader ended; a fifth of that if the leader was
-            sent a signal and that ended it, since the rest is to be killed in any case.
+        linger: seconds that the rest of the tree has after its leader ended; a fifth of that if the leader
+            was sent a signal and that ended it, since the rest is to be killed in any case.
         control: a descriptor whose hang-up means that nobody waits for this run any more; None for none.
     """
 
@@ -158,21 +158,25 @@ class _Watch:
             self._seen.ended = self._ending
             return
         for fd, event in ready:
-            if fd == self._listener.fd:
-                if event & select.POLLIN:
-                    self._notified()
-                elif event & select.POLLHUP:  # no task uses the filter any more
-                    self._seen.ended = "exited"
-            elif fd in self._streams:
-                if not self._streams[fd].drain(fd):
-                    self._poller.unregister(fd)
-            elif fd == pidfd:
-                self._poller.unregister(pidfd)
-                self._leader_ended()
-            elif event & (select.POLLHUP | select.POLLERR):
-                raise AbandonedError
+            self._see_to(fd, event, pidfd)
             if self._seen.ended:
                 return
+
+    def _see_to(self, fd: int, event: int, pidfd: int) -> None:
+        """See to one event."""
+        if fd == self._listener.fd:
+            if event & select.POLLIN:
+                self._notified()
+            elif event & select.POLLHUP:  # no task uses the filter any more
+                self._seen.ended = "exited"
+        elif fd in self._streams:
+            if not self._streams[fd].drain(fd):
+                self._poller.unregister(fd)
+        elif fd == pidfd:
+            self._poller.unregister(pidfd)
+            self._leader_ended()
+        elif event & (select.POLLHUP | select.POLLERR):
+            raise AbandonedError
 
     def _notified(self) -> None:
         """Take one notification and answer it, unless the run is to be crashed there."""

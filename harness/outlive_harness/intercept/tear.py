@@ -21,7 +21,7 @@ import stat
 import sys
 from collections.abc import Iterable
 
-from outlive_harness.results.ops import WRITES, Content
+from outlive_harness.results.ops import Content
 
 from .decode import Decoder, is_from_pipe
 from .listener import Arguments, Call
@@ -78,7 +78,7 @@ def write_prefix(decoder: Decoder, call: Call, length: int, *, goes_on: bool = F
     """
     tid, number, audit, arguments = call[1:]
     op = _Prefix(decoder.box, length).op(tid, number, audit, arguments)
-    if op is None or op.kind not in WRITES or op.detail is None or op.detail.fails:
+    if op is None or not op.traits.writes or op.detail is None or op.detail.fails:
         return 0
     if op.detail.target is not None and is_from_pipe(op.syscall, op.detail.target):
         return _splice(tid, arguments, length)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from outlive_harness import abi
 from outlive_harness.disk.tree import digest_file
-from outlive_harness.results.ops import INSTALLS, Op
+from outlive_harness.results.ops import Op
 
 
 def has_writer(path: str) -> bool:
@@ -78,7 +78,7 @@ class Versions:
 
     def before(self, op: Op) -> None:
         """Look at what is about to be changed by *op*; call it while the task stands still."""
-        if op.kind in INSTALLS:
+        if op.traits.installs:
             for path, target in self._pairs(op.path, op.target):
                 self._note(target, target)
                 self._note(path, target, installed=True)

@@ -1,8 +1,8 @@
 """The job queue: jobs laid out as files, so that any number of worker processes share them.
 
 A job is a directory of numbered tasks. A worker claims a task by creating its claim file, and holds a lock on
-that file while it works; the kernel drops the lock when the worker dies, so a lost task is recognised and done
-again. Results are renamed into place. Nobody needs to know who else is working.
+that file while it works; the kernel drops the lock when the worker dies, so a lost task is recognised and
+done again. Results are renamed into place. Nobody needs to know who else is working.
 """
 
 from __future__ import annotations

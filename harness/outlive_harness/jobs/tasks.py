@@ -20,7 +20,8 @@ Waits = Generator["Job[Any]", None, R]
 
 #: Seconds past a job's end in which a task that was begun before may still be claimed.
 _LATE = 0.2
-#: Seconds a result between two looks at a job: listing thousands for each that arrives costs more than trials.
+#: Seconds a result between two looks at a job: listing thousands for each that arrives costs more than
+# trials.
 _PATIENCE = 1e-4
 _numbers = itertools.count()
 
@@ -156,10 +157,19 @@ def submit(
         label: how progress is reported; "" for not at all.
         keep: is called with each result as it arrives.
     """
-    moment = "" if key else f"-{time.time_ns():020}-{os.getpid()}-{next(_numbers)}"
-    name = f"{priority:02}-{rank:020}-{key}{moment}"
-    place = queue.post(root, name, Posted(list(tasks), until, is_shared=bool(key)))
+    name = key or f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}"
+    posted = Posted(list(tasks), until, is_shared=bool(key))
+    place = queue.post(root, _job_name(priority, rank, name), posted)
     return Job(place, len(tasks), label, until, bool(key), keep)
+
+
+def _job_name(priority: Priority, rank: int, name: str) -> str:
+    return f"{priority:02}-{rank:020}-{name}"
+
+
+def forget(root: Path, *, priority: Priority, key: str) -> None:
+    """Remove a job that processes shared under a key, with its results."""
+    queue.remove(root / "jobs" / _job_name(priority, 0, key))
 
 
 def results_of(job: Job[R]) -> Waits[list[R]]:
@@ -170,6 +180,16 @@ def results_of(job: Job[R]) -> Waits[list[R]]:
     """
     yield job
     return job.collect()
+
+
+def result_of(job: Job[R]) -> Waits[R | None]:
+    """Wait for a job of one task; return its result, or None if time was up before it was begun.
+
+    Raises:
+        HarnessError: as Job.collect().
+    """
+    results = yield from results_of(job)
+    return results[0] if results else None
 
 
 def gather(job: Job[R], into: list[R]) -> Waits[None]:

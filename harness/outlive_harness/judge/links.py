@@ -69,7 +69,7 @@ def targets(tree: Tree, ops: Iterable[Op], box: str) -> frozenset[str]:
     for op in ops:
         if op.kind == "symlink":
             links[op.path] = op.target.replace(box, _BOX)
-        elif op.kind in ("rename", "link") and op.path in links:
+        elif op.traits.installs and op.path in links:
             links[op.target] = links[op.path]
         else:
             continue

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from outlive_harness.contents import described_file, in_bytes
 from outlive_harness.disk.tree import Entry, Tree
+from outlive_harness.judge.contents import described_file, in_bytes
 
 _SHOWN = 64 * 1024
 

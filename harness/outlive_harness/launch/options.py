@@ -1,4 +1,4 @@
-"""What is to be known of one run before it starts: the program, what is done with the run, and who runs it."""
+"""One run before it starts: the program, what is done with the run, and who runs it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class RunOptions:
 
     Attributes:
         timeout: seconds until it is killed as hung.
-        visit: sees each op before it runs, and says what becomes of it; without it the run is not intercepted.
+        visit: sees each op before it runs, and says what becomes of it; without it the run is not
+            intercepted.
         data: whether ops carry the bytes written, and all else that the model of the disk needs; or where the
             bytes are to be kept, if not in the ops themselves.
         places: whether writes carry where in the file they go.

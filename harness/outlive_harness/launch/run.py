@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 
 from outlive_harness.intercept.decode import Decoder
-from outlive_harness.intercept.supervisor import DONE, GO, Answer, Limits, Tail, WatchReport, watch
+from outlive_harness.intercept.supervisor import DONE, GO, Answer, Limits, WatchReport, watch
+from outlive_harness.intercept.tail import Tail
 from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.jobs.worker import AbandonedError
 from outlive_harness.results.ops import Op

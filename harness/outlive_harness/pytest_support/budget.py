@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from outlive_harness.jobs import queue as board
+from outlive_harness.jobs import queue
 
 
 class Budget:
@@ -54,6 +54,6 @@ class Budget:
     def _opened(self) -> Iterator[list[float]]:
         with self._guard.open("w") as guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
-            taken: list[float] = board.load(self._ledger) if self._ledger.exists() else []
+            taken: list[float] = queue.load(self._ledger) if self._ledger.exists() else []
             yield taken
-            board.save(self._ledger, taken)
+            queue.save(self._ledger, taken)

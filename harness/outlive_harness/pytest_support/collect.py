@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from outlive_harness.explore.conclude import none_asked_for
-from outlive_harness.jobs.waiting import HarnessError
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.jobs.tasks import HarnessError
 from outlive_harness.results.options import Options
 from outlive_harness.results.scenario import Scenario, ScenarioError, load_file
 from outlive_harness.results.verdicts import Coverage, Verdict
+from outlive_harness.search.choices import faults_of, none_asked_for
 
 from .driver import driver
 from .outcome import NotHeld, to_property, unless_held
@@ -64,7 +65,7 @@ class ScenarioFile(pytest.File):
                     "give one of them another name"
                 )
             try:
-                faults = options.faults_of(scenario) or (NO_FAULT,)
+                faults = faults_of(options, scenario) or (NO_FAULT,)
             except ScenarioError as error:
                 raise self.CollectError(f"{place}: {error}") from error
             if scenario.expect and scenario.faults and len(faults) > 1:
@@ -110,20 +111,21 @@ class ScenarioItem(pytest.Item):
         """Explore it; what is violated or unknown fails."""
         if self.fault == NO_FAULT:
             asked_for = Options(faults=self.config.getoption("outlive_faults"))
-            pytest.skip(none_asked_for(self.scenario, asked_for))
+            pytest.skip(none_asked_for(asked_for, self.scenario))
         several = (item for item in self.session.items if isinstance(item, ScenarioItem))
         items = sum(1 for item in several if item.fault != NO_FAULT)
         running = driver(self.config)
         with running.options(tuple(self.fault.split("+")), items=items) as options:
             result = running.run(self.scenario, options, is_item=True)
-        coverage = result.faults.get("torn")
+        fault = FAULTS.get(self.fault)
         if (
-            self.fault == "torn"
+            fault is not None
+            and fault.no_points
             and result.ops
-            and coverage == Coverage()
+            and result.faults.get(self.fault) == Coverage()
             and result.verdict is Verdict.UNKNOWN
         ):
-            pytest.skip(result.reason)  # a kill leaves each write whole or not at all, which `kill` shows
+            pytest.skip(result.reason)  # another fault shows what there is to be shown
         self.user_properties.append(("outlive", to_property(result, self.fault, running.seed)))
         if result.verdict is Verdict.SKIPPED:
             pytest.skip(result.reason)

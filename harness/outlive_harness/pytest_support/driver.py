@@ -128,7 +128,6 @@ class Driver:
                 zygote=self._zygote,
                 select=self._select,
                 corpus=True,
-                baseline=self._baseline(),
             )
 
     def _baseline(self) -> Baseline | None:
@@ -141,7 +140,9 @@ class Driver:
         faults; that of one that a test hands in is this process's own.
         """
         records = None if is_item and self._processes > 1 else self.records
-        result = explore(self.start(), [scenario], options, explain=explain, records=records)
+        result = explore(
+            self.start(), [scenario], options, explain=explain, records=records, baseline=self._baseline()
+        )
         if result.interrupted:
             raise KeyboardInterrupt
         return result.scenarios[0]

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, overload
 
-from outlive_harness.explore.engine import replay
-from outlive_harness.faults import table
-from outlive_harness.golden.golden import Record
+from outlive_harness.explore.replay import replay
+from outlive_harness.faults.table import NAMES
+from outlive_harness.golden.record import Record
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
 from outlive_harness.results.scenario import CUTS, Scenario, ScenarioError, scenario
@@ -214,10 +214,9 @@ def _names(faults: str | Iterable[str] | None, key: str = "faults") -> tuple[str
     if faults is None:
         return None
     names = (faults,) if isinstance(faults, str) else tuple(faults)
-    known = table()
     for name in names:
-        if name not in known:
-            raise ScenarioError(f"{key}={name!r} is no fault; there are: {', '.join(known)}")
+        if name not in NAMES:
+            raise ScenarioError(f"{key}={name!r} is no fault; there are: {', '.join(NAMES)}")
     if not names:
         raise ScenarioError(f"{key}={faults!r} must name at least one fault")
     return names

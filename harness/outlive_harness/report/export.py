@@ -9,7 +9,7 @@ from pathlib import Path
 
 from outlive_harness import __version__
 from outlive_harness.disk.tree import copy_tree
-from outlive_harness.golden.golden import Record
+from outlive_harness.golden.record import Record
 from outlive_harness.results.trials import Trial
 
 from .text import visible, visible_lines

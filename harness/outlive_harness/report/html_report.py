@@ -80,7 +80,7 @@ def _scenario(number: int, one: ScenarioResult) -> dict[str, Any]:
                 "name": name,
                 "tested": f"{coverage.tested}/{coverage.points}",
                 "states": coverage.states,
-                "note": "; ".join(filter(None, (coverage.profile, coverage.label, coverage.reason))),
+                "note": "; ".join(filter(None, (coverage.profile, coverage.note, coverage.reason))),
             }
             for name, coverage in one.faults.items()
         ],

@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.text import Text
 
 from outlive_harness.disk.tree import Entry, Tree, scan
-from outlive_harness.golden.golden import Record
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.record import Record
 from outlive_harness.results.findings import gravity
 from outlive_harness.results.plan import Plan, plan_text
 from outlive_harness.results.run_spec import HOME, TMP
-from outlive_harness.results.trials import Trial
+from outlive_harness.results.trials import Outcome, Trial
 
 from .text import moment, visible, visible_lines
 
@@ -39,7 +40,7 @@ def tell(out: Console, record: Record, trial: Trial | None, plan: Plan, place: P
         return
     _ops(say, record, plan)
     if trial.trouble or not trial.reached:
-        say(f"unknown: {trial.trouble or 'the run did not come to the crash point'}", "yellow")
+        say(f"unknown: {trial.trouble or Outcome.NOT_REACHED}", "yellow")
         say.lines("\n".join(trial.story))
         return
     _struck(say, trial, plan)
@@ -73,7 +74,7 @@ class _Say:
 def _ops(say: _Say, record: Record, plan: Plan) -> None:
     """List the golden run's ops up to the first crash, and mark the one that is struck."""
     struck = plan[0].at
-    if plan[0].fault == "timer" or not record.ops:
+    if not FAULTS[plan[0].fault].counts_ops or not record.ops:
         return
     say(f"ops of the golden run ({len(record.ops)}) up to the crash:")
     first = max(1, min(struck, len(record.ops)) - _OPS)
@@ -86,7 +87,7 @@ def _ops(say: _Say, record: Record, plan: Plan) -> None:
 
 def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
     where = "" if len(plan) == 1 else f", crash {len(plan)} of {len(plan)}"
-    if plan[-1].fault == "power":
+    if FAULTS[plan[-1].fault].cuts_power == "model":
         say(f"power cut{where}, after: {trial.op}")
         several = (
             "1 op, or a part of it" if len(trial.lost) == 1 else f"{len(trial.lost)} ops or parts of them"
@@ -99,7 +100,7 @@ def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
         if trial.profile:
             say(f"even on a disk as: {trial.profile}")
         return
-    is_cut = plan[-1].part and plan[-1].fault in ("torn", "full")
+    is_cut = plan[-1].part and FAULTS[plan[-1].fault].part == "bytes"
     part = f"; {_bytes(plan[-1].part)} of it still reach the file" if is_cut else ""
     when = moment(plan_text(plan))
     say(f"struck by {plan[-1].fault}{where}, {when}: {trial.op}{part}" if trial.op else f"struck{where}")

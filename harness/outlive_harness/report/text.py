@@ -6,9 +6,8 @@ import os
 import shlex
 from dataclasses import replace
 
-from outlive_harness.disk.realfs import KINDS
 from outlive_harness.explain.causes import causes
-from outlive_harness.faults import run_faults
+from outlive_harness.faults.table import FAULTS
 from outlive_harness.results.findings import NotJudged, Violation
 from outlive_harness.results.verdicts import ScenarioResult, Verdict
 
@@ -89,7 +88,7 @@ def _struck(violation: Violation) -> str:
         crashes[-1] = crashes[-1].partition("-")[0]
         op = f", {moment(violation.point)}: {visible(violation.op)}" if violation.op else ""
         return f"power cut at {'+'.join(crashes)}{op}"
-    if violation.fault in KINDS:
+    if violation.fault and FAULTS[violation.fault].cuts_power == "real":
         journal = ", its journal just written" if "." in violation.point.partition("+")[0] else ""
         on = f"on a real {violation.fault}{journal}"
         return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
@@ -99,8 +98,8 @@ def _struck(violation: Violation) -> str:
 
 def moment(point: str) -> str:
     """Say when a plan's last fault strikes the op that it names: before it runs, in it, or after it."""
-    fault = run_faults().get(point.rpartition("+")[2].partition("@")[0])
-    if fault is None:  # the power is cut
+    fault = FAULTS.get(point.rpartition("+")[2].partition("@")[0])
+    if fault is None or fault.cuts_power:
         return "after"
     return "before" if fault.blames == "before" else "in"
 
@@ -174,7 +173,7 @@ def untried(result: ScenarioResult) -> list[NotJudged]:
     found = [
         NotJudged(
             f"{coverage.points - coverage.tested} of {coverage.points} crash points of {name}",
-            coverage.reason or coverage.label or "not tried",
+            coverage.reason or coverage.note or "not tried",
         )
         for name, coverage in result.faults.items()
         if coverage.tested < coverage.points

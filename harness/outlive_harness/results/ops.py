@@ -6,16 +6,14 @@ import os
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-#: Kinds whose op gives a path its whole content in one step.
-INSTALLS = frozenset({"rename", "link"})
-#: Kinds that change nothing a process can see: they only make earlier ops durable.
-SYNCS = frozenset({"fsync", "fdatasync", "sync", "syncfs", "sync_file_range"})
-#: Kinds that put bytes into a file.
-WRITES = frozenset({"write", "copy"})
+from outlive_harness import abi
+
+from .op_kinds import KINDS, OpKind
 
 #: Times of utimensat(2) that are no times: the moment of the call; left as it is.
 NOW, OMIT = -1, -2
 
+_MAKES = os.O_CREAT | os.O_TRUNC | abi.O_TMPFILE_BIT
 # O_SYNC holds the bit of O_DSYNC; RWF_* are arguments of pwritev2(2).
 _SYNC_BIT = os.O_SYNC & ~os.O_DSYNC
 _RWF_DSYNC, _RWF_SYNC = 2, 4
@@ -119,11 +117,43 @@ class Op:
     begin: int = -1
 
     @property
+    def traits(self) -> OpKind:
+        """What it has in common with all ops of its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def creates(self) -> bool:
+        """Whether it opens a file that it makes if there is none."""
+        return self.kind == "open" and bool(self.flags & os.O_CREAT)
+
+    @property
+    def empties(self) -> bool:
+        """Whether it opens a file and empties it."""
+        return self.kind == "open" and bool(self.flags & os.O_TRUNC)
+
+    @property
     def changes(self) -> bool:
-        """Whether it can change what a reader finds: it is no mere open, sync or change of times."""
+        """Whether it can change what a reader finds; times do not count."""
         if self.kind == "open":
-            return bool(self.flags & (os.O_CREAT | os.O_TRUNC))
-        return self.kind not in SYNCS and self.kind != "utime"
+            return self.creates or self.empties
+        return not (self.traits.syncs or self.traits.times)
+
+    @property
+    def changes_files(self) -> bool:
+        """Whether the files of the box can differ once it has run."""
+        if self.kind == "open":
+            return bool(self.flags & _MAKES)
+        return not self.traits.syncs
+
+    @property
+    def changes_content(self) -> bool:
+        """Whether it changes the bytes of a file that stays where it is."""
+        return self.traits.writes or self.traits.resizes
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The names in the box that it is about."""
+        return (self.path, self.target) if self.traits.installs else (self.path,)
 
     @property
     def content(self) -> Content | bytes | None:
@@ -135,7 +165,7 @@ class Op:
     @property
     def persists(self) -> str:
         """What it makes durable by itself: "" nothing, "data" as fdatasync does, "all" as fsync does."""
-        if self.kind not in WRITES or self.syscall in ("copy_file_range", "ioctl"):
+        if not self.traits.writes or self.syscall in ("copy_file_range", "ioctl"):
             return ""
         how = self.detail.how if self.detail is not None else 0
         if self.flags & _SYNC_BIT or how & _RWF_SYNC:
@@ -147,7 +177,7 @@ class Op:
         name = self.path or "."
         if self.kind == "copy":
             return f"copy into {name}"
-        if self.kind in ("rename", "link") and self.target:
+        if self.traits.installs and self.target:
             return f"{self.kind} {name} -> {self.target}"
         if self.kind == "symlink":
             return f"symlink {name} -> {self.target}"

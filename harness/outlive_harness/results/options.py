@@ -6,15 +6,10 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlive_harness.disk.profiles import PROFILES
-from outlive_harness.faults import every, table
-from outlive_harness.history.baseline import Baseline
-from outlive_harness.trial.recordings import MEMORY
-
-from .scenario import CUTS, Scenario, ScenarioError
-
 DEFAULT_FAULTS = ("kill",)
 DEFAULT_PROFILE = "posix"
+#: Bytes of recorded data that are kept in memory; more than that goes to a file.
+MEMORY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +37,6 @@ class Options:
         explain: which violations are traced to their lines, and repairs of them tried: ``auto``, those that
             nobody expected, unless the first one ends it all; ``all`` or ``none``.
         exhibit: whether results are to hold each crash point, for a time line.
-        baseline: violations that are known today.
         torn: where ``torn`` cuts a write: ``pages`` or ``bytes``; None leaves it to each scenario, else
             ``pages``.
         corpus: whether failures are kept beside the scenario's file, to be struck first from then on.
@@ -65,52 +59,5 @@ class Options:
     fail_fast: bool = False
     explain: str = "auto"
     exhibit: bool = False
-    baseline: Baseline | None = None
     corpus: bool = False
     torn: str | None = None
-
-    def profile_of(self, scenario: Scenario) -> str:
-        """Return what a scenario's disk promises.
-
-        Raises:
-            ScenarioError: there is no profile of such a name.
-        """
-        name = self.profile or scenario.profile or DEFAULT_PROFILE
-        if name not in PROFILES:
-            raise ScenarioError(f"unknown profile {name!r}; there are: {', '.join(PROFILES)}")
-        return name
-
-    def cuts_of(self, scenario: Scenario) -> str:
-        """Return where ``torn`` cuts a scenario's writes: ``pages`` or ``bytes``."""
-        return self.torn or scenario.torn or CUTS[0]
-
-    def faults_of(self, scenario: Scenario) -> tuple[str, ...]:
-        """Return the faults that a scenario is put through: those asked for that make sense for it.
-
-        Raises:
-            ScenarioError: there is no fault of such a name.
-        """
-        known = every()
-        for name in (*(self.faults or ()), *(scenario.faults or ())):
-            if name not in known:
-                raise ScenarioError(f"unknown fault {name!r}; there are: {', '.join(table())}")
-        real = (self.real_fs,) if self.real_fs else ()
-        if self.faults is None:
-            return (*(scenario.faults or DEFAULT_FAULTS), *real)
-        named = (name for name in self.faults if not scenario.faults or name in scenario.faults)
-        return tuple(dict.fromkeys((*named, *real)))
-
-    def left_out(self, scenario: Scenario) -> str:
-        """Say what a scenario asks for and does not get, as other options were given; "" if it gets all.
-
-        A known-bad one that names no fault is shown by the faults that are the default.
-        """
-        declared = scenario.faults or (DEFAULT_FAULTS if scenario.expect else ())
-        given = self.faults_of(scenario)
-        parts = [name for name in declared if name not in given]
-        profile = scenario.profile or DEFAULT_PROFILE
-        if "power" in given and self.profile_of(scenario) != profile:
-            parts.append(f"a disk as {profile}")
-        if "term" in given and self.signal != signal.SIGTERM:
-            parts.append("SIGTERM")
-        return ", ".join(parts)

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from outlive_harness.disk.tree import Entry
-
 from .globs import matcher
 from .patterns import literal
 from .scenario import ACK_PATTERN, TMP_CHOICES, Scenario, takes_acks
@@ -123,13 +121,13 @@ class RunSpec:
 
     def is_output(self, path: str) -> bool:
         """Tell whether a path, relative to the box, is one of the outputs."""
-        if not self.judge_outputs or _private(path) or self.is_ignored(path):
+        if not self.judge_outputs or is_private(path) or self.is_ignored(path):
             return False
         return not self.outputs or matcher(self.outputs)(path)
 
     def is_named(self, path: str) -> bool:
         """Tell whether the outputs name a path as it is, with no wildcard, be it ignored or not."""
-        return self.judge_outputs and not _private(path) and literal(path) in self.outputs
+        return self.judge_outputs and not is_private(path) and literal(path) in self.outputs
 
     def is_append_only(self, path: str) -> bool:
         """Tell whether a prefix of the file counts as complete."""
@@ -140,14 +138,20 @@ class RunSpec:
         return bool(self.ignore) and matcher(self.ignore)(path)
 
 
-def is_of_interpreter(path: str, entry: Entry | None = None) -> bool:
-    """Tell whether a path is an interpreter's own, as long as it runs, and not the program's."""
-    if _PROBE.fullmatch(path) and entry is not None:
-        return entry.kind == "file" and entry.size <= len("blat")
+def is_of_interpreter(path: str, size: int = -1) -> bool:
+    """Return whether a path is an interpreter's own, as long as it runs, and not the program's.
+
+    Args:
+        path: relative to the box.
+        size: of the file there, in bytes; -1 if it is not a file, or not known.
+    """
+    if _PROBE.fullmatch(path) and size >= 0:
+        return size <= len("blat")
     return _SESSIONS.search(path) is not None
 
 
-def _private(path: str) -> bool:
+def is_private(path: str) -> bool:
+    """Return whether a path of the box lies in the directory of temporary files, or of caches."""
     return path.split("/", 1)[0] in (TMP, HOME)
 
 

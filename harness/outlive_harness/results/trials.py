@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from .findings import Finding
+from .findings import Finding, Violation
 from .ops import Op
-from .plan import Plan
+from .plan import Plan, plan_text
 
 
 class Outcome(enum.StrEnum):
@@ -83,3 +83,33 @@ class Trial:
     def fail(self, why: str, outcome: Outcome = Outcome.FAILED) -> None:
         """Note that it could not be carried out."""
         self.outcome, self.trouble = outcome, why
+
+
+def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: int) -> Violation:
+    """Return a finding of a trial in its place.
+
+    Args:
+        name: the scenario's.
+        fault: the name of the fault that was asked for.
+        trial: the smallest that shows it.
+        finding: what it shows.
+        points: how many crash points lead to it.
+    """
+    point = plan_text(trial.plan)
+    return Violation(
+        kind=finding.kind,
+        fault=fault,
+        point=point,
+        op=trial.op,
+        path=finding.path,
+        message=finding.message,
+        detail=finding.detail,
+        replay=f"{name}:{point}" if point else "",
+        profile=trial.profile,
+        rests_on=trial.rests_on,
+        lost=tuple(trial.lost),
+        stayed=tuple(trial.stayed),
+        left=trial.left,
+        points=points,
+        mark=trial.mark,
+    )

@@ -50,7 +50,8 @@ class Coverage:
         points: crash points that there are.
         tested: how many of them were carried out.
         states: distinct crash states among these.
-        label: what else must be known of it.
+        notes: what was left out, and why.
+        is_exhaustive: whether all points were to be carried out, each by itself.
         chosen: how many were to be carried out: all, or a sample that was asked for.
         deeper: how many of these nobody had asked for, but time was left.
         profile: the disk's, where it matters.
@@ -60,15 +61,22 @@ class Coverage:
     points: int = 0
     tested: int = 0
     states: int = 0
-    label: str = ""
+    notes: list[str] = field(default_factory=list)
+    is_exhaustive: bool = True
     chosen: int = 0
     profile: str = ""
     reason: str = ""
     deeper: int = 0
 
-    def say(self, text: str) -> None:
-        """Add to what must be known of it."""
-        self.label = f"{self.label}; {text}" if self.label else text
+    @property
+    def note(self) -> str:
+        """All notes in one sentence; "" if there are none."""
+        return "; ".join(self.notes)
+
+    def leave_out(self, note: str) -> None:
+        """Note that something is left out."""
+        self.notes.append(note)
+        self.is_exhaustive = False
 
 
 @dataclass(slots=True)
@@ -113,6 +121,8 @@ class ScenarioResult:
     exhibit: Exhibit | None = None
     #: the file of failures that are struck first from now on, if any were added
     corpus: str = ""
+    #: whether an interrupt ended its exploration
+    interrupted: bool = False
 
 
 def read_back(facts: dict[str, Any]) -> ScenarioResult:

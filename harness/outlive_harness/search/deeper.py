@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from outlive_harness.faults.power import Power
-from outlive_harness.golden.golden import Record
-from outlive_harness.jobs import queue as board
+from outlive_harness.golden.record import Record
+from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
-from outlive_harness.jobs.waiting import Waiting, collect
+from outlive_harness.jobs.tasks import Waits, gather, submit
 from outlive_harness.results.plan import Plan
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Coverage
 from outlive_harness.trial.trial import TrialTask
 
 from .fault_search import MORE, Planned, SearchState
-from .points import planned, recoveries, surveyed
+from .points import find_power_cuts, planned, recoveries
 
 #: Plans that are handed out at a time.
 _BATCH = 64
 #: Recoveries of one fault's states in which crashes are planned, for each crash more.
 _BASES = 256
 #: Recoveries of each fault whose power cuts are planned.
-_SURVEYED = 4
+_CUT = 4
 
 
-def deeper(
+def search_deeper(
     session: Session, record: Record, several: Sequence[SearchState], until: float
-) -> Generator[Waiting, None, None]:
+) -> Waits[None]:
     """Go on with what is explored, one crash more at a time, until all is done or time is up.
 
     Only what was carried out counts as a point: nobody asked for these, so what is left of them when time
@@ -43,7 +42,7 @@ def deeper(
         for one in several:
             plans = yield from _plans(session, record, one, level, until)
             keep = level < search.deepest
-            tasks |= {plan[0]: (one, one.task(record, plan, keep_states=keep)) for plan in plans}
+            tasks |= {each.plan: (one, one.task(record, each, keep_states=keep)) for each in plans}
         drawn = list(tasks)
         text = f"{options.seed}:{search.scenario.name}:deeper:{level}"
         random.Random(text.encode(errors="surrogateescape")).shuffle(drawn)
@@ -51,16 +50,11 @@ def deeper(
             if time.time() >= until:
                 return
             some = [tasks[plan][1] for plan in drawn[start : start + _BATCH]]
-            # The board goes by names: what was asked for, of any scenario, comes first.
-            name = f"z-{time.time_ns()}-{record.place.name}-deeper"
-            waiting = Waiting(
-                board.post(session.root, name, "trial", some, until=until), len(some), "deeper", until
-            )
+            job = submit(session.root, some, priority=Priority.DEEPER, until=until, label="deeper")
             done: list[Trial] = []
             try:
-                yield waiting
+                yield from gather(job, done)
             finally:
-                done += collect(waiting, Trial)
                 for trial in done:
                     _count(tasks[trial.plan][0], trial)
             if any(trial.findings for trial in done):
@@ -69,25 +63,25 @@ def deeper(
 
 def _plans(
     session: Session, record: Record, one: SearchState, level: int, until: float
-) -> Generator[Waiting, None, list[Planned]]:
+) -> Waits[list[Planned]]:
     """Plan one crash more in recoveries, and power cuts in some of them."""
     search = one.search
     choose = search.random(level)
     bases = recoveries(one, level)
     bases = choose.sample(bases, min(_BASES, len(bases)))
-    plans = planned(record, search, search.faults, bases, choose, first=False)
+    plans = planned(record, search, search.faults, bases, choose)
     # What is left out of these counts for nothing, so it is noted nowhere.
-    aside = SearchState(replace(search, until=until), Coverage(), one.states, one.clean)
+    aside = replace(one, search=replace(search, until=until), coverage=Coverage())
     for fault in search.faults:
-        if isinstance(fault, Power) and bases:
-            name = f"z-{time.time_ns()}-{record.place.name}-{level}"
-            plans += yield from surveyed(session, record, aside, bases[:_SURVEYED], fault, name)
+        if fault.cuts_power == "model" and bases:
+            some = bases[:_CUT]
+            plans += yield from find_power_cuts(session, record, aside, some, fault, Priority.DEEPER)
     return plans
 
 
 def _count(one: SearchState, trial: Trial) -> None:
-    """Take in one trial; a run that ended before its point shows nothing."""
-    if not trial.reached or trial.trouble:
+    """Add one trial; a run that ended before its point shows nothing."""
+    if not trial.reached:
         return
     one.trials.append(trial)
     one.coverage.points += 1

@@ -8,27 +8,20 @@ the same order each time, maps no file to write to it out of sight, and acknowle
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from outlive_harness import abi
-from outlive_harness.golden.golden import Record
-from outlive_harness.history.relocate import mark_of
-from outlive_harness.results.ops import SYNCS, Op
+from outlive_harness.faults.kill import Kill
+from outlive_harness.golden.marks import mark_of
+from outlive_harness.golden.record import Record
+from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Plan, Point
-from outlive_harness.results.trials import Trial
+from outlive_harness.results.trials import Outcome, Trial
 
-_MAKES = os.O_CREAT | os.O_TRUNC | abi.O_TMPFILE_BIT
 #: Signals that end a process by default, and leave no core file.
 _ENDING = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPIPE"})
-
-
-def changes_files(op: Op) -> bool:
-    """Tell whether the files of the box can differ once an op has run."""
-    return op.kind not in SYNCS and (op.kind != "open" or bool(op.flags & _MAKES))
 
 
 def equivalent_points(record: Record, plans: Iterable[Plan]) -> dict[Plan, list[Plan]]:
@@ -58,7 +51,7 @@ def _first_alike(ops: Sequence[Op]) -> list[int]:
     """Return, for each op, the number of the first one before which the files were the same."""
     like = [1]
     for number, op in enumerate(ops[:-1], start=2):
-        like.append(number if changes_files(op) else like[-1])
+        like.append(number if op.changes_files else like[-1])
     return like
 
 
@@ -86,17 +79,18 @@ def ended_as_killed(record: Record, plans: Iterable[Plan], killed: Iterable[Tria
     seen: set[str] = set()
     for plan in plans:
         point = plan[0]
-        trial = known.get((Point("kill", point.at),))
+        trial = known.get((Point(Kill.name, point.at),))
         if trial is not None and _is_fatal(record, point):
             twin = _twin(record, trial, plan)
-            twin.judged = trial.state not in seen  # once a state, as of any fault
+            if trial.state not in seen:  # once a state, as of any fault
+                twin.outcome = Outcome.JUDGED
             seen.add(trial.state)
             found.append(twin)
     return found
 
 
 def _is_fatal(record: Record, point: Point) -> bool:
-    """Tell whether the signal of a point ends the process that stands before its op."""
+    """Return whether the signal of a point ends the process that stands before its op."""
     number = point.part or signal.SIGTERM
     if not any(number == getattr(signal, name, 0) for name in _ENDING):
         return False
@@ -108,7 +102,7 @@ def _twin(record: Record, trial: Trial, plan: Plan) -> Trial:
     return replace(
         trial,
         plan=plan,
-        judged=False,
+        outcome=Outcome.REPEATED if trial.reached else trial.outcome,
         findings=[],
         warnings=[],
         recovery=[],

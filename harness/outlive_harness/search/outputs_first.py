@@ -12,14 +12,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from outlive_harness.golden.golden import Record
-from outlive_harness.results.ops import INSTALLS, WRITES, Op
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.record import Record
+from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Plan, Point
 
-from .equivalent import changes_files
-
-#: Kinds that change a file's content: between two of them it may be there in part.
-_CONTENT = WRITES | {"truncate", "fallocate"}
 #: Outputs that are named where a sample has no point for them.
 _NAMED = 3
 
@@ -98,7 +95,7 @@ def _by_output(record: Record, plans: Sequence[Plan], alike: Sequence[Hashable])
     seen: set[str] = set()
     for op, one in zip(record.ops, classes, strict=True):
         for path in _changed(op, record.fold, outputs):
-            rank = 2 if path not in seen else int(op.kind not in _CONTENT)
+            rank = 2 if path not in seen else int(not op.changes_content)
             ranks[one][path] = min(rank, ranks[one].get(path, rank))
             seen.add(path)
     found: dict[str, dict[int, int]] = defaultdict(dict)
@@ -108,7 +105,7 @@ def _by_output(record: Record, plans: Sequence[Plan], alike: Sequence[Hashable])
             if number > len(classes):
                 continue
             for path, rank in ranks.get(classes[number - 1], {}).items():
-                here = rank if point.fault != "power" else int(not point.lost)
+                here = int(not point.lost) if FAULTS[point.fault].cuts_power == "model" else rank
                 found[path][place] = min(here, found[path].get(place, here))
     return found
 
@@ -122,9 +119,9 @@ def _numbers(point: Point) -> Iterator[int]:
 
 def _changed(op: Op, fold: Callable[[str], str], outputs: Sequence[str]) -> Iterator[str]:
     """Yield those of the outputs, which are sorted, that an op changes: that it names, or all below."""
-    if not changes_files(op):
+    if not op.changes_files:
         return
-    for path in [fold(op.path)] + [fold(op.target)] * (op.kind in INSTALLS):
+    for path in map(fold, op.paths):
         at = bisect_left(outputs, path)
         if outputs[at : at + 1] == [path]:
             yield path

@@ -1,40 +1,36 @@
-"""Where runs can be struck: points of the first run, and of the recoveries of distinct crash states."""
+"""The crash points of a level: of the first run, or of the recoveries of distinct crash states."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from outlive_harness.disk.realfs import KINDS
-from outlive_harness.faults import Fault, run_faults
-from outlive_harness.faults.power import Power
-from outlive_harness.faults.real import RealDisk
-from outlive_harness.golden.golden import Record
-from outlive_harness.jobs import queue as board
+from outlive_harness.faults import Fault, KnownRun
+from outlive_harness.faults.table import FAULTS, RUN_FAULTS
+from outlive_harness.golden.record import Record
+from outlive_harness.golden.similar import distinct, groups
+from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
-from outlive_harness.jobs.waiting import Waiting, collect
+from outlive_harness.jobs.tasks import Waits, results_of, submit
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Plan, size
 from outlive_harness.results.trials import Trial
 from outlive_harness.trial.power_cuts import LEAST, LIMIT, FindPowerCuts, PowerCuts
 
 from .fault_search import FaultSearch, Planned, SearchState
-from .similar import distinct, groups
 
 T = TypeVar("T")
 
 #: Plans that leave files which another one left, too, and after which the power is cut all the same.
 _AGAIN = 64
-#: Faults that end a run where it stands: between two of their points it did what is between, and no more.
-_CUTS_OFF = frozenset({"kill", "torn", "term"})
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A run that can be struck: the first, or the recovery of a distinct state.
+    """A run that crashes can be planned in: the first, or the recovery of a distinct state.
 
     Attributes:
         plan: the crashes before it.
@@ -57,7 +53,7 @@ def recoveries(one: SearchState, level: int) -> list[Base]:
     """
     plans: dict[str, Plan] = {}
     for trial in one.trials:
-        if len(trial.plan) == level - 1 and trial.reached and not trial.trouble:
+        if len(trial.plan) == level - 1 and trial.reached:
             plans[trial.state] = min(plans.get(trial.state, trial.plan), trial.plan, key=size)
     return [
         Base(plans[trial.state], trial.recovery, one.states / f"{trial.state}.tree", tuple(trial.acks))
@@ -70,8 +66,8 @@ def left_again(one: SearchState, level: int) -> list[Base]:
     """Return recoveries from files that another plan left too, but which a power cut may change otherwise.
 
     A run that comes back to files has changed them meanwhile, and may have changed them on the disk alone.
-    Where it stands at the same files as at the point before, with no more than syncs between, all that a
-    power cut leaves is left after that point too. After a power cut everything is durable.
+    If it stands at the same files as at the point before, with no more than syncs between, all that a power
+    cut leaves is left after that point too. After a power cut everything is durable.
     """
     done = [trial for trial in one.trials if len(trial.plan) == level - 1 and trial.reached]
     stands = {trial.state: trial for trial in done if trial.judged}
@@ -79,10 +75,10 @@ def left_again(one: SearchState, level: int) -> list[Base]:
     found: list[Base] = []
     before: Trial | None = None
     for trial in sorted(done, key=lambda trial: trial.plan):
-        fault = trial.plan[-1].fault
-        if fault not in ("power", "timer", *KINDS) and trial.state in stands:
+        fault = FAULTS[trial.plan[-1].fault]
+        if fault.counts_ops and not fault.cuts_power and trial.state in stands:
             same = before is not None and before.state == trial.state and _is_next(before.plan, trial.plan)
-            if trial.plan not in taken and not (same and fault in _CUTS_OFF):
+            if trial.plan not in taken and not (same and fault.stops_run):
                 judged = stands[trial.state]
                 start = one.states / f"{trial.state}.tree"
                 found.append(Base(trial.plan, judged.recovery, start, tuple(judged.acks)))
@@ -91,7 +87,7 @@ def left_again(one: SearchState, level: int) -> list[Base]:
 
 
 def _is_next(one: Plan, other: Plan) -> bool:
-    """Tell whether no op was left out between the points of two plans that differ in the last alone."""
+    """Return whether two plans differ in their last crash alone, which is at the same op or the next."""
     return (one[:-1], one[-1].fault) == (other[:-1], other[-1].fault) and other[-1].at - one[-1].at <= 1
 
 
@@ -99,35 +95,33 @@ def planned(
     record: Record,
     search: FaultSearch,
     faults: Sequence[Fault],
-    bases: list[Base],
+    bases: Sequence[Base],
     choose: random.Random,
-    *,
-    first: bool,
 ) -> list[Planned]:
-    """Plan one crash more in each run, by the faults that strike it while it is under way."""
-    count = search.options.points if first else None
-    known = run_faults(number=search.options.signal, cuts=search.cuts)
+    """Plan one crash more in each run, by the faults that are injected while it is under way."""
     return [
-        ((*base.plan, point), base.start, base.acks)
+        Planned((*base.plan, point), base.start, base.acks)
         for base in bases
         for fault in faults
-        if fault.name in known
-        for point in known[fault.name].points(base.ops, seconds=record.seconds, count=count, random=choose)
+        if fault.name in RUN_FAULTS
+        for point in RUN_FAULTS[fault.name]
+        .configured(search.settings)
+        .points(KnownRun(base.ops, record.seconds, None if base.plan else search.options.points, choose))
     ]
 
 
 def only_distinct(
-    record: Record, every: list[Planned], bases: list[Base], choose: random.Random
+    record: Record, every: list[Planned], bases: Sequence[Base], choose: random.Random
 ) -> list[Planned]:
-    """Take of like points, after like first crashes, those that stand for the others."""
+    """Take of similar points, after similar first crashes, those that stand for the others."""
     first = groups(record.ops, record.fold, record.stacks)
     alike = {base.plan: groups(base.ops, record.fold, () if base.plan else record.stacks) for base in bases}
     parts: dict[tuple[Plan, int], int] = {}
 
     def group(one: Planned) -> tuple[object, ...]:
-        *before, last = one[0]
+        *before, last = one.plan
         plan = tuple(before)
-        # The how-manieth part of its write a torn point is, not at which byte.
+        # Which part of its write is cut counts, not at which byte.
         part = parts[plan, last.at] = parts.get((plan, last.at), -1) + 1
         begun = (plan[0].fault, _at(first, plan[0].at)) if plan else ()
         return last.fault, _at(alike[plan], last.at), part, begun
@@ -139,69 +133,73 @@ def _at(several: list[int], number: int) -> int:
     return several[min(number, len(several)) - 1] if several else 0
 
 
-def cuts_of(
-    session: Session, record: Record, one: SearchState, bases: list[Base], faults: Sequence[Fault], level: int
-) -> Generator[Waiting, None, list[Planned]]:
-    """Plan power cuts in the runs that can be struck, by the faults that cut the power."""
-    name = f"s-{one.states.name.removeprefix('states-')}-{level}"
-    plans: list[Planned] = []
-    for fault in faults:
-        if isinstance(fault, Power):
-            again = left_again(one, level) if level > 1 else []
-            if len(again) > _AGAIN:
-                one.coverage.say(f"power cut after {_AGAIN} of {len(again)} plans that leave equal files")
-            runs = bases + draw(again, _AGAIN, one.search.random(level))
-            plans += yield from surveyed(session, record, one, runs, fault, name)
-        elif isinstance(fault, RealDisk) and level == 1:
-            plans += yield from surveyed(session, record, one, bases, fault, name)
-    return plans
-
-
-def surveyed(
+def power_cuts(
     session: Session,
     record: Record,
     one: SearchState,
     bases: list[Base],
+    faults: Sequence[Fault],
+    level: int,
+) -> Waits[list[Planned]]:
+    """Plan power cuts in runs, by the faults that cut the power."""
+    plans: list[Planned] = []
+    for fault in faults:
+        if fault.cuts_power == "model":
+            again = left_again(one, level) if level > 1 else []
+            if len(again) > _AGAIN:
+                note = f"power cut after {_AGAIN} of {len(again)} plans that leave equal files"
+                one.coverage.leave_out(note)
+            runs = bases + draw(again, _AGAIN, one.search.random(level))
+            plans += yield from find_power_cuts(session, record, one, runs, fault)
+        elif fault.cuts_power == "real" and level == 1:
+            plans += yield from find_power_cuts(session, record, one, bases, fault)
+    return plans
+
+
+def find_power_cuts(
+    session: Session,
+    record: Record,
+    one: SearchState,
+    bases: Sequence[Base],
     fault: Fault,
-    name: str,
-) -> Generator[Waiting, None, list[Planned]]:
+    priority: Priority = Priority.RECORDING,
+) -> Waits[list[Planned]]:
     """Plan one power cut more in each run; the coverage learns why not, or that there are more."""
     search, coverage = one.search, one.coverage
     options = search.options
     # What a real disk lost is known, and not what its recovery then has still to write.
-    bases = [base for base in bases if all(point.fault not in KINDS for point in base.plan)]
+    bases = [base for base in bases if all(FAULTS[point.fault].cuts_power != "real" for point in base.plan)]
     limit = max(LEAST, LIMIT // max(1, len(bases)))
-    units = [
+    tasks = [
         FindPowerCuts(
             record.place,
             base.plan,
+            fault.name,
             search.profile,
             options.seed,
             limit,
             options.memory,
-            real=fault.name if isinstance(fault, RealDisk) else "",
+            real=fault.cuts_power == "real",
             by_exec=search.by_exec,
             is_whole=not search.selects(len(base.ops)),
         )
         for base in bases
     ]
-    job = board.post(session.root, f"{name}-{fault.name}", board.SURVEY, units, until=search.until)
-    waiting = Waiting(job, len(units), until=search.until)
-    yield waiting
-    found = collect(waiting, PowerCuts)
+    job = submit(session.root, tasks, priority=priority, rank=one.rank, until=search.until)
+    found = yield from results_of(job)
     starts = {base.plan: base for base in bases}
     reasons = [run.reason for run in found if run.reason]
-    if len(found) < len(units):
+    if len(found) < len(tasks):
         reasons.append("the budget ended before all runs were recorded")
     coverage.reason = coverage.reason or next(iter(reasons), "")
-    chosen = _chosen(found)
+    chosen = _choice(found)
     if chosen:
-        coverage.say(f"{chosen}, seed {options.seed}")
-    return [((*run.plan, point), None, starts[run.plan].acks) for run in found for point in run.points]
+        coverage.leave_out(f"{chosen}, seed {options.seed}")
+    return [Planned((*run.plan, point), acks=starts[run.plan].acks) for run in found for point in run.points]
 
 
-def _chosen(found: Sequence[PowerCuts]) -> str:
-    """Say of how many power cuts those that were planned are a choice; "" if they are all."""
+def _choice(found: Sequence[PowerCuts]) -> str:
+    """Say of how many power cuts the planned ones are a choice; "" if they are all."""
     parts = []
     if any(run.has_more for run in found):
         parts.append(f"a choice of {sum(len(run.points) for run in found)} states")
@@ -212,7 +210,7 @@ def _chosen(found: Sequence[PowerCuts]) -> str:
 
 
 def draw(plans: list[T], count: int | None, choose: random.Random) -> list[T]:
-    """Return so many of the plans, in their order; all of them where no number is given."""
+    """Return so many of the plans, in their order; all of them if no number is given."""
     if count is None or count >= len(plans):
         return plans
     return [plans[i] for i in sorted(choose.sample(range(len(plans)), count))]

@@ -6,34 +6,30 @@ plans; each candidate is carried out for real.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
-from outlive_harness.explore.merge import violation_of, weakness
-from outlive_harness.golden.golden import Record
-from outlive_harness.jobs import queue as board
+from outlive_harness.disk.profiles import weakness
+from outlive_harness.golden.record import Record
+from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
-from outlive_harness.jobs.waiting import Waiting, collect
+from outlive_harness.jobs.tasks import Waits, results_of, submit
 from outlive_harness.results.findings import Finding, Violation
 from outlive_harness.results.options import Options
-from outlive_harness.results.plan import Plan, digest, parse_plan, size
-from outlive_harness.results.trials import Trial
+from outlive_harness.results.plan import Plan, parse_plan, size
+from outlive_harness.results.trials import Trial, violation_of
 from outlive_harness.trial.trial import TrialTask
 
 #: Rounds in which a plan is made smaller, and candidates of one round.
 _ROUNDS, _WIDTH = 8, 24
 
 
-def shrunk(
-    session: Session, record: Record, violation: Violation, options: Options
-) -> Generator[Waiting, None, Violation]:
+def shrunk(session: Session, record: Record, violation: Violation, options: Options) -> Waits[Violation]:
     """Return the violation with the smallest plan that shows the same, on no weaker a disk."""
     for _ in range(_ROUNDS):
         plan = parse_plan(violation.point)
         plans = list(dict.fromkeys(candidates(plan)))[:_WIDTH]
         if not plans:
             break
-        name = f"v-{record.place.name}-{digest(plan)}-{time.time_ns()}"
         tasks = [
             TrialTask(
                 record.place,
@@ -44,13 +40,8 @@ def shrunk(
             )
             for one in plans
         ]
-        waiting = Waiting(board.post(session.root, name, "trial", tasks), len(tasks))
-        yield waiting
-        showing = [
-            (trial, finding)
-            for trial in collect(waiting, Trial)
-            for finding in _same(record, trial, violation)
-        ]
+        trials = yield from results_of(submit(session.root, tasks, priority=Priority.SHRINKING))
+        showing = [(trial, finding) for trial in trials for finding in _same(record, trial, violation)]
         if not showing:
             break
         trial, finding = min(showing, key=lambda pair: size(pair[0].plan))

@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlive_harness.golden.golden import Record
+from outlive_harness.jobs.tasks import Task
 from outlive_harness.results.plan import Plan, plan_text
 from outlive_harness.results.trials import Trial
 
-from .recordings import Recordings
-from .trial import TrialTask, carry_out
+from .bench import Bench
+from .trial import TrialTask
 
 #: Recoveries where they are short, and seconds after which no further one is begun.
 _MOST, _SHORT = 3, 0.1
@@ -34,8 +34,8 @@ def sample(trials: Iterable[Trial]) -> tuple[Plan, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class ExecCheck:
-    """What a worker is asked to do.
+class ExecCheck(Task[str]):
+    """Recoveries by exec.
 
     Attributes:
         place: directory of the record.
@@ -47,15 +47,13 @@ class ExecCheck:
     plans: tuple[Plan, ...]
     memory: int
 
-    def carry_out(self, recordings: Recordings, record: Record) -> str:
-        """Recover by exec; say how that comes out otherwise, "" if it does not."""
+    def run(self, bench: Bench) -> str:
+        """Recover by exec; return how that comes out otherwise, "" if it does not."""
         begun = time.monotonic()
         for number, plan in enumerate(self.plans):
             if number and time.monotonic() - begun > _SHORT:
                 break
-            trial = carry_out(
-                recordings, record, TrialTask(record.place, plan, memory=self.memory, fresh=True)
-            )
+            trial = TrialTask(self.place, plan, memory=self.memory, fresh=True).run(bench)
             if trial.findings:
                 return f"after {plan_text(plan)}, by exec: {trial.findings[0].message}"
         return ""

@@ -1,63 +1,43 @@
-"""A run that a fault strikes, and what is seen of it on the way."""
+"""A run with a fault, and what is seen of it on the way."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from outlive_harness.disk.power import State
-from outlive_harness.disk.tree import Tree
-from outlive_harness.explore.held_open import held_open
-from outlive_harness.faults import Injection, run_faults
-from outlive_harness.faults import torn as torn_write
-from outlive_harness.golden.golden import Record
+from outlive_harness.faults import Injection
+from outlive_harness.faults.table import FAULTS, RUN_FAULTS
+from outlive_harness.golden.record import Record
 from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
-from outlive_harness.judge import links
-from outlive_harness.judge import trees as judge
+from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.run import FinishedRun
-from outlive_harness.results.findings import Finding
-from outlive_harness.results.ops import INSTALLS, WRITES, Content, Op
+from outlive_harness.results.ops import Content, Op
 from outlive_harness.results.plan import Point
+from outlive_harness.world.box import BoxError
+from outlive_harness.world.runner import Runner
 
-from .runner import BoxError, Runner, Touched
+from .crash import Crash
+from .partial import partial_outputs
 
 
-@dataclass(slots=True)
-class Crash:
-    """What is known of the runs that were struck.
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """Where a run is recorded.
 
     Attributes:
-        op: what the last of them was about to do when it was struck.
-        touched: the paths that all of them made.
-        found: what the last of them found, if it was itself a recovery.
-        versions: whole contents that the last one made, by output path, where the golden runs' own may
-            differ.
-        acks: what all of them acknowledged.
-        torn: what was visible half-written while a run went on after the strike, by path.
-        state: what a power cut left, if it was one.
-        went_on: whether the last of them went on after the strike.
-        unseen: why it is not known what was visible meanwhile; "" if it is.
-        rests_on: what the runs rest on that were struck: see Trial.
+        ops: takes what the run did.
+        keeper: takes the bytes that it wrote.
     """
 
-    op: Op | None = None
-    touched: Touched = field(default_factory=Touched)
-    found: Tree | None = None
-    versions: dict[str, set[str]] | None = None
-    torn: dict[str, Finding] = field(default_factory=dict)
-    acks: list[str] = field(default_factory=list)
-    state: State | None = None
-    went_on: bool = False
-    unseen: str = ""
-    rests_on: str = ""
+    ops: list[Op]
+    keeper: Keeper
 
 
 def unseen(record: Record, ran: FinishedRun) -> str:
-    """Say why it is not known what a run did to an output, where the golden run did nothing like it."""
+    """Return why it is not known what a run did to an output, if the golden run did nothing like it."""
     known = set(record.trace.blind)
     news = [reason for path, reason in ran.blind if (path, reason) not in known and _matters(record, path)]
     return news[0] if news else ""
@@ -68,70 +48,69 @@ def _matters(record: Record, path: str) -> bool:
 
 
 def run_with_fault(
-    runner: Runner,
-    record: Record,
-    point: Point,
-    crash: Crash,
-    *,
-    recording: list[Op] | None = None,
-    keeper: Keeper | None = None,
+    runner: Runner, record: Record, point: Point, crash: Crash, tape: Tape | None = None
 ) -> tuple[FinishedRun, bool]:
-    """Run until the fault strikes, or on from there; return the run and whether it was struck.
+    """Run until the fault is injected, and on if the run survives it.
 
-    With a tape, what the run did is put on it, and the data with the keeper.
+    Args:
+        runner: runs the pipeline, on its box as it is.
+        record: the golden run.
+        point: where the fault is injected.
+        crash: takes what is known of the run.
+        tape: where the run is recorded, if it is.
+
+    Returns:
+        The run, and whether it came to the point.
     """
-    inject = run_faults()[point.fault].inject(point, runner.box)
-    if inject.answer is None:
-        ran = runner.run(record.spec, timeout=record.limit, kill_after=inject.after_seconds)
+    injection = RUN_FAULTS[point.fault].inject(point, runner.box.path)
+    if injection.answer is None:
+        ran = runner.run(record.spec, RunOptions(timeout=record.limit, kill_after=injection.after_seconds))
         crash.acks += ran.acks
         return ran, ran.ended == "crashed"
-    watcher = _Watcher(runner, record, inject, crash, recording)
-    ran = runner.run(
-        record.spec,
+    watcher = _Watcher(runner, record, injection, crash, tape)
+    options = RunOptions(
         timeout=record.limit,
         visit=watcher.visit,
-        tear=inject.tear,
-        syncs=keeper is not None,
-        grace=inject.grace,
-        data=keeper or False,
-        places=keeper is not None or inject.tear is not None,
+        tear=injection.tear,
+        syncs=tape is not None,
+        grace=injection.grace,
+        data=tape.keeper if tape is not None else False,
+        places=tape is not None or injection.tear is not None,
     )
+    ran = runner.run(record.spec, options)
     crash.acks += ran.acks
-    crash.rests_on = crash.rests_on or cut_short(point, crash.op)
-    crash.went_on = inject.goes_on
-    if inject.goes_on and watcher.is_injected:
+    crash.rests_on = crash.rests_on or rests_on(point, crash.op)
+    crash.went_on = injection.goes_on
+    if injection.goes_on and watcher.is_injected:
         crash.unseen = unseen(record, ran)
     if ran.refused:
         crash.unseen = f"the run {ran.failure()}"
     return ran, watcher.is_injected
 
 
-def cut_short(point: Point, op: Op | None) -> str:
-    """Say what a torn write rests on, where no kill leaves it; "" for anything else."""
-    is_short = (
-        point.fault == "torn" and op is not None and op.kind in WRITES and torn_write.is_short(op, point.part)
-    )
-    return torn_write.SHORT_WRITE if is_short else ""
+def rests_on(point: Point, op: Op | None) -> str:
+    """Return what the crash state of a point rests on that few machines leave; "" for nothing."""
+    return FAULTS[point.fault].rests_on(point, op) if op is not None else ""
 
 
 class _Watcher:
-    """Answers the ops of one run as its strike says, and looks at what they are about."""
+    """Answers the ops of one run as an injection says, and looks at what they are about."""
 
     def __init__(
-        self, runner: Runner, record: Record, inject: Injection, crash: Crash, recording: list[Op] | None
+        self, runner: Runner, record: Record, injection: Injection, crash: Crash, tape: Tape | None
     ) -> None:
-        assert inject.answer is not None
-        self._answer = inject.answer
-        self._goes_on = inject.goes_on
-        self._tear = inject.tear
-        self._recording = recording
+        assert injection.answer is not None
+        self._answer = injection.answer
+        self._goes_on = injection.goes_on
+        self._tear = injection.tear
+        self._ops = tape.ops if tape is not None else None
         self._versions: Versions | None = None
         self._runner, self._record, self._crash = runner, record, crash
         self._to_look = False
         self._cut: set[str] = set()  # files of which a write failed, or was cut short
         self.is_injected = False
-        if record.varying or record.uncompared or crash.found is not None or inject.goes_on:
-            box = Path(os.path.realpath(runner.box))
+        if record.varying or record.uncompared or crash.found is not None or injection.goes_on:
+            box = Path(os.path.realpath(runner.box.path))
             self._versions = Versions(box, record.is_shown, any_install=True)
             crash.versions = self._versions.known
 
@@ -144,16 +123,16 @@ class _Watcher:
         if answer != GO and not self.is_injected:
             self.is_injected = True
             crash.op = op
-        if answer.crash and self._recording is not None and self._tear:
-            self._recording.append(_torn_op(op, self._tear))
+        if answer.crash and self._ops is not None and self._tear:
+            self._ops.append(_cut_op(op, self._tear))
         if answer.errno or answer.part:
             self._cut.add(op.path)
         if answer.crash and self._versions is not None:
             self._versions.settle(self._record.uncompared)
         if answer.crash or answer.errno:
             return answer
-        if self._recording is not None:
-            self._recording.append(_torn_op(op, answer.part) if answer.part else op)
+        if self._ops is not None:
+            self._ops.append(_cut_op(op, answer.part) if answer.part else op)
         crash.touched.note(op)
         if self._versions is not None and not self._installs_cut(op):
             self._versions.before(op)
@@ -163,90 +142,27 @@ class _Watcher:
         return answer
 
     def _installs_cut(self, op: Op) -> bool:
-        """Tell whether an op gives a name to a file of which a write has failed: its content is not whole."""
-        if op.kind == "unlink" or (op.kind == "open" and op.flags & (os.O_TRUNC | os.O_EXCL)):
+        """Return whether an op gives a name to a file after a write to it failed: it is not whole."""
+        if op.kind == "unlink" or op.empties or (op.kind == "open" and op.flags & os.O_EXCL):
             self._cut.discard(op.path)
-        return op.kind in INSTALLS and op.path in self._cut
+        return op.traits.installs and op.path in self._cut
 
     def _look(self) -> None:
         """Judge what a reader would see now, after the op before this one."""
         try:
-            state = self._runner.look(self._record.spec)
+            state = self._runner.box.look(self._record.spec)
         except BoxError:  # another process renamed or removed a file meanwhile: look at the next op
             return
         self._to_look = False
-        for finding in torn(self._runner, self._record, state, self._crash):
-            self._crash.torn.setdefault(finding.path, finding)
+        for finding in partial_outputs(self._runner, self._record, state, self._crash):
+            self._crash.partial.setdefault(finding.path, finding)
 
 
-def _torn_op(op: Op, length: int) -> Op:
-    """Return what of a write still reaches its file."""
+def _cut_op(op: Op, length: int) -> Op:
+    """Return a write as it is if only its first bytes reach the file."""
     data = op.content
-    return replace(op, length=length, data=None if data is None else _bytes(data, length))
+    return replace(op, length=length, data=None if data is None else _first(data, length))
 
 
-def _bytes(data: Content | bytes, length: int) -> bytes:
+def _first(data: Content | bytes, length: int) -> bytes:
     return data[:length] if isinstance(data, bytes) else data.read(0, length)
-
-
-def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Finding]:
-    """Truth 1, on what stands in the box now."""
-    known = record.versions
-    if crash.versions is not None:
-        # Where whole contents depend on who came first, on what a recovery found, or on an error that is
-        # handled, what this very run made whole counts too. What it found is judged after the crash before.
-        own = {path: crash.versions.get(path, set()) for path in record.varying | record.uncompared.keys()}
-        if crash.found is not None or crash.went_on:
-            own |= {path: crash.versions.get(path, set()) for path in known}
-        if crash.found is not None:
-            for path in known.keys() & crash.found.keys():
-                own[path] = own[path] | {crash.found[path].digest}
-        known = {**known, **{path: known.get(path, set()) | own[path] for path in own}}
-    spec, golden_box = record.spec, record.place / "golden"
-    visible, golden, whole = _visible(runner, record, state, known, crash)
-    found = judge.torn_outputs(
-        visible,
-        golden,
-        whole,
-        is_output=whole.__contains__,
-        is_append_only=spec.is_append_only,
-        box=runner.box,
-        golden_box=golden_box,
-        initial_box=record.place / "template",
-        own=runner.own,
-    )
-    if record.refused:
-        # Whole contents that were replaced later are not known; a strict prefix is torn all the same.
-        found = [one for one in found if _is_prefix(runner.box / one[0], golden_box / one[0])]
-    return [_torn(record, *one) for one in found]
-
-
-def _torn(record: Record, path: str, sentence: str, detail: str) -> Finding:
-    """Say of a file that is kept open on purpose that it is, and what to declare then."""
-    held = held_open(record.ops, path)
-    if held is not None:
-        sentence, detail = f"{sentence}; the program keeps it open", f"{detail}\n{held.advice}"
-    return Finding("torn-output", path, sentence, detail)
-
-
-def _visible(
-    runner: Runner, record: Record, state: Tree, known: Mapping[str, set[str]], crash: Crash
-) -> tuple[Tree, Tree, dict[str, set[str]]]:
-    """Return what readers may see now and in the end, and which contents are whole, by the paths they use."""
-    is_output = record.spec.is_output
-    aliases = links.through(state, is_output)
-    visible = {**state, **{alias: state[path] for alias, path in aliases.items()}}
-    golden = {**record.final, **links.seen(record.final, is_output)}
-    whole = {path: digests for path, digests in known.items() if is_output(path)}
-    whole |= {alias: known.get(path, set()) for alias, path in aliases.items()}
-    if record.uncompared and crash.versions is not None:
-        ignored = runner.look(record.spec, whole=True)
-        golden |= record.uncompared
-        for path in record.uncompared.keys() & ignored.keys():
-            visible[path] = ignored[path]
-            whole[path] = known.get(path, set())
-    return visible, golden, whole
-
-
-def _is_prefix(part: Path, whole: Path) -> bool:
-    return whole.is_file() and whole.read_bytes().startswith(part.read_bytes())

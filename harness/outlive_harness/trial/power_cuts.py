@@ -2,63 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults.power import Power
-from outlive_harness.golden.golden import Record
+from outlive_harness.disk.power import PowerModel, State
+from outlive_harness.golden.record import Record
+from outlive_harness.golden.similar import distinct, groups
+from outlive_harness.jobs.tasks import Task
+from outlive_harness.results.options import MEMORY
 from outlive_harness.results.plan import Plan, Point
-from outlive_harness.search.similar import distinct, groups
+from outlive_harness.world.box import BoxError
 
+from .bench import Bench
 from .real_disk import real_cuts
-from .recordings import MEMORY, Recordings
-from .runner import BoxError
+from .recordings import Recording
 
-#: Crash states of one fault and level that are explored: the most often fatal kinds come first.
+#: Crash states of one fault and level that are explored: the kinds that are fatal most often come first.
 LIMIT = 2048
-#: But of each run so many at least.
+#: But of each run at least so many.
 LEAST = 8
-
-
-@dataclass(frozen=True, slots=True)
-class FindPowerCuts:
-    """What a worker is asked to find out.
-
-    Attributes:
-        place: directory of the record.
-        plan: the crashes before the run that is asked about.
-        profile: what the disk promises.
-        seed: decides what is tried after the states of a set kind.
-        limit: crash points, at most.
-        memory: bytes of recorded data that are kept in memory.
-        real: the file system that the power is cut on; "" for the model of the disk.
-        by_exec: whether the run is to be an exec, though a zygote would do.
-        is_whole: whether the power is cut after each op, or after those that stand for the others.
-    """
-
-    place: Path
-    plan: Plan
-    profile: str
-    seed: int
-    limit: int = LIMIT
-    memory: int = MEMORY
-    real: str = ""
-    by_exec: bool = False
-    is_whole: bool = True
 
 
 @dataclass(slots=True)
 class PowerCuts:
-    """What was found out.
+    """The power cuts of a run.
 
     Attributes:
         plan: the crashes before the run.
         points: the power cuts in it.
         has_more: whether there may be more than those.
         taken: after how many ops of the run the power is cut.
-        there: how many it has.
+        there: how many ops it has.
         reason: why there are none; "" if it could be found out.
     """
 
@@ -70,34 +46,106 @@ class PowerCuts:
     reason: str = ""
 
 
-def survey(recordings: Recordings, record: Record, wanted: FindPowerCuts) -> PowerCuts:
-    """Record a run and return its power cuts; trouble with the machine is told, not raised."""
-    found = PowerCuts(wanted.plan)
-    recordings.runner.choose_start(record.spec, None if wanted.by_exec else record.preload)
-    try:
-        if wanted.real:
-            cuts = real_cuts(recordings.runner, record, wanted.real, wanted.seed)
-            found.points, found.reason = cuts.points(wanted.real), cuts.reason
-            found.taken, found.there = len({number for number, _ in cuts.trees}), cuts.most
-            return found
-        recording, model = recordings.of(record, wanted.plan, memory=wanted.memory)
-        found.reason = recording.reason
-        if model is not None:
-            numbers: Sequence[int] = range(1, len(recording.ops) - recording.last + 1)
-            if not wanted.is_whole:
-                alike = groups(
-                    recording.ops[recording.last :], record.fold, () if wanted.plan else record.stacks
-                )
-                numbers = distinct(numbers, lambda number: alike[number - 1], Random(wanted.seed))
-            found.taken, found.there = len(numbers), len(recording.ops) - recording.last
-            found.points, found.has_more = Power().points(
-                model.under(wanted.profile),
-                recording.last,
-                recording.said,
-                numbers=numbers,
-                seed=wanted.seed,
-                limit=wanted.limit,
-            )
-    except (BoxError, OSError) as error:
-        found.reason = str(error)
-    return found
+@dataclass(frozen=True, slots=True)
+class FindPowerCuts(Task[PowerCuts]):
+    """The power cuts of a run.
+
+    Attributes:
+        place: directory of the record.
+        plan: the crashes before the run.
+        fault: the name of the fault that cuts the power.
+        profile: what the disk promises.
+        seed: decides what is tried after the states of a set kind.
+        limit: crash points, at most.
+        memory: bytes of recorded data that are kept in memory.
+        real: whether the power is cut on a real file system, not on the model of the disk.
+        by_exec: whether the run is an exec, though a zygote would do.
+        is_whole: whether the power is cut after each op, or after those that stand for the others.
+    """
+
+    place: Path
+    plan: Plan
+    fault: str
+    profile: str
+    seed: int
+    limit: int = LIMIT
+    memory: int = MEMORY
+    real: bool = False
+    by_exec: bool = False
+    is_whole: bool = True
+
+    def run(self, bench: Bench) -> PowerCuts:
+        """Record the run and find its power cuts; trouble with the machine is in the result."""
+        found, record = PowerCuts(self.plan), bench.record(self.place)
+        bench.runner.choose_start(record.spec, None if self.by_exec else record.preload)
+        try:
+            if self.real:
+                cuts = real_cuts(bench.runner, record, self.fault, self.seed)
+                found.points, found.reason = cuts.points(self.fault), cuts.reason
+                found.taken, found.there = len({number for number, _ in cuts.trees}), cuts.most
+                return found
+            recording, model = bench.recordings.of(record, self.plan, memory=self.memory)
+            found.reason = recording.reason
+            if model is not None:
+                _find(self, record, recording, model, found)
+        except (BoxError, OSError) as error:
+            found.reason = str(error)
+        return found
+
+    def lost(self, why: str) -> PowerCuts:
+        """Return no power cuts."""
+        return PowerCuts(self.plan, reason=why)
+
+
+def _find(
+    wanted: FindPowerCuts, record: Record, recording: Recording, model: PowerModel, found: PowerCuts
+) -> None:
+    """Find the power cuts of a recorded run."""
+    found.there = len(recording.ops) - recording.last
+    numbers: Sequence[int] = range(1, found.there + 1)
+    if not wanted.is_whole:
+        stacks = () if wanted.plan else record.stacks
+        alike = groups(recording.ops[recording.last :], record.fold, stacks)
+        numbers = distinct(numbers, lambda number: alike[number - 1], Random(wanted.seed))
+    found.taken = len(numbers)
+    found.points, found.has_more = _points(wanted, recording, model.under(wanted.profile), numbers)
+
+
+def _points(
+    wanted: FindPowerCuts, recording: Recording, model: PowerModel, numbers: Sequence[int]
+) -> tuple[list[Point], bool]:
+    """Return the crash points of a recorded run, no two with equal files, and whether there may be more.
+
+    Each op has a share of the limit; what one leaves of it the later ones have. Equal files are different
+    crash states if more was acknowledged before one of them.
+    """
+    points: list[Point] = []
+    seen: dict[int, set[str]] = {}
+    has_more = False
+    moments = [
+        (number, returned)
+        for number in numbers
+        for returned in ((False, True) if model.is_written_in_flight(recording.last + number) else (True,))
+    ]
+    for left, (number, returned) in zip(range(len(moments), 0, -1), moments, strict=True):
+        share = max(1, (wanted.limit - len(points)) // left)
+        at, promised = recording.last + number, recording.said[number if returned else number - 1]
+        known = seen.setdefault(promised, set())
+        states = model.states(at, seed=wanted.seed, budget=share, seen=known, returned=returned)
+        found, are_more = _all(states)
+        if promised != recording.said[number]:
+            # An id that as well says that the op had returned asks for what was promised since.
+            found = [state for state in found if not model.find(at, state.lost).returned]
+        points += [Point(wanted.fault, number, lost=state.lost) for state in found]
+        has_more = has_more or are_more
+    return points, has_more
+
+
+def _all(states: Generator[State, None, bool]) -> tuple[list[State], bool]:
+    """Return all states of an op, and whether there may be more."""
+    found = []
+    while True:
+        try:
+            found.append(next(states))
+        except StopIteration as end:
+            return found, end.value

@@ -9,15 +9,17 @@ from random import Random
 
 from outlive_harness.disk.realfs import RealFs, RealFsError, missing, mounted
 from outlive_harness.disk.tree import remove_tree, tree_digest
-from outlive_harness.golden.golden import Record
+from outlive_harness.golden.record import Record
+from outlive_harness.golden.similar import distinct, groups
 from outlive_harness.intercept.supervisor import GO, Answer
-from outlive_harness.jobs.queue import alone, load, save
+from outlive_harness.jobs.queue import load, save
+from outlive_harness.jobs.shared import alone
+from outlive_harness.launch.options import RunOptions
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
-from outlive_harness.search.similar import distinct, groups
+from outlive_harness.world.runner import Runner
 
 from .recordings import own_words
-from .runner import Runner
 
 #: Copies of the disk that one run may leave: each takes what the file system has written so far.
 _MOST = 400
@@ -81,7 +83,7 @@ def real_cuts(runner: Runner, record: Record, name: str, seed: int) -> Cuts:
         BoxError: the box cannot be read, there is no room for a copy, ...
         OSError: there is no room for a copy of the disk.
     """
-    place = record.place / "real" / name
+    place = record.real_disk(name)
     place.mkdir(parents=True, exist_ok=True)
     with alone(place):  # failures that were kept are struck by all workers at once
         if not (place / "cuts").exists():
@@ -111,10 +113,10 @@ def _record(runner: Runner, record: Record, name: str, cuts: Cuts, random: Rando
     for part in (0, 1):
         remove_tree(images)
         images.mkdir()
-        remove_tree(runner.box)
+        remove_tree(runner.box.path)
         ops: list[Op] = []
-        with RealFs(name, cuts.place / "image", runner.box) as disk:
-            runner.pour(record.place / "template")
+        with RealFs(name, cuts.place / "image", runner.box.path) as disk:
+            runner.box.pour(record.template)
             disk.sync()
 
             def copy(number: int, disk: RealFs = disk, part: int = part) -> None:
@@ -128,7 +130,7 @@ def _record(runner: Runner, record: Record, name: str, cuts: Cuts, random: Rando
                 ops.append(op)
                 return GO
 
-            ran = runner.run(record.spec, timeout=record.limit, visit=visit, promises=True)
+            ran = runner.run(record.spec, RunOptions(timeout=record.limit, visit=visit, promises=True))
             copy(len(ops))
         (cuts.place / "image").unlink()
         cuts.runs.append(Done(ops, ran.acks, [*ran.said, len(ran.acks)]))
@@ -152,10 +154,10 @@ def _look(runner: Runner, record: Record, name: str, cuts: Cuts, part: int) -> N
     """Mount each copy, and keep the trees that differ."""
     images = cuts.place / "images"
     for image in sorted(images.iterdir(), key=lambda path: int(path.name)):
-        with mounted(name, image, runner.box):
+        with mounted(name, image, runner.box.path):
             # What is ignored is not compared, but a recovery may read it.
-            digest = tree_digest(runner.look(record.spec, whole=True), record.fold)
+            digest = tree_digest(runner.box.look(record.spec, whole=True), record.fold)
             if not (cuts.place / digest).exists():
-                runner.keep(cuts.place / digest)
+                runner.box.keep(cuts.place / digest)
         cuts.trees[int(image.name), part] = digest
         image.unlink()

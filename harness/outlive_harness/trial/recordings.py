@@ -1,7 +1,7 @@
 """Recordings of a run with all that it wrote: what the crash states of a power cut come from.
 
 A power cut may lose what an earlier run wrote that a SIGKILL ended, as much as what its recovery did.
-So a tape begins where everything was durable: at the box's first filling, or at the power cut before.
+So a recording begins where everything was durable: at the box's first filling, or at the power cut before.
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ from outlive_harness.disk.blobs import Blobs, BlobsError
 from outlive_harness.disk.model import Disk, UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel, State
 from outlive_harness.disk.tree import Tree, remove_tree
+from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.explained import unexplained
-from outlive_harness.golden.golden import Record
+from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.jobs.queue import load, save
 from outlive_harness.judge.trees import describe_difference
-from outlive_harness.results.ops import INSTALLS, Op
+from outlive_harness.launch.options import RunOptions
+from outlive_harness.results.ops import Op
+from outlive_harness.results.options import MEMORY
 from outlive_harness.results.plan import Plan, digest
+from outlive_harness.world.runner import Runner
 
-from .inject import Crash, run_with_fault
-from .runner import Runner
+from .crash import Crash
+from .inject import Tape, run_with_fault
 
 #: Models that a worker keeps at hand.
 _AT_HAND = 2
 #: Recordings that are made until one shows what ops account for, and outputs of the last that are named.
 _ATTEMPTS, _NAMED = 3, 5
-#: Bytes of recorded data that are kept in memory; more than that goes to a file.
-MEMORY = 64 << 20
+#: The file of a recording in its directory.
+_FILE = "recording"
 
 
 @dataclass(slots=True)
@@ -104,7 +108,7 @@ class Recording:
                 found.append(f"a part of {self._number(place)} {op.describe()}")
             elif place not in whole and op.changes and op.path not in moved:
                 found.append(f"{self._number(place)} {op.describe()}")
-                moved |= {op.path} if op.kind in INSTALLS else set()
+                moved |= {op.path} if op.traits.installs else set()
         return found[::-1]
 
     def _number(self, place: int) -> str:
@@ -115,7 +119,7 @@ class Recording:
 
 
 class Recorded(NamedTuple):
-    """A tape, and the model of what a power cut may leave of it; None where the tape has a reason."""
+    """A recording, and the model of what a power cut may leave of it; None if the recording has a reason."""
 
     recording: Recording
     model: PowerModel | None
@@ -123,7 +127,7 @@ class Recorded(NamedTuple):
 
 def own_words(runner: Runner, acks: Sequence[str]) -> list[str]:
     """Return what was acknowledged, with the box of the worker that recorded it named as this runner's."""
-    return [os.fsdecode(runner.own(os.fsencode(ack))) for ack in acks]
+    return [os.fsdecode(runner.box.own(os.fsencode(ack))) for ack in acks]
 
 
 class Recordings:
@@ -185,15 +189,15 @@ class Recordings:
     def _place(self, record: Record, plan: Plan) -> Path:
         """Return where a recording is kept: one by exec is not the one from a zygote."""
         is_warm = record.preload is None or self.runner.is_warm(record.spec)
-        return record.place / ("tapes" if is_warm else "tapes-exec") / digest(plan)
+        return record.recordings(by_exec=not is_warm) / digest(plan)
 
     def _load(self, record: Record, plan: Plan, place: Path, memory: int) -> Recorded:
         try:
-            recording: Recording = load(place / "tape")
+            recording: Recording = load(place / _FILE)
         except FileNotFoundError:
             place.mkdir(parents=True, exist_ok=True)
             recording = self._make(record, plan, place, memory)
-            save(place / "tape", recording)
+            save(place / _FILE, recording)
         recording.acks = own_words(self.runner, recording.acks)
         if recording.reason:
             return Recorded(recording, None)
@@ -201,7 +205,7 @@ class Recordings:
             model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
         except UnmodelledError as error:
             recording.reason = f"what a power cut leaves cannot be told: {error}"
-            save(place / "tape", recording)
+            save(place / _FILE, recording)
             return Recorded(recording, None)
         return Recorded(recording, model)
 
@@ -209,17 +213,19 @@ class Recordings:
 
     def _make(self, record: Record, plan: Plan, place: Path, memory: int) -> Recording:
         """Run through a plan's crashes and on, from where all was durable, and record it."""
-        recording = Recording(self.runner.box_bytes, record.place / "template")
-        cuts = [number for number, point in enumerate(plan, start=1) if point.fault == "power"]
+        recording = Recording(self.runner.box.bytes, record.template)
+        cuts = [
+            number for number, point in enumerate(plan, start=1) if FAULTS[point.fault].cuts_power == "model"
+        ]
         if cuts:
             self._after_cut(record, plan[: cuts[-1]], recording, place)
-        self.runner.fill(recording.initial)
+        self.runner.box.fill(recording.initial)
         blobs = Blobs(memory, place)
         try:
             self._run(record, plan[cuts[-1] if cuts else 0 :], recording, blobs)
         except BlobsError as error:
             blobs.close()  # the disk is full: others need the room
-            self.runner.empty()
+            self.runner.box.empty()
             return Recording(recording.box, recording.initial, starts=[0], said=[0], reason=str(error))
         blobs.leave()
         return recording
@@ -239,21 +245,19 @@ class Recordings:
         for point in plan:
             recording.starts.append(len(recording.ops))
             crash.found = recording.found
-            ran, is_injected = run_with_fault(
-                runner, record, point, crash, recording=recording.ops, keeper=blobs
-            )
+            ran, is_injected = run_with_fault(runner, record, point, crash, Tape(recording.ops, blobs))
             if not is_injected:
                 recording.reason = (
                     f"{point} was not reached when recorded: the run {ran.failure() or 'ended'}"
                 )
                 return
-            recording.found = runner.look(spec)
+            recording.found = runner.box.look(spec)
             recording.reason = self._settle(record, recording)
             if recording.reason:
                 return
         recording.acks += crash.acks
         recording.starts.append(len(recording.ops))
-        versions = Versions(Path(os.path.realpath(runner.box)), record.is_shown, any_install=bool(plan))
+        versions = Versions(Path(os.path.realpath(runner.box.path)), record.is_shown, any_install=bool(plan))
 
         def visit(op: Op, _number: int) -> Answer:
             recording.ops.append(op)
@@ -261,7 +265,7 @@ class Recordings:
             return GO
 
         before = len(recording.acks)
-        ran = runner.run(spec, timeout=record.limit, visit=visit, data=blobs)
+        ran = runner.run(spec, RunOptions(timeout=record.limit, visit=visit, data=blobs))
         versions.settle(record.uncompared)
         recording.versions = versions.known
         recording.acks += ran.acks
@@ -270,9 +274,9 @@ class Recordings:
             recording.unexplained = unexplained(
                 recording.initial,
                 recording.ops,
-                runner.look(spec, whole=True),
-                box=runner.box,
-                mark=runner.box_bytes,
+                runner.box.look(spec, whole=True),
+                box=runner.box.path,
+                mark=runner.box.bytes,
                 is_output=record.is_shown,
             )
         recording.reason = self._objection(record, recording, ran.failure(), ran.blind)
@@ -311,11 +315,11 @@ class Recordings:
         expected = {
             path: entry for path, entry in disk.tree(recording.box).items() if not spec.is_ignored(path)
         }
-        real = runner.look(spec)
+        real = runner.box.look(spec)
         paths = sorted(path for path in expected.keys() | real.keys() if expected.get(path) != real.get(path))
         if not paths:
             return ""
-        detail = describe_difference(paths[0], expected, real, Path(os.devnull), runner.box)
+        detail = describe_difference(paths[0], expected, real, Path(os.devnull), runner.box.path)
         return (
             f"the model of the disk mistakes {paths[0]}: what the run did to it was not all seen\n"
             + detail.replace("golden:", "model: ")
@@ -324,11 +328,11 @@ class Recordings:
     # -- crash states --------------------------------------------------------------------------------
 
     def cut(self, record: Record, plan: Plan, *, memory: int = MEMORY) -> tuple[Recording, State]:
-        """Return what the power cut that a plan ends with leaves, and the tape that it is on.
+        """Return what the power cut that a plan ends with leaves, and the recording that it is of.
 
         Raises:
             NoStateError: there is no such state.
-            TapeError: there is no recording to tell it from.
+            RecordingError: there is no recording to tell it from.
             BoxError: the box could not be filled, ...
         """
         point = plan[-1]
@@ -351,19 +355,19 @@ class Recordings:
             state: found after one op, it may be left after a later one, too, where no more was promised.
             least: the profile that promises least of those that are asked.
         """
-        cut = max(number for number, point in enumerate(plan) if point.fault == "power")
+        cut = max(number for number, point in enumerate(plan) if FAULTS[point.fault].cuts_power == "model")
         recording, model = self.of(record, plan[:cut])
         assert model is not None
         return model.strongest(state, recording.until(state), least)
 
-    def is_of(self, record: Record, plan: Plan, profile: str) -> bool:
-        """Tell whether a disk with a profile leaves what each power cut of a plan is to leave.
+    def admits(self, record: Record, plan: Plan, profile: str) -> bool:
+        """Return whether a disk with a profile leaves what each power cut of a plan is to leave.
 
         Raises:
-            TapeError, BoxError: as cut().
+            RecordingError, BoxError: as cut().
         """
         for number, point in enumerate(plan):
-            if point.fault == "power":
+            if FAULTS[point.fault].cuts_power == "model":
                 recording, state = self.cut(record, plan[: number + 1])
                 model = self.of(record, plan[:number]).model
                 if model is not None and not model.under(profile).leaves(state, recording.until(state)):

@@ -1,141 +1,30 @@
-"""A worker: one single-threaded process that takes units from the board and carries them out.
+"""The entry point of a worker process: ``python -m outlive_harness.trial.worker ROOT NUMBER``.
 
-``python -m outlive_harness.trial.worker ROOT NUMBER``; it ends when its standard input does.
-Being single-threaded it may fork; being the subreaper of what it starts, it knows when a pipeline's
-tree is gone.
+As the subreaper of what it starts (prctl(2), PR_SET_CHILD_SUBREAPER), a worker knows when a pipeline's tree
+is gone.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import signal
 import sys
-import traceback
 from pathlib import Path
-from typing import Any
 
-from outlive_harness.golden.golden import Record, record
-from outlive_harness.golden.observe import observe
-from outlive_harness.intercept.supervisor import AbandonedError
-from outlive_harness.jobs.queue import AGAIN, LOST, OBSERVE, RECORD, SURVEY, TASK, Claimer, Unit, load, save
+from outlive_harness.jobs.worker import serve
 from outlive_harness.launch.reap import adopt_orphans
-from outlive_harness.results.run_spec import RunSpec
-from outlive_harness.results.trials import Trial
-from outlive_harness.results.verdicts import Broken, Lost
 
-from .power_cuts import survey
-from .recordings import Recordings
-from .runner import BoxError, Runner
-from .trial import TrialTask, carry_out
-
-_IDLE = 0.02
+from .bench import Bench
 
 
-class Worker:
-    """Carries out units; keeps the last record, since most units in a row are about one."""
+def main(root: Path, number: int) -> None:
+    """Work until standard input ends.
 
-    def __init__(self, root: Path, number: int, control: int) -> None:
-        self.runner = Runner(root / f"w{number:03d}", control=control)
-        self._recordings = Recordings(self.runner)
-        self._record: Record | None = None
-
-    def carry_out(self, unit: Unit) -> object:
-        """Return the unit's result, or what broke."""
-        try:
-            if unit.kind == RECORD:
-                return self._recorded(*unit.payload)
-            if unit.kind == OBSERVE:
-                return observe(self.runner, *unit.payload)
-            record = self._load(unit.payload.place)
-            if unit.kind in (TASK, AGAIN):
-                return unit.payload.carry_out(self._recordings, record)
-            if unit.kind == SURVEY:
-                return survey(self._recordings, record, unit.payload)
-            return carry_out(self._recordings, record, unit.payload)
-        except AbandonedError:
-            raise
-        except Exception:  # noqa: BLE001 - whatever it is, the owner must hear of it
-            return Broken(traceback.format_exc())
-        finally:
-            self.runner.remove_left()
-
-    def finish(self, unit: Unit) -> None:
-        """Carry out a unit and publish what came of it."""
-        result = _given_up(*unit.payload) if unit.kind == LOST else self.carry_out(unit)
-        try:
-            unit.finish(result)
-        except OSError:  # the disk is full, and the box takes most of it
-            self.runner.empty()
-            unit.finish(result)
-
-    def _recorded(self, spec: RunSpec, place: Path, zygote: bool, memory: int) -> Record:  # noqa: FBT001 - a payload
-        place.mkdir(parents=True, exist_ok=True)
-        made = record(self.runner, spec, place, by_exec=not zygote)
-        if not (made.reason or made.refused):
-            self.runner.choose_start(spec, made.preload, made.check_preload)
-            try:
-                made.reason = self._recordings.unexplained(made, memory=memory)
-            except (BoxError, OSError) as error:
-                made.reason = str(error)
-                self.runner.empty()
-        save(place / "record", made)
-        return made
-
-    def _load(self, place: Path) -> Record:
-        if self._record is None or self._record.place != place:
-            self._record = load(place / "record")
-        assert self._record is not None
-        return self._record
-
-
-def _given_up(kind: str, payload: Any) -> object:  # noqa: ANN401 - as it was laid out
-    """Return what stands for the result of a unit that workers died of."""
-    why = (
-        "the harness's own process was killed each time that it ran this; either the pipeline, its setup or "
-        "its check ends processes outside itself, or the machine has too little memory"
-    )
-    if kind == RECORD:
-        spec, place, *_ = payload
-        made = Record(spec, place, reason=why)
-        place.mkdir(parents=True, exist_ok=True)
-        save(place / "record", made)
-        return made
-    return Trial(payload.plan, trouble=why) if isinstance(payload, TrialTask) else Lost(why)
-
-
-def serve(root: Path, number: int) -> None:
-    """Work until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # a broken lease is no reason to die
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who ignores it learns of no exit status: wait(2)
-    control, report = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(2, 1)
+    Args:
+        root: the session's directory.
+        number: the worker's, which names its private directory.
+    """
     adopt_orphans()
-    worker, claimer = Worker(root, number, control), Claimer(root)
-    try:
-        while True:
-            unit = claimer.claim()
-            if unit is not None:
-                worker.finish(unit)
-                os.write(report, b".")
-            elif _is_over(control):
-                break
-    except (AbandonedError, BrokenPipeError):
-        pass
-    finally:
-        with contextlib.suppress(OSError):
-            worker.runner.clear()
-
-
-def _is_over(control: int) -> bool:
-    """Rest until there may be new work; say whether the owner is gone."""
-    ready, _, _ = select.select([control], [], [], _IDLE)
-    return bool(ready) and not os.read(control, 4096)
+    serve(root, lambda control: Bench(root / f"w{number:03d}", control))
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from outlive_harness.results.ops import INSTALLS, SYNCS, WRITES, Op
+from outlive_harness.results.ops import Op
 
 #: Writes of fewer bytes were not put off until a buffer was full; one alone, as of a head, tells nothing.
 _FLUSHED = 512
-_CHANGES = frozenset({*WRITES, "truncate", "fallocate"})
 
 
 class HeldOpen(NamedTuple):
@@ -51,13 +50,13 @@ def held_open(ops: Sequence[Op], path: str) -> HeldOpen | None:
     found: HeldOpen | None = None
     opened, writes = 0, list[int]()
     for number, op in enumerate([*ops, Op("open", "open", path)], start=1):
-        is_moved = op.kind in INSTALLS and path in (op.path, op.target)
+        is_moved = op.traits.installs and path in (op.path, op.target)
         if is_moved or (op.path == path and op.kind in ("open", "unlink")):
             if opened and len(writes) > 1 and not _is_one_go(ops, path, writes):
-                count = sum(ops[one - 1].kind in WRITES for one in writes)
+                count = sum(ops[one - 1].traits.writes for one in writes)
                 found = HeldOpen(opened, writes[-1], count)
             opened, writes = (number, []) if op.kind == "open" else (0, [])
-        elif op.path == path and op.kind in _CHANGES:
+        elif op.path == path and op.changes_content:
             writes.append(number)
     return found
 
@@ -68,7 +67,7 @@ def _is_one_go(ops: Sequence[Op], path: str, writes: Sequence[int]) -> bool:
     flushed = 0
     for number in range(writes[0], writes[-1] + 1):
         op = ops[number - 1]
-        if op.path != path or op.kind in SYNCS or op.kind not in WRITES:
+        if op.path != path or not op.traits.writes:
             return False
         if end is not None and op.offset not in (end, -1):
             return False

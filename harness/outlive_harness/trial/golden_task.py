@@ -1,0 +1,58 @@
+"""The golden run of a scenario, as a task: the first that is done of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlive_harness.golden.record import Record, record_file
+from outlive_harness.golden.runs import golden_run
+from outlive_harness.jobs.queue import save
+from outlive_harness.jobs.tasks import Task
+from outlive_harness.results.options import MEMORY
+from outlive_harness.results.run_spec import RunSpec
+from outlive_harness.world.box import BoxError
+
+from .bench import Bench
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRunTask(Task[Record]):
+    """A golden run.
+
+    Attributes:
+        spec: what is run.
+        place: the directory that the record is kept in.
+        zygote: whether runs may be forked from a zygote.
+        memory: bytes of recorded data that are kept in memory.
+    """
+
+    spec: RunSpec
+    place: Path
+    zygote: bool = True
+    memory: int = MEMORY
+
+    def run(self, bench: Bench) -> Record:
+        """Make it, keep it, and return it."""
+        self.place.mkdir(parents=True, exist_ok=True)
+        made = golden_run(bench.runner, self.spec, self.place, by_exec=not self.zygote)
+        if not (made.reason or made.refused):
+            made.reason = self._unexplained(bench, made)
+        save(record_file(self.place), made)
+        return made
+
+    def _unexplained(self, bench: Bench, made: Record) -> str:
+        """Return which output no op accounts for; "" if the ops account for all."""
+        bench.runner.choose_start(self.spec, made.preload, made.check_preload)
+        try:
+            return bench.recordings.unexplained(made, memory=self.memory)
+        except (BoxError, OSError) as error:
+            bench.runner.box.empty()
+            return str(error)
+
+    def lost(self, why: str) -> Record:
+        """Keep and return a record that says why there is no golden run."""
+        made = Record(self.spec, self.place, reason=why)
+        self.place.mkdir(parents=True, exist_ok=True)
+        save(record_file(self.place), made)
+        return made
