@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from outlive_harness.judge.checked import checked
 
 from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.verdicts import Verdict
+from outlive_harness.world.checks import check_result
 
 #: What a check does, and what is known of it: its value, how it failed, whether by an assertion.
 SAYS = {
@@ -94,7 +94,7 @@ def test_a_check_says_what_it_returned_or_raised(tmp_path, what):
     does, value, failed, is_assertion = SAYS[what]
     path, said = tmp_path / "it.py", tmp_path / "said"
     path.write_text(SCENARIO.format(does=does))
-    told = checked(said, ran(body(path, said)))
+    told = check_result(said, ran(body(path, said)))
     assert (told.value, told.failed, told.is_assertion) == (value, failed, is_assertion)
 
 
@@ -102,11 +102,11 @@ def test_all_that_an_exception_says_is_kept_with_its_place(tmp_path):
     """The line is the innermost of the scenario's own, not one of the library that it called."""
     path, said = tmp_path / "it.py", tmp_path / "said"
     path.write_text(SCENARIO.format(does="__import__('json').loads('[1\\n2')"))
-    told = checked(said, ran(body(path, said)))
+    told = check_result(said, ran(body(path, said)))
     assert told.failed.startswith("raised json.decoder.JSONDecodeError: ")
     assert told.detail == f"raised at {path}:11 in check: __import__('json').loads('[1\\n2')"
     path.write_text(SCENARIO.format(does="assert False, 'one\\ntwo'"))
-    told = checked(said, ran(body(path, said)))
+    told = check_result(said, ran(body(path, said)))
     place = f"{path}:11 in check: assert False, 'one\\ntwo'"
     assert told.failure == f"raised AssertionError: one\none\ntwo\nraised at {place}"
 

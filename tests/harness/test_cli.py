@@ -19,7 +19,7 @@ from outlive_harness import cli, scenario
 from outlive_harness.__main__ import main
 from outlive_harness.cli import check, declared, running
 from outlive_harness.jobs import session
-from outlive_harness.jobs.waiting import HarnessError
+from outlive_harness.jobs.tasks import HarnessError
 
 REPOSITORY = Path(__file__).parents[2]
 OUTLIVE = [sys.executable, "-P", "-m", "outlive_harness"]

@@ -7,11 +7,11 @@ import sys
 import threading
 
 import pytest
-from outlive_harness.explore.results import Verdict
-from outlive_harness.explore.session import Session
 
+from outlive_harness.jobs.session import Session
 from outlive_harness.report.json_report import scenario_data
 from outlive_harness.report.text import details
+from outlive_harness.results.verdicts import Verdict
 
 SERVE = """
 import array, os, socket, sys
@@ -68,7 +68,9 @@ def asks():
 
 def test_it_is_the_bytes_that_tell(explored, service, sabotage):
     """The canary: if nobody compares ops with the output, no op is missed."""
-    sabotage("from outlive_harness.explore import tapes; tapes.unexplained = lambda *args, **more: []")
+    sabotage(
+        "from outlive_harness.trial import recordings; recordings.unexplained = lambda *args, **more: []"
+    )
     source = f"""
 @scenario(outputs="out")
 def asks():

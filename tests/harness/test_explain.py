@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from outlive_harness.golden.golden import Record
 
 from outlive_harness.explain import task
 from outlive_harness.explain.align import aligned
@@ -16,6 +15,7 @@ from outlive_harness.explain.repairs import numbered, repairs
 from outlive_harness.explain.sources import Source
 from outlive_harness.explain.task import blamed, explain
 from outlive_harness.explore.engine import explore
+from outlive_harness.golden.record import Record
 from outlive_harness.results.findings import Violation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.options import Options

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.engine import explore
 from outlive_harness.jobs.session import Session
+from outlive_harness.results.options import Options
 from outlive_harness.results.scenario import ScenarioError, load_file
 from outlive_harness.results.verdicts import Verdict
 from outlive_harness.search.levels import spread
@@ -480,7 +481,7 @@ def test_a_scenario_is_left_at_its_first_violation_where_that_is_asked_for(explo
     assert fast.verdict is Verdict.VIOLATED
     assert set(fast.faults) == {"kill"}
     assert 0 < fast.faults["kill"].tested < fast.faults["kill"].points
-    assert "points were enough" in fast.faults["kill"].label
+    assert "points were enough" in fast.faults["kill"].note
     assert fast.warnings[-2:] == [
         f"stopped at the first violation: {fault} has not struck" for fault in ("torn", "power")
     ]
@@ -494,7 +495,7 @@ def test_sampled_points_are_counted_and_labelled(one):
     result = one(GOOD, points=4, seed=7)
     coverage = result.faults["kill"]
     assert (coverage.points, coverage.chosen, coverage.tested) == (12, 4, 4)
-    assert coverage.label == "sampled 4 of 12 points, seed 7"
+    assert coverage.note == "sampled 4 of 12 points, seed 7"
     assert result.verdict is Verdict.HELD
     assert "sampled" in result.reason
 
@@ -520,7 +521,7 @@ def slow():
         faults=("timer",),
     )
     coverage = result.faults["timer"]
-    assert coverage.label == "random moments, never exhaustive"
+    assert coverage.note == "random moments, never exhaustive"
     assert 0 < coverage.tested == coverage.points
     assert "torn-output" in kinds(result)
 
@@ -619,7 +620,8 @@ def test_a_forked_worker_does_as_one_by_exec_and_is_replaced_when_it_dies(tmp_pa
     code = """
 import os, signal, sys, threading
 from pathlib import Path
-from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.engine import explore
+from outlive_harness.results.options import Options
 from outlive_harness.jobs.session import Session
 from outlive_harness.scenario import scenario
 program = "import os, time; time.sleep(0.05); open('t', 'w').write('x'); os.rename('t', 'o')"

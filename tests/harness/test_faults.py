@@ -7,8 +7,9 @@ import textwrap
 import pytest
 
 from outlive_harness.explore import engine
-from outlive_harness.faults import run_faults
-from outlive_harness.faults.torn import SHORT_WRITE, is_short, lengths
+from outlive_harness.faults import KnownRun
+from outlive_harness.faults.table import RUN_FAULTS
+from outlive_harness.faults.torn import is_short, lengths
 from outlive_harness.jobs.session import Session
 from outlive_harness.report.text import explain
 from outlive_harness.results.ops import Op
@@ -31,7 +32,7 @@ def found(result):
     return {(violation.fault, violation.kind) for violation in result.violations}
 
 
-@pytest.mark.parametrize("name", sorted(run_faults()))
+@pytest.mark.parametrize("name", sorted(RUN_FAULTS))
 def test_points_are_in_order_and_repeatable(name):
     """The same ops and seed give the same points, each within the run."""
     ops = [
@@ -39,8 +40,8 @@ def test_points_are_in_order_and_repeatable(name):
         Op("write", "write", "o", length=9000),
         Op("sync", "sync", ""),
     ]
-    fault = run_faults()[name]
-    several = [fault.points(ops, seconds=1.0, count=None, random=random.Random("seed")) for _ in range(2)]
+    fault = RUN_FAULTS[name]
+    several = [fault.points(KnownRun(ops, 1.0, None, random.Random("seed"))) for _ in range(2)]
     assert several[0] == several[1] == sorted(several[0])
     assert all(point.fault == name for point in several[0])
     assert several[0]
@@ -129,7 +130,7 @@ def test_what_only_a_short_write_shows_is_labelled(one):
     """A cut inside a page says what makes it; where a cut at a page shows the same, that one is told."""
     small = one(SMALL.format(length=4000), faults=("torn",), torn="bytes")
     assert {violation.point for violation in small.violations} == {"torn@2.1"}
-    assert {violation.rests_on for violation in small.violations} == {SHORT_WRITE}
+    assert all("cut short inside a page" in violation.rests_on for violation in small.violations)
     assert any(
         line.startswith("  rests on: a write cut short inside a page")
         for line in explain(small.violations[0])
@@ -205,7 +206,7 @@ def test_only_what_can_be_cut_off_is_torn():
     """A clone comes whole or not at all, and nothing is torn of what is not known."""
     calls = (("ioctl", 9000), ("splice", 0), ("splice", 5000))
     ops = [Op("copy", name, "o", length=length) for name, length in calls]
-    points = run_faults()["torn"].points(ops, seconds=1, count=None, random=random.Random())
+    points = RUN_FAULTS["torn"].points(KnownRun(ops, 1.0, None, random.Random()))
     assert [str(point) for point in points] == ["torn@3.4096"]
 
 
@@ -306,7 +307,7 @@ def writes():
 def test_where_a_disk_is_full_in_a_write(kind, offset, length, parts):
     """Before it, and half-way: where a block of the file ends if there is one before that."""
     ops = [Op(kind, kind, "o", offset=offset, length=length)]
-    points = run_faults()["full"].points(ops, seconds=1, count=None, random=random.Random())
+    points = RUN_FAULTS["full"].points(KnownRun(ops, 1.0, None, random.Random()))
     assert [point.part for point in points] == parts
 
 

@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from outlive_harness.explore.held_open import held_open
 
+from outlive_harness.judge.held_open import held_open
 from outlive_harness.results.ops import Op
 
 

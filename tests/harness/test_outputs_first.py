@@ -4,10 +4,10 @@ import random
 from pathlib import Path
 
 import pytest
-from outlive_harness.golden.golden import Record
-from outlive_harness.search.similar import groups
 
 from outlive_harness.disk.tree import Entry
+from outlive_harness.golden.record import Record
+from outlive_harness.golden.similar import groups
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 from outlive_harness.results.run_spec import RunSpec

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from outlive_harness.disk.power import PowerModel
-from outlive_harness.explore.engine import replay
+from outlive_harness.explore.replay import replay
 from outlive_harness.report.json_report import as_text
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import PlanError, Point, parse_plan, plan_text

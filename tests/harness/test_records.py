@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from outlive_harness import scenario
-from outlive_harness.explore.engine import explore, replay
+from outlive_harness.explore.engine import explore
+from outlive_harness.explore.replay import replay
 from outlive_harness.history.golden_runs import Records
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import parse_plan

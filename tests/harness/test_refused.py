@@ -22,7 +22,8 @@ if sys.argv[1] == "refuse":
     import errno
     from _observe import refuse_seccomp
     refuse_seccomp(errno.EPERM)
-from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.engine import explore
+from outlive_harness.results.options import Options
 from outlive_harness.jobs.session import Session
 from outlive_harness.scenario import load_file
 path = Path(sys.argv[2])
@@ -31,7 +32,7 @@ with Session(jobs=1) as session:
 (one,) = result.scenarios
 print(json.dumps({
     "uid": os.getuid(), "exit": result.exit_status, "verdict": one.verdict, "reason": one.reason,
-    "faults": {name: [c.points, c.tested, c.label] for name, c in one.faults.items()},
+    "faults": {name: [c.points, c.tested, c.note] for name, c in one.faults.items()},
     "kinds": [v.kind for v in one.violations], "messages": [v.message for v in one.violations],
 }))
 """

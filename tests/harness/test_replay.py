@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.golden.golden import Record
-from outlive_harness.history.relocate import marks, relocated
+from outlive_harness.golden.marks import marks
+from outlive_harness.golden.record import Record
+from outlive_harness.history.relocate import relocated
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import parse_plan, plan_text
 from outlive_harness.results.run_spec import RunSpec

@@ -10,15 +10,16 @@ import sys
 import time
 
 import pytest
-from outlive_harness.golden.golden import Record
 
 from outlive_harness.disk.tree import Entry
-from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.engine import explore
+from outlive_harness.golden.record import Record
 from outlive_harness.history.ledger import Ledger
 from outlive_harness.history.store import Store
 from outlive_harness.history.unfinished import UnfinishedTrials
 from outlive_harness.jobs.session import Session
 from outlive_harness.results.findings import Finding
+from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Point
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import load_file

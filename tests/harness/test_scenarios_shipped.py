@@ -11,7 +11,8 @@ import pytest
 
 from outlive_harness.explain.causes import causes, location
 from outlive_harness.explain.task import explain
-from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.engine import explore
+from outlive_harness.results.options import Options
 from outlive_harness.results.scenario import KINDS, find_files, load_file
 from outlive_harness.results.verdicts import Verdict
 
@@ -145,7 +146,7 @@ def test_a_good_scenario_holds_and_a_known_bad_one_is_caught(name, session, tmp_
     assert result.verdict is Verdict.HELD, result
     for fault, coverage in result.faults.items():
         assert 0 < coverage.states <= coverage.tested == coverage.chosen, fault
-        assert coverage.chosen == coverage.points or coverage.label, fault
+        assert coverage.chosen == coverage.points or coverage.note, fault
     assert "kill" not in result.faults or result.faults["kill"].points >= result.ops
     # SQLite's index of a write-ahead log is stored to through memory, and is known to be made anew.
     expected = tuple(f"not judged: {file}-shm" for file in ("orders.db", ".checkpoints/marks.sqlite"))

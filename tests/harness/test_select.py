@@ -4,8 +4,8 @@ import random
 import re
 
 import pytest
-from outlive_harness.search.similar import distinct, groups
 
+from outlive_harness.golden.similar import distinct, groups
 from outlive_harness.results.ops import Op
 from outlive_harness.results.verdicts import Verdict
 
@@ -79,7 +79,7 @@ def test_a_bug_that_one_step_of_many_has_is_found(one):
     coverage = result.faults["kill"]
     assert coverage.tested == coverage.chosen < coverage.points / 2
     assert coverage.points == result.ops
-    assert f"{coverage.chosen} points stand for {coverage.points}" in coverage.label
+    assert f"{coverage.chosen} points stand for {coverage.points}" in coverage.note
 
 
 @pytest.mark.parametrize(("faults", "count"), [(("torn",), 10), (("power",), 3), (("eio", "full"), 10)])
@@ -96,9 +96,9 @@ def test_it_is_told_after_which_ops_the_power_was_cut(one):
     """Points that are not there to be counted are no reason to say nothing of them."""
     source = steps(odd=-1, faults="power").replace("range(16)", "range(6)")
     coverage = one(source, select="distinct", profile="ext4-ordered").faults["power"]
-    assert re.search(r"power cut after [0-9]+ of [0-9]+ ops, seed 0$", coverage.label), coverage
+    assert re.search(r"power cut after [0-9]+ of [0-9]+ ops, seed 0$", coverage.note), coverage
     coverage = one(source, select="all", profile="ext4-ordered").faults["power"]
-    assert "ops" not in coverage.label
+    assert "ops" not in coverage.note
 
 
 def test_recoveries_are_selected_from_too(one):
@@ -112,4 +112,4 @@ def test_recoveries_are_selected_from_too(one):
 def test_all_is_the_rule_where_points_are_few(one):
     """By default a run of some hundred ops is struck at each."""
     coverage = one(steps(odd=-1)).faults["kill"]
-    assert (coverage.tested, coverage.label) == (coverage.points, "")
+    assert (coverage.tested, coverage.note) == (coverage.points, "")

@@ -8,11 +8,11 @@ import pytest
 
 from outlive_harness.explain.causes import located
 from outlive_harness.explain.sources import followed
-from outlive_harness.golden.golden import Record
+from outlive_harness.golden.record import Record
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import load_file, scenario
-from outlive_harness.trial.runner import Runner
+from outlive_harness.world.runner import Runner
 
 
 def run_of(it, place):

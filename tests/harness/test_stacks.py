@@ -4,16 +4,16 @@ import subprocess
 import sys
 
 import pytest
-from outlive_harness.golden.golden import record
-from outlive_harness.search.similar import groups
-from outlive_harness.trial.runner import Runner
 
+from outlive_harness.golden.runs import golden_run
+from outlive_harness.golden.similar import groups
 from outlive_harness.golden.stacks import LEAST_OPS
 from outlive_harness.launch._stack_slots import SLOT, SLOTS, read
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import load_file
 from outlive_harness.results.verdicts import Verdict
+from outlive_harness.world.runner import Runner
 
 #: Output and marker of a step have names that differ in their numbers only, and are put by like calls.
 STEPS = """
@@ -56,7 +56,7 @@ def recorded(path, place):
     (scenario,) = load_file(path)
     runner = Runner(place / "w000")
     try:
-        return record(runner, run_spec_of(scenario), place / "record")
+        return golden_run(runner, run_spec_of(scenario), place / "record")
     finally:
         runner.clear()
 

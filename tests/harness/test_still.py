@@ -20,7 +20,7 @@ DRIVER = """
 import json, os, signal, sys
 from pathlib import Path
 from outlive_harness.disk.tree import scan
-from outlive_harness.trial.runner import Runner
+from outlive_harness.world.runner import Runner
 from outlive_harness.results.run_spec import Subject
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans

@@ -3,9 +3,9 @@
 import os
 
 import pytest
-from outlive_harness.golden.golden import Record
 
 from outlive_harness.explore import engine
+from outlive_harness.golden.record import Record
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point

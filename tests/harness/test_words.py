@@ -5,12 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from outlive_harness.golden.golden import Record
 
 from outlive_harness.disk.tree import Entry
 from outlive_harness.explain.task import explain
-from outlive_harness.explore.engine import Silent, explore
+from outlive_harness.explore.engine import explore
 from outlive_harness.explore.merge import warnings_of
+from outlive_harness.explore.observer import Silent
+from outlive_harness.golden.record import Record
 from outlive_harness.report.json_report import as_data
 from outlive_harness.report.sarif import _RULES
 from outlive_harness.report.text import details

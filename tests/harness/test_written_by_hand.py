@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from outlive_harness.golden.golden import Record
 
+from outlive_harness.golden.record import Record
 from outlive_harness.history import baseline
 from outlive_harness.history.ledger import Ledger
 from outlive_harness.history.regressions import Regressions

@@ -703,7 +703,7 @@ def test_any_trouble_of_a_zygote_ends_in_exec(one, programs, packages, does, why
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from outlive_harness.trial.runner import Runner
+from outlive_harness.world.runner import Runner
 from outlive_harness.results.run_spec import Subject
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans

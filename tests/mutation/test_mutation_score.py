@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from _mutants import APART, CALLS, REPLACED, SOURCE, derived, mutants
 
-from outlive_harness.explore.engine import Options, explore
+from outlive_harness.explore.engine import explore
+from outlive_harness.results.options import Options
 from outlive_harness.results.scenario import scenario
 from outlive_harness.results.verdicts import Coverage, ScenarioResult, Verdict
 
@@ -209,7 +210,7 @@ def is_covered(result):
     """Tell whether each fault has struck at each of its points; of power cuts there may be more."""
     return set(result.faults) == set(FAULTS) and all(
         coverage.tested == coverage.points > 0
-        and (not coverage.label or coverage.label.startswith("a choice of"))
+        and (not coverage.note or coverage.note.startswith("a choice of"))
         for coverage in result.faults.values()
     )
 
