@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from outlive_harness.explore import engine
+from outlive_harness.explore import case
 from outlive_harness.faults import KnownRun
 from outlive_harness.faults.table import RUN_FAULTS
 from outlive_harness.faults.torn import is_short, lengths
@@ -476,7 +476,7 @@ def test_torn_writes_are_told_from_a_recording_as_they_are_made(writer, one):
 
 def test_the_pipeline_does_not_run_for_each_torn_write(one, tmp_path, monkeypatch):
     """It runs once for all of them, and then only to recover."""
-    monkeypatch.setattr(engine, "sample", lambda _trials: ())  # no trial is repeated by exec
+    monkeypatch.setattr(case, "sample", lambda _trials: ())  # no trial is repeated by exec
     runs = tmp_path / "runs"
     source = f"""
         @scenario(outputs="out")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from outlive_harness.explore import engine
+from outlive_harness.explore import case
 from outlive_harness.golden.record import Record
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
@@ -29,7 +29,7 @@ KILLS = [(Point("kill", number),) for number in range(1, len(OPS) + 1)]
 def one_seed(monkeypatch):
     """Give all runs one hash seed, and repeat none: else there are more, by exec, than are counted here."""
     monkeypatch.setenv("PYTHONHASHSEED", "0")
-    monkeypatch.setattr(engine, "sample", lambda _trials: ())
+    monkeypatch.setattr(case, "sample", lambda _trials: ())
 
 
 #: Counts its runs in a file that is none of the box's, and syncs often.

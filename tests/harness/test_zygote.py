@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive_harness.explore import engine
+from outlive_harness.explore import case
 from outlive_harness.jobs.session import Session
 from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError, installed_modules, own_sources, parse
 from outlive_harness.results.verdicts import Verdict
@@ -595,7 +595,7 @@ def it():
 def test_another_hash_seed_is_tried_beside_the_trials(one, tmp_path, monkeypatch):
     """What comes out otherwise in a further run by exec is not judged by trials that have one seed."""
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
-    monkeypatch.setattr(engine, "sample", lambda _trials: ())  # no trial is repeated by exec
+    monkeypatch.setattr(case, "sample", lambda _trials: ())  # no trial is repeated by exec
     count = tmp_path / "count"
     source = f"""
 @scenario(outputs="o")
