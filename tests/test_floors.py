@@ -42,7 +42,7 @@ def imports(path):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*base, *filter(None, [node.module])])
             if module == "outlive_harness":
-                yield from (f"outlive_harness.{alias.name}" for alias in node.names)
+                yield from (f"outlive_harness.{alias.name}" for alias in node.names if alias.name in HEIGHT)
             elif module.startswith("outlive_harness."):
                 yield module
 
