@@ -61,7 +61,7 @@ def patched(text, change):
 
 @pytest.fixture(scope="module")
 def outlive(tmp_path_factory):
-    """Run outlive from a copy of the harness to which the page's fault was added, in a directory with both."""
+    """Run outlive from a copy of the harness that has the page's fault, in a directory with both programs."""
     root = tmp_path_factory.mktemp("harness")
     copy, home = root / "lib" / "outlive_harness", root / "home"
     shutil.copytree(ROOT / "harness" / copy.name, copy, ignore=shutil.ignore_patterns("__pycache__"))
