@@ -19,7 +19,7 @@ from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 from outlive_harness.world.runner import Runner
 
-from .recordings import own_words
+from .recordings import with_own_box
 
 #: Copies of the disk that one run may leave; each takes as much room as the file system has written by then.
 _MOST = 400
@@ -91,7 +91,7 @@ def real_cuts(runner: Runner, record: Record, name: str, seed: int) -> Cuts:
     cuts = load(place / "cuts")
     assert isinstance(cuts, Cuts)
     for done in cuts.runs:
-        done.acks = own_words(runner, done.acks)
+        done.acks = with_own_box(runner, done.acks)
     return cuts
 
 
