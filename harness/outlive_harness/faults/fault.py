@@ -10,9 +10,9 @@ from random import Random
 from typing import ClassVar, Literal, Self
 
 from outlive_harness.intercept.supervisor import Answer
+from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
-from outlive_harness.results.scenario import CUTS
 
 #: Which op a maintainer looks at first if a fault shows something: the one that its point names; the one
 # before
