@@ -22,7 +22,7 @@ from outlive_harness.results.findings import Finding
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Point
 from outlive_harness.results.run_spec import run_spec_of
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.trials import Outcome, Trial
 
 #: Each run of a body leaves a mark outside its box.

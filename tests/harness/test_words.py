@@ -20,7 +20,7 @@ from outlive_harness.results.findings import GRAVEST, Violation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.options import Options
 from outlive_harness.results.run_spec import is_of_interpreter
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 from outlive_harness.trial.recordings import Recording
 
