@@ -69,7 +69,7 @@ def main(parts: tuple[str, ...], jobs: int, seconds: float, limit: float, out: P
     out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of work
     begun = time.strftime("%Y-%m-%d")
     text = [
-        f"# Measured\n\n{begun}: {machine()}.\n\nAll rows of a table were measured in one run, side by side.\n"
+        f"# Measured\n\n{begun}: {machine()}.\n\nAll rows of a table come from one run, side by side.\n"
     ]
     wanted = parts or PARTS
 
