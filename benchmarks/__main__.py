@@ -68,9 +68,7 @@ def main(parts: tuple[str, ...], jobs: int, seconds: float, limit: float, out: P
     adopt_orphans()
     out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of work
     begun = time.strftime("%Y-%m-%d")
-    text = [
-        f"# Measured\n\n{begun}: {machine()}.\n\nAll rows of a table come from one run, side by side.\n"
-    ]
+    text = [f"# Measured\n\n{begun}: {machine()}.\n\nAll rows of a table come from one run, side by side.\n"]
     wanted = parts or PARTS
 
     def add(heading: str, rows: list[_parts.Row], words: str) -> None:
