@@ -211,7 +211,7 @@ def _without_made_anew(runner: Runner, made: Record) -> Subject:
         (path, f"not judged: {path} is {paths[path]}, which it makes anew" if path in paths else why)
         for path, why in made.trace.blind
     ]
-    made.subject = replace(made.subject, ignore=(*made.subject.ignore, *ignored(paths)))
+    made.subject = replace(made.subject, ignore=(*dict.fromkeys((*made.subject.ignore, *ignored(paths))),))
     return made.subject
 
 

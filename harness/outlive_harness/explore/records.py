@@ -118,7 +118,8 @@ class Records(Shared):
                 self._drop(one)
 
     def _of(self, subject: Subject) -> _Kept:
-        return next(one for one in self._kept if one.subject == subject)
+        # A golden run may find more to ignore: its subject is not the one that was claimed then.
+        return next(one for one in self._kept if one.subject.edition == subject.edition)
 
     def _places(self, one: _Kept) -> list[Path]:
         """Return where a golden run is kept: one by exec alone is another."""
