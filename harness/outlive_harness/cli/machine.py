@@ -102,6 +102,7 @@ from outlive_harness import abi
 from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.intercept.tear import duplicate
 from outlive_harness.launch.exec import InterceptionRefusedError, start
+from outlive_harness.launch.options import Program, RunOptions
 from outlive_harness.launch.reap import adopt_orphans, kill_tree
 from outlive_harness.launch.run import run
 
@@ -109,7 +110,8 @@ adopt_orphans()
 box = Path(sys.argv[1])
 said = {}
 try:
-    ran = run(["sh", "-c", "echo > f"], cwd=box, env=os.environ, box=box, timeout=20, visit=lambda op, k: GO)
+    program = Program(["sh", "-c", "echo > f"], cwd=box, env=os.environ, box=box)
+    ran = run(program, RunOptions(timeout=20, visit=lambda op, k: GO))
     said["ops"], said["blind"] = ran.ops, [reason for _, reason in ran.blind]
     # A flag that the kernel knows is refused for the missing filter (EFAULT), an unknown one as such.
     libc = ctypes.CDLL(None, use_errno=True)
@@ -122,10 +124,8 @@ try:
     except OSError as error:
         said["getfd"] = str(error)
     try:
-        run(
-            ["sh", "-c", "echo torn > t"], cwd=box, env=os.environ, box=box, timeout=20, tear=2,
-            visit=lambda op, k: CRASH if op.kind == "write" else GO,
-        )
+        torn = Program(["sh", "-c", "echo torn > t"], cwd=box, env=os.environ, box=box)
+        run(torn, RunOptions(timeout=20, tear=2, visit=lambda op, k: CRASH if op.kind == "write" else GO))
         said["torn"] = (box / "t").read_bytes()[:3] == b"to"
     except OSError as error:
         said["untorn"] = str(error)
