@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from outlive_harness.disk.realfs import KINDS, missing
-from outlive_harness.disk.tree import remove_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.results.plan import Point
 from outlive_harness.results.scenario import find_files, load_file
 from outlive_harness.results.verdicts import Verdict

@@ -10,8 +10,10 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from outlive_harness.disk.copying import copy_tree
 from outlive_harness.disk.power import State
-from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readable, remove_tree, scan
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.disk.tree import WHOLE, Tree, attributes, readable, scan
 from outlive_harness.intercept.task import file_system
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import RunSpec

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from outlive_harness.disk.tree import remove_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.results.ops import Op
 
 #: Files of fewer bytes are copied: that takes less than to think about it.
