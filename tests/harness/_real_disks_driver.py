@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from outlive_harness.disk.admit import UndecidedError
+from outlive_harness.disk.persistence.admit import UndecidedError
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.disk.realfs import RealFs, mounted
 from outlive_harness.disk.removal import remove_tree

@@ -281,7 +281,7 @@ def test_what_is_missing_is_said(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "geteuid", lambda: 0)
         patched.setenv("PATH", "/nonexistent")
-        assert missing("btrfs") == "mkfs.btrfs is not there: Debian has it in the package btrfs-progs"
+        assert missing("btrfs") == "mkfs.btrfs is not installed: Debian has it in the package btrfs-progs"
     missing.cache_clear()
     if os.geteuid() == 0 and shutil.which("setpriv"):  # as root in a container
         code = "from outlive_harness.realfs import missing; print(missing('ext4'))"
