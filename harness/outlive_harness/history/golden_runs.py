@@ -14,7 +14,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from outlive_harness.disk.tree import remove_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.golden.record import Record
 from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
