@@ -16,12 +16,13 @@ from outlive_harness.report.json_report import as_data
 from outlive_harness.report.sarif import _RULES
 from outlive_harness.report.text import details
 from outlive_harness.report.text import explain as told
-from outlive_harness.results.findings import GRAVEST, Violation
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.options import Options
 from outlive_harness.results.run_spec import is_of_interpreter
 from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
+from outlive_harness.results.violations import VIOLATIONS, gravity
 from outlive_harness.trial.recordings import Recording
 
 #: Refuses to run again in words of several lines, after it wrote its output in place.
@@ -155,9 +156,9 @@ def test_what_an_interpreter_keeps_for_itself_is_no_litter(one):
 
 def test_all_kinds_have_their_weight():
     """Each kind that a report knows; the gravest is the one that needs no crash."""
-    assert set(_RULES) - {"unknown"} <= set(GRAVEST)
-    assert GRAVEST[0] == "not-idempotent"
-    assert GRAVEST.index("recovery-failed") < GRAVEST.index("diverged") < GRAVEST.index("torn-output")
+    assert set(_RULES) - {"unknown"} == set(VIOLATIONS)
+    assert gravity("not-idempotent") == 0
+    assert gravity("recovery-failed") < gravity("diverged") < gravity("torn-output") < gravity("unknown")
 
 
 def test_nothing_is_explained_where_the_first_violation_ends_it(tmp_path, session):
