@@ -93,5 +93,9 @@ def test_where_seccomp_is_refused_the_doctor_says_why_and_what_is_left():
     assert done.returncode == 0, done
     said = {fact["name"]: fact for fact in json.loads(done.stdout)}["interception"]
     assert said["state"] == "NO"
-    assert said["text"].startswith("seccomp(SET_MODE_FILTER, NEW_LISTENER): Operation not permitted (we are ")
-    assert said["text"].endswith("only the fault timer is left: random moments, and no verdict of held")
+    assert said["text"].startswith(
+        "seccomp(SET_MODE_FILTER, NEW_LISTENER): Operation not permitted (this process is "
+    )
+    assert said["text"].endswith(
+        "only the fault timer is left: it kills at random moments, and no scenario is held"
+    )

@@ -1,4 +1,4 @@
-"""A command as one text: taken as a shell would take it, and written as a scenario file can hold it."""
+"""A command that is given as one text: split as a shell would split it, and written as Python."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _OPERATORS = frozenset("();<>|&")
 
 
 class Word(NamedTuple):
-    """One argument: its value here and now, and the Python expression for it in a scenario file."""
+    """One argument: its value now, and the Python expression for it in a scenario file."""
 
     value: str
     code: str
 
 
 def words_of(text: str) -> list[str]:
-    """Split a command; what needs a shell becomes ``sh -c``.
+    """Return the words of a command; a command that needs a shell becomes ``sh -c``.
 
     Raises:
-        ScenarioError: a quote is not closed, or there is no command in it.
+        ScenarioError: a quote is not closed, or the text holds no command.
     """
     try:
         words = shlex.split(text)
@@ -45,9 +45,10 @@ def words_of(text: str) -> list[str]:
 
 
 def as_written(words: list[str], root: Path) -> list[Word]:
-    """Return a command's words, with what names files of the user's written relative to *root*.
+    """Return a command's words; those that name files of the user are written relative to *root*.
 
-    With ``{box}`` in it a scenario's command runs where the scenario file is: so it is sent to *root* first.
+    A scenario's command with ``{box}`` in it runs in the directory of the scenario file: a shell changes to
+    *root* first.
     """
     made = [_word(word, root) for word in words[1:]]
     if words[0] in ("python", "python3"):
@@ -70,8 +71,8 @@ def _word(text: str, root: Path) -> Word:
     if fixed != text and fixed.startswith("-"):
         option, _, path = fixed.partition("=")
         option += "="
-    is_ours = os.path.isabs(text) and Path(text).is_relative_to(root) and os.path.isfile(text)
-    if fixed == text and not is_ours:
+    is_users = os.path.isabs(text) and Path(text).is_relative_to(root) and os.path.isfile(text)
+    if fixed == text and not is_users:
         return _plain(text)
     relative = os.path.relpath(path, root)
     code = f"str(ROOT / {python_string(relative)})"
@@ -80,5 +81,5 @@ def _word(text: str, root: Path) -> Word:
 
 
 def identifier(stem: str) -> str:
-    """Return a name for a variable and its file, made of a script's."""
+    """Return a name for a variable and its file, made from the name of a script."""
     return re.sub(r"[^A-Za-z0-9_]", "_", stem).strip("_") or "command"

@@ -1,4 +1,4 @@
-"""JUnit's XML, for the dashboards that read it: a test case a scenario, with its counts as properties."""
+"""The JUnit XML report: a test case for each scenario, with its counts as properties."""
 
 from __future__ import annotations
 
