@@ -8,8 +8,8 @@ import pytest
 
 from outlive_harness.explore import case
 from outlive_harness.faults import KnownRun
+from outlive_harness.faults.cuts import is_short, lengths
 from outlive_harness.faults.table import RUN_FAULTS
-from outlive_harness.faults.torn import is_short, lengths
 from outlive_harness.jobs.session import Session
 from outlive_harness.report.text import explain
 from outlive_harness.results.ops import Op

@@ -11,7 +11,7 @@ from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 from outlive_harness.results.trials import Outcome, Trial
 from outlive_harness.results.verdicts import Verdict
-from outlive_harness.search.equivalent import ended_as_killed, equivalent_points, told
+from outlive_harness.search.equivalent import ended_by_signal, equivalent_points, trials_of_equivalents
 
 OPS = [
     Op("open", "openat", "t", flags=os.O_WRONLY | os.O_CREAT),
@@ -90,16 +90,16 @@ def test_nothing_is_told_where_runs_may_differ(tmp_path, facts):
     record = record_of(tmp_path, **facts)
     assert equivalent_points(record, KILLS) == {}
     killed = [Trial(plan, outcome=Outcome.JUDGED, state="s") for plan in KILLS]
-    assert ended_as_killed(record, [(Point("term", 1),)], killed) == []
+    assert ended_by_signal(record, [(Point("term", 1),)], killed) == []
 
 
 def test_a_twin_is_what_the_point_itself_would_be(tmp_path):
     """It has its own op, its state and no findings of its own; one that was not reached says so, too."""
     found = Trial(KILLS[2], outcome=Outcome.JUDGED, state="s", findings=[Finding("diverged", "out", "")])
-    (twin,) = told(record_of(tmp_path), [found], {KILLS[2]: [KILLS[3]]})
+    (twin,) = trials_of_equivalents(record_of(tmp_path), [found], {KILLS[2]: [KILLS[3]]})
     assert (twin.plan, twin.state, twin.reached, twin.judged) == (KILLS[3], "s", True, False)
     assert (twin.op, twin.path, twin.findings) == ("open t", "t", [])
-    (lost,) = told(
+    (lost,) = trials_of_equivalents(
         record_of(tmp_path),
         [Trial(KILLS[2], outcome=Outcome.FAILED, trouble="no room")],
         {KILLS[2]: [KILLS[3]]},
@@ -117,7 +117,7 @@ def test_a_signal_that_nobody_handles_is_told_by_a_kill(tmp_path):
     ]
     killed[4].findings.append(Finding("diverged", "out", ""))
     signals = [(Point("term", number),) for number in range(1, 8)]
-    found = ended_as_killed(record, signals, killed)
+    found = ended_by_signal(record, signals, killed)
     assert [trial.plan[0].at for trial in found] == [1, 3, 4, 7]
     assert [(trial.state, trial.judged) for trial in found] == [
         ("s0", True),
@@ -125,7 +125,7 @@ def test_a_signal_that_nobody_handles_is_told_by_a_kill(tmp_path):
         ("s1", False),
         ("s3", True),
     ]
-    assert ended_as_killed(record, [(Point("term", 1, part=3),)], killed) == []  # SIGQUIT
+    assert ended_by_signal(record, [(Point("term", 1, part=3),)], killed) == []  # SIGQUIT
 
 
 def test_stores_through_memory_between_two_syncs_are_seen(one):

@@ -14,7 +14,7 @@ import click
 
 from outlive import atomic_write
 from outlive_harness.disk.tree import copy_tree, remove_tree
-from outlive_harness.explore.observe import observe_command
+from outlive_harness.explore.golden import observe_command
 from outlive_harness.golden.observe import Observation
 from outlive_harness.report.text import visible
 from outlive_harness.results.options import STORE

@@ -105,7 +105,7 @@ def _file_first(ops: Sequence[Op]) -> Repair | None:  # noqa: C901 - a case a ki
 
 def _changes(op: Op) -> bool:
     """Tell whether an op changes what is in a file."""
-    return op.traits.writes or op.kind == "truncate" or op.empties
+    return op.changes_content or op.empties
 
 
 # -- fsync of the directory after a name in it changed ------------------------------------------------
@@ -195,7 +195,7 @@ def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | Non
             sessions.append(opened[op.path])
         elif op.path in opened and (op.traits.writes or op.kind in _ON_FILE):
             opened[op.path].last = number
-        elif op.kind in ("rename", "link", "unlink"):
+        elif op.traits.installs or op.traits.removes:
             opened.pop(op.path, None)
             opened.pop(op.target, None)
     emptied = {op.path: op.kind == "truncate" and not op.length for op in ops if _changes(op)}

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from outlive_harness.faults import Fault
-from outlive_harness.faults.kill import Kill
-from outlive_harness.faults.table import FAULTS
-from outlive_harness.faults.timer import Timer
+from outlive_harness.faults.table import FAULTS, STAND_IN
 from outlive_harness.golden.record import Record
 from outlive_harness.history.baseline import Baseline
 from outlive_harness.history.golden_runs import Shared
@@ -244,7 +242,8 @@ class Case:
             until = around.budget.until(scenario.name)
             one = begin(record, replace(search, until=until, wanted=wanted, first=first), self.unfinished)
             several[search.name] = one
-            yield from search_levels(around.session, record, one, killed=several.get(Kill.name))
+            alike = several.get(search.fault.ends_as)
+            yield from search_levels(around.session, record, one, alike=alike)
         until = around.budget.until(scenario.name)
         if until is not None and several and not (scenario.expect or _kinds(several.values())):
             yield from search_deeper(around.session, record, list(several.values()), until)
@@ -295,5 +294,5 @@ def _usable(name: str, record: Record) -> tuple[Fault, list[str]]:
     """Return the fault that stands in for *name* on this machine, and what its coverage leaves out."""
     fault = FAULTS[name]
     if fault.intercepts and record.refused:
-        return FAULTS[Timer.name], [f"timer instead of {name}: {record.refused}"]
-    return fault, [] if fault.intercepts else ["random moments, never exhaustive"]
+        return STAND_IN, [f"{STAND_IN.name} instead of {name}: {record.refused}"]
+    return fault, [fault.leaves_out] if fault.leaves_out else []

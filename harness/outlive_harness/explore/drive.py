@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from outlive_harness.jobs.session import Session
@@ -14,58 +15,65 @@ from .observer import Observer
 Exploration = Waits[ScenarioResult]
 
 
-def drive(
-    session: Session,
-    explorations: dict[str, Exploration],
-    results: dict[str, ScenarioResult],
-    observer: Observer,
-) -> None:
-    """Drive explorations to their ends, as many at a time as keep the workers busy.
+@dataclass(slots=True)
+class Drive:
+    """Explorations of several scenarios, as many at a time as keep the workers busy.
 
-    Args:
-        session: whose workers do the tasks.
-        explorations: by the scenario's name.
-        results: takes what each returns.
+    Attributes:
+        session: the session whose workers do the tasks.
+        explorations: the generators, by the scenario's name.
         observer: gets the news.
-
-    Raises:
-        HarnessError: a fault of ours.
-        WorkerDiedError: the workers keep dying.
+        results: what the explorations that have ended returned.
     """
-    pending = list(explorations)
-    active: dict[str, Job[Any]] = {}
 
-    def step(name: str) -> None:
+    session: Session
+    explorations: dict[str, Exploration]
+    observer: Observer
+    results: dict[str, ScenarioResult] = field(default_factory=dict)
+    _active: dict[str, Job[Any]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Run all explorations to their ends.
+
+        Raises:
+            HarnessError: a fault of ours.
+            WorkerDiedError: the workers keep dying.
+        """
+        pending, session = list(self.explorations), self.session
+        while pending or self._active:
+            while pending and len(self._active) <= session.jobs:
+                name = pending.pop(0)
+                self.observer.started(name)
+                self._step(name)
+            for name in list(self._active):
+                self._advance(name)
+            if self._active and (len(self._active) > session.jobs or not pending):
+                session.replace_dead()
+                session.wait(0.05)
+
+    def _advance(self, name: str) -> None:
+        """Resume an exploration until the job that it waits for is not over."""
+        while name in self._active:
+            job, before = self._active[name], self._active[name].seen
+            is_over = job.is_over()
+            if job.label and job.seen != before:
+                self._report(name, job)
+            if not is_over:
+                break
+            self._step(name)
+
+    def _step(self, name: str) -> None:
         try:
-            active[name] = next(explorations[name])
-            session.wake()
+            self._active[name] = next(self.explorations[name])
+            self.session.wake()
         except StopIteration as end:
-            active.pop(name, None)
-            results[name] = end.value
-            observer.finished(end.value)
+            self._active.pop(name, None)
+            self.results[name] = end.value
+            self.observer.finished(end.value)
 
-    while pending or active:
-        while pending and len(active) <= session.jobs:
-            name = pending.pop(0)
-            observer.started(name)
-            step(name)
-        for name in list(active):
-            while name in active:
-                job, before = active[name], active[name].seen
-                is_over = job.is_over()
-                if job.label and job.seen != before:
-                    _tell(observer, name, job)
-                if not is_over:
-                    break
-                step(name)
-        if active and (len(active) > session.jobs or not pending):
-            session.replace_dead()
-            session.wait(0.05)
-
-
-def _tell(observer: Observer, name: str, job: Job[Any]) -> None:
-    """Tell how far a job has come, and what it shows."""
-    observer.progressed(name, job.label, job.seen, job.count)
-    for trial in job.news():
-        if isinstance(trial, Trial) and trial.findings:
-            observer.found(name, trial)
+    def _report(self, name: str, job: Job[Any]) -> None:
+        """Report a job's progress, and the trials that violate something."""
+        self.observer.progressed(name, job.label, job.seen, job.count)
+        for trial in job.news():
+            if isinstance(trial, Trial) and trial.findings:
+                self.observer.found(name, trial)

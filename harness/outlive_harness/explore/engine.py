@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from outlive_harness.history.baseline import Baseline
 from outlive_harness.history.golden_runs import Records, Shared
@@ -14,13 +14,13 @@ from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.tasks import HarnessError
 from outlive_harness.results.options import Options
 from outlive_harness.results.scenario import Scenario, ScenarioError
-from outlive_harness.results.verdicts import RunResult, ScenarioResult
+from outlive_harness.results.verdicts import RunResult
 from outlive_harness.search.choices import faults_of, profile_of
 
 from .budget import Budget
 from .case import Case, Explainer, Surroundings
 from .conclude import cut_short
-from .drive import drive
+from .drive import Drive
 from .observer import Observer, Silent
 
 
@@ -37,57 +37,58 @@ def explore(
 ) -> RunResult:
     """Explore scenarios, several at a time, and return their results in the order given.
 
-    An interrupt ends it early: what was found so far is returned, marked as interrupted.
+    An interrupt ends it early, and the results so far are returned, marked as interrupted.
 
     Args:
-        session: whose workers do it.
-        scenarios: what is explored.
-        options: what the user chose.
+        session: the session whose workers do the tasks.
+        scenarios: the scenarios.
+        options: the user's choices.
         observer: gets the news.
-        ledger: has the results that are known already, and takes new ones.
-        explain: says of violations where they come from, if the options ask for it.
-        records: removes golden runs that are not needed any more; without it all who share the session's
-            directory share them, to its end.
-        baseline: the violations that are known today.
+        ledger: holds known results, and takes new ones.
+        explain: finds the sources of violations, if the options ask for it.
+        records: removes golden runs that are not needed any more; without it, all processes that share the
+            session's directory share them until it ends.
+        baseline: the known violations.
 
     Raises:
-        ScenarioError: a fault that does not exist, two scenarios of one name, a damaged file of regressions.
+        ScenarioError: a fault is unknown, two scenarios have one name, or a file of regressions is damaged.
         HarnessError: a fault of ours.
     """
-    observer = observer or Silent()
     begun = time.monotonic()
-    _check_names(scenarios)
-    for scenario in scenarios:
-        faults_of(options, scenario)
-        profile_of(options, scenario)
+    _check(scenarios, options)
     end = None if options.budget is None else time.time() + options.budget
     around = Surroundings(
         session, options, Budget(end, len(scenarios)), records or Shared(), ledger, explain, baseline
     )
     cases = [Case(around, one, regressions_of(one, options)) for one in scenarios]
-    explorations = {one.scenario.name: one.explore() for one in cases}
-    results: dict[str, ScenarioResult] = {}
-    interrupted = False
+    drive = Drive(session, {one.scenario.name: one.explore() for one in cases}, observer or Silent())
+    is_interrupted = _run(drive)
+    for case in cases:
+        if case.scenario.name not in drive.results:
+            case.result.interrupted = True
+            drive.results[case.scenario.name] = cut_short(case.result, "interrupted")
+    results = [drive.results[one.name] for one in scenarios]
+    return RunResult(results, options.seed, time.monotonic() - begun, is_interrupted)
+
+
+def _run(drive: Drive) -> bool:
+    """Run explorations; return whether an interrupt ended them early."""
     try:
-        drive(session, explorations, results, observer)
+        drive.run()
     except KeyboardInterrupt as stop:
-        interrupted = True
-        for exploration in explorations.values():
+        for exploration in drive.explorations.values():
             with contextlib.suppress(KeyboardInterrupt, StopIteration):
                 exploration.throw(stop)  # each merges what it has
+        return True
     finally:
-        for exploration in explorations.values():  # while the queue is there that has their jobs
+        for exploration in drive.explorations.values():  # while the queue still has their jobs
             with contextlib.suppress(HarnessError):
                 exploration.close()
-    for case in cases:
-        if case.scenario.name not in results:
-            case.result.interrupted = True
-            results[case.scenario.name] = cut_short(case.result, "interrupted")
-    several = [results[one.name] for one in scenarios]
-    return RunResult(several, options.seed, time.monotonic() - begun, interrupted)
+    return False
 
 
-def _check_names(scenarios: Iterable[Scenario]) -> None:
+def _check(scenarios: Sequence[Scenario], options: Options) -> None:
+    """Refuse two scenarios of one name, and unknown faults and profiles."""
     seen: dict[str, Scenario] = {}
     for scenario in scenarios:
         other = seen.setdefault(scenario.name, scenario)
@@ -96,3 +97,6 @@ def _check_names(scenarios: Iterable[Scenario]) -> None:
                 f"two scenarios are named {scenario.name!r}: {other.file}:{other.line} and "
                 f"{scenario.file}:{scenario.line}; give one of them another name"
             )
+    for scenario in scenarios:
+        faults_of(options, scenario)
+        profile_of(options, scenario)

@@ -1,4 +1,4 @@
-"""One plan carried out again, and told in full."""
+"""One plan carried out again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import ScenarioResult
 
 from .confirm import once
-from .drive import Exploration, drive
+from .drive import Drive, Exploration
 from .golden import recorded
 from .observer import Silent
 
@@ -33,28 +33,23 @@ def replay(
     """Carry out one plan; the outputs are judged after each of its crashes.
 
     Args:
-        session: whose workers do it.
-        scenario: what is run.
-        plan: the crashes; None to make the golden run alone.
-        keep: where the boxes are kept.
-        adjust: gives another plan in its place once the golden run is there.
-        records: which golden runs there are already.
+        session: the session whose workers do the tasks.
+        scenario: the scenario.
+        plan: the crashes; None for the golden run alone.
+        keep: the directory for the boxes.
+        adjust: returns the plan to use in its place, given the golden run.
+        records: the golden runs that exist already.
 
     Returns:
-        The golden run, and the trial; no trial if there is no golden run to compare with.
+        The golden run, and the trial; None in its place if there is no golden run to compare with.
 
     Raises:
-        ScenarioError: the plan names what cannot be injected.
+        ScenarioError: a fault of the plan cannot be injected at its point.
         HarnessError: a fault of ours.
     """
-    for point in plan or ():
-        fault = FAULTS.get(point.fault)
-        why = fault.objection(point, None) if fault is not None else ""
-        if why:
-            raise ScenarioError(f"plan={plan_text(plan or ())!r}: {why}")
+    _check(plan or ())
     golden = records or Shared()
-    results: dict[str, ScenarioResult] = {}
-    said: list[tuple[Record, Trial | None]] = []
+    done: list[tuple[Record, Trial | None]] = []
 
     def one() -> Exploration:
         spec = golden.claim(scenario)
@@ -64,9 +59,18 @@ def replay(
         if plan is not None and not record.reason:
             plan_now = adjust(record, plan) if adjust else plan
             trial = yield from once(session, record, plan_now, keep, each=True)
-        said.append((record, trial))
+        done.append((record, trial))
         golden.release(spec)
         return ScenarioResult(scenario.name)
 
-    drive(session, {scenario.name: one()}, results, Silent())
-    return said[0]
+    Drive(session, {scenario.name: one()}, Silent()).run()
+    return done[0]
+
+
+def _check(plan: Plan) -> None:
+    """Refuse a plan with a point that names nothing."""
+    for point in plan:
+        fault = FAULTS.get(point.fault)
+        why = fault.objection(point, None) if fault is not None else ""
+        if why:
+            raise ScenarioError(f"plan={plan_text(plan)!r}: {why}")

@@ -1,8 +1,8 @@
 """The faults: ways in which a machine or a process fails. One file each, and a line in the table.
 
-A fault says what it is by its traits, at which points of a run it can be injected, and what the supervisor
-answers there. It may import ``intercept``, ``disk`` and ``results``. How a run is started, what a crash state
-is compared with, and any door never come in here.
+A fault states its traits, lists the points of a run at which it can be injected, and says what the supervisor
+answers there. It may import ``intercept``, ``disk`` and ``results``. How a run starts, how a crash state is
+judged, and the doors never come in.
 """
 
 from .fault import Blames, Fault, Injection, KnownRun, Part, RunFault, Settings

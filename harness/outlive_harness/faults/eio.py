@@ -1,8 +1,8 @@
-"""``eio``: one op fails with EIO, as a bad sector or a lost cable makes it, and the next ones do not.
+"""``eio``: one op fails with EIO, as with a bad sector or a lost cable, and later ops succeed.
 
-An fsync that fails once and then succeeds is among them, but what was written stays readable. On a real
-disk the data may be gone, and the second fsync does not say so: that is what PostgreSQL met in 2018
-(https://wiki.postgresql.org/wiki/Fsync_Errors), and this fault does not make it.
+One of its points fails an fsync that the next fsync does not fail. The written data stays readable; on a
+real disk it may be gone, and the second fsync reports nothing, as PostgreSQL found in 2018
+(https://wiki.postgresql.org/wiki/Fsync_Errors). This fault does not lose that data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FAILED = Answer(errno=errno.EIO)
 
 
 class Eio(RunFault):
-    """Fails each op, one a run."""
+    """Fails one op a run."""
 
     name = "eio"
 

@@ -14,12 +14,11 @@ from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-#: Which op a maintainer looks at first if a fault shows something: the one that its point names; the one
-# before
-#: that, as its effect stands and the named one never ran; or none, if points are no ops.
+#: The op that a maintainer looks at first: the one that the point names; the one before that, whose effect
+#: stands while the named one never ran; or none, if points are not ops.
 Blames = Literal["op", "before", "none"]
-#: What the second number of a point means: nothing; bytes of a write that still reach the file; a signal;
-#: that the file system's journal was just written.
+#: The meaning of a point's second number: nothing; bytes of a write that still reach the file; a signal; 1 if
+#: the file system has just written its journal.
 Part = Literal["", "bytes", "signal", "journal"]
 
 
@@ -28,12 +27,12 @@ class Injection:
     """What is done to one run.
 
     Attributes:
-        answer: what becomes of each op, given its number (from 1); None for a run that is not intercepted.
-            The first answer that is not "go on" is where the fault is injected.
-        after_seconds: SIGKILL the run after this much wall time, wherever it is.
+        answer: returns the answer to an op, given the op and its number (from 1); None for a run without
+            interception. The fault is injected at the first op whose answer is not ``GO``.
+        after_seconds: wall time after which the run is killed, wherever it is.
         tear: bytes of the write at the crash that still reach the file.
-        grace: seconds that the run has left after a signal was sent to it.
-        goes_on: whether the run may go on after the fault, so that what it shows from then on is judged too.
+        grace: seconds from a signal to SIGKILL.
+        goes_on: whether the run may continue after the fault, so that its later states are judged too.
     """
 
     answer: Callable[[Op, int], Answer] | None
@@ -45,14 +44,13 @@ class Injection:
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
-    """A run whose crash points are asked for.
+    """A recorded run, for which a fault lists its crash points.
 
     Attributes:
-        ops: what it does.
-        seconds: how long it takes.
-        count: how many points are wanted, for a fault that has no set of its own; the caller samples from all
-            others.
-        random: decides what is sampled; seeded.
+        ops: its ops, in order.
+        seconds: its duration.
+        count: the number of points asked for, or None; only a fault without a fixed set of points needs it.
+        random: a seeded generator, for faults that sample.
     """
 
     ops: Sequence[Op]
@@ -63,7 +61,7 @@ class KnownRun:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a user may choose of faults.
+    """A user's choices about faults.
 
     Attributes:
         signal: the number of the signal that ``term`` sends.
@@ -78,21 +76,22 @@ class Fault:
     """A way in which a machine or a process fails.
 
     Attributes:
-        name: what plans and options call it.
-        intercepts: whether calls must be intercepted to inject it.
-        counts_ops: whether the number of a point is that of an op.
-        part: what the second number of a point means.
-        blames: the op whose line is told.
-        stops_run: whether the run ends there, so that between two points it did what is between, and no more.
-        cuts_power: whether the machine loses power: as the model of the disk says, or a real file system.
-        follows_from_ops: whether its crash states follow from the recorded ops of a run, so that repairs of
-            these can be tried.
-        is_recorded: whether its crash states are taken from a recording of the first run, with no run of
-            their own.
-        fills_disk: whether it tells the run that the disk is full.
-        shares_points: which points leave the same files as others: ``own``, as nothing happens between two of
-            its own; ``kill``, as a run that does not handle the signal is killed.
-        no_points: what a result says if a run has no point for it; "" for nothing of its own.
+        name: its name in plans and options.
+        intercepts: whether it needs interception.
+        counts_ops: whether a point's number is the number of an op.
+        part: the meaning of a point's second number.
+        blames: the op whose source line a report shows.
+        stops_run: whether the run ends at the point.
+        cuts_power: whether the machine loses power: on the model of the disk, or on a real file system.
+        follows_from_ops: whether its crash states follow from a run's ops alone, so that repairs of the ops
+            can be tried.
+        is_recorded: whether its crash states are taken from a recording of the first run.
+        fills_disk: whether the run learns from it that the disk is full.
+        skips_unchanged: whether two of its points leave the same files if no op between them changes a file.
+        ends_as: the name of the fault that leaves the same files if the signal that is sent ends the process;
+            "" if there is none.
+        leaves_out: why its points are never exhaustive; "" if they can be.
+        no_points: the reason that a result gives if a run has no point for it; "" for the usual one.
     """
 
     name: str
@@ -105,25 +104,31 @@ class Fault:
     follows_from_ops: ClassVar[bool] = False
     is_recorded: ClassVar[bool] = False
     fills_disk: ClassVar[bool] = False
-    shares_points: ClassVar[Literal["", "own", "kill"]] = ""
+    skips_unchanged: ClassVar[bool] = False
+    ends_as: ClassVar[str] = ""
+    leaves_out: ClassVar[str] = ""
     no_points: ClassVar[str] = ""
 
     def configured(self, _settings: Settings) -> Self:
-        """Return the fault as a user has set it."""
+        """Return the fault with a user's settings."""
         return self
 
     def objection(self, _point: Point, _op: Op | None) -> str:
-        """Return why a point names nothing; "" if it can be injected.
+        """Return why the fault cannot be injected at a point; "" if it can.
 
         Args:
-            point: the point, as somebody wrote it.
+            point: the point, perhaps typed by a user.
             op: the op that it names, if that is known.
         """
         return ""
 
     def rests_on(self, _point: Point, _op: Op) -> str:
-        """Return what a crash state rests on that few machines leave; "" if every machine can leave it."""
+        """Return the rare condition that a crash state needs; "" if every machine can leave that state."""
         return ""
+
+    def signal_at(self, _point: Point) -> int:
+        """Return the number of the signal that the first process gets at a point; 0 for none."""
+        return 0
 
 
 class RunFault(Fault):
@@ -134,5 +139,5 @@ class RunFault(Fault):
         raise NotImplementedError
 
     def inject(self, point: Point, box: Path) -> Injection:
-        """Return what is done to a run in *box* at one of the points."""
+        """Return what is done at a point to a run in *box*."""
         raise NotImplementedError

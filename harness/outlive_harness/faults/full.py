@@ -1,7 +1,7 @@
-"""``full``: the disk is full from op k on: what needs room fails with ENOSPC until the restart.
+"""``full``: the disk is full from op k on: ops that need room fail with ENOSPC until the restart.
 
-A disk that fills up in the middle of a write takes what it has room for, and the call returns that count
-and no error (write(2)): a point with a part, ``full@7.4096``.
+If a disk fills up in the middle of a write, the call writes what fits and returns that count without an
+error (write(2)): a point with a part, ``full@7.4096``.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
+from .cuts import half
 from .fault import Injection, KnownRun, RunFault
 
 _NO_ROOM = Answer(errno=errno.ENOSPC)
-_BLOCK = 4096
 
 
 class Full(RunFault):
-    """Fails each op that needs room, and all later ones; also half-way through each write."""
+    """Fails an op that needs room, and all such ops after it; also half-way through each write."""
 
     name = "full"
     part = "bytes"
     fills_disk = True
 
     def points(self, run: KnownRun) -> list[Point]:
-        """Return a point for each op that can need room, and one more where half of a write has it."""
+        """Return a point for each op that can need room, and another if half of a write can fit."""
         return [
             Point(self.name, number, part)
             for number, op in enumerate(run.ops, start=1)
             if op.traits.needs_room or op.creates
-            for part in (0, *_shares(op))
+            for part in dict.fromkeys((0, half(op)))
         ]
 
     def inject(self, point: Point, box: Path) -> Injection:
-        """Fail what needs room from the op on that the point names."""
+        """Fail the ops that need room, from the point's op on."""
 
         def answer(op: Op, number: int) -> Answer:
             if number < point.at:
@@ -51,16 +51,7 @@ class Full(RunFault):
         return Injection(answer, goes_on=True)
 
     def objection(self, point: Point, op: Op | None) -> str:
-        """Refuse a part of what is no write, or a part that is all of it."""
+        """Refuse a part of an op that is not a write, or a part that is the whole write."""
         if op is None or not point.part or (op.kind == "write" and point.part < op.length):
             return ""
         return "which is not torn there"
-
-
-def _shares(op: Op) -> list[int]:
-    """Return how many bytes of a write have room: half, or a little less to the end of a block."""
-    half = op.length // 2
-    if op.kind != "write" or not half:
-        return []
-    over = (max(op.offset, 0) + half) % _BLOCK
-    return [half - over if over < half else half]

@@ -17,7 +17,7 @@ class Kill(RunFault):
     blames = "before"
     stops_run = True
     follows_from_ops = True
-    shares_points = "own"
+    skips_unchanged = True
 
     def points(self, run: KnownRun) -> list[Point]:
         """Return a point for each op."""

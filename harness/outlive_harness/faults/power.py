@@ -1,8 +1,7 @@
-"""``power``, ``ext4``, ``xfs``, ``btrfs``: the machine loses power, and what was not synced may be lost.
+"""``power``, ``ext4``, ``xfs``, ``btrfs``: the machine loses power, and data that was not synced may be lost.
 
-No run is struck. For ``power`` one run is recorded with all that it wrote, and the crash states come from the
-model of the disk (disk/power.py). For the others a real file system is copied while an op stands still
-(disk/realfs.py).
+Nothing is injected into a run. ``power`` takes its crash states from a recording and the model of the disk
+(disk/power.py); the others copy a real file system while an op is stopped (disk/realfs.py).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from .fault import Fault
 
 
 class Power(Fault):
-    """Cuts the power after each op, and within one that is its own sync: all that the profile admits."""
+    """Cuts the power after each op, and in an op that syncs itself: all states that the profile admits."""
 
     name = "power"
     cuts_power = "model"
@@ -19,7 +18,7 @@ class Power(Fault):
 
 
 class RealDisk(Fault):
-    """Cuts the power before each op, on a disk that is copied while the op stands still.
+    """Cuts the power before each op, by a copy of a real disk.
 
     Args:
         name: the file system.

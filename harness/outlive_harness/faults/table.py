@@ -1,4 +1,4 @@
-"""The table of faults."""
+"""The table of faults: a line each."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ FAULTS: dict[str, Fault] = {
         *(RealDisk(name) for name in KINDS),
     )
 }
-#: Those that are injected into a run while it is under way.
+#: The faults that are injected into a run while it is under way.
 RUN_FAULTS: dict[str, RunFault] = {
     name: fault for name, fault in FAULTS.items() if isinstance(fault, RunFault)
 }
-#: The names that can be asked for anywhere; a real file system is asked for by an option of its own.
+#: The names that can be asked for anywhere; a real file system has an option of its own.
 NAMES = tuple(name for name, fault in FAULTS.items() if fault.cuts_power != "real")
+#: Stands in for every other fault on a machine without interception.
+STAND_IN = next(fault for fault in RUN_FAULTS.values() if not fault.intercepts)

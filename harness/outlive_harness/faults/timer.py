@@ -1,6 +1,6 @@
-"""``timer``: SIGKILL at random moments of wall time: all that is left where calls cannot be intercepted.
+"""``timer``: SIGKILL at random moments of wall time, for machines where calls cannot be intercepted.
 
-It is never exhaustive, and a replay of it is as exact as the machine's clock and load allow.
+It is never exhaustive, and its replays are as exact as the machine's clock and load allow.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from outlive_harness.results.plan import Point
 
 from .fault import Injection, KnownRun, RunFault
 
-#: Moments that are tried where none are asked for.
+#: Moments that are tried if no number is given.
 _MOMENTS = 20
 
 
@@ -22,6 +22,7 @@ class Timer(RunFault):
     intercepts = False
     counts_ops = False
     blames = "none"
+    leaves_out = "random moments, never exhaustive"
 
     def points(self, run: KnownRun) -> list[Point]:
         """Return moments in microseconds after the start, in order."""

@@ -32,9 +32,8 @@ def ignored_files(box: Box, made: Record) -> Tree:
 
 def learn_uncompared(made: Record, first: Tree, second: Tree, versions: tuple[Versions, Versions]) -> None:
     """Note the ignored files that outputs name and that differ from run to run, but for growing logs."""
-    logs = {op.path for op in made.ops if op.kind == "write"} - {
-        op.path for op in made.ops if op.kind == "write" and op.offset >= 0
-    }
+    written = [op for op in made.ops if op.traits.writes]
+    logs = {op.path for op in written} - {op.path for op in written if op.offset >= 0}
     known = [one.known for one in versions]
     made.uncompared = {
         path: first[path]

@@ -1,6 +1,6 @@
-"""How work is handed out: a queue of files, tasks, jobs, worker processes, and the session of all of them.
+"""How work is handed out: a queue of files, tasks, jobs, worker processes, and the session that owns them.
 
 Any number of processes share a queue: the workers of one command, or those of every pytest-xdist process. A
-task is whatever has ``run(bench)``; this room knows no crash, no pipeline and no fault. It may import the
-rooms below it, ``disk`` and ``results``. What a task does, and what a bench is, never comes in here.
+task is any object with ``run(bench)``. This room may import ``disk`` and ``results``. Crashes, pipelines and
+faults never come in, nor what a task does or what a bench is.
 """

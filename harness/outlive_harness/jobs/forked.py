@@ -1,6 +1,6 @@
-"""A worker that is forked from the command: it has imported all that a worker does, which saves its start.
+"""A worker that is forked from the command, which saves its imports.
 
-Only a process of one thread, which has run no code but ours, can be forked so.
+Only a process of one thread that has run no code but ours can be forked safely.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PAUSE = 0.002
 
 
 def can_fork() -> bool:
-    """Tell whether this process has one thread."""
+    """Return whether this process has one thread."""
     try:
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:  # not Linux
@@ -29,13 +29,13 @@ def can_fork() -> bool:
 
 
 class Forked:
-    """A forked worker, as subprocess.Popen shows one.
+    """A forked worker, with the part of subprocess.Popen's interface that a session needs.
 
     Args:
         module: the module whose ``main(root, number)`` it runs.
         root: the session's directory.
-        number: the worker's.
-        errors: the file that its words go to.
+        number: the worker's number.
+        errors: the file for its standard error.
     """
 
     def __init__(self, module: str, root: Path, number: int, errors: BinaryIO) -> None:
@@ -57,17 +57,17 @@ class Forked:
         if self._status is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:  # SIGCHLD is ignored, and nobody will ever know
+            except ChildProcessError:  # SIGCHLD is ignored, so the status is lost
                 pid, status = self.pid, 0
             if pid:
                 self._status = os.waitstatus_to_exitcode(status)
         return self._status
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return its exit status once it has ended.
+        """Wait until it ends, and return its exit status.
 
         Raises:
-            subprocess.TimeoutExpired: it has not, in so many seconds.
+            subprocess.TimeoutExpired: it still runs after *timeout* seconds.
         """
         begun = time.monotonic()
         while True:
@@ -79,26 +79,26 @@ class Forked:
             time.sleep(_PAUSE)
 
     def kill(self) -> None:
-        """SIGKILL it, if it has not ended."""
+        """Send SIGKILL, if it still runs."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
 
 
 def _become(module: str, root: Path, number: int, streams: tuple[int, int, int]) -> None:
-    """Turn the forked child into a worker; never returns."""
+    """Turn the forked child into a worker; never return."""
     status = 1
     try:
-        os.setsid()  # Ctrl-C is for the command to handle
+        os.setsid()  # the command handles Ctrl-C
         for place, fd in enumerate(streams):
             os.dup2(fd, place)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # another worker's pipes would keep that one alive
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # an inherited pipe would keep another worker alive
         for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(one, signal.SIG_DFL)
-        if not sys.flags.safe_path:  # no file of the directory that we run in is a module of ours
+        if not sys.flags.safe_path:  # never import from the working directory
             del sys.path[0]
-        import_module(module).main(root, number)  # it imports what only a worker needs
+        import_module(module).main(root, number)  # imports what only a worker needs
         status = 0
-    except BaseException:  # noqa: BLE001 - whatever it is, it must not go on as the command
+    except BaseException:  # noqa: BLE001 - the child must never continue as the command
         with contextlib.suppress(Exception):
             traceback.print_exc()
             sys.stderr.flush()

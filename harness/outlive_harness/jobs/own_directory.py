@@ -1,8 +1,8 @@
-"""The directory that a session makes and removes, and those that killed ones left behind.
+"""The directory that a session makes and removes, and those that killed sessions left behind.
 
-It lies where others write too, so that its name and its place prove nothing. What is removed is what we can
-only have made ourselves: a directory of this user's that nobody else may enter, opened through no link, with
-a mark in it that names this very directory. Whoever uses it holds a lock on the mark, and the mark goes last.
+Others may write beside it, so its name and place prove nothing. A directory is removed only if no one but us
+can have made it: it belongs to this user, nobody else may enter it, it was opened without following a link,
+and a mark in it names this very directory. A session holds a lock on the mark, which is removed last.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from outlive_harness.disk.tree import empty_directory
 _NAME = re.compile("outlive-[0-9a-f]{16}")
 _MARK = ".outlive-session"
 _VERSION = 1
-#: The directory in it that has a file for each worker, locked while that lives.
+#: Its subdirectory with a file for each worker, which is locked while the worker lives.
 WORKERS = "workers"
 _OPENED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -31,10 +31,10 @@ class OwnDirectory:
     """A directory that is ours, opened, and locked against removal by others.
 
     Args:
-        path: where it is.
-        place: a descriptor of the directory that it is in.
-        fd: its own.
-        mark: the one of its mark, which holds the lock.
+        path: its path.
+        place: a descriptor of its parent directory.
+        fd: a descriptor of the directory.
+        mark: a descriptor of its mark, which holds the lock.
     """
 
     def __init__(self, path: Path, place: int, fd: int, mark: int) -> None:
@@ -46,7 +46,7 @@ class OwnDirectory:
         """Make one in a directory.
 
         Raises:
-            OSError: nothing can be made there.
+            OSError: it cannot be made.
         """
         place = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -62,11 +62,11 @@ class OwnDirectory:
             raise
 
     def has_workers(self) -> bool:
-        """Tell whether a worker that was started in it still lives."""
+        """Return whether a worker that was started in it still lives."""
         return _has_workers(self._fd)
 
     def remove(self) -> None:
-        """Remove it and all in it; what cannot be removed is left for a later session."""
+        """Remove it with its content; what cannot be removed is left for a later session."""
         with contextlib.suppress(OSError):
             _remove(self._place, self.path.name, self._fd)
         for fd in (self._mark, self._fd, self._place):
@@ -74,7 +74,7 @@ class OwnDirectory:
 
 
 def remove_stale(where: Path) -> None:
-    """Remove the directories that killed sessions of this user left in another; never one that is in use."""
+    """Remove the directories that this user's killed sessions left in *where*; never one that is in use."""
     with contextlib.suppress(OSError):
         place = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -86,7 +86,7 @@ def remove_stale(where: Path) -> None:
 
 
 def _made(place: int, name: str) -> tuple[int, int] | None:
-    """Open and mark a directory that was just made; None where another session took it for a stale one."""
+    """Open and mark a new directory; return None if another session took it for a stale one."""
     try:
         fd = os.open(name, _OPENED, dir_fd=place)
     except FileNotFoundError:
@@ -106,7 +106,7 @@ def _made(place: int, name: str) -> tuple[int, int] | None:
 
 
 def _marked(fd: int, name: str) -> int | None:
-    """Make the mark, locked from before there is anything in it; None where that is gone already."""
+    """Make the mark, locked before it has content; return None if the directory is gone already."""
     try:
         mark = os.open(_MARK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=fd)
     except FileNotFoundError:
@@ -115,7 +115,7 @@ def _marked(fd: int, name: str) -> int | None:
         fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(mark).st_nlink:
             os.write(mark, _text(fd, name))
-            os.fsync(mark)  # after a power cut it is there as long as what else is
+            os.fsync(mark)  # after a power cut the mark is there if anything else is
             return mark
     except BlockingIOError:
         pass
@@ -127,7 +127,7 @@ def _marked(fd: int, name: str) -> int | None:
 
 
 def _text(fd: int, name: str) -> bytes:
-    """Return what the mark of a directory says: a copy of it elsewhere says it of another one."""
+    """Return the mark's text, which names the inode: a copy in another directory proves nothing."""
     return f"outlive session {_VERSION} {name} {os.fstat(fd).st_ino}\n".encode()
 
 
@@ -140,7 +140,7 @@ def _remove_if_stale(place: int, name: str) -> None:
         try:
             mark = os.open(_MARK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fd)
         except FileNotFoundError:
-            if not os.listdir(fd):  # its session was killed before it marked it, or after it had emptied it
+            if not os.listdir(fd):  # its session was killed before it made the mark, or after it removed it
                 os.rmdir(name, dir_fd=place)
             return
         try:
@@ -153,22 +153,22 @@ def _remove_if_stale(place: int, name: str) -> None:
 
 
 def _is_ours(mark: int, fd: int, name: str) -> bool:
-    """Tell whether a mark is one of ours, and nobody uses its directory; from then on it is locked.
+    """Lock a mark; return whether it is one of ours.
 
     Raises:
-        OSError: somebody does.
+        OSError: a session uses the directory.
     """
     info = os.fstat(mark)
     if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1:
         return False
     fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
     text = os.pread(mark, 256, 0)
-    # A session that is killed while it makes its mark leaves an empty one, and nothing beside it.
+    # A session that is killed while it makes its mark leaves an empty one and nothing else.
     return text == _text(fd, name) or (not text and os.listdir(fd) == [_MARK])
 
 
 def _has_workers(fd: int) -> bool:
-    """Tell whether a worker lives: each holds the lock on a file of its own to its end."""
+    """Return whether a worker lives: each holds the lock on a file of its own until it ends."""
     try:
         place = os.open(WORKERS, _OPENED, dir_fd=fd)
     except OSError:
@@ -194,12 +194,12 @@ def _is_locked(place: int, name: str) -> bool:
 
 
 def _remove(place: int, name: str, fd: int) -> None:
-    """Remove a directory that is ours, what tells so last.
+    """Remove a directory that is ours, its mark last.
 
     Raises:
-        OSError: it cannot be removed, and is marked still.
+        OSError: it cannot be removed, and keeps its mark.
     """
-    detach(fd)  # of a worker that was killed
+    detach(fd)  # mounts of a worker that was killed
     if below(fd):
         return
     empty_directory(fd, spared=_MARK)
@@ -207,7 +207,7 @@ def _remove(place: int, name: str, fd: int) -> None:
         os.unlink(_MARK, dir_fd=fd)
     try:
         os.rmdir(name, dir_fd=place)
-    except OSError:  # somebody still writes there
+    except OSError:  # a process still writes there
         again = _marked(fd, name)
         if again is not None:
             os.close(again)

@@ -1,4 +1,4 @@
-"""A session: the shared directory, the worker processes, and their end in any case."""
+"""A session: the shared directory and the worker processes, both of which end with it in any case."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from typing import BinaryIO, Self
 from .forked import Forked, can_fork
 from .own_directory import WORKERS, OwnDirectory, remove_stale
 
-#: A tmpfs with less room than this is passed over for the directory of temporary files.
+#: Boxes are not made on a tmpfs with less room than this, but in the directory of temporary files.
 _ROOM = 256 * 1024 * 1024
 _PATIENCE = 10.0
-#: Workers that may die, and nothing be done in between: one that a pipeline drags down is replaced.
+#: Workers that may die with no task done in between: one that a pipeline kills is replaced.
 _DEATHS = 8
-#: Bytes without which no worker can tell what it found.
+#: Bytes that a worker needs to publish a result.
 _RESULT_ROOM = 1 << 18
-
 
 _Worker = subprocess.Popen[bytes] | Forked
 
@@ -36,15 +35,15 @@ class WorkerDiedError(RuntimeError):
 
 
 class NoRoomError(WorkerDiedError):
-    """The disk that boxes are on is full, or files may not be as large as is needed; the message says it."""
+    """The disk of the boxes is full, or the limit on the size of files is too low; the message says which."""
 
 
-#: What a worker runs, unless another module is named.
+#: The module that a worker runs, unless another one is named.
 WORKER = "outlive_harness.trial.worker"
 
 
 def default_box_dir() -> Path:
-    """Return where boxes are made: on tmpfs if it is there and has room, else with temporary files."""
+    """Return the directory for boxes: tmpfs if there is one with room, else that of temporary files."""
     shm = Path("/dev/shm")  # noqa: S108 - the directory in it is private
     with contextlib.suppress(OSError):
         if os.access(shm, os.W_OK | os.X_OK) and shutil.disk_usage(shm).free >= _ROOM:
@@ -53,13 +52,13 @@ def default_box_dir() -> Path:
 
 
 class Session:
-    """The place and the processes that explorations share. A context manager.
+    """The directory and the processes that explorations share. A context manager.
 
     Args:
-        jobs: how many worker processes this session starts; None is one a processor.
-        box_dir: where its directory is made.
-        root: the directory of another session that this one's workers join; it is not removed.
-        forks: whether the first workers may be forked from this process: it has run no code but ours.
+        jobs: the number of worker processes; None for one a processor.
+        box_dir: the directory in which the session's directory is made.
+        root: the directory of another session, which this one's workers join and do not remove.
+        forks: whether workers may be forked from this process, as it has run no code but ours.
         worker: the module whose ``main(root, number)`` a worker process runs.
     """
 
@@ -125,7 +124,7 @@ class Session:
             number += 1
         errors = (self.root / WORKERS / str(number)).open("wb")
         with errors:
-            # The lock goes with the open file, which the worker holds to its end: see _outlast.
+            # The lock belongs to the open file, which the worker keeps until it ends: see _outlast.
             fcntl.flock(errors, fcntl.LOCK_EX)
             fork = self._forks and can_fork()
             worker = (Forked if fork else _executed)(self._worker, self.root, number, errors)
@@ -134,27 +133,27 @@ class Session:
         return worker
 
     def wait(self, seconds: float) -> None:
-        """Return when a worker has finished something, or has ended, or after some time."""
+        """Wait until a worker finishes a task or ends, for at most some seconds."""
         streams = [worker.stdout for worker in self._workers if worker.poll() is None and worker.stdout]
         if not streams:
-            return  # they are to be replaced
+            return  # all of them must be replaced
         ready, _, _ = select.select(streams, [], [], seconds)
         for stream in ready:
             if os.read(stream.fileno(), 4096):
                 self._deaths = 0
 
     def wake(self) -> None:
-        """Tell idle workers that there is new work in the queue."""
+        """Wake idle workers: there is new work in the queue."""
         for worker in self._workers:
             with contextlib.suppress(OSError):
                 if worker.stdin is not None:
                     os.write(worker.stdin.fileno(), b".")
 
     def replace_dead(self) -> None:
-        """Start a new worker for each that ended; the queue gives its task to another.
+        """Replace each worker that has ended; the queue gives its task to another one.
 
         Raises:
-            WorkerDiedError: they keep dying.
+            WorkerDiedError: workers keep dying.
         """
         for place, worker in enumerate(self._workers):
             if worker.poll() is not None:
@@ -165,7 +164,7 @@ class Session:
                 self._workers[place] = self._start()
 
     def _death(self, what: str) -> WorkerDiedError:
-        """Tell why workers die; on a full disk they cannot even say it."""
+        """Return why workers die; on a full disk they cannot report it themselves."""
         if shutil.disk_usage(self.root).free < _RESULT_ROOM:
             return NoRoomError(f"{self.root} is full; choose a directory with more room by --box-dir")
         return WorkerDiedError(f"{what}:\n{self._last_words()}")
@@ -195,12 +194,12 @@ class Session:
         self._workers.clear()
         if self._own is not None:
             self._outlast(self._own)
-            self._own.remove()  # what cannot be unmounted or removed was told of by the trial
+            self._own.remove()  # a trial has reported what cannot be unmounted or removed
             self._own = None
 
     @staticmethod
     def _outlast(own: OwnDirectory) -> None:
-        """Wait for the workers of others who joined and were killed: theirs end by themselves."""
+        """Wait for the workers of other sessions that joined and were killed: those end by themselves."""
         deadline = time.monotonic() + _PATIENCE
         while own.has_workers() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -212,7 +211,7 @@ def _executed(module: str, root: Path, number: int, errors: BinaryIO) -> _Worker
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        start_new_session=True,  # Ctrl-C is for us to handle
+        start_new_session=True,  # this process handles Ctrl-C
     )
 
 

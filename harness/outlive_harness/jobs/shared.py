@@ -1,4 +1,4 @@
-"""What workers agree on by files: who was the first to something, and who is alone in a directory."""
+"""Agreements between workers by files: who comes first, and who works in a directory alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def first_to(directory: Path, name: str, owner: str) -> bool:
-    """Return whether *name*, in a directory that all workers share, is this owner's to work on.
+    """Return whether *owner* is the first to ask for *name* in a directory that all workers share.
 
-    It belongs to the first who asks. Whoever does a dead worker's task again asks as the same owner.
+    A worker that repeats a dead worker's task asks as the same owner, and so is the first again.
     """
     draft = directory / f".{os.getpid()}"
     draft.write_text(owner)
@@ -27,7 +27,7 @@ def first_to(directory: Path, name: str, owner: str) -> bool:
 
 @contextlib.contextmanager
 def alone(directory: Path) -> Iterator[None]:
-    """Keep other processes out that ask for the same directory: whoever comes later waits."""
+    """Keep out other processes that ask for the same directory: they wait."""
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

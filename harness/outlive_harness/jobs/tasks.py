@@ -1,4 +1,4 @@
-"""Tasks, and the jobs that whoever submits them waits for: the one place where work is handed out."""
+"""Tasks, and the jobs that consist of them: the one place where work is submitted and waited for."""
 
 from __future__ import annotations
 
@@ -15,32 +15,28 @@ from . import queue
 from .queue import Posted, Priority
 
 R = TypeVar("R")
-#: What all jobs together wait for: see Session and the engine's loop.
+#: A generator that yields the jobs that it waits for; explore.drive resumes it when they are over.
 Waits = Generator["Job[Any]", None, R]
 
-#: Seconds past a job's end in which a task that was begun before may still be claimed.
+#: Seconds after a job's end within which a claim may still appear.
 _LATE = 0.2
-#: Seconds a result between two looks at a job: listing thousands for each that arrives costs more than
-# trials.
+#: Seconds, for each task of a job, between two looks at it: listing thousands of results costs CPU.
 _PATIENCE = 1e-4
 _numbers = itertools.count()
 
 
 class Task(Generic[R]):
-    """Something that a worker can do.
+    """A unit of work: plain data that pickle can carry, and that runs on a worker's bench."""
 
-    A task is plain data that pickle can carry. What it runs on, the bench, is the worker's.
-    """
-
-    def run(self, bench: Any) -> R:  # noqa: ANN401 - what the worker's entry point made
-        """Do it, and return what came of it."""
+    def run(self, bench: Any) -> R:  # noqa: ANN401 - the worker's entry point makes it
+        """Run the task and return its result."""
         raise NotImplementedError
 
     def lost(self, why: str) -> R:
-        """Return what stands for the result, where each worker that ran the task was killed.
+        """Return a result for a task that killed each worker that ran it.
 
         Raises:
-            GivenUpError: nothing can; the job raises it.
+            GivenUpError: there is no such result; Job.collect() raises the error again.
         """
         raise GivenUpError(why)
 
@@ -50,12 +46,12 @@ class HarnessError(RuntimeError):
 
 
 class GivenUpError(HarnessError):
-    """Workers were killed by a task, one after the other; the message says why that may be."""
+    """A task killed one worker after the other; the message gives likely reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """What stands for a result if a task raised: the traceback, and whether the task was given up."""
+    """Takes the place of a result if a task raised: the traceback, and whether the task was given up."""
 
     text: str
     is_given_up: bool = False
@@ -67,12 +63,12 @@ class Job(Generic[R]):
 
     Attributes:
         place: its directory in the queue.
-        count: how many tasks it has.
-        label: how progress is reported; "" for not at all.
-        until: moment of the wall clock after which no task is begun.
-        is_shared: whether other processes may wait for it, too.
-        keep: is called with each result as it arrives.
-        results: those that have arrived, by the number of their task.
+        count: the number of its tasks.
+        label: its name in progress reports; "" for no reports.
+        until: wall-clock time after which no task starts; None for no limit.
+        is_shared: whether other processes may wait for it too.
+        keep: called with each result as it arrives.
+        results: the results so far, by the numbers of their tasks.
     """
 
     place: Path
@@ -87,11 +83,11 @@ class Job(Generic[R]):
 
     @property
     def seen(self) -> int:
-        """How many results have arrived."""
+        """The number of results so far."""
         return len(self.results)
 
     def is_over(self) -> bool:
-        """Look for results; return whether no more will come."""
+        """Look for new results; return whether all have arrived that will."""
         now = time.monotonic()
         if now < self._next_look:
             return False
@@ -109,7 +105,7 @@ class Job(Generic[R]):
         return news
 
     def collect(self) -> list[R]:
-        """Close the job and return the results that are there, in the order of the tasks.
+        """Close the job and return its results so far, in the order of the tasks.
 
         Raises:
             GivenUpError: a task was given up.
@@ -145,17 +141,17 @@ def submit(
     label: str = "",
     keep: Callable[[R], None] | None = None,
 ) -> Job[R]:
-    """Put tasks into a queue.
+    """Add tasks to a queue.
 
     Args:
         root: the directory of the queue.
-        tasks: what is to be done.
-        priority: which jobs come first.
+        tasks: the tasks.
+        priority: the job's place in the queue.
         rank: the order of jobs of one priority; equal ones are served as they were submitted.
-        key: a name that other processes submit the same tasks under; they share the results.
-        until: moment of the wall clock after which no task is begun; None for no limit.
-        label: how progress is reported; "" for not at all.
-        keep: is called with each result as it arrives.
+        key: a name under which several processes submit the same tasks and share the results.
+        until: wall-clock time after which no task starts; None for no limit.
+        label: the job's name in progress reports; "" for no reports.
+        keep: called with each result as it arrives.
     """
     name = key or f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}"
     posted = Posted(list(tasks), until, is_shared=bool(key))
@@ -168,12 +164,12 @@ def _job_name(priority: Priority, rank: int, name: str) -> str:
 
 
 def forget(root: Path, *, priority: Priority, key: str) -> None:
-    """Remove a job that processes shared under a key, with its results."""
+    """Remove a job that processes share under a key, with its results."""
     queue.remove(root / "jobs" / _job_name(priority, 0, key))
 
 
 def results_of(job: Job[R]) -> Waits[list[R]]:
-    """Wait for a job; return its results: fewer than it has tasks where time was up.
+    """Wait for a job and return its results: fewer than its tasks if time was up.
 
     Raises:
         HarnessError: as Job.collect().
@@ -183,7 +179,7 @@ def results_of(job: Job[R]) -> Waits[list[R]]:
 
 
 def result_of(job: Job[R]) -> Waits[R | None]:
-    """Wait for a job of one task; return its result, or None if time was up before it was begun.
+    """Wait for a job of one task and return its result, or None if time was up before the task started.
 
     Raises:
         HarnessError: as Job.collect().
@@ -193,7 +189,7 @@ def result_of(job: Job[R]) -> Waits[R | None]:
 
 
 def gather(job: Job[R], into: list[R]) -> Waits[None]:
-    """Wait for a job, and add its results to a list, also where the wait is interrupted.
+    """Wait for a job and add its results to a list, even if the wait is interrupted.
 
     Raises:
         HarnessError: as Job.collect().
@@ -205,6 +201,6 @@ def gather(job: Job[R], into: list[R]) -> Waits[None]:
 
 
 def abandon(job: Job[Any]) -> None:
-    """Close a job whose results nobody needs."""
+    """Close a job whose results are not needed."""
     with contextlib.suppress(HarnessError, OSError):
         job.collect()

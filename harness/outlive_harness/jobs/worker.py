@@ -1,7 +1,4 @@
-"""A worker: one single-threaded process that claims tasks from a queue and carries them out.
-
-Being single-threaded, a worker may fork. It ends when its standard input does.
-"""
+"""A worker: a process of one thread, so that it may fork, which claims tasks from a queue and runs them."""
 
 from __future__ import annotations
 
@@ -26,20 +23,20 @@ _WHY_LOST = (
 
 
 class AbandonedError(RuntimeError):
-    """The process that asked for this work is gone, or asked to stop."""
+    """The process that submitted this work is gone, or asks to stop."""
 
 
 class Bench(Protocol):
-    """What a worker's tasks run on."""
+    """What a worker runs its tasks on."""
 
     def settle(self) -> None:
-        """Put the bench in order after a task."""
+        """Tidy up after a task."""
 
     def make_room(self) -> None:
-        """Give back the room that the last task took on the disk."""
+        """Free the disk space that the last task took."""
 
     def clear(self) -> None:
-        """Remove the bench: the worker ends."""
+        """Remove the bench, as the worker ends."""
 
 
 def serve(root: Path, make_bench: Callable[[int], Bench]) -> None:
@@ -47,11 +44,11 @@ def serve(root: Path, make_bench: Callable[[int], Bench]) -> None:
 
     Args:
         root: the directory of the queue.
-        make_bench: makes what tasks run on, given a descriptor whose hang-up abandons the work at hand.
+        make_bench: makes the bench, given a descriptor whose hang-up abandons the current task.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # a broken lease is no reason to die
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever ignores it gets no exit status: wait(2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner handles Ctrl-C
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # a broken lease must not end the worker
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it loses exit statuses: wait(2)
     control, report = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -73,11 +70,11 @@ def serve(root: Path, make_bench: Callable[[int], Bench]) -> None:
 
 
 def _finish(claim: Claim, bench: Bench) -> None:
-    """Carry out a task and publish what came of it."""
+    """Run a task and publish its result."""
     result = _result(claim, bench)
     try:
         claim.finish(result)
-    except OSError:  # the disk is full, and the bench takes most of it
+    except OSError:  # the disk is full, mostly of this bench
         bench.make_room()
         claim.finish(result)
 
@@ -89,13 +86,13 @@ def _result(claim: Claim, bench: Bench) -> object:
         raise
     except GivenUpError as error:
         return Broken(str(error), is_given_up=True)
-    except Exception:  # noqa: BLE001 - whatever it is, the owner must hear of it
+    except Exception:  # noqa: BLE001 - the owner must learn of any error
         return Broken(traceback.format_exc())
     finally:
         bench.settle()
 
 
 def _is_over(control: int) -> bool:
-    """Wait for a moment until there may be new work; return whether the owner is gone."""
+    """Wait a moment for new work; return whether the owner is gone."""
     ready, _, _ = select.select([control], [], [], _IDLE)
     return bool(ready) and not os.read(control, 4096)

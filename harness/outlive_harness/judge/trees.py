@@ -1,56 +1,72 @@
-"""What must be true at a crash state, and after its recovery: the five truths of the design."""
+"""Truths 1, 3 and 4: the files of a crash state, and of its recovery, beside those of the golden run."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from outlive_harness.disk.tree import Entry, Tree
-from outlive_harness.judge.contents import described_file, in_bytes
 
+from .contents import described_file, in_bytes
+
+#: Bytes of each file that are compared for a person.
 _SHOWN = 64 * 1024
 
 
-def torn_outputs(  # noqa: PLR0913 - a state, and what it is judged by
+class Boxes(NamedTuple):
+    """Where the files of trees are.
+
+    Attributes:
+        here: the box of the crash state.
+        golden: the files that the golden run left.
+        initial: the files before the run.
+        own: returns a content in which the box that it was made in has this one's path.
+    """
+
+    here: Path
+    golden: Path
+    initial: Path
+    own: Callable[[bytes], bytes] = bytes
+
+
+def torn_outputs(
     state: Tree,
     golden: Tree,
     versions: Mapping[str, set[str]],
-    *,
-    is_output: Callable[[str], bool],
+    boxes: Boxes,
     is_append_only: Callable[[str], bool],
-    box: Path,
-    golden_box: Path,
-    initial_box: Path,
-    own: Callable[[bytes], bytes] = bytes,
 ) -> list[tuple[str, str, str]]:
-    """Truth 1: name each output that is neither absent nor whole, as (path, sentence, detail).
+    """Truth 1: return each output that is neither absent nor whole, as (path, sentence, detail).
 
-    An append-only one may be a prefix of itself, or of another one that it is renamed to when it is full.
-    *own* gives a content with the box that it was made in named as this one; *initial_box* is the box as it
-    was before the run.
+    An append-only output may be a prefix of itself, or of another one that it is renamed to when it is full.
 
-    Only paths that are outputs at the start or the end, or that something was renamed to, are looked
-    at: a temporary file beside them is not an output yet.
+    Args:
+        state: the crash state.
+        golden: the golden run's files.
+        versions: the digests of whole contents, by output. A temporary file is not an output yet.
+        boxes: where the files are.
+        is_append_only: returns whether an output only grows.
     """
     torn = []
     for path, entry in sorted(state.items()):
-        if entry.kind != "file" or not is_output(path) or path not in versions:
+        if entry.kind != "file" or path not in versions or entry.digest in versions[path]:
             continue
-        if entry.digest in versions[path]:
-            continue
+        here = boxes.here / path
         if is_append_only(path):
             logs = [path, *(other for other in golden if other != path and is_append_only(other))]
-            if any(is_record_prefix(box / path, golden_box / log, own) for log in logs):
+            if any(is_record_prefix(here, boxes.golden / log, boxes.own) for log in logs):
                 continue
-        what = described_file(box / path, golden_box / path, initial_box / path, own)
+        what = described_file(here, boxes.golden / path, boxes.initial / path, boxes.own)
         sentence = f"{path} is visible half-written: {what}"
-        torn.append((path, sentence, describe_difference(path, golden, state, golden_box, box)))
+        detail = describe_difference(path, golden, state, boxes.golden, boxes.here)
+        torn.append((path, sentence, detail))
     return torn
 
 
 def is_record_prefix(part: Path, whole: Path, own: Callable[[bytes], bytes] = bytes) -> bool:
-    """Tell whether a file is a prefix of another that ends where a line ends."""
+    """Return whether a file is a prefix of another, and ends where a line ends."""
     try:
         have, full = own(part.read_bytes()), own(whole.read_bytes())
     except OSError:
@@ -59,23 +75,23 @@ def is_record_prefix(part: Path, whole: Path, own: Callable[[bytes], bytes] = by
 
 
 def differing(golden: Tree, after: Tree, is_output: Callable[[str], bool]) -> list[str]:
-    """Truth 3: name the golden outputs that are missing, or of another type, mode, target or content."""
+    """Truth 3: return the golden outputs that are missing, or differ in type, mode, target or content."""
     return sorted(path for path, entry in golden.items() if is_output(path) and after.get(path) != entry)
 
 
 def surplus(golden: Tree, after: Tree) -> list[str]:
-    """Truth 4: name what the golden run does not leave."""
+    """Truth 4: return the paths that the golden run does not leave."""
     return sorted(path for path in after if path not in golden)
 
 
 def first_difference(golden: Tree, after: Tree, is_output: Callable[[str], bool]) -> str | None:
-    """Return the first output in which two trees differ, or None."""
+    """Return the first output in which two trees differ; None if there is none."""
     extra = [path for path in surplus(golden, after) if is_output(path)]
     return min([*differing(golden, after, is_output), *extra], default=None)
 
 
 def describe_difference(path: str, golden: Tree, after: Tree, golden_box: Path, box: Path) -> str:
-    """Say in a few lines how a path differs from the golden one: sizes, first byte, a short diff."""
+    """Return a few lines on how a path differs from the golden one: sizes, first byte, a short diff."""
     old, new = golden.get(path), after.get(path)
     if new is None:
         return f"golden: {described(old)}\nhere:   absent"
@@ -86,7 +102,7 @@ def describe_difference(path: str, golden: Tree, after: Tree, golden_box: Path, 
 
 
 def described(entry: Entry | None) -> str:
-    """Say in a few words what stands at a path."""
+    """Return a few words on what is at a path."""
     if entry is None:
         return "absent"
     if entry.kind == "file":

@@ -1,9 +1,9 @@
-"""Crash points that leave the same files as one that is struck, and so need not be struck themselves.
+"""Equivalent points: crash points that leave the same files, of which one is tried.
 
-Between two points of ``kill`` may lie an op that changes no file, as an fsync does. And a signal that a
-process neither catches, blocks nor ignores ends it where it stands, as SIGKILL does (signal(7)), if it has
-no other process beside it that lives on. Both are known only of runs in which one process makes all ops, in
-the same order each time, maps no file to write to it out of sight, and acknowledges nothing.
+Between two points of a kill may lie an op that changes no file, such as an fsync. And a signal that a process
+neither catches, blocks nor ignores ends it where it is, as SIGKILL does (signal(7)), if no other process
+outlives it. Both are known only of runs in which one process makes all ops, in the same order each time,
+stores to no file through memory out of sight, and acknowledges nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from outlive_harness.faults.kill import Kill
+from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.marks import mark_of
 from outlive_harness.golden.record import Record
 from outlive_harness.results.ops import Op
@@ -25,11 +25,11 @@ _ENDING = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGAL
 
 
 def equivalent_points(record: Record, plans: Iterable[Plan]) -> dict[Plan, list[Plan]]:
-    """Return, by the plan that is to be carried out, those of which it tells: plans of one kill each.
+    """Return, for each plan that must be tried, the plans that are equivalent to it.
 
     Args:
-        record: of the run that is struck.
-        plans: what is to be tried, in order; only plans that another one stands for are in the lists.
+        record: the golden run.
+        plans: plans of one kill each, in order; those without an equivalent one are not in the result.
     """
     if not _is_alike_each_time(record):
         return {}
@@ -48,27 +48,29 @@ def _is_alike_each_time(record: Record) -> bool:
 
 
 def _first_alike(ops: Sequence[Op]) -> list[int]:
-    """Return, for each op, the number of the first one before which the files were the same."""
+    """Return, for each op, the number of the first op that found the same files."""
     like = [1]
     for number, op in enumerate(ops[:-1], start=2):
         like.append(number if op.changes_files else like[-1])
     return like
 
 
-def told(record: Record, trials: Iterable[Trial], several: Mapping[Plan, Sequence[Plan]]) -> list[Trial]:
-    """Return what trials tell of the twins of their plans."""
-    return [_twin(record, trial, plan) for trial in trials for plan in several.get(trial.plan, ())]
+def trials_of_equivalents(
+    record: Record, trials: Iterable[Trial], equivalents: Mapping[Plan, Sequence[Plan]]
+) -> list[Trial]:
+    """Return the trials of equivalent plans, which follow from those that were carried out."""
+    return [_equivalent(record, one, plan) for one in trials for plan in equivalents.get(one.plan, ())]
 
 
-def ended_as_killed(record: Record, plans: Iterable[Plan], killed: Iterable[Trial]) -> list[Trial]:
-    """Return what kills tell of plans of one signal each: those at which the process would not survive it.
+def ended_by_signal(record: Record, plans: Iterable[Plan], killed: Iterable[Trial]) -> list[Trial]:
+    """Return the trials of plans of one signal each that follow from kills, as the process cannot survive it.
 
-    Only what held is told: what did not is struck, so that the signal itself shows it.
+    They follow only from kills that held; after any other the signal itself must show the violation.
 
     Args:
-        record: of the run that is struck.
-        plans: what is to be tried.
-        killed: the trials of ``kill``.
+        record: the golden run.
+        plans: the plans that are to be tried.
+        killed: the trials of the fault that ends a run as the signal does.
     """
     if not _is_alike_each_time(record) or len(record.signals) != len(record.ops):
         return []
@@ -79,25 +81,25 @@ def ended_as_killed(record: Record, plans: Iterable[Plan], killed: Iterable[Tria
     seen: set[str] = set()
     for plan in plans:
         point = plan[0]
-        trial = known.get((Point(Kill.name, point.at),))
+        trial = known.get((Point(FAULTS[point.fault].ends_as, point.at),))
         if trial is not None and _is_fatal(record, point):
-            twin = _twin(record, trial, plan)
-            if trial.state not in seen:  # once a state, as of any fault
-                twin.outcome = Outcome.JUDGED
+            equivalent = _equivalent(record, trial, plan)
+            if trial.state not in seen:  # each fault counts a state once
+                equivalent.outcome = Outcome.JUDGED
             seen.add(trial.state)
-            found.append(twin)
+            found.append(equivalent)
     return found
 
 
 def _is_fatal(record: Record, point: Point) -> bool:
-    """Return whether the signal of a point ends the process that stands before its op."""
-    number = point.part or signal.SIGTERM
+    """Return whether a point's signal ends the process that is stopped before its op."""
+    number = FAULTS[point.fault].signal_at(point)
     if not any(number == getattr(signal, name, 0) for name in _ENDING):
         return False
     return not record.signals[point.at - 1] >> (number - 1) & 1
 
 
-def _twin(record: Record, trial: Trial, plan: Plan) -> Trial:
+def _equivalent(record: Record, trial: Trial, plan: Plan) -> Trial:
     op = record.ops[plan[0].at - 1]
     return replace(
         trial,

@@ -19,7 +19,7 @@ from outlive_harness.results.verdicts import Coverage
 from outlive_harness.trial.recording_tasks import FindUnreachable, MakeRecording
 from outlive_harness.trial.trial import TrialTask
 
-from .equivalent import ended_as_killed, equivalent_points, told
+from .equivalent import ended_by_signal, equivalent_points, trials_of_equivalents
 from .fault_search import FaultSearch, Planned, SearchState
 from .outputs_first import sampled
 from .points import Base, draw, only_distinct, planned, power_cuts, recoveries
@@ -33,7 +33,7 @@ _FIRST_BATCH = 8
 
 
 def search_levels(
-    session: Session, record: Record, one: SearchState, *, killed: SearchState | None = None
+    session: Session, record: Record, one: SearchState, *, alike: SearchState | None = None
 ) -> Waits[None]:
     """Carry out the search of one fault; coverage and trials are filled in on the way.
 
@@ -41,7 +41,7 @@ def search_levels(
         session: whose workers carry it out.
         record: the golden run.
         one: the search.
-        killed: the search of ``kill``, if it came before.
+        alike: the search of the fault that this one's ``ends_as`` names, if that was searched before.
     """
     search, coverage = one.search, one.coverage
     again = yield from _again(session, record, one)
@@ -59,15 +59,15 @@ def search_levels(
             choose.shuffle(plans)
         if level == 1:
             yield from _record_first(session, record, one, len(plans))
-        same, known = _equivalent(record, one, level, [each.plan for each in plans], killed)
-        known_plans = {trial.plan for trial in known} | {plan for alike in same.values() for plan in alike}
+        same, known = _equivalent(record, one, level, [each.plan for each in plans], alike)
+        known_plans = {trial.plan for trial in known} | {plan for others in same.values() for plan in others}
         tasks = [
             one.task(record, each, keep_states=level < search.deepest)
             for each in plans
             if each.plan not in known_plans
         ]
         yield from _carry_out(session, tasks, one)
-        known += told(record, one.trials, same)
+        known += trials_of_equivalents(record, one.trials, same)
         coverage.chosen += len(known)
         one.trials += known
         if search.has_enough(one.trials):
@@ -146,16 +146,16 @@ def _record_first(session: Session, record: Record, one: SearchState, count: int
 
 
 def _equivalent(
-    record: Record, one: SearchState, level: int, plans: Sequence[Plan], killed: SearchState | None
+    record: Record, one: SearchState, level: int, plans: Sequence[Plan], alike: SearchState | None
 ) -> tuple[dict[Plan, list[Plan]], list[Trial]]:
     """Return which plans others will tell of, unless all are to be carried out, and what is told already."""
     search = one.search
     if level > 1 or search.options.select == "all":
         return {}, []
-    if search.fault.shares_points == "own":
+    if search.fault.skips_unchanged:
         return equivalent_points(record, plans), []
-    if search.fault.shares_points == "kill" and killed is not None and search.deepest == 1:
-        return {}, ended_as_killed(record, plans, killed.trials)
+    if alike is not None and search.deepest == 1:
+        return {}, ended_by_signal(record, plans, alike.trials)
     return {}, []
 
 

@@ -1,4 +1,4 @@
-"""What a worker's tasks run on: one box, and what was loaded for the task before."""
+"""A worker's bench: one box, and what was loaded for earlier tasks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .recordings import Recordings
 
 
 class Bench:
-    """The bench of one worker.
+    """What the tasks of one worker run on.
 
     Args:
         place: the worker's private directory.
-        control: a descriptor whose hang-up abandons the run that is under way.
+        control: a descriptor whose hang-up abandons the current run.
     """
 
     def __init__(self, place: Path, control: int | None = None) -> None:
@@ -25,18 +25,18 @@ class Bench:
         self._record: Record | None = None
 
     def record(self, place: Path) -> Record:
-        """Return the record of a golden run; the last one is kept, as most tasks in a row are about one."""
+        """Return a golden run's record; the last one is kept, as consecutive tasks mostly need the same."""
         if self._record is None or self._record.place != place:
             self._record = load(record_file(place))
         assert self._record is not None
         return self._record
 
     def settle(self) -> None:
-        """Remove the temporary files that killed runs left outside the box: the recovery is over."""
+        """Remove the temporary files that killed runs left outside the box."""
         self.runner.remove_left()
 
     def make_room(self) -> None:
-        """Empty the box."""
+        """Free the room that the box takes."""
         self.runner.box.empty()
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Truth 2: after recovery the outputs are those of the golden run, and no others."""
+"""Truths 3 and 4: after recovery the outputs are those of the golden run, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .crash import Touched
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What tells a leftover of the crash from an output too many.
+    """Distinguishes a leftover of the crash from an extra output.
 
     Attributes:
         state: the crash state.
-        crashed: what the runs before it made.
-        recovered: what the recovery made.
-        is_known: whether that was seen.
+        crashed: the paths that the runs before it made.
+        recovered: the paths that the recovery made.
+        is_known: whether these paths are known, as ops were seen.
     """
 
     state: Tree
@@ -32,14 +32,14 @@ class Leftovers:
     is_known: bool
 
     def by_crash(self, path: str, after: Tree) -> bool:
-        """Return whether the crash cut a file off: it was never installed, and never touched again."""
+        """Return whether the crash left a file unfinished: it was never installed, nor made again."""
         if not self.is_known:
             return self.state.get(path) == after[path]
         return path in self.state and not self.crashed.has_installed(path) and not self.recovered.made(path)
 
 
 def compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: Leftovers) -> None:
-    """Compare what a recovery leaves with what the golden run left; the trial takes the findings."""
+    """Compare the files after a recovery with the golden run's; the trial takes the findings."""
     spec, box = record.spec, runner.box.path
     for path in trees.differing(record.final, after, spec.is_output):
         is_gone = path not in after
@@ -64,7 +64,7 @@ def compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: Lef
 def _behind_links(
     runner: Runner, record: Record, after: Tree, told: set[str], left: Leftovers
 ) -> list[Finding]:
-    """Compare what readers find through links with what they find after the golden run."""
+    """Compare the files that readers find through links with those after the golden run."""
     is_output, box = record.spec.is_output, runner.box.path
     golden, real = links.seen(record.final, is_output), links.through(after, is_output)
     here = {alias: after[path] for alias, path in real.items()}

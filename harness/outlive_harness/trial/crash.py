@@ -1,4 +1,4 @@
-"""What is known of the runs before a crash state."""
+"""Facts about the runs that end in a crash state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from outlive_harness.results.ops import Op
 
 @dataclass(slots=True)
 class Touched:
-    """The paths that a run made: those that it opened for writing, and those that it installed whole."""
+    """The paths that a run made: opened for writing, or installed whole."""
 
     written: set[str] = field(default_factory=set)
     installed: set[str] = field(default_factory=set)
@@ -25,7 +25,7 @@ class Touched:
             self.written.add(op.path)
 
     def made(self, path: str) -> bool:
-        """Return whether the run made a path, itself or by installing a directory above it."""
+        """Return whether the run made a path, alone or with a directory above it."""
         return path in self.written or self.has_installed(path)
 
     def has_installed(self, path: str) -> bool:
@@ -35,19 +35,20 @@ class Touched:
 
 @dataclass(slots=True)
 class Crash:
-    """What is known of the runs that end in a crash state.
+    """Facts about the runs that end in a crash state.
 
     Attributes:
         op: the op of the last run at which the fault was injected.
-        touched: the paths that all of them made.
+        touched: the paths that the runs made.
         found: the files that the last run began with, if it was itself a recovery.
-        versions: whole contents that the last run made, by output path, if they may not be the golden runs'.
-        acks: what all of them acknowledged.
-        partial: partial content that was visible while a run went on after the fault, by path.
-        state: the state of the model of the disk, if it comes from that.
+        versions: whole contents that the last run made, by output path, if they may differ from the golden
+            run's.
+        acks: what the runs acknowledged.
+        partial: findings of partial content that was visible while a run went on after the fault, by path.
+        state: the state of the model of the disk, if the crash state comes from that.
         went_on: whether the last run went on after the fault.
-        unseen: why it is not known what was visible meanwhile; "" if it is known.
-        rests_on: what it rests on that few machines leave: see Fault.rests_on().
+        unseen: why it is unknown what was visible then; "" if it is known.
+        rests_on: the rare condition that the crash state needs: see Fault.rests_on().
     """
 
     op: Op | None = None

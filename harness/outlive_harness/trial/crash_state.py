@@ -1,4 +1,4 @@
-"""A plan's crashes, one after the other, until the last crash state stands in the box."""
+"""A plan's crashes, one after the other, until the box holds the last crash state."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .recordings import RecordingError, Recordings
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the crashes of a plan begin with, and how they are made.
+    """The crashes of a plan, and where they begin.
 
     Attributes:
-        plan: all of its crashes.
-        place: a kept copy of the crash state after all but the last of them; None to begin at the first.
-        acks: what the runs before that one acknowledged.
-        from_recording: whether a crash state may be taken from a recording of the first run.
-        each: whether outputs are judged after each of the crashes, and not after the last alone.
+        plan: the crashes.
+        place: a kept copy of the crash state before the last crash; None to begin at the first.
+        acks: what the runs up to that copy acknowledged.
+        from_recording: whether the crash state may be taken from a recording of the first run.
+        each: whether outputs are judged after each of the crashes, not only after the last.
         memory: bytes of recorded data that are kept in memory.
     """
 
@@ -87,7 +87,7 @@ def reach(
 
 
 def _partial_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> dict[str, Finding]:
-    """Judge what a reader sees between two crashes; return it by path."""
+    """Return findings about what readers see between two crashes, by path."""
     state = runner.box.look(record.spec)
     found = [*crash.partial.values(), *partial_outputs(runner, record, state, crash)]
     crash.partial = {}
@@ -101,7 +101,7 @@ def _noted(record: Record, trial: Trial, crash: Crash) -> Crash:
 
 
 def _recorded(recordings: Recordings, record: Record, start: Start) -> Crash | None:
-    """Put what a cut write leaves into the box; None if that is to be seen in a run of its own."""
+    """Put the files that a torn write leaves into the box; return None if that needs a run of its own."""
     point = start.plan[0]
     if not (start.from_recording and len(start.plan) == 1 and FAULTS[point.fault].is_recorded):
         return None
@@ -130,7 +130,7 @@ def _recorded(recordings: Recordings, record: Record, start: Start) -> Crash | N
 
 
 def _power_cut(recordings: Recordings, record: Record, plan: Plan, memory: int, trial: Trial) -> Crash:
-    """Put what a power cut leaves into the box."""
+    """Put the files that a power cut leaves into the box."""
     trial.story.append(f"power cut at {plan[-1]}")
     recording, state = recordings.cut(record, plan, memory=memory)
     recordings.runner.box.lay_out(state)
@@ -150,7 +150,7 @@ def _power_cut(recordings: Recordings, record: Record, plan: Plan, memory: int, 
 
 
 def _real_power_cut(runner: Runner, record: Record, point: Point, trial: Trial) -> Crash:
-    """Put what a power cut left on a real file system into the box."""
+    """Put the files that a power cut left on a real file system into the box."""
     journal = ", its journal just written" if point.part else ""
     trial.story.append(f"power cut on a real {point.fault} after op {point.at}{journal}")
     cuts = real_cuts(runner, record, point.fault, seed=0)
@@ -166,7 +166,7 @@ def _real_power_cut(runner: Runner, record: Record, point: Point, trial: Trial) 
 
 
 def _aftermath(ran: FinishedRun) -> str:
-    """Say what a run did after its fault, if it went on."""
+    """Return how a run ended that went on after its fault, in words; "" if it did not go on."""
     if ran.ended == "crashed":
         return ""
     return f"; the run went on: it {ran.failure() or 'exited with 0'}"

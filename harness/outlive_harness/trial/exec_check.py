@@ -1,7 +1,6 @@
-"""A few recoveries once more, by exec, where all were forked from a zygote and none failed.
+"""A few recoveries repeated by exec, after all were forked from a zygote and none failed.
 
-A recovery that lives on what somebody imported before it comes out otherwise in an interpreter that has
-imported nothing yet.
+A recovery that depends on earlier imports behaves differently in an interpreter that has imported nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from outlive_harness.results.trials import Trial
 from .bench import Bench
 from .trial import TrialTask
 
-#: Recoveries where they are short, and seconds after which no further one is begun.
+#: How many recoveries are repeated, and the seconds after which no further one starts.
 _MOST, _SHORT = 3, 0.1
 
 
 def sample(trials: Iterable[Trial]) -> tuple[Plan, ...]:
-    """Return the plans of a few trials: of those whose recoveries make as many ops, the one in the middle."""
+    """Return the plans of a few trials: the middle one of those whose recoveries make equally many ops."""
     alike: dict[int, list[Trial]] = defaultdict(list)
     for trial in trials:
         if trial.redone >= 0 and not trial.findings:
@@ -38,8 +37,8 @@ class ExecCheck(Task[str]):
     """Recoveries by exec.
 
     Attributes:
-        place: directory of the record.
-        plans: which came out well in a zygote.
+        place: the record's directory.
+        plans: plans whose recoveries succeeded in a zygote.
         memory: bytes of recorded data that are kept in memory.
     """
 
@@ -48,7 +47,7 @@ class ExecCheck(Task[str]):
     memory: int
 
     def run(self, bench: Bench) -> str:
-        """Recover by exec; return how that comes out otherwise, "" if it does not."""
+        """Recover by exec; return how the result differs, "" if it does not."""
         begun = time.monotonic()
         for number, plan in enumerate(self.plans):
             if number and time.monotonic() - begun > _SHORT:

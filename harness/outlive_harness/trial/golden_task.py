@@ -1,4 +1,4 @@
-"""The golden run of a scenario, as a task: the first that is done of it."""
+"""The golden run of a scenario, as a task."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class GoldenRunTask(Task[Record]):
     """A golden run.
 
     Attributes:
-        spec: what is run.
-        place: the directory that the record is kept in.
+        spec: the pipeline.
+        place: the record's directory.
         zygote: whether runs may be forked from a zygote.
         memory: bytes of recorded data that are kept in memory.
     """
@@ -33,7 +33,7 @@ class GoldenRunTask(Task[Record]):
     memory: int = MEMORY
 
     def run(self, bench: Bench) -> Record:
-        """Make it, keep it, and return it."""
+        """Make the golden run; keep and return its record."""
         self.place.mkdir(parents=True, exist_ok=True)
         made = golden_run(bench.runner, self.spec, self.place, by_exec=not self.zygote)
         if not (made.reason or made.refused):
@@ -42,7 +42,7 @@ class GoldenRunTask(Task[Record]):
         return made
 
     def _unexplained(self, bench: Bench, made: Record) -> str:
-        """Return which output no op accounts for; "" if the ops account for all."""
+        """Return the outputs that no op accounts for, in words; "" if there are none."""
         bench.runner.choose_start(self.spec, made.preload, made.check_preload)
         try:
             return bench.recordings.unexplained(made, memory=self.memory)
@@ -51,7 +51,7 @@ class GoldenRunTask(Task[Record]):
             return str(error)
 
     def lost(self, why: str) -> Record:
-        """Keep and return a record that says why there is no golden run."""
+        """Keep and return a record with the reason for the missing golden run."""
         made = Record(self.spec, self.place, reason=why)
         self.place.mkdir(parents=True, exist_ok=True)
         save(record_file(self.place), made)

@@ -1,7 +1,7 @@
-"""Golden runs more, by exec, beside trials in a zygote: those all have the zygote's hash seed.
+"""Further golden runs by exec, as trials in a zygote all have the zygote's hash seed.
 
-Where no seed is given each new process draws its own (PYTHONHASHSEED), and what depends on the order of a set
-comes out otherwise in some of them. A pipeline of which that is known is not judged.
+Without a given seed each new process draws its own (PYTHONHASHSEED), and a pipeline whose outputs depend on
+the order of a set writes other ones in some of them. Such a pipeline is nondeterministic, and is not judged.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from outlive_harness.world.runner import Runner
 
 from .bench import Bench
 
-#: Runs where they are short, and seconds after which no further one is begun.
+#: How many runs are made, and the seconds after which no further one starts.
 _MOST, _SHORT = 3, 0.1
 
 
 def has_own_seed(record: Record) -> bool:
-    """Return whether each new process of a subject has a hash seed of its own, and trials have not."""
+    """Return whether each new process of a pipeline draws a hash seed, and its trials share one."""
     seed = record.spec.environment(record.place).get("PYTHONHASHSEED", "random")
     return record.preload is not None and seed in ("", "random")
 
@@ -35,13 +35,13 @@ class HashSeedCheck(Task[str]):
     """Golden runs by exec.
 
     Attributes:
-        place: directory of the record.
+        place: the record's directory.
     """
 
     place: Path
 
     def run(self, bench: Bench) -> str:
-        """Run again from the beginning; return how it comes out otherwise, "" if it does not."""
+        """Run again from scratch; return how the outputs differ, "" if they do not."""
         begun, runner, record = time.monotonic(), bench.runner, bench.record(self.place)
         try:
             runner.cool()
@@ -50,7 +50,7 @@ class HashSeedCheck(Task[str]):
                 if found or time.monotonic() - begun > _SHORT:
                     break
                 found = _differs(runner, record)
-        except (BoxError, OSError):  # whatever it is, the trials come upon it too
+        except (BoxError, OSError):  # the trials meet the same error, and report it
             runner.box.empty()
             return ""
         return found

@@ -24,12 +24,12 @@ from .partial import partial_outputs
 
 
 @dataclass(frozen=True, slots=True)
-class Tape:
-    """Where a run is recorded.
+class Recorder:
+    """Takes the recording of a run.
 
     Attributes:
-        ops: takes what the run did.
-        keeper: takes the bytes that it wrote.
+        ops: takes the ops.
+        keeper: takes the bytes that they write.
     """
 
     ops: list[Op]
@@ -37,7 +37,7 @@ class Tape:
 
 
 def unseen(record: Record, ran: FinishedRun) -> str:
-    """Return why it is not known what a run did to an output, if the golden run did nothing like it."""
+    """Return why a run's changes to an output are unknown; "" if the golden run is no different."""
     known = set(record.trace.blind)
     news = [reason for path, reason in ran.blind if (path, reason) not in known and _matters(record, path)]
     return news[0] if news else ""
@@ -48,34 +48,34 @@ def _matters(record: Record, path: str) -> bool:
 
 
 def run_with_fault(
-    runner: Runner, record: Record, point: Point, crash: Crash, tape: Tape | None = None
+    runner: Runner, record: Record, point: Point, crash: Crash, recorder: Recorder | None = None
 ) -> tuple[FinishedRun, bool]:
     """Run until the fault is injected, and on if the run survives it.
 
     Args:
         runner: runs the pipeline, on its box as it is.
         record: the golden run.
-        point: where the fault is injected.
-        crash: takes what is known of the run.
-        tape: where the run is recorded, if it is.
+        point: the point at which the fault is injected.
+        crash: takes the facts about the run.
+        recorder: takes the recording; None for no recording.
 
     Returns:
-        The run, and whether it came to the point.
+        The run, and whether it reached the point.
     """
     injection = RUN_FAULTS[point.fault].inject(point, runner.box.path)
     if injection.answer is None:
         ran = runner.run(record.spec, RunOptions(timeout=record.limit, kill_after=injection.after_seconds))
         crash.acks += ran.acks
         return ran, ran.ended == "crashed"
-    watcher = _Watcher(runner, record, injection, crash, tape)
+    watcher = _Watcher(runner, record, injection, crash, recorder)
     options = RunOptions(
         timeout=record.limit,
         visit=watcher.visit,
         tear=injection.tear,
-        syncs=tape is not None,
+        syncs=recorder is not None,
         grace=injection.grace,
-        data=tape.keeper if tape is not None else False,
-        places=tape is not None or injection.tear is not None,
+        data=recorder.keeper if recorder is not None else False,
+        places=recorder is not None or injection.tear is not None,
     )
     ran = runner.run(record.spec, options)
     crash.acks += ran.acks
@@ -89,25 +89,25 @@ def run_with_fault(
 
 
 def rests_on(point: Point, op: Op | None) -> str:
-    """Return what the crash state of a point rests on that few machines leave; "" for nothing."""
+    """Return the rare condition that the crash state of a point needs; "" for none."""
     return FAULTS[point.fault].rests_on(point, op) if op is not None else ""
 
 
 class _Watcher:
-    """Answers the ops of one run as an injection says, and looks at what they are about."""
+    """Answers the ops of one run as an injection says, and judges the run's states after the fault."""
 
     def __init__(
-        self, runner: Runner, record: Record, injection: Injection, crash: Crash, tape: Tape | None
+        self, runner: Runner, record: Record, injection: Injection, crash: Crash, recorder: Recorder | None
     ) -> None:
         assert injection.answer is not None
         self._answer = injection.answer
         self._goes_on = injection.goes_on
         self._tear = injection.tear
-        self._ops = tape.ops if tape is not None else None
+        self._ops = recorder.ops if recorder is not None else None
         self._versions: Versions | None = None
         self._runner, self._record, self._crash = runner, record, crash
         self._to_look = False
-        self._cut: set[str] = set()  # files of which a write failed, or was cut short
+        self._cut: set[str] = set()  # files to which a write failed, or was cut short
         self.is_injected = False
         if record.varying or record.uncompared or crash.found is not None or injection.goes_on:
             box = Path(os.path.realpath(runner.box.path))
@@ -115,7 +115,7 @@ class _Watcher:
             crash.versions = self._versions.known
 
     def visit(self, op: Op, number: int) -> Answer:
-        """Answer one op."""
+        """Return the answer to one op."""
         crash = self._crash
         if self._to_look:
             self._look()
@@ -142,16 +142,16 @@ class _Watcher:
         return answer
 
     def _installs_cut(self, op: Op) -> bool:
-        """Return whether an op gives a name to a file after a write to it failed: it is not whole."""
+        """Return whether an op installs a file that is not whole, as a write to it failed."""
         if op.kind == "unlink" or op.empties or (op.kind == "open" and op.flags & os.O_EXCL):
             self._cut.discard(op.path)
         return op.traits.installs and op.path in self._cut
 
     def _look(self) -> None:
-        """Judge what a reader would see now, after the op before this one."""
+        """Judge the files that readers see now, after the op before this one."""
         try:
             state = self._runner.box.look(self._record.spec)
-        except BoxError:  # another process renamed or removed a file meanwhile: look at the next op
+        except BoxError:  # another process moved or removed a file just now: try at the next op
             return
         self._to_look = False
         for finding in partial_outputs(self._runner, self._record, state, self._crash):
@@ -159,7 +159,7 @@ class _Watcher:
 
 
 def _cut_op(op: Op, length: int) -> Op:
-    """Return a write as it is if only its first bytes reach the file."""
+    """Return a write of which only the first bytes reach the file."""
     data = op.content
     return replace(op, length=length, data=None if data is None else _first(data, length))
 

@@ -1,4 +1,4 @@
-"""Truth 1: no reader ever sees partial content under an output's name."""
+"""Truth 1 at a crash state: no reader ever sees partial content under an output's name."""
 
 from __future__ import annotations
 
@@ -16,22 +16,18 @@ from .crash import Crash
 
 
 def partial_outputs(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Finding]:
-    """Judge what stands in the box now."""
+    """Return a finding for each output in the box that is visible half-written."""
     known = _whole_contents(record, crash)
     visible, golden, whole = _visible(runner, record, state, known, crash)
     found = trees.torn_outputs(
         visible,
         golden,
         whole,
-        is_output=whole.__contains__,
-        is_append_only=record.spec.is_append_only,
-        box=runner.box.path,
-        golden_box=record.golden,
-        initial_box=record.template,
-        own=runner.box.own,
+        trees.Boxes(runner.box.path, record.golden, record.template, runner.box.own),
+        record.spec.is_append_only,
     )
     if record.refused:
-        # Whole contents that were replaced later are not known; a strict prefix is partial all the same.
+        # Without ops, whole contents that were replaced later are unknown; a strict prefix is partial anyway.
         found = [one for one in found if _is_prefix(runner.box.path / one[0], record.golden / one[0])]
     return [_finding(record, *one) for one in found]
 
@@ -41,8 +37,8 @@ def _whole_contents(record: Record, crash: Crash) -> Mapping[str, set[str]]:
     known = record.versions
     if crash.versions is None:
         return known
-    # If whole contents depend on who came first, on what a recovery found, or on an error that is handled,
-    # then what this very run made whole counts too. What it found was judged after the crash before.
+    # Whole contents may depend on the order of tasks, on what a recovery found, or on a handled error: then
+    # what this run itself made whole counts too. What it found was judged after the crash before.
     own = {path: crash.versions.get(path, set()) for path in record.varying | record.uncompared.keys()}
     if crash.found is not None or crash.went_on:
         own |= {path: crash.versions.get(path, set()) for path in known}
@@ -55,7 +51,7 @@ def _whole_contents(record: Record, crash: Crash) -> Mapping[str, set[str]]:
 def _visible(
     runner: Runner, record: Record, state: Tree, known: Mapping[str, set[str]], crash: Crash
 ) -> tuple[Tree, Tree, dict[str, set[str]]]:
-    """Return what readers may see now and in the end, and which contents are whole, by the paths they use."""
+    """Return what readers see now and in the end, and the whole contents, by the paths that they use."""
     is_output = record.spec.is_output
     aliases = links.through(state, is_output)
     visible = {**state, **{alias: state[path] for alias, path in aliases.items()}}
@@ -72,7 +68,7 @@ def _visible(
 
 
 def _finding(record: Record, path: str, sentence: str, detail: str) -> Finding:
-    """Return the finding; of a file that is kept open on purpose it says what to declare."""
+    """Return the finding, with advice on what to declare if the program keeps the file open on purpose."""
     held = held_open(record.ops, path)
     if held is not None:
         sentence, detail = f"{sentence}; the program keeps it open", f"{detail}\n{held.advice}"

@@ -1,4 +1,4 @@
-"""Which power cuts there are in a run: found out by the worker that records it."""
+"""The power cuts of a run, found by the worker that records the run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .bench import Bench
 from .real_disk import real_cuts
 from .recordings import Recording
 
-#: Crash states of one fault and level that are explored: the kinds that are fatal most often come first.
+#: Crash states of one fault and level that are tried; the kinds that are fatal most often come first.
 LIMIT = 2048
-#: But of each run at least so many.
+#: Crash states of each run that are tried, whatever the limit.
 LEAST = 8
 
 
@@ -31,11 +31,11 @@ class PowerCuts:
 
     Attributes:
         plan: the crashes before the run.
-        points: the power cuts in it.
-        has_more: whether there may be more than those.
-        taken: after how many ops of the run the power is cut.
-        there: how many ops it has.
-        reason: why there are none; "" if it could be found out.
+        points: the power cuts in the run.
+        has_more: whether there may be more than these.
+        taken: the number of ops after which the power is cut.
+        there: the number of the run's ops.
+        reason: why the power cuts are unknown; "" if they are known.
     """
 
     plan: Plan
@@ -48,19 +48,19 @@ class PowerCuts:
 
 @dataclass(frozen=True, slots=True)
 class FindPowerCuts(Task[PowerCuts]):
-    """The power cuts of a run.
+    """Finds the power cuts of a run.
 
     Attributes:
-        place: directory of the record.
+        place: the record's directory.
         plan: the crashes before the run.
         fault: the name of the fault that cuts the power.
-        profile: what the disk promises.
-        seed: decides what is tried after the states of a set kind.
-        limit: crash points, at most.
+        profile: the disk's profile.
+        seed: the seed of the random states, which come after the systematic ones.
+        limit: the greatest number of crash points.
         memory: bytes of recorded data that are kept in memory.
         real: whether the power is cut on a real file system, not on the model of the disk.
-        by_exec: whether the run is an exec, though a zygote would do.
-        is_whole: whether the power is cut after each op, or after those that stand for the others.
+        by_exec: whether the run starts by exec even if there is a zygote.
+        is_whole: whether the power is cut after each op, not only after those that stand for others.
     """
 
     place: Path
@@ -75,7 +75,7 @@ class FindPowerCuts(Task[PowerCuts]):
     is_whole: bool = True
 
     def run(self, bench: Bench) -> PowerCuts:
-        """Record the run and find its power cuts; trouble with the machine is in the result."""
+        """Record the run and return its power cuts; errors of the machine are in the result."""
         found, record = PowerCuts(self.plan), bench.record(self.place)
         bench.runner.choose_start(record.spec, None if self.by_exec else record.preload)
         try:
@@ -116,8 +116,8 @@ def power_cuts(
 ) -> tuple[list[Point], bool]:
     """Return the crash points of a recorded run, no two with equal files, and whether there may be more.
 
-    Each op has a share of the limit; what one leaves of it the later ones have. Equal files are different
-    crash states if more was acknowledged before one of them.
+    Each op has a share of the limit, and what it does not use is shared by the later ones. Equal files are
+    different crash states if more was acknowledged before one of them.
     """
     points: list[Point] = []
     seen: dict[int, set[str]] = {}
@@ -134,7 +134,7 @@ def power_cuts(
         states = model.states(at, seed=wanted.seed, budget=share, seen=known, returned=returned)
         found, are_more = _all(states)
         if promised != recording.said[number]:
-            # An id that as well says that the op had returned asks for what was promised since.
+            # A replay id that can also mean that the op had returned also demands what was promised then.
             found = [state for state in found if not model.find(at, state.lost).returned]
         points += [Point(wanted.fault, number, lost=state.lost) for state in found]
         has_more = has_more or are_more

@@ -1,4 +1,4 @@
-"""Power cuts on a real file system: recorded in one run, a copy of the disk before each op."""
+"""Power cuts on a real file system: one run with a copy of the disk before each op."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 from outlive_harness.world.runner import Runner
 
-from .recordings import own_words
+from .recordings import with_own_box
 
-#: Copies of the disk that one run may leave: each takes what the file system has written so far.
+#: Copies of the disk that one run may leave; each takes as much room as the file system has written by then.
 _MOST = 400
 
 
 @dataclass(slots=True)
 class Done:
-    """What one run did.
+    """A run on a real file system.
 
     Attributes:
-        ops: all of them.
+        ops: its ops.
         acks: what it acknowledged.
-        said: how many of these before each op, and at its end.
+        said: how many of its acknowledgements came before each op, and in all.
     """
 
     ops: list[Op] = field(default_factory=list)
@@ -45,12 +45,12 @@ class Cuts:
     """What two runs left on the disk, after each of their ops.
 
     Attributes:
-        place: directory of the trees.
-        runs: the one with the disk as it was, and the one with the journal written just then; threads that
+        place: the directory of the trees.
+        runs: one with the disk as it was, and one whose journal was written before each copy; threads that
             race, or a poll, may make one of them longer.
-        trees: digests, by the number of ops done and which run it was; each is the name of the tree's
-            directory.
-        reason: why there are none; "" if there are.
+        trees: the digest of each tree, by the number of ops done and the index of the run; the digest is the
+            name of the tree's directory.
+        reason: why there are no trees; "" if there are.
     """
 
     place: Path
@@ -59,12 +59,12 @@ class Cuts:
     reason: str = ""
 
     def tree(self, point: Point) -> Path | None:
-        """Return the directory that holds what a power cut left."""
+        """Return the directory with the files that a power cut left; None if there is none."""
         digest = self.trees.get((point.at, point.part))
         return None if digest is None else self.place / digest
 
     def points(self, name: str) -> list[Point]:
-        """Return the crash points: one for each tree and promise that differ."""
+        """Return the crash points: one for each distinct pair of a tree and what was acknowledged."""
         first: dict[tuple[str, int], Point] = {}
         for (number, part), digest in sorted(self.trees.items()):
             first.setdefault((digest, self.runs[part].said[number]), Point(name, number, part))
@@ -72,12 +72,12 @@ class Cuts:
 
     @property
     def most(self) -> int:
-        """How many ops the longer run made."""
+        """The number of ops of the longer run."""
         return max((len(done.ops) for done in self.runs), default=0)
 
 
 def real_cuts(runner: Runner, record: Record, name: str, seed: int) -> Cuts:
-    """Return the power cuts of a subject's first run on a file system; what was recorded is kept.
+    """Return the power cuts of a pipeline's first run on a file system; the recording is kept.
 
     Raises:
         BoxError: the box cannot be read, there is no room for a copy, ...
@@ -85,19 +85,19 @@ def real_cuts(runner: Runner, record: Record, name: str, seed: int) -> Cuts:
     """
     place = record.real_disk(name)
     place.mkdir(parents=True, exist_ok=True)
-    with alone(place):  # failures that were kept are struck by all workers at once
+    with alone(place):  # several workers try regressions at once
         if not (place / "cuts").exists():
             save(place / "cuts", _recorded(runner, record, name, Cuts(place, reason=missing(name)), seed))
     cuts = load(place / "cuts")
     assert isinstance(cuts, Cuts)
     for done in cuts.runs:
-        done.acks = own_words(runner, done.acks)
+        done.acks = with_own_box(runner, done.acks)
     return cuts
 
 
 def _recorded(runner: Runner, record: Record, name: str, cuts: Cuts, seed: int) -> Cuts:
     if not cuts.reason:
-        runner.cool()  # a zygote would not see what is mounted
+        runner.cool()  # a zygote does not see the mount
         try:
             _record(runner, record, name, cuts, Random(seed))
         except RealFsError as error:
@@ -108,7 +108,7 @@ def _recorded(runner: Runner, record: Record, name: str, cuts: Cuts, seed: int) 
 
 
 def _record(runner: Runner, record: Record, name: str, cuts: Cuts, random: Random) -> None:
-    """Run twice: with the disk as it is at each op, and with its journal written just before each."""
+    """Run twice: with the disk as it is at each op, and with its journal written just before each copy."""
     images, wanted = cuts.place / "images", _wanted(record, random)
     for part in (0, 1):
         remove_tree(images)
@@ -141,7 +141,7 @@ def _record(runner: Runner, record: Record, name: str, cuts: Cuts, random: Rando
 
 
 def _wanted(record: Record, random: Random) -> Callable[[int], bool]:
-    """Choose the ops after which the disk is copied: each, or those that stand for all that are like them."""
+    """Choose the ops after which the disk is copied: all, or those that stand for similar ones."""
     count = len(record.ops)
     if count <= _MOST:
         return lambda number: number > 0
@@ -155,7 +155,7 @@ def _look(runner: Runner, record: Record, name: str, cuts: Cuts, part: int) -> N
     images = cuts.place / "images"
     for image in sorted(images.iterdir(), key=lambda path: int(path.name)):
         with mounted(name, image, runner.box.path):
-            # What is ignored is not compared, but a recovery may read it.
+            # Ignored files are not compared, but a recovery may read them.
             digest = tree_digest(runner.box.look(record.spec, whole=True), record.fold)
             if not (cuts.place / digest).exists():
                 runner.box.keep(cuts.place / digest)

@@ -1,4 +1,4 @@
-"""Tasks about recordings: one is made for all workers, and plans are compared with one."""
+"""Tasks about recordings: to make one for all workers, and to check plans against one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .recordings import RecordingError
 
 @dataclass(frozen=True, slots=True)
 class MakeRecording(Task[bool]):
-    """The recording of the first run, for all workers.
+    """Records the first run, for all workers.
 
     Attributes:
-        place: directory of the record.
+        place: the record's directory.
         memory: bytes of recorded data that are kept in memory.
     """
 
@@ -27,7 +27,7 @@ class MakeRecording(Task[bool]):
     memory: int = MEMORY
 
     def run(self, bench: Bench) -> bool:
-        """Make it; return whether crash states can be taken from it."""
+        """Make the recording; return whether crash states can be taken from it."""
         record = bench.record(self.place)
         bench.runner.choose_start(record.spec, record.preload)
         try:
@@ -37,18 +37,18 @@ class MakeRecording(Task[bool]):
             return False
 
     def lost(self, _why: str) -> bool:
-        """Return False: each trial then runs by itself, and says why that fails."""
+        """Return False: each trial then runs the pipeline itself, and reports why that fails."""
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class FindUnreachable(Task[list[Plan]]):
-    """The plans among some that cut the power as no disk of a profile leaves it.
+    """Finds plans whose power cuts leave states that no disk of a profile leaves.
 
     Attributes:
-        place: directory of the record.
-        plans: the plans.
-        profile: what the disk promises.
+        place: the record's directory.
+        plans: the plans to check.
+        profile: the disk's profile.
     """
 
     place: Path
@@ -56,7 +56,7 @@ class FindUnreachable(Task[list[Plan]]):
     profile: str
 
     def run(self, bench: Bench) -> list[Plan]:
-        """Find them; if a plan cannot be told, its trial says why."""
+        """Return these plans; if one cannot be checked, its trial reports why."""
         record = bench.record(self.place)
         bench.runner.choose_start(record.spec, record.preload)
         found = []

@@ -1,7 +1,7 @@
-"""Recordings of a run with all that it wrote: what the crash states of a power cut come from.
+"""Recordings of runs with all data that they wrote, from which the crash states of power cuts are made.
 
-A power cut may lose what an earlier run wrote that a SIGKILL ended, as much as what its recovery did.
-So a recording begins where everything was durable: at the box's first filling, or at the power cut before.
+A power cut during a recovery may also lose what the killed run before it wrote. So a recording begins where
+everything was durable: at the first filling of the box, or at the last power cut.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from outlive_harness.results.plan import Plan, digest
 from outlive_harness.world.runner import Runner
 
 from .crash import Crash
-from .inject import Tape, run_with_fault
+from .inject import Recorder, run_with_fault
 
-#: Models that a worker keeps at hand.
-_AT_HAND = 2
-#: Recordings that are made until one shows what ops account for, and outputs of the last that are named.
+#: Models that a worker keeps in memory.
+_LOADED = 2
+#: Attempts to make a recording whose ops account for its outputs, and how many outputs a message names.
 _ATTEMPTS, _NAMED = 3, 5
 #: The file of a recording in its directory.
 _FILE = "recording"
@@ -44,19 +44,19 @@ _FILE = "recording"
 
 @dataclass(slots=True)
 class Recording:
-    """What was recorded.
+    """The ops of one or more runs, with their data.
 
     Attributes:
-        box: where the box was.
-        initial: the files before all of it; they stay as they are.
-        ops: what all runs since then did, with data.
-        starts: where in the ops each run begins.
-        acks: what was acknowledged, in all runs of the plan.
-        said: how many of these before each op of the last run, and at its end.
-        found: what the last run found, if it was itself a recovery.
-        versions: whole contents that it made, by output path.
+        box: the path of the box.
+        initial: a directory with the files before the first run.
+        ops: the ops of all runs.
+        starts: the index of each run's first op.
+        acks: what all runs of the plan acknowledged.
+        said: how many acknowledgements came before each op of the last run, and in all.
+        found: the files that the last run began with, if it was itself a recovery.
+        versions: whole contents that the last run made, by output path.
         unexplained: outputs of the first run that its ops do not account for.
-        reason: why no power cut can be told from it; "" if it can.
+        reason: why no crash state can be made from it; "" if it can be used.
     """
 
     box: bytes
@@ -72,7 +72,7 @@ class Recording:
 
     @property
     def last(self) -> int:
-        """How many ops belong to runs before the last."""
+        """The number of ops of the runs before the last."""
         return self.starts[-1]
 
     def promised(self, state: State) -> list[str]:
@@ -80,28 +80,28 @@ class Recording:
         return self.acks[: self.said[state.at - self.last - (not state.returned)]]
 
     def until(self, state: State) -> int:
-        """Return the last op after which no more was acknowledged than before a power cut of the last run."""
+        """Return the last op up to which nothing more was acknowledged than before a power cut."""
         return max(state.at, bisect_right(self.said, len(self.promised(state))) - 1 + self.last)
 
     def name(self, lost: str) -> str:
-        """Say what a lost op, or a part of one, was to do."""
+        """Describe a lost op, or the op of which a part is lost."""
         return f"{lost} {self.ops[self._place(lost)].describe()}"
 
     def _place(self, lost: str) -> int:
-        """Return where among the ops one is that was lost, or of which a part was."""
+        """Return the index of a lost op, or of the op of which a part is lost."""
         run, slash, number = lost.rpartition("/")
         start = self.starts[int(run) - 1] if slash else self.last
         return start + int(number.partition(".")[0]) - 1
 
     def kept(self, lost: Sequence[str], at: int) -> list[str]:
-        """Say what of the first *at* ops reached the disk although something before it was lost.
+        """Describe those of the first *at* ops that reached the disk although an earlier op was lost.
 
-        That is what no process could see while the machine ran; what comes before is as it should be.
+        No process could see such a state while the machine ran.
         """
         whole = {self._place(name) for name in lost if "." not in name}
         torn = {self._place(name) for name in lost} - whole
         found: list[str] = []
-        moved: set[str] = set()  # what is kept of a file that gets another name is told by that
+        moved: set[str] = set()  # a kept rename or link stands for the earlier ops on its file
         for place in range(at - 1, min(whole | torn, default=at) - 1, -1):
             op = self.ops[place]
             if place in torn:
@@ -112,37 +112,37 @@ class Recording:
         return found[::-1]
 
     def _number(self, place: int) -> str:
-        """Return an op as names of what was lost have it."""
+        """Return the number of an op as replay ids write it."""
         run = bisect_right(self.starts, place)
         number = place - self.starts[run - 1] + 1
         return str(number) if run == len(self.starts) else f"{run}/{number}"
 
 
 class Recorded(NamedTuple):
-    """A recording, and the model of what a power cut may leave of it; None if the recording has a reason."""
+    """A recording, and the model of what a power cut may leave; None if the recording cannot be used."""
 
     recording: Recording
     model: PowerModel | None
 
 
-def own_words(runner: Runner, acks: Sequence[str]) -> list[str]:
-    """Return what was acknowledged, with the box of the worker that recorded it named as this runner's."""
+def with_own_box(runner: Runner, acks: Sequence[str]) -> list[str]:
+    """Return acknowledgements in which the path of another worker's box is this runner's."""
     return [os.fsdecode(runner.box.own(os.fsencode(ack))) for ack in acks]
 
 
 class Recordings:
-    """One worker's recordings; they are kept where all workers find them.
+    """One worker's access to the recordings, which all workers share.
 
     Args:
-        runner: where runs are recorded.
+        runner: runs the pipelines that are recorded.
     """
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
-        self._at_hand: OrderedDict[Path, Recorded] = OrderedDict()
+        self._loaded: OrderedDict[Path, Recorded] = OrderedDict()
 
     def of(self, record: Record, plan: Plan, *, memory: int = MEMORY) -> Recorded:
-        """Return the recording of the run that comes after the crashes of a plan, and all before it.
+        """Return the recording of the run after a plan's crashes, and of the runs before it.
 
         Args:
             record: the golden run.
@@ -153,16 +153,16 @@ class Recordings:
             BoxError: the box could not be filled, ...
         """
         place = self._place(record, plan)
-        known = self._at_hand.get(place)
+        known = self._loaded.get(place)
         if known is None:
-            known = self._at_hand[place] = self._load(record, plan, place, memory)
-            while len(self._at_hand) > _AT_HAND:
-                self._at_hand.popitem(last=False)
-        self._at_hand.move_to_end(place)
+            known = self._loaded[place] = self._load(record, plan, place, memory)
+            while len(self._loaded) > _LOADED:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(place)
         return known
 
     def unexplained(self, record: Record, *, memory: int = MEMORY) -> str:
-        """Say which output the ops of the golden run do not account for; "" if they account for all.
+        """Return the outputs that no op of the golden run accounts for, in words; "" if there are none.
 
         Raises:
             BoxError: the box could not be filled, ...
@@ -181,13 +181,13 @@ class Recordings:
         )
 
     def _forget(self, record: Record, plan: Plan) -> None:
-        """Let a recording be made anew when it is asked for next."""
+        """Remove a recording, so that the next request makes it anew."""
         place = self._place(record, plan)
-        self._at_hand.pop(place, None)
+        self._loaded.pop(place, None)
         remove_tree(place)
 
     def _place(self, record: Record, plan: Plan) -> Path:
-        """Return where a recording is kept: one by exec is not the one from a zygote."""
+        """Return the directory of a recording; one by exec and one from a zygote differ."""
         is_warm = record.preload is None or self.runner.is_warm(record.spec)
         return record.recordings(by_exec=not is_warm) / digest(plan)
 
@@ -198,7 +198,7 @@ class Recordings:
             place.mkdir(parents=True, exist_ok=True)
             recording = self._make(record, plan, place, memory)
             save(place / _FILE, recording)
-        recording.acks = own_words(self.runner, recording.acks)
+        recording.acks = with_own_box(self.runner, recording.acks)
         if recording.reason:
             return Recorded(recording, None)
         try:
@@ -212,7 +212,7 @@ class Recordings:
     # -- recording -----------------------------------------------------------------------------------
 
     def _make(self, record: Record, plan: Plan, place: Path, memory: int) -> Recording:
-        """Run through a plan's crashes and on, from where all was durable, and record it."""
+        """Record the runs of a plan, from the last moment at which everything was durable."""
         recording = Recording(self.runner.box.bytes, record.template)
         cuts = [
             number for number, point in enumerate(plan, start=1) if FAULTS[point.fault].cuts_power == "model"
@@ -224,14 +224,14 @@ class Recordings:
         try:
             self._run(record, plan[cuts[-1] if cuts else 0 :], recording, blobs)
         except BlobsError as error:
-            blobs.close()  # the disk is full: others need the room
+            blobs.close()  # the disk is full, and other workers need the room
             self.runner.box.empty()
             return Recording(recording.box, recording.initial, starts=[0], said=[0], reason=str(error))
         blobs.leave()
         return recording
 
     def _after_cut(self, record: Record, plan: Plan, recording: Recording, place: Path) -> None:
-        """Begin with what an earlier power cut of the plan left."""
+        """Begin a recording with the files that an earlier power cut of the plan left."""
         earlier, state = self.cut(record, plan)
         recording.initial = place / "initial"
         remove_tree(recording.initial)
@@ -245,7 +245,7 @@ class Recordings:
         for point in plan:
             recording.starts.append(len(recording.ops))
             crash.found = recording.found
-            ran, is_injected = run_with_fault(runner, record, point, crash, Tape(recording.ops, blobs))
+            ran, is_injected = run_with_fault(runner, record, point, crash, Recorder(recording.ops, blobs))
             if not is_injected:
                 recording.reason = (
                     f"{point} was not reached when recorded: the run {ran.failure() or 'ended'}"
@@ -284,7 +284,7 @@ class Recordings:
     def _objection(
         self, record: Record, recording: Recording, failure: str, blind: Sequence[tuple[str, str]]
     ) -> str:
-        """Say why a recorded run is nothing to go by; "" if it is."""
+        """Return why a recorded run cannot be used; "" if it can."""
         if failure:
             return f"the run that was recorded {failure}"
         for path, reason in blind:
@@ -293,7 +293,7 @@ class Recordings:
         return self._difference(record, recording)
 
     def _settle(self, record: Record, recording: Recording) -> str:
-        """Compare what a struck run did with what it left; the op that it was ended in may not have run."""
+        """Compare the ops of a run that a fault ended with its files; the last op may not have run."""
         reason = self._difference(record, recording)
         if reason and recording.ops:
             last = recording.ops.pop()
@@ -304,7 +304,7 @@ class Recordings:
         return reason
 
     def _difference(self, record: Record, recording: Recording) -> str:
-        """Compare the model's files with the real ones; what it mistakes it cannot lose."""
+        """Return how the model's files differ from the real ones, in words; "" if they are equal."""
         runner, spec = self.runner, record.spec
         disk = Disk.load(recording.initial)
         try:
@@ -321,18 +321,18 @@ class Recordings:
             return ""
         detail = describe_difference(paths[0], expected, real, Path(os.devnull), runner.box.path)
         return (
-            f"the model of the disk mistakes {paths[0]}: what the run did to it was not all seen\n"
+            f"the model of the disk has {paths[0]} wrong: not all of the run's ops on it were seen\n"
             + detail.replace("golden:", "model: ")
         )
 
     # -- crash states --------------------------------------------------------------------------------
 
     def cut(self, record: Record, plan: Plan, *, memory: int = MEMORY) -> tuple[Recording, State]:
-        """Return what the power cut that a plan ends with leaves, and the recording that it is of.
+        """Return the recording of a plan's last run, and the state that the power cut at its end leaves.
 
         Raises:
             NoStateError: there is no such state.
-            RecordingError: there is no recording to tell it from.
+            RecordingError: there is no usable recording.
             BoxError: the box could not be filled, ...
         """
         point = plan[-1]
@@ -347,13 +347,13 @@ class Recordings:
             raise NoStateError(f"{point}: {error}") from error
 
     def strongest(self, record: Record, plan: Plan, state: State, least: str) -> tuple[str, str]:
-        """Return the name of the profile that promises most and still admits a state, and on what it rests.
+        """Return the strongest profile that still admits a state, and the rare condition that it needs.
 
         Args:
             record: the golden run.
             plan: the crashes; the last power cut among them left the state.
-            state: found after one op, it may be left after a later one, too, where no more was promised.
-            least: the profile that promises least of those that are asked.
+            state: the state; a later op may leave it too, as long as nothing more was acknowledged.
+            least: the weakest profile that is considered.
         """
         cut = max(number for number, point in enumerate(plan) if FAULTS[point.fault].cuts_power == "model")
         recording, model = self.of(record, plan[:cut])
@@ -361,7 +361,7 @@ class Recordings:
         return model.strongest(state, recording.until(state), least)
 
     def admits(self, record: Record, plan: Plan, profile: str) -> bool:
-        """Return whether a disk with a profile leaves what each power cut of a plan is to leave.
+        """Return whether a disk with a profile can leave the states of all power cuts of a plan.
 
         Raises:
             RecordingError, BoxError: as cut().
@@ -376,8 +376,8 @@ class Recordings:
 
 
 class RecordingError(RuntimeError):
-    """A power cut that cannot be carried out; the message says why."""
+    """A power cut that cannot be carried out; the message gives the reason."""
 
 
 class NoStateError(RecordingError):
-    """A power cut that no disk leaves of this run; one that was named by an earlier run, perhaps."""
+    """A state that no disk leaves after this run; it may be of an earlier version of the pipeline."""

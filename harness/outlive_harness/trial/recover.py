@@ -1,4 +1,4 @@
-"""A recovery: the pipeline is run again with no fault, and what it leaves is judged."""
+"""A recovery: the pipeline runs again without a fault, and its files are judged."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .inject import unseen
 def recover(
     runner: Runner, record: Record, trial: Trial, state: Tree, crash: Crash, *, keep_ops: bool
 ) -> None:
-    """Run again with no fault, and compare what it leaves with the golden run's: truths 2 to 4.
+    """Run again without a fault, and compare the files with the golden run's: truths 2 to 5.
 
     Args:
-        runner: runs the pipeline; the crash state stands in its box.
+        runner: runs the pipeline; its box holds the crash state.
         record: the golden run.
-        trial: takes what is found.
+        trial: takes the findings.
         state: the crash state.
-        crash: what is known of the runs before it.
-        keep_ops: whether deeper plans ask for the ops of the recovery.
+        crash: the facts about the runs before it.
+        keep_ops: whether deeper plans need the ops of the recovery.
 
     Raises:
         BoxError: the box cannot be read.
@@ -45,7 +45,7 @@ def recover(
         sentence = f"the pipeline, run again after the crash, {ran.failure()}"
         trial.findings.append(Finding(kind, "", sentence, ran.told))
         return
-    if keep_ops and unseen(record, ran):  # a deeper crash would have to be injected there
+    if keep_ops and unseen(record, ran):  # deeper crashes would be injected into this recovery
         trial.fail(unseen(record, ran))
     after = runner.box.look(record.spec)
     compare(runner, record, trial, after, Leftovers(state, crash.touched, touched, not record.refused))
@@ -59,7 +59,7 @@ def recover(
 def _restarted(
     runner: Runner, record: Record, trial: Trial, touched: Touched, *, keep_ops: bool
 ) -> FinishedRun:
-    """Start the pipeline as often as its scenario allows, until it succeeds; return the last run."""
+    """Run the pipeline until it succeeds, as often as its scenario allows; return the last run."""
     attempt = 1
     while True:
         trial.story.append("run again with no fault" if attempt == 1 else f"run again, restart {attempt}")

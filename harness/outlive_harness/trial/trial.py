@@ -1,4 +1,4 @@
-"""One plan carried out: crash, look, recover, compare."""
+"""One plan carried out: crash, judge, recover, compare."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .recover import recover
 
 #: Names of a crash state that are listed.
 _NAMES = 200
-#: How often a point is tried that a run did not reach: threads may take another way the next time.
+#: How often a point that was not reached is tried: threads may run in another order the next time.
 _ATTEMPTS = 3
 
 
@@ -40,21 +40,21 @@ class TrialTask(Task[Trial]):
     """One plan, and what its trial may take from earlier ones.
 
     Attributes:
-        place: directory of the record.
+        place: the record's directory.
         plan: the crashes, one a run.
-        states: directory shared by the workers, where crash states are claimed; None to judge in any case.
-        recovered: directory shared by all faults: states from which a recovery did all that it must; None to
-            recover in any case.
-        start: a kept copy of the crash state after all but the plan's last crash, if there is one.
-        acks: what the runs before that one acknowledged.
-        keep_states: whether the crash state is to be kept for deeper plans.
-        keep: where the box and the crash state are to be kept for a person.
+        states: the directory in which all workers claim crash states; None to judge the state in any case.
+        recovered: the directory in which all faults note the states that recover; None to recover in any
+            case.
+        start: a kept copy of the crash state before the plan's last crash, if there is one.
+        acks: what the runs up to that copy acknowledged.
+        keep_states: whether deeper plans need the crash state.
+        keep: the directory that takes the crash state and the recovered box, for a person.
         memory: bytes of recorded data that are kept in memory.
-        by_exec: whether each run is an exec, though a zygote would do.
-        fresh: whether the recovery is one, whatever the runs before it are.
-        from_recording: whether a crash state may be taken from a recording of the first run.
-        profile: what the disk promises at least if the power is cut.
-        each: whether the outputs are judged after each of the plan's crashes, and not after the last alone.
+        by_exec: whether all runs start by exec even if there is a zygote.
+        fresh: whether the recovery starts by exec, whatever the runs before it do.
+        from_recording: whether the crash state may be taken from a recording of the first run.
+        profile: the weakest profile that a power cut is labelled with.
+        each: whether the outputs are judged after each of the plan's crashes, not only after the last.
     """
 
     place: Path
@@ -73,7 +73,7 @@ class TrialTask(Task[Trial]):
     each: bool = False
 
     def run(self, bench: Bench) -> Trial:
-        """Carry it out; trouble with the machine is in the trial."""
+        """Carry out the plan; errors of the machine are in the trial."""
         trial, runner = Trial(self.plan), bench.runner
         record = bench.record(self.place)
         runner.fell_back = ""
@@ -91,7 +91,7 @@ class TrialTask(Task[Trial]):
         return trial
 
     def lost(self, why: str) -> Trial:
-        """Return a trial that could not be carried out."""
+        """Return a failed trial."""
         trial = Trial(self.plan)
         trial.fail(why)
         return trial
@@ -118,19 +118,19 @@ def _carry_out(bench: Bench, record: Record, task: TrialTask, trial: Trial) -> N
 
 
 def _did_all(runner: Runner, record: Record, ran: FinishedRun | None) -> bool:
-    """Return whether a run did all of its work in fewer ops: then the point is not in every run."""
+    """Return whether a run did all of its work in fewer ops, so that not every run has the point."""
     after = runner.box.look(record.spec)
     is_whole = trees.first_difference(record.final, after, record.spec.is_output) is None
     return is_whole and ran is not None and not ran.failure()
 
 
 def _first_rests_on(record: Record, plan: Plan) -> str:
-    """Return what a plan rests on if its first crash was carried out by an earlier trial."""
+    """Return the rare condition that a plan's first crash needs, if an earlier trial carried that out."""
     return rests_on(plan[0], record.ops[plan[0].at - 1]) if plan[0].at <= len(record.ops) else ""
 
 
 def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash: Crash) -> None:
-    """Judge the crash state that stands in the box, and recover from it; the trial takes what is found.
+    """Judge the crash state in the box, and recover from it; the trial takes the findings.
 
     Raises:
         BoxError: the box cannot be read, ...
@@ -138,7 +138,7 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
     box = runner.box
     state = box.look(record.spec)
     trial.acks = crash.acks
-    # What is ignored is not compared, but a recovery may read it.
+    # Ignored files are not compared, but a recovery may read them.
     files = box.look(record.spec, whole=True) if record.spec.ignore else state
     trial.state = tree_digest(files, record.fold)
     for other in _beside_the_files(runner, record, crash, files):
@@ -168,10 +168,10 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
 
 
 def _beside_the_files(runner: Runner, record: Record, crash: Crash, files: Tree) -> list[str]:
-    """Return what makes equal files different crash states.
+    """Return what makes two crash states with equal files different.
 
-    That is what was promised, partial content that was visible on the way, and what a program has noted in
-    extended attributes and inode flags.
+    That is what was acknowledged, partial content that was visible before, and extended attributes and inode
+    flags.
     """
     several = []
     if crash.acks:
@@ -184,7 +184,7 @@ def _beside_the_files(runner: Runner, record: Record, crash: Crash, files: Tree)
 
 
 def _is_known_to_recover(task: TrialTask, trial: Trial) -> bool:
-    """Return whether a recovery from these files did all that it must, after whatever fault."""
+    """Return whether a recovery from these files has succeeded before, after any fault."""
     note = _note(task, trial)
     if note is None or not note.exists():
         return False
@@ -196,24 +196,24 @@ def _is_known_to_recover(task: TrialTask, trial: Trial) -> bool:
 def _recover(
     runner: Runner, record: Record, task: TrialTask, trial: Trial, state: Tree, crash: Crash
 ) -> None:
-    """Recover, and note for other faults that it came out well."""
+    """Recover, and note for other faults that the recovery succeeded."""
     before = len(trial.findings)
     recover(runner, record, trial, state, crash, keep_ops=task.keep_states)
     if len(trial.findings) > before:
         _expect_room(runner, record, trial)
-    # What a report says of a leftover depends on who left it, so only a recovery without one is noted.
+    # A report on leftovers depends on the fault, so only a recovery without leftovers is noted.
     note = _note(task, trial)
     if note is not None and len(trial.findings) == before and not (trial.warnings or trial.trouble):
         save(note, trial.recovery)
 
 
 def _expect_room(runner: Runner, record: Record, trial: Trial) -> None:
-    """Blame the pipeline for nothing that a full disk of ours may have done.
+    """Never blame the pipeline for a full disk of ours: drop the findings if that may be their cause.
 
     Raises:
-        BoxError: it is full.
+        BoxError: the disk may have been full.
     """
-    # A pipeline that a fault told so may well repeat it.
+    # After a fault that fills the disk, the pipeline's message is about that fault.
     is_told = any(FAULTS[point.fault].fills_disk for point in trial.plan)
     try:
         said = () if is_told else (one.detail for one in trial.findings)
@@ -224,14 +224,14 @@ def _expect_room(runner: Runner, record: Record, trial: Trial) -> None:
 
 
 def _note(task: TrialTask, trial: Trial) -> Path | None:
-    """Return where it is noted that a state recovers, with the ops of its recovery if they are wanted."""
+    """Return the file that notes that a state recovers, and its recovery's ops if deeper plans need them."""
     if task.recovered is None:
         return None
     return task.recovered / f"{trial.state}.{'ops' if task.keep_states else 'state'}"
 
 
 def _names_left(record: Record, state: Tree) -> tuple[tuple[str, str], ...]:
-    """List what a crash left, beside what the golden run leaves."""
+    """Return what a crash left, beside what the golden run leaves."""
     names = [path for path in sorted(state.keys() | record.final.keys()) if path not in (TMP, HOME)]
     several = []
     for path in names[:_NAMES]:

@@ -20,7 +20,7 @@ def main(root: Path, number: int) -> None:
 
     Args:
         root: the session's directory.
-        number: the worker's, which names its private directory.
+        number: the worker's number, which names its private directory.
     """
     adopt_orphans()
     serve(root, lambda control: Bench(root / f"w{number:03d}", control))
