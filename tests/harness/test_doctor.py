@@ -70,7 +70,7 @@ def test_where_proc_is_not_mounted_the_doctor_goes_on(monkeypatch):
     monkeypatch.setattr(doctor.os.path, "exists", lambda path: path != "/proc/self")
     facts = {fact.name: fact for fact in doctor.examine()}
     assert facts["real ext4"].text == "/no/proc: No such file or directory"
-    assert facts["machine"].text.endswith("/proc is not mounted, and all is seen by it")
+    assert facts["machine"].text.endswith("/proc is not mounted, and interception needs it")
 
 
 def test_facts_that_cannot_be_written_are_told(monkeypatch, capsys):

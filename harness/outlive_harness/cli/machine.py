@@ -93,55 +93,6 @@ def _temporary() -> Fact:
     return Fact("temporary files", State.GOOD, text)
 
 
-#: Runs in a process of its own: the process of a run adopts and reaps all that the run starts.
-_TRY = """
-import ctypes, errno, fcntl, json, os, sys
-from pathlib import Path
-from outlive_harness import abi
-from outlive_harness.intercept.supervisor import CRASH, GO
-from outlive_harness.intercept.tear import duplicate
-from outlive_harness.launch.exec import InterceptionRefusedError, start
-from outlive_harness.launch.reap import adopt_orphans, kill_tree
-from outlive_harness.launch.run import run
-
-adopt_orphans()
-box = Path(sys.argv[1])
-said = {}
-try:
-    ran = run(["sh", "-c", "echo > f"], cwd=box, env=os.environ, box=box, timeout=20, visit=lambda op, k: GO)
-    said["ops"], said["blind"] = ran.ops, [reason for _, reason in ran.blind]
-    # A kernel that knows the flag refuses the missing filter (EFAULT); another refuses the flag (EINVAL).
-    libc = ctypes.CDLL(None, use_errno=True)
-    flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-    number = abi.native().numbers["seccomp"]
-    libc.syscall(ctypes.c_long(number), ctypes.c_ulong(1), ctypes.c_ulong(flags), None)
-    said["killable"] = ctypes.get_errno() == errno.EFAULT
-    try:
-        os.close(duplicate(os.getpid(), 1))
-    except OSError as error:
-        said["getfd"] = str(error)
-    try:
-        run(
-            ["sh", "-c", "echo torn > t"], cwd=box, env=os.environ, box=box, timeout=20, tear=2,
-            visit=lambda op, k: CRASH if op.kind == "write" else GO,
-        )
-        said["torn"] = (box / "t").read_bytes()[:3] == b"to"
-    except OSError as error:
-        said["untorn"] = str(error)
-    child = start(["true"], cwd=box, env=os.environ)
-    try:
-        fcntl.ioctl(child.listener, abi.SECCOMP_IOCTL_NOTIF_SET_FLAGS, abi.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
-        said["wake"] = True
-    except OSError:
-        said["wake"] = False
-    finally:
-        kill_tree(child.pid)
-except InterceptionRefusedError as error:
-    said["refused"] = error.strerror
-print(json.dumps(said))
-"""
-
-
 def _interception() -> Iterator[Fact]:
     """Intercept a real shell that writes a file."""
     said = _tried()
@@ -179,7 +130,7 @@ def _tried() -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as box:
             done = subprocess.run(
-                [sys.executable, "-P", "-c", _TRY, box],
+                [sys.executable, "-P", "-m", "outlive_harness.cli.attempt", box],
                 capture_output=True,
                 text=True,
                 check=False,
