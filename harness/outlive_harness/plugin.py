@@ -1,13 +1,12 @@
-"""The pytest door: scenario files are collected, each scenario and fault an item of its own.
+"""The pytest plugin: it collects scenario files, and makes an item of each scenario and fault.
 
-pytest imports this module in every run of every project that has it installed, so it imports almost
-nothing: what the hooks need is imported when there are scenarios.
+pytest imports this module in every run of every project that has it installed, so it imports almost nothing:
+the hooks import what they need once there are scenarios.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from typing import Any
 import pytest
 
 from outlive_harness.results import keywords
-from outlive_harness.results.keywords import with_option
+from outlive_harness.results.keywords import seconds_of, with_option
 from outlive_harness.results.scenario_files import is_scenario_file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options and the ini value that says where scenarios are."""
+    """Add the options, and the ini value with the directories of scenarios."""
     group = parser.getgroup("outlive", "crash scenarios")
     for one in with_option("pytest"):
         facts = (
@@ -61,10 +60,8 @@ def _whole(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    # As the command line's --budget, whose module is not for every run of pytest; and 0 is a budget here.
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m)?", text, re.ASCII)
-    seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else -1.0
-    if not 0 <= seconds < 1e9:
+    seconds = seconds_of(text)
+    if seconds is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} must be a number of seconds, 0 or more, as 60 or 60s or 2m"
         )
@@ -72,7 +69,7 @@ def _seconds(text: str) -> float:
 
 
 def _faults(text: str) -> tuple[str, ...]:
-    from outlive_harness.faults.table import NAMES  # noqa: PLC0415 - only where faults are named
+    from outlive_harness.faults.table import NAMES  # noqa: PLC0415 - only if faults are named
 
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     for name in names:
@@ -84,7 +81,7 @@ def _faults(text: str) -> tuple[str, ...]:
 
 
 def _profile(text: str) -> str:
-    from outlive_harness.disk.profiles import PROFILES  # noqa: PLC0415 - only where one is named
+    from outlive_harness.disk.profiles import PROFILES  # noqa: PLC0415 - only if one is named
 
     if text not in PROFILES:
         raise argparse.ArgumentTypeError(f"unknown profile {text!r}; there are: {', '.join(PROFILES)}")
@@ -103,7 +100,7 @@ _TYPES: dict[Callable[[str, object], object], Callable[[str], object]] = {
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[None, list[Any], list[Any]]:
-    """Collect a scenario file as what it is, and as nothing else."""
+    """Collect a scenario file as such, and not also as a test module."""
     collectors = yield
     if not is_scenario_file(file_path) or not _is_below(file_path, parent.config):
         return collectors
@@ -122,7 +119,7 @@ def _is_below(path: Path, config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """In an xdist worker with scenarios: be there for the others' work before any is handed out."""
+    """In an xdist worker with scenarios, start the harness worker before any work is handed out."""
     from outlive_harness.pytest_support.stash import FILES  # noqa: PLC0415 - a few lines
 
     if FILES in session.config.stash and hasattr(session.config, "workerinput"):
@@ -133,7 +130,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Run what was collected, even where a scenario file was not: its error fails the run anyway."""
+    """Run what was collected, even if a scenario file could not be: its error fails the run anyway."""
     from outlive_harness.pytest_support.stash import FILES  # noqa: PLC0415 - a few lines
 
     files = session.config.stash.get(FILES, None)
@@ -151,8 +148,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist's, which may not be installed
-    """In xdist's controller: tell each worker process where they all share their work."""
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of xdist, which may not be installed
+    """In xdist's controller, tell each worker process the directory that all share."""
     if any(directory.is_dir() for directory in _directories(node.config)):
         from outlive_harness.pytest_support.driver import shared_root  # noqa: PLC0415 - see the module
 
@@ -161,7 +158,7 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist's, which m
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Help the others until all are done, then end what was started."""
+    """Help other processes until all are done, then end what was started."""
     from outlive_harness.pytest_support.stash import DRIVER, ROOT  # noqa: PLC0415 - a few lines
 
     stash = session.config.stash
@@ -189,7 +186,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table of scenarios, from what travelled with the reports."""
+    """Print the table of scenarios, from properties of the reports."""
     texts = {
         report.nodeid: text
         for several in terminalreporter.stats.values()

@@ -143,7 +143,7 @@ def test_another_point_of_a_kept_command_can_be_replayed(outlive, script, tmp_pa
     """A kept command is found by its name, and a point that its run does not come to is unknown."""
     outlive("check", "--", "sh", script(TORN), status=1)
     assert "nothing was violated" in outlive("replay", "pipe:kill@1", status=0).stdout
-    assert "did not come to the crash point" in outlive("replay", "pipe:kill@9", status=3).stdout
+    assert "did not reach the crash point" in outlive("replay", "pipe:kill@9", status=3).stdout
     kept = {path.name.rpartition("-")[0] for path in (tmp_path / ".outlive" / "failures").iterdir()}
     assert kept == {"pipe-kill@1", "pipe-kill@2"}
 
@@ -357,7 +357,7 @@ def test_a_new_scenario_runs_at_once_and_is_not_overwritten(outlive, tmp_path):
     assert said == "wrote scenarios/first.py; run it with: outlive test scenarios/first.py\n"
     assert "first" in outlive("test", status=0).stdout
     (tmp_path / "scenarios" / "first.py").write_text("mine")
-    assert "scenarios/first.py is there already" in outlive("new", "first", status=2).stderr
+    assert "scenarios/first.py exists" in outlive("new", "first", status=2).stderr
     assert (tmp_path / "scenarios" / "first.py").read_text() == "mine"
 
 
@@ -505,8 +505,8 @@ REFUSED = {
     "check --outptus x -- true": "No such option",
     "check --faults kill,nope -- true": "unknown fault 'nope'; there are: kill, torn, ",
     "check --faults , -- true": "',' names no fault; there are: kill, torn, ",
-    "check --budget soon -- true": "'soon' is no duration",
-    "check --timeout 0 -- true": "'0' is no duration",
+    "check --budget soon -- true": "'soon' must be a number of seconds over 0",
+    "check --timeout 0 -- true": "'0' must be a number of seconds over 0",
     "check --points 0 -- true": "0 is not in the range x>=1",
     "check -j 0 -- true": "0 is not in the range 1<=x<=1024",
     "check -j 1000000 -- true": "1000000 is not in the range 1<=x<=1024",
@@ -522,7 +522,7 @@ REFUSED = {
     "check --json - --sarif - -- true": "--json and --sarif are one file: '-'",
     "check --baseline no/k.json --update-baseline -- true": "k.json' cannot be written: No such file or dir",
     "check --json . -- true": "cannot be written: Is a directory",
-    "test": "there is no directory scenarios/ here; outlive new NAME writes a first one",
+    "test": "there is no directory scenarios/ here; outlive new NAME writes a first scenario",
     "test nowhere": "no such scenario file or directory: nowhere",
     "test empty": "no scenarios in empty",
     "test good --only nix": "--only='nix': no such scenario; there are: alone, both",
@@ -537,7 +537,7 @@ REFUSED = {
     "new class": "NAME='class' must be a Python identifier",
     "new _helper": "NAME='_helper' is the name of a helper",
     "new json": "NAME='json' is the name of a module",
-    "new Path": "NAME='Path' is a name that the file itself imports",
+    "new Path": "NAME='Path' is a name that the scenario file itself imports",
     "nonsense": "No such command 'nonsense'",
 }
 
@@ -675,7 +675,7 @@ def test_an_id_of_two_commands_says_which_is_replayed(outlive, tmp_path):
         outlive("check", "--", "sh", f"{name}/p.sh", status=1)
     said = outlive("replay", "p:kill@2", status=1).stderr
     assert "replayed: sh y/p.sh" in said or "/y/p.sh" in said.splitlines()[0]
-    assert "p:kill@2 was printed for others, too: " in said
+    assert "p:kill@2 was also printed for others: " in said
     assert "x/p.sh" in said.splitlines()[-1]
 
 

@@ -70,7 +70,7 @@ def test_where_proc_is_not_mounted_the_doctor_goes_on(monkeypatch):
     monkeypatch.setattr(doctor.os.path, "exists", lambda path: path != "/proc/self")
     facts = {fact.name: fact for fact in doctor.examine()}
     assert facts["real ext4"].text == "/no/proc: No such file or directory"
-    assert facts["machine"].text.endswith("/proc is not mounted, and all is seen by it")
+    assert facts["machine"].text.endswith("/proc is not mounted, and interception needs it")
 
 
 def test_facts_that_cannot_be_written_are_told(monkeypatch, capsys):
@@ -93,5 +93,9 @@ def test_where_seccomp_is_refused_the_doctor_says_why_and_what_is_left():
     assert done.returncode == 0, done
     said = {fact["name"]: fact for fact in json.loads(done.stdout)}["interception"]
     assert said["state"] == "NO"
-    assert said["text"].startswith("seccomp(SET_MODE_FILTER, NEW_LISTENER): Operation not permitted (we are ")
-    assert said["text"].endswith("only the fault timer is left: random moments, and no verdict of held")
+    assert said["text"].startswith(
+        "seccomp(SET_MODE_FILTER, NEW_LISTENER): Operation not permitted (this process is "
+    )
+    assert said["text"].endswith(
+        "only the fault timer is left: it kills at random moments, and no scenario is held"
+    )

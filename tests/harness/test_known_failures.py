@@ -98,7 +98,7 @@ def test_what_failed_once_is_struck_first(outlive):
     assert outlive(*sample)[0] == 3  # and says that it may
     status, out, _ = outlive("test")
     assert status == 1
-    assert "kept in scenarios/regressions/report.json: struck first from now on; commit it" in out
+    assert "kept in scenarios/regressions/report.json: tried first from now on; commit it" in out
     status, out, _ = outlive(*sample)
     assert status == 1
     assert "torn-output" in out

@@ -499,7 +499,7 @@ def test_a_proposed_scenario_runs_at_once_and_its_verdict_is_right(case, outlive
         (["--from", "nosuchprogram x"], "command not found: 'nosuchprogram'"),
         (["--from", "x 'y"], '--from="x \'y" cannot be read: No closing quotation'),
         (["json", "--from", "true"], "NAME='json' is the name of a module"),
-        (["ROOT", "--from", "true"], "NAME='ROOT' is a name that the file itself uses"),
+        (["ROOT", "--from", "true"], "NAME='ROOT' is a name that the scenario file itself uses"),
         ([], "Missing argument 'NAME'"),
         (["x", "--input", "."], "--input goes with --from"),
     ],
@@ -521,7 +521,7 @@ def test_the_name_is_the_scripts_and_no_file_is_overwritten(outlive, tmp_path):
     assert 'input=ROOT / "data",' in path.read_text()
     outlive("test", "-j", "1", status=0)
     path.write_text("mine")
-    assert "scenarios/run_json.py is there already" in outlive("new", "--from", command, status=2)
+    assert "scenarios/run_json.py exists" in outlive("new", "--from", command, status=2)
     assert path.read_text() == "mine"
 
 

@@ -27,7 +27,7 @@ def test_plans_shrink_to_the_shortest_and_earliest():
     [
         ({"ops": 0}, "ops=0 must be"),
         ({"ops": 1, "max_crashes": 0}, "max_crashes=0 must be"),
-        ({"ops": 1, "faults": ("bang",)}, "faults='bang' must be of: eio, full, kill, term"),
+        ({"ops": 1, "faults": ("bang",)}, "faults='bang' must be among eio, full, kill, term"),
         ({"ops": 1, "faults": ()}, r"faults=\(\) must name at least one"),
     ],
 )

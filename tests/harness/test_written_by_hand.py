@@ -75,7 +75,7 @@ def test_a_fault_of_another_version_is_kept_and_not_struck(one, tmp_path, monkey
     """A newer version may have added it: that is said, the file stays as it is, and the rest is judged."""
     monkeypatch.chdir(tmp_path)
     path, text = regressions(tmp_path, "zork@2", "kill@2", "kill@1+zork@1")
-    result = one(GOOD, corpus=True, faults=("kill",))
+    result = one(GOOD, regressions=True, faults=("kill",))
     assert result.verdict is Verdict.HELD
     said = [f"regressions/good.json: {point} is kept, and not struck: this version knows no fault 'zork'"
             for point in ("zork@2", "kill@1+zork@1")]  # fmt: skip
@@ -99,6 +99,6 @@ def test_a_new_failure_takes_no_other_ones_place(one, tmp_path):
     """A file that holds more than we would keep is not cut down to that."""
     bad = GOOD.replace('put("out", "x")', 'Path("out").write_text("xxxx")')
     path, text = regressions(tmp_path, *(f"full@{number}" for number in range(1000, 1040)))
-    result = one(bad, corpus=True, faults=("kill",))
+    result = one(bad, regressions=True, faults=("kill",))
     assert result.verdict is Verdict.VIOLATED
     assert path.read_text() == text

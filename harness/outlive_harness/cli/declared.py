@@ -1,4 +1,4 @@
-"""The scenarios that a command line names: found in files, chosen by name."""
+"""The scenarios that a command line names: loaded from files, and chosen by name."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .words import complain
 
 
 def load(paths: Sequence[str | Path]) -> tuple[list[Scenario], list[ScenarioResult]]:
-    """Return the scenarios of files, and what is to be said of the files that give none."""
+    """Return the scenarios of files, and a result for each file that cannot be loaded or declares none."""
     found: list[Scenario] = []
     broken: list[ScenarioResult] = []
     named = {Path(os.path.realpath(path)) for path in paths}
     for file in find_files(paths):
         shown = os.path.relpath(file)
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # what a file prints is no part of a report
+            with contextlib.redirect_stdout(sys.stderr):  # what a file prints must not get into a report
                 several = load_file(file)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's file raises
             complain(f"{shown} does not import:")
@@ -44,7 +44,7 @@ def load(paths: Sequence[str | Path]) -> tuple[list[Scenario], list[ScenarioResu
 
 
 def _show(error: BaseException, file: Path) -> None:
-    """Print a traceback from the user's own file on."""
+    """Print a traceback that begins in the user's own file."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename != str(file):
         frames = frames.tb_next
@@ -52,7 +52,7 @@ def _show(error: BaseException, file: Path) -> None:
 
 
 def select(found: list[Scenario], only: Sequence[str]) -> list[Scenario]:
-    """Return the scenarios asked for: by name, else by pattern, else by a part of the name."""
+    """Return the scenarios that --only names: by name, else by pattern, else by a part of the name."""
     if not only:
         return found
     chosen: set[str] = set()

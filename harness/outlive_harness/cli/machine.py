@@ -1,4 +1,4 @@
-"""What this machine can do, and why not what it can't."""
+"""What this machine can do, and why it cannot do the rest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PARTS = ("click", "hypothesis", "jinja2", "psutil", "pytest", "pytest-xdist", "
 
 
 class State(enum.StrEnum):
-    """How a part of the machine is: as it should be, with something less, or not there."""
+    """The state of a part of the machine: as it should be, less than that, or missing."""
 
     GOOD = "ok"
     LESS = "less"
@@ -33,7 +33,7 @@ class State(enum.StrEnum):
 
 
 class Fact(NamedTuple):
-    """One thing that was looked at: its name, how it is, and what was seen."""
+    """One part of the machine: its name, its state, and what was found."""
 
     name: str
     state: State
@@ -41,7 +41,7 @@ class Fact(NamedTuple):
 
 
 def examine(box_dir: Path | None = None) -> Iterator[Fact]:
-    """Look at this machine; yields facts as they are found."""
+    """Examine this machine, and yield each fact as it is found."""
     enough = State.GOOD if sys.version_info >= (3, 11) else State.MISSING
     yield Fact("python", enough, f"{platform.python_version()} ({sys.executable})")
     yield _machine()
@@ -67,7 +67,7 @@ def examine(box_dir: Path | None = None) -> Iterator[Fact]:
 
 
 def as_text(facts: list[Fact]) -> str:
-    """Return the facts for machines: a JSON list of {name, state, text}."""
+    """Return the facts as a JSON list of {name, state, text}."""
     return json.dumps([fact._asdict() for fact in facts], indent=2) + "\n"
 
 
@@ -75,108 +75,62 @@ def _machine() -> Fact:
     seen = f"{platform.system()} {platform.release()}, {platform.machine()}"
     if abi.native() is None:
         return Fact(
-            "machine", State.MISSING, f"{seen}: no table of its system calls, so none can be intercepted"
+            "machine", State.MISSING, f"{seen}: its system calls are not known, so none can be intercepted"
         )
     if not os.path.exists("/proc/self"):
-        return Fact("machine", State.MISSING, f"{seen}: /proc is not mounted, and all is seen by it")
+        return Fact("machine", State.MISSING, f"{seen}: /proc is not mounted, and interception needs it")
     return Fact("machine", State.GOOD, seen)
 
 
 def _temporary() -> Fact:
-    """Say whether a rename from TMPDIR works here, as it does not in a box."""
+    """Return whether TMPDIR is on another file system here, as in a box, where renames from it fail."""
     where = tempfile.gettempdir()
     is_other = os.stat(where).st_dev != os.stat(os.curdir).st_dev
-    how_it_is = "another file system than" if is_other else "on the file system of"
-    text = f"{where} is {how_it_is} this directory"
-    how = (
-        "as in a box" if is_other else "in a box it is another (--tmp same for pipelines that run only here)"
-    )
-    return Fact("temporary files", State.GOOD, f"{text}; {how}")
-
-
-#: Run in a process of its own: the run's process is the reaper of all that it starts.
-_TRY = """
-import ctypes, errno, fcntl, json, os, sys
-from pathlib import Path
-from outlive_harness import abi
-from outlive_harness.intercept.supervisor import CRASH, GO
-from outlive_harness.intercept.tear import duplicate
-from outlive_harness.launch.exec import InterceptionRefusedError, start
-from outlive_harness.launch.options import Program, RunOptions
-from outlive_harness.launch.reap import adopt_orphans, kill_tree
-from outlive_harness.launch.run import run
-
-adopt_orphans()
-box = Path(sys.argv[1])
-said = {}
-try:
-    program = Program(["sh", "-c", "echo > f"], cwd=box, env=os.environ, box=box)
-    ran = run(program, RunOptions(timeout=20, visit=lambda op, k: GO))
-    said["ops"], said["blind"] = ran.ops, [reason for _, reason in ran.blind]
-    # A flag that the kernel knows is refused for the missing filter (EFAULT), an unknown one as such.
-    libc = ctypes.CDLL(None, use_errno=True)
-    flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-    number = abi.native().numbers["seccomp"]
-    libc.syscall(ctypes.c_long(number), ctypes.c_ulong(1), ctypes.c_ulong(flags), None)
-    said["killable"] = ctypes.get_errno() == errno.EFAULT
-    try:
-        os.close(duplicate(os.getpid(), 1))
-    except OSError as error:
-        said["getfd"] = str(error)
-    try:
-        torn = Program(["sh", "-c", "echo torn > t"], cwd=box, env=os.environ, box=box)
-        run(torn, RunOptions(timeout=20, tear=2, visit=lambda op, k: CRASH if op.kind == "write" else GO))
-        said["torn"] = (box / "t").read_bytes()[:3] == b"to"
-    except OSError as error:
-        said["untorn"] = str(error)
-    child = start(["true"], cwd=box, env=os.environ)
-    try:
-        fcntl.ioctl(child.listener, abi.SECCOMP_IOCTL_NOTIF_SET_FLAGS, abi.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
-        said["wake"] = True
-    except OSError:
-        said["wake"] = False
-    finally:
-        kill_tree(child.pid)
-except InterceptionRefusedError as error:
-    said["refused"] = error.strerror
-print(json.dumps(said))
-"""
+    if is_other:
+        text = f"{where} is on another file system than this directory; so it is in a box"
+    else:
+        text = f"{where} is on the file system of this directory; in a box it is not (unless --tmp same)"
+    return Fact("temporary files", State.GOOD, text)
 
 
 def _interception() -> Iterator[Fact]:
-    """Intercept a shell that writes a file, for real."""
+    """Intercept a real shell that writes a file."""
     said = _tried()
     why = said.get("refused") or said.get("broken")
     if why is None and said.get("ops") != 2:
         why = f"a shell's open and write were seen as {said.get('ops')} ops {said.get('blind')}"
     if why is not None:
-        fallback = "only the fault timer is left: random moments, and no verdict of held"
+        fallback = "only the fault timer is left: it kills at random moments, and no scenario is held"
         yield Fact("interception", State.MISSING, f"{why}{_surroundings()}; {fallback}")
         return
-    yield Fact("interception", State.GOOD, "a program's calls can be stopped (seccomp user notification)")
+    yield Fact("interception", State.GOOD, "system calls can be stopped (seccomp user notification)")
     if said.get("killable"):
         yield Fact("signals", State.GOOD, "a stopped call is not reported twice (WAIT_KILLABLE_RECV)")
     else:
         yield Fact(
-            "signals", State.LESS, "a signal may report a stopped call twice: Linux 5.19 or later does not"
+            "signals", State.LESS, "a signal may report a stopped call twice; not on Linux 5.19 or later"
         )
     if said.get("torn"):
         how = f"/proc, since {said['getfd']}" if said.get("getfd") else "pidfd_getfd"
-        yield Fact("torn writes", State.GOOD, f"a part of a write can be let through (by {how})")
+        yield Fact("torn writes", State.GOOD, f"part of a write can be let through (by {how})")
     else:
-        why = said.get("untorn", "a part of a write did not arrive")
-        yield Fact("torn writes", State.MISSING, f"{why}; so the fault torn is unknown")
+        why = said.get("untorn", "part of a write did not arrive")
+        yield Fact("torn writes", State.MISSING, f"{why}; so the fault torn comes out as unknown")
     if said.get("wake"):
-        yield Fact("wake-up", State.GOOD, "a stopped program hands over its processor (SYNC_WAKE_UP)")
+        yield Fact(
+            "wake-up",
+            State.GOOD,
+            "a stopped program wakes us on its own processor (SYNC_WAKE_UP)",
+        )
     else:
-        yield Fact("wake-up", State.LESS, "each op is several times slower than with Linux 6.6 or later")
+        yield Fact("wake-up", State.LESS, "each op takes several times as long as on Linux 6.6 or later")
 
 
 def _tried() -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as box:
             done = subprocess.run(
-                [sys.executable, "-P", "-c", _TRY, box],
+                [sys.executable, "-P", "-m", "outlive_harness.cli.attempt", box],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -191,13 +145,13 @@ def _tried() -> dict[str, Any]:
 
 
 def _surroundings() -> str:
-    """Tell whether somebody else's filter is the reason, as in a container or a sandbox."""
+    """Return a remark if this process is under a seccomp filter, as in a container or a sandbox; else ""."""
     try:
         with open("/proc/self/status") as status:
             is_filtered = any(line.split() == ["Seccomp:", "2"] for line in status)
     except OSError:
         return ""
-    return " (we are under a seccomp filter of our surroundings, as in a container)" if is_filtered else ""
+    return " (this process is under a seccomp filter already, as in a container)" if is_filtered else ""
 
 
 def _boxes(where: Path) -> Fact:
@@ -214,7 +168,7 @@ def _boxes(where: Path) -> Fact:
 
 
 def _file_system(where: Path) -> str:
-    """Return the type of the file system that a directory is on; "" where nobody says."""
+    """Return the type of the file system that holds a directory; "" if it is not known."""
     best, kind = "", ""
     real = os.path.realpath(where)
     try:
@@ -230,7 +184,7 @@ def _file_system(where: Path) -> str:
 
 
 def _leases(where: Path) -> Fact:
-    """A writer must be seen while it is there, and not when it is gone."""
+    """Try whether a file lease shows a writer while there is one, and none afterwards."""
     try:
         with tempfile.TemporaryDirectory(dir=where) as place:
             path = os.path.join(place, "file")
@@ -240,11 +194,11 @@ def _leases(where: Path) -> Fact:
     except OSError as error:
         return Fact("file leases", State.LESS, f"cannot be tried: {error.strerror}")
     if works:
-        return Fact("file leases", State.GOOD, "tell whether an output is still being written")
-    return Fact("file leases", State.LESS, "not on this file system: some torn outputs may be missed")
+        return Fact("file leases", State.GOOD, "show whether an output is still being written")
+    return Fact("file leases", State.LESS, "not on this file system, so some torn outputs may be missed")
 
 
 def _plugin() -> Fact:
     if any(one.name == "outlive" for one in importlib.metadata.entry_points(group="pytest11")):
         return Fact("pytest plugin", State.GOOD, "registered: pytest scenarios")
-    return Fact("pytest plugin", State.MISSING, "not registered: outlive is not installed as a distribution")
+    return Fact("pytest plugin", State.MISSING, "not registered: outlive is not installed as a package")

@@ -1,4 +1,4 @@
-"""The scenarios that ``outlive new`` writes: one to start from, and one that a command was seen to need."""
+"""The texts of scenario files that ``outlive new`` writes: one to start from, and one for a command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 import textwrap
 from collections.abc import Collection, Sequence
 
-from .proposal import Proposal, in_ascii, shown
+from .guesses import in_ascii, shown
+from .proposal import Proposal
 
 _TEXT = '''"""Say in one sentence what this scenario shows."""
 
@@ -27,9 +28,9 @@ def {name}() -> None:
         mark_done("report")
 '''
 
-# Columns that ruff's formatter, as it comes, would fill.
+# Columns of ruff's formatter with its default configuration.
 _WIDTH = 88
-#: Entries of a kind, and lines of a comment, that are written out.
+#: How many entries of a kind, and lines of a comment, are written.
 _MOST = 4
 _PROPOSED = '''"""The outputs of {{ name }} survive being killed at any moment.
 
@@ -67,20 +68,20 @@ def _inputs() -> None:
 
 
 def scenario_text(name: str) -> str:
-    """Return a scenario file that runs at once, and holds."""
+    """Return the text of a scenario file that runs at once, and holds."""
     return _TEXT.format(name=name)
 
 
 def objection(name: str) -> str:
-    """Say why a scenario and its file cannot have this name; "" if they can."""
+    """Return why a scenario and its file cannot have a name; "" if they can."""
     if not name.isidentifier() or keyword.iskeyword(name):
         return "must be a Python identifier: letters, digits and underscores"
     if name.startswith(("_", "test_")) or name == "conftest":
         return "is the name of a helper: files that begin with _ or test_ are no scenarios"
     if name in sys.stdlib_module_names or name in ("outlive", "outlive_harness"):
-        return "is the name of a module that pipelines import, and the file would stand in its way"
+        return "is the name of a module that pipelines import, and the scenario file would hide it"
     if name in ("Path", "atomic_write", "mark_done", "step_done", "scenario"):
-        return "is a name that the file itself imports"
+        return "is a name that the scenario file itself imports"
     return ""
 
 
@@ -94,16 +95,16 @@ def proposed_text(
     files: Collection[str] = (),
     directories: Collection[str] = (),
 ) -> str:
-    """Return a scenario file for a command that was watched.
+    """Return the text of a scenario file for a command that was observed.
 
     Args:
-        name: the scenario's; see objection().
-        command: its arguments, as Python expressions that may name ``ROOT`` and ``sys``.
-        proposal: what was made of what was seen.
-        seen: a sentence on that.
-        given: the directory that is copied into each box, as such an expression; "" for none.
-        files: paths, relative to the root, that are copied into it one by one.
-        directories: likewise, with all below them.
+        name: the scenario's name; see objection().
+        command: the program and its arguments, as Python expressions that may name ``ROOT`` and ``sys``.
+        proposal: what the scenario may declare.
+        seen: a sentence about the observation.
+        given: the directory to copy into each box, as such an expression; "" for none.
+        files: paths of files to copy into each box, relative to the root.
+        directories: likewise, paths of directories.
     """
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - nothing else here needs it
 
@@ -167,7 +168,7 @@ def _patterns(key: str, patterns: Sequence[str]) -> list[str]:
 
 
 def _listed(key: str, codes: Sequence[str]) -> list[str]:
-    """Return the lines of a list of expressions, as a formatter would break them."""
+    """Return the lines of a list of expressions, broken as a formatter does."""
     line = f"{key}=[{', '.join(codes)}],"
     if len(line) <= _WIDTH - 4:
         return [line]
@@ -182,7 +183,7 @@ def _listed(key: str, codes: Sequence[str]) -> list[str]:
 
 
 def _pieces(code: str) -> list[str]:
-    """Cut a string that is too long for its line: after its own lines, else after spaces."""
+    """Return the pieces of a literal, cut after newlines or else spaces if it is too long for a line."""
     quote = code[0]
     if len(code) <= _WIDTH - 9 or quote not in "'\"" or code[-1] != quote or " + str(" in code:
         return [code]
@@ -204,8 +205,8 @@ def _tuple(texts: Collection[str]) -> str:
 
 
 def python_string(text: str) -> str:
-    """Return a literal of a text, in ASCII, with the quotes that a formatter would choose."""
-    inner = ascii(f"{text}\"'")[1:-1]  # with both in it, its own quotes are single and those escaped
+    """Return a literal of a text, in ASCII, with the quotes that a formatter chooses."""
+    inner = ascii(f"{text}\"'")[1:-1]  # ascii() escapes single quotes if there are both kinds
     inner = inner.removesuffix("\"\\'").replace("\\'", "'")
     if text.count('"') > text.count("'"):
         return "'" + inner.replace("'", "\\'") + "'"

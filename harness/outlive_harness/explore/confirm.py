@@ -57,7 +57,7 @@ def remember(regressions: Regressions, record: Record, result: ScenarioResult) -
     failed = [one for one in result.violations if one.kept and one.confirmed and FAULTS[one.fault].counts_ops]
     try:
         if failed and regressions.keep(record, failed):
-            result.corpus = str(regressions.path)
+            result.regressions = str(regressions.path)
     except OSError as error:
         why = error.strerror or error
         result.warnings.append(f"failures cannot be kept in {regressions.path}: {why}")

@@ -148,7 +148,7 @@ def regressions_of(scenario: Scenario, options: Options) -> Regressions:
     Raises:
         ScenarioError: the file is damaged, or by another version.
     """
-    if not options.corpus or scenario.expect:
+    if not options.regressions or scenario.expect:
         return Regressions(None)
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in scenario.name)[:80]
     if os.path.isfile(scenario.file):

@@ -1,7 +1,7 @@
-"""Scenario files as pytest sees them: collectors and items, one for each scenario and fault.
+"""Scenario files as pytest collectors, and scenarios as items, one for each fault.
 
-An item is judged by its own fault alone. A known-bad scenario that names several faults is one item for
-all of them: it passes where they show together what ``expect=`` names.
+An item is judged by its own fault alone. A known-bad scenario that names several faults is one item: it
+passes if they show together what ``expect=`` names.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .driver import driver
 from .outcome import NotHeld, to_property, unless_held
 from .stash import FILES
 
-#: Stands in an item's name for a fault, where none of those asked for makes sense for the scenario.
+#: The fault in an item's name if no fault that is asked for makes sense for the scenario.
 NO_FAULT = "none"
 
 
 @dataclass(slots=True)
 class Files:
-    """What is known of the scenario files that were collected.
+    """Facts about the collected scenario files.
 
     Attributes:
-        places: where each scenario stands, by its name.
+        places: the file and line of each scenario, by its name.
         broken: how many files could not be collected.
     """
 
@@ -47,7 +47,7 @@ class ScenarioFile(pytest.File):
     """One scenario file."""
 
     def collect(self) -> list[ScenarioItem]:
-        """Return an item for each scenario and fault; nothing is recorded yet."""
+        """Return an item for each scenario and fault; nothing is run yet."""
         files = self.config.stash.setdefault(FILES, Files())
         try:
             return list(self._items(files))
@@ -73,7 +73,7 @@ class ScenarioFile(pytest.File):
                 faults = ("+".join(faults),)
             for fault in faults:
                 name = f"{scenario.name}[{fault}]"
-                # As a text, which pytest takes apart as it does what it keeps for --lf and --sw.
+                # A text, which pytest splits as it splits the node ids that it keeps for --lf and --sw.
                 whole = f"{self.nodeid}::{name}"
                 yield ScenarioItem.from_parent(self, name=name, nodeid=whole, scenario=scenario, fault=fault)
 
@@ -81,16 +81,16 @@ class ScenarioFile(pytest.File):
         try:
             return load_file(self.path)
         except ScenarioError as error:
-            # Where in the file it was declared; an error of the whole file says its place itself.
+            # The line of the declaration; an error of the whole file has its place in its message.
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if self._is_mine(frame)]
             where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
             raise self.CollectError(f"{where}{error}") from error
         except (SyntaxError, SystemExit) as error:
-            # pytest shows the one with our frames, and ends at the other.
+            # pytest would show a SyntaxError with our frames, and end at a SystemExit.
             text = "".join(traceback.format_exception_only(error)).rstrip()
             raise self.CollectError(f"{self.path} does not import:\n{text}") from error
         except Exception as error:
-            # A text, as with pytest's own modules: xdist tells by it that several workers say the same.
+            # A text, as for pytest's own modules: xdist compares it between workers.
             excinfo = pytest.ExceptionInfo.from_exception(error)
             excinfo.traceback = excinfo.traceback.cut(path=self.path)
             text = str(excinfo.getrepr(style="short"))
@@ -109,7 +109,7 @@ class ScenarioItem(pytest.Item):
         self.fault = fault
 
     def runtest(self) -> None:
-        """Explore it; what is violated or unknown fails."""
+        """Explore the scenario; fail if it is violated or unknown."""
         if self.fault == NO_FAULT:
             asked_for = Options(faults=self.config.getoption("outlive_faults"))
             pytest.skip(none_asked_for(asked_for, self.scenario))
@@ -126,7 +126,7 @@ class ScenarioItem(pytest.Item):
             and result.faults.get(self.fault) == Coverage()
             and result.verdict is Verdict.UNKNOWN
         ):
-            pytest.skip(result.reason)  # another fault shows what there is to be shown
+            pytest.skip(result.reason)  # another fault's item covers the scenario
         self.user_properties.append(("outlive", to_property(result, self.fault, running.seed)))
         if result.verdict is Verdict.SKIPPED:
             pytest.skip(result.reason)
@@ -137,15 +137,15 @@ class ScenarioItem(pytest.Item):
         excinfo: pytest.ExceptionInfo[BaseException],
         style: Any = None,  # noqa: ANN401 - as above
     ) -> Any:  # noqa: ANN401 - as above
-        """Show what was violated; a traceback would be ours, and of no use."""
+        """Return the violations as text; a traceback through our code would be of no use."""
         if isinstance(excinfo.value, NotHeld):
             return excinfo.getrepr(style="value")
-        if isinstance(excinfo.value, ScenarioError):  # of a file that is asked for: a baseline, a corpus
+        if isinstance(excinfo.value, ScenarioError):  # of a file that was asked for: a baseline, regressions
             return str(excinfo.value)
         if isinstance(excinfo.value, HarnessError):
             return f"a fault of ours, not of the pipeline; please report it\n{excinfo.value}"
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Say where the scenario is declared."""
+        """Return where the scenario is declared."""
         return self.path, self.scenario.line - 1, self.name

@@ -12,7 +12,7 @@ from outlive_harness.golden.record import Record
 from outlive_harness.results.keywords import KEYWORD, whole, with_option
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
-from outlive_harness.results.scenario import Scenario, ScenarioError, scenario
+from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError, scenario
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import ScenarioResult
 
@@ -25,13 +25,13 @@ _FOR_ALL = with_option("pytest", is_for_all=True)
 
 
 class UntestableError(RuntimeError):
-    """A scenario whose golden run gives nothing to compare with; the message says why."""
+    """The golden run of a scenario gives nothing to compare with; the message says why."""
 
 
 class Outlive:
     """Runs scenarios, commands and single plans, with the workers of the pytest run.
 
-    One serves the whole test session, so it may be used together with hypothesis' @given.
+    The fixture is one for the whole test session, so it may be used together with hypothesis' @given.
     """
 
     def __init__(self, running: Driver) -> None:
@@ -55,17 +55,17 @@ class Outlive:
         """Explore a scenario and return its result: verdict, reason, violations, coverage.
 
         Args:
-            scenario: what scenario() made.
-            faults: the faults to strike with; None leaves it to the scenario, else ``kill``.
+            scenario: a scenario, made by scenario().
+            faults: the faults to inject; by default those of the scenario, else ``kill``.
             depth: crashes in a row.
-            points: how many crash points of each fault to sample; None for all.
-            seed: decides the samples; None for that of --outlive-seed.
-            budget: seconds after which no further trial is begun; None for no limit.
-            profile: what the disk promises where the power is cut; None leaves it to the scenario.
-            torn: where ``torn`` cuts a write, ``"pages"`` or ``"bytes"``; None leaves it to the scenario.
+            points: how many crash points of each fault to sample; by default all.
+            seed: decides the samples; by default the value of --outlive-seed.
+            budget: seconds after which no further trial begins; by default there is no limit.
+            profile: what the disk promises when the power is cut; by default that of the scenario.
+            torn: where ``torn`` cuts a write, ``"pages"`` or ``"bytes"``; by default that of the scenario.
 
         Raises:
-            ScenarioError: an argument is not of the form it should be; the message begins with it.
+            ScenarioError: an argument has a wrong type or value; the message begins with its name.
         """
         _check_scenario(scenario)
         for name, value in (("depth", depth), ("torn", torn or "")):
@@ -121,23 +121,23 @@ class Outlive:
         plain = [os.fspath(part) for part in command]
         asked = {one.name: keywords.pop(one.name) for one in _FOR_ALL if one.name in keywords}
         made = scenario(command=plain, name=name, outputs=outputs, **keywords)
-        made.file = os.path.join(os.getcwd(), "-")  # relative paths are the test's
+        made.file = os.path.join(os.getcwd(), NO_FILE)  # relative paths start where the test runs
         return self.run(made, points=points, seed=seed, budget=budget, **asked)
 
     def trial(self, scenario: Scenario, plan: Plan | Iterable[Point] | str) -> Trial:
-        """Carry out one plan: crash the run, crash the recoveries, recover at last, and judge after each.
+        """Carry out one plan: crash the run and the recoveries, recover, and judge after each.
 
         Args:
-            scenario: what scenario() made.
+            scenario: a scenario, made by scenario().
             plan: points, as strategies.plans() draws them, or a text such as ``"kill@12+kill@3"``.
 
         Returns:
-            The trial. ``findings`` says what was violated. ``reached`` is False where a run ended
-            before its crash point; then nothing was tested, and findings is empty.
+            The trial. ``findings`` holds what was violated. ``reached`` is False if a run ended before its
+            crash point; nothing was tested then, and ``findings`` is empty.
 
         Raises:
-            ScenarioError: an argument is not of the form it should be; the message begins with it.
-            UntestableError: there is no golden run to compare with; the message says why.
+            ScenarioError: an argument has a wrong type or value; the message begins with its name.
+            UntestableError: the golden run gives nothing to compare with; the message says why.
         """
         _check_scenario(scenario)
         points = parse_plan(plan) if isinstance(plan, str) else tuple(plan)
@@ -149,10 +149,10 @@ class Outlive:
         return trial
 
     def ops(self, scenario: Scenario) -> int:
-        """Return how many ops the golden run makes: the crash points of ``kill``.
+        """Return the number of ops of the golden run, each a crash point of ``kill``.
 
         Raises:
-            ScenarioError: an argument is not of the form it should be; the message begins with it.
+            ScenarioError: an argument has a wrong type or value; the message begins with its name.
             UntestableError: there is no golden run; the message says why.
         """
         _check_scenario(scenario)
@@ -169,15 +169,14 @@ class Outlive:
         subject: Scenario | ScenarioResult | Trial,
         **options: Any,
     ) -> ScenarioResult | Trial:
-        """Fail the test unless a scenario holds; what is unknown does not. Return what was looked at.
+        """Fail the test unless a scenario holds; an unknown one does not. Return the result or the trial.
 
         Args:
             subject: a scenario, which is run; a result of run() or check(); or a trial.
             **options: as run() takes them, for a scenario.
 
         Raises:
-            AssertionError: it is violated or unknown; the message tells what, where and how it is
-                seen again.
+            AssertionError: it is violated or unknown; the message says what, where, and how to replay it.
         """
         __tracebackhide__ = True
         if isinstance(subject, Trial):
@@ -196,7 +195,7 @@ class Outlive:
 
 def _check_scenario(scenario: object) -> None:
     if not isinstance(scenario, Scenario):
-        raise ScenarioError(f"scenario={scenario!r} must be a scenario: what @scenario(...) made")
+        raise ScenarioError(f"scenario={scenario!r} must be a scenario, made by @scenario(...)")
     if scenario.body is None and scenario.command is None:
         raise ScenarioError(f"scenario={scenario!r} has neither a body nor a command")
     if scenario.body is not None and "<locals>" in getattr(scenario.body, "__qualname__", ""):

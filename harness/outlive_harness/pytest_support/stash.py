@@ -1,4 +1,4 @@
-"""Where the plugin keeps its things in pytest's config."""
+"""The keys of what the plugin keeps in pytest's config."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from .collect import Files
     from .driver import Driver
 
-#: this process's driver, once it is needed
+#: this process's driver, once it was needed
 DRIVER: pytest.StashKey[Driver] = pytest.StashKey()
 #: in xdist's controller: the session without workers that owns the shared directory
 ROOT: pytest.StashKey[Session] = pytest.StashKey()
-#: what is known of the scenario files that were collected, if any were
+#: facts about the collected scenario files, if there are any
 FILES: pytest.StashKey[Files] = pytest.StashKey()

@@ -52,7 +52,7 @@ def as_text(result: RunResult) -> str:
 
 
 def _invocation(result: RunResult) -> dict[str, Any]:
-    """Tell how the run went: to its end or not, and what was left out of it, which is no result."""
+    """Return whether the run came to its end, and a note for each scenario that was skipped."""
     notes = [
         {"level": "note", "message": {"text": visible_text(f"{one.name}: skipped: {one.reason}")}}
         for one in result.scenarios
@@ -101,15 +101,15 @@ def visible_text(text: str) -> str:
 
 
 def _of(lead: Violation, one: ScenarioResult) -> list[dict[str, Any]]:
-    """Return the place of a violation: its line, or the scenario's file."""
+    """Return the location of a violation: its line, or the scenario's file."""
     spot = location(lead)
-    # The line of a package, where the program has none, is below a directory that is not named.
+    # A line of a package is relative to a directory that is not named.
     is_there = spot is not None and (os.path.isabs(spot[0]) or os.path.isfile(spot[0]))
     return [_place(*spot)] if spot is not None and is_there else _file_of(one)
 
 
 def _file_of(one: ScenarioResult) -> list[dict[str, Any]]:
-    """Return the place of a scenario; a command has no file."""
+    """Return the location of a scenario; a command has no file."""
     return [_place(one.file, 1)] if os.path.isfile(one.file) else []
 
 

@@ -1,4 +1,4 @@
-"""What is wrong at a crash state or after its recovery, and what nobody looked at."""
+"""What is wrong with a crash state or its recovery, and what the verdict does not cover."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Finding:
-    """One thing that is not as it must be.
+    """One thing that is wrong.
 
     Attributes:
-        kind: a violation of the design, as ``torn-output``.
-        path: the file it is about, relative to the box; "" if none.
+        kind: a kind of violation, as ``torn-output``.
+        path: the file that is wrong, relative to the box; "" if it is no file.
         message: one sentence.
-        detail: more lines: sizes, the first difference, the program's last words.
+        detail: further lines: sizes, the first difference, the end of the program's output.
     """
 
     kind: str
@@ -24,7 +24,30 @@ class Finding:
 
 @dataclass(slots=True)
 class Violation:
-    """A finding in its place: what a report shows of it."""
+    """A finding with the crash point that leads to it, as a report shows it.
+
+    Attributes:
+        kind: as of the finding; so are path, message and detail.
+        fault: the fault that was asked for; "" if no crash is needed.
+        point: the plan of the smallest example; "" if no crash is needed.
+        op: what the pipeline was doing at the last crash.
+        replay: the id that carries out the example again; "" if there is none.
+        profile: the disk that promises most and on which it can still happen, if the power is cut.
+        rests_on: an assumption of every example that machines were not seen to meet; "" if one needs none.
+        lost: what a power cut lost, in words.
+        stayed: what it kept though something earlier was lost, in words.
+        points: how many crash points lead to the same finding.
+        kept: the directory where the boxes are kept; "" if they are not.
+        confirmed: whether a second trial of the plan showed it again; None if there was none.
+        source: the line of the program: ``store.py:41 in save``, or the command of a process.
+        stack: the frames of the program above that line, the innermost first.
+        within: the line of an installed package that made the call:
+            ``joblib 1.6.0: joblib/memory.py:41 in dump``.
+        advice: what to change, if that change was tried and every crash state held with it.
+        left: names that the crash of the example left, and what each is.
+        known: whether the baseline lists it.
+        mark: by which the op of the last crash is found again: see golden.marks.mark_of().
+    """
 
     kind: str
     fault: str
@@ -35,38 +58,27 @@ class Violation:
     detail: str
     replay: str
     profile: str = ""
-    #: what each example of it rests on that machines do not show of themselves; "" where one does without
     rests_on: str = ""
-    #: what a power cut lost, in words
     lost: tuple[str, ...] = ()
-    #: what it kept though something before that was lost, in words
     stayed: tuple[str, ...] = ()
-    #: how many crash points lead to the same finding
     points: int = 1
     kept: str = ""
     confirmed: bool | None = None
-    #: where in the program it comes from: ``store.py:41 in save``, or the command of a process
     source: str = ""
-    #: the frames of the program itself above that, the innermost first
     stack: tuple[str, ...] = ()
-    #: the line of an installed package that made the call: ``joblib 1.6.0: joblib/memory.py:41 in dump``
     within: str = ""
-    #: what to change, if a change was tried and every crash state held with it
     advice: str = ""
-    #: names that the smallest example left on the disk, and what each is
     left: tuple[tuple[str, str], ...] = ()
-    #: whether the baseline lists it
     known: bool = False
-    #: what tells the op again that the last crash struck: see golden.marks.mark_of()
     mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NotJudged:
-    """Something that a verdict says nothing of.
+    """Something that a verdict does not cover.
 
     Attributes:
-        what: a path, a pattern, or what else it is.
+        what: a path, a pattern, or a description.
         why: the reason.
     """
 
@@ -76,11 +88,11 @@ class NotJudged:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a run did outside of its files: nobody judges it.
+    """What a run did outside its files; no check looks at it.
 
     Attributes:
-        address: where it connected or sent to: ``127.0.0.1:5432``, ``unix:/run/db.sock``.
-        ops: how many calls the golden run made there.
+        address: where the run connected or sent to: ``127.0.0.1:5432``, ``unix:/run/db.sock``.
+        ops: how many such calls the golden run made.
     """
 
     address: str

@@ -33,7 +33,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _is_name(text: str) -> bool:
-    """Tell whether the last part of a pattern stands for one name, and so may be that of a directory."""
+    """Return whether the last part of a pattern is one whole name, which may be that of a directory."""
     return not set("*?[") & set(text)
 
 
@@ -47,7 +47,7 @@ def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
 
 
 def common_ends(one: str, other: str) -> tuple[str, str]:
-    """Return what two names share at their ends, cut back to where a random part may begin."""
+    """Return the common beginning and end of two names, without characters of a random part."""
     prefix = one[: _alike(one, other)]
     suffix = one[len(one) - _alike(one[::-1], other[::-1]) :]
     return re.sub(r"[A-Za-z0-9_]*$", "", prefix), re.sub(r"^[A-Za-z0-9_]*", "", suffix)

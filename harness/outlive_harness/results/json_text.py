@@ -1,4 +1,4 @@
-"""Reading JSON that anybody may have written, by hand or with another version."""
+"""JSON that a person, or another version, may have written."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def read_json(text: str) -> Any:  # noqa: ANN401 - whatever it holds
-    """Return what a text of JSON holds.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is none, or its lists and objects lie in each other more deeply than can be read.
+        ValueError: it is no JSON, or its lists and objects are nested too deeply.
     """
     try:
         return json.loads(text)

@@ -105,6 +105,15 @@ def seconds(key: str, value: object) -> float | None:
     raise ScenarioError(f"{key}={value!r} must be a number of seconds over 0")
 
 
+def seconds_of(text: str) -> float | None:
+    """Return the seconds of a duration, as 60, 60s or 2m; None if the text is none, or too long a time."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m)?", text, re.ASCII)
+    if match is None:
+        return None
+    value = float(match[1]) * (60 if match[2] == "m" else 1)
+    return value if value < 1e9 else None
+
+
 def whole(key: str, value: object) -> int:
     """Return a whole number from 1 on."""
     if not isinstance(value, int) or value < 1:

@@ -1,4 +1,4 @@
-"""The kinds of ops, a line each. A new kind is a line here, and its effect in disk/model."""
+"""The kinds of ops. A new kind is a line in this table, and its effect on the disk model."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ class OpKind(NamedTuple):
 
     Attributes:
         name: the kind.
-        writes: it puts bytes into a file.
-        resizes: it changes the content of a file without bytes of its own.
+        writes: it writes bytes into a file.
+        resizes: it changes the content of a file without writing bytes.
         installs: it gives its second path a whole file in one step.
-        makes: it makes its path, or may.
-        removes: it takes its path away.
-        attributes: it changes only what stat(2) of a tree does not show here: extended attributes, inode
-            flags.
+        makes: it can create its path.
+        removes: it removes its path.
+        attributes: it changes only extended attributes or inode flags, which stat(2) does not show.
         times: it changes only times.
-        syncs: it changes nothing that a process sees; it makes earlier ops durable.
+        syncs: it changes nothing that a process can see, and makes earlier ops durable.
         syncs_all: it does so for a whole file system.
         syncs_data_only: it leaves attributes out.
         syncs_range: it only starts the write-back of a range, or waits for it, and promises nothing.
-        needs_room: it takes room on the disk, whatever the file system.
-        can_fail: the kernel can let it fail.
+        needs_room: it needs room on the disk, on any file system.
+        can_fail: the system call can fail.
         about_directory: its path is a directory.
-        names_anything: its second path is a text, or lies anywhere; it is not a name in the box.
+        names_anything: its second path is a text, or a path that need not be in the box.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Ops as data: what a pipeline did to the files of its box, in order."""
+"""Ops as data: what a run did to the files of its box."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from outlive_harness import abi
 
 from .op_kinds import KINDS, OpKind
 
-#: Times of utimensat(2) that are no times: the moment of the call; left as it is.
+#: Special times of utimensat(2): the moment of the call (UTIME_NOW), and no change (UTIME_OMIT).
 NOW, OMIT = -1, -2
 
 _MAKES = os.O_CREAT | os.O_TRUNC | abi.O_TMPFILE_BIT
@@ -20,24 +20,24 @@ _RWF_DSYNC, _RWF_SYNC = 2, 4
 
 
 class Content(Protocol):
-    """Bytes that may lie anywhere: in memory, or spilled to a file."""
+    """Bytes in memory, or spilled to a file."""
 
     def __len__(self) -> int:
-        """Return how many bytes they are."""
+        """Return the number of bytes."""
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """Return a part of them, or all."""
+        """Return a part of the bytes, or all."""
 
 
 class Seen(NamedTuple):
-    """A file as it stood just before an op.
+    """A file as it was just before an op.
 
     Attributes:
         dev: its device.
-        ino: its number on that device; given to another file once it is gone for good.
-        mode: type and permission bits.
+        ino: its inode number, which may be reused once the file is gone.
+        mode: its type and permission bits.
         links: how many names it has.
-        size: its bytes.
+        size: its size in bytes.
     """
 
     dev: int
@@ -49,22 +49,23 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What the model of the disk needs to know of an op, beyond what it is.
+    """What the disk model needs to know about an op besides its fields.
 
     Attributes:
-        seen: the file that it acts on: behind the descriptor, or at the path; None if none was there.
-        target: what stands at the second path.
-        opened: open flags of the descriptor that it goes through; -1 if none.
-        how: flags of the call itself where the op's are the descriptor's (``RWF_*``, ``SYNC_FILE_RANGE_*``).
-        umask: of the task, for what it makes; -1 where it was not asked.
-        owner: user and group that it sets; -1 leaves one as it is.
-        times: of access and change that it sets, in ns; NOW and OMIT are special.
-        name: of an extended attribute.
-        blob: the bytes that it writes, where the recorder keeps them apart from the op.
-        closed: files, by device and number, that were emptied and written anew, and that nobody has open for
-            writing any more since the op before.
-        fails: the errno that it is known to end with; 0 where it can succeed.
-        unknown: why the bytes that it writes are not known; "" if they are.
+        seen: the file that the op acts on, at its descriptor or path; None if there was none.
+        target: the file at the second path.
+        opened: open flags of the descriptor that the op uses; -1 if none.
+        how: flags of the call itself, if the op's are those of the descriptor (``RWF_*``,
+            ``SYNC_FILE_RANGE_*``).
+        umask: the task's umask, for what the op makes; -1 if it was not read.
+        owner: the user and group that the op sets; -1 for no change.
+        times: the times of access and change that the op sets, in ns; NOW and OMIT are special.
+        name: the name of an extended attribute.
+        blob: the bytes that the op writes, if the recorder keeps them apart from the op.
+        closed: files (device, inode number) that were emptied and written anew, and whose last writer closed
+            them since the op before.
+        fails: the errno that the op is known to fail with; 0 if it can succeed.
+        unknown: why the bytes that the op writes are not known; "" if they are.
     """
 
     seen: Seen | None = None
@@ -81,26 +82,27 @@ class Detail:
     unknown: str = ""
 
 
-@dataclass(slots=True)  # not frozen: that makes each one three times as dear
+@dataclass(slots=True)  # not frozen: creation would take three times as long
 class Op:
     """One system call that can change the files of the box, as it was just before it ran.
 
     Attributes:
-        kind: what it does, whatever the system call is named (``write`` for ``pwritev2`` too).
-        syscall: the system call's own name.
-        path: what it acts on, relative to the box; ``""`` is the box itself.
-        target: the second path: where a rename or link goes to, relative to the box, or a
-            symbolic link's text.
+        kind: the kind of op, whatever the system call is named (``write`` for ``pwritev2`` too).
+        syscall: the name of the system call.
+        path: the path that it acts on, relative to the box; ``""`` is the box itself.
+        target: the second path: the new name of a rename or link, relative to the box, or a symbolic link's
+            text.
         tid: the thread that made the call.
-        offset: where in the file it acts, in bytes; -1 is the end of the file (``O_APPEND``).
-        length: how many bytes it is about; of a copy no more than its source has, and 0 where that is a pipe.
-        flags: the call's flags, as the kernel takes them; of a write or copy its descriptor's, of a sync
-            O_PATH where its descriptor is one.
-        mode: permission bits that it asks for, before the umask.
-        data: the bytes that it writes, where the recorder was asked for them.
-        begin: of a write at the end of its file, where that is; of a copy, where in its source it begins; -1
-            where that is not known.
-        detail: what else the recorder was asked for; None in ordinary trials.
+        offset: where in the file it acts, in bytes; -1 for the end of the file (``O_APPEND``).
+        length: how many bytes it writes or covers; for a copy at most the size of its source, and 0 if that
+            is a pipe.
+        flags: the flags of the call; for a write or copy those of its descriptor, for a sync O_PATH if the
+            descriptor has it.
+        mode: the permission bits that it asks for, before the umask.
+        data: the bytes that it writes, if the recorder keeps them.
+        begin: for a write at the end of its file, the position of that end; for a copy, the position in its
+            source; -1 if not known.
+        detail: more, if the recorder keeps it; None in ordinary trials.
     """
 
     kind: str
@@ -118,12 +120,12 @@ class Op:
 
     @property
     def traits(self) -> OpKind:
-        """What it has in common with all ops of its kind."""
+        """The traits of its kind."""
         return KINDS[self.kind]
 
     @property
     def creates(self) -> bool:
-        """Whether it opens a file that it makes if there is none."""
+        """Whether it opens a file and creates it if there is none."""
         return self.kind == "open" and bool(self.flags & os.O_CREAT)
 
     @property
@@ -133,38 +135,38 @@ class Op:
 
     @property
     def changes(self) -> bool:
-        """Whether it can change what a reader finds; times do not count."""
+        """Whether it can change what a reader finds; times and durability do not count."""
         if self.kind == "open":
             return self.creates or self.empties
         return not (self.traits.syncs or self.traits.times)
 
     @property
     def changes_files(self) -> bool:
-        """Whether the files of the box can differ once it has run."""
+        """Whether the files of the box, times included, can differ after it."""
         if self.kind == "open":
             return bool(self.flags & _MAKES)
         return not self.traits.syncs
 
     @property
     def changes_content(self) -> bool:
-        """Whether it changes the bytes of a file that stays where it is."""
+        """Whether it changes the bytes of a file in place."""
         return self.traits.writes or self.traits.resizes
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The names in the box that it is about."""
+        """The paths in the box that it acts on."""
         return (self.path, self.target) if self.traits.installs else (self.path,)
 
     @property
     def content(self) -> Content | bytes | None:
-        """The bytes that it writes, wherever the recorder put them; None where they are not known."""
+        """The bytes that it writes, wherever the recorder keeps them; None if they are not known."""
         if self.data is not None or self.detail is None:
             return self.data
         return self.detail.blob
 
     @property
     def persists(self) -> str:
-        """What it makes durable by itself: "" nothing, "data" as fdatasync does, "all" as fsync does."""
+        """What it makes durable by itself: "" nothing, "data" as fdatasync(2), "all" as fsync(2)."""
         if not self.traits.writes or self.syscall in ("copy_file_range", "ioctl"):
             return ""
         how = self.detail.how if self.detail is not None else 0
@@ -173,7 +175,7 @@ class Op:
         return "data" if self.flags & os.O_DSYNC or how & _RWF_DSYNC else ""
 
     def describe(self) -> str:
-        """Say in a few words what the op does."""
+        """Return in a few words what the op does."""
         name = self.path or "."
         if self.kind == "copy":
             return f"copy into {name}"
@@ -190,13 +192,13 @@ class Op:
 
 @dataclass(slots=True)
 class Trace:
-    """The ordered ops of one run, and what the interception could not see of it.
+    """The ordered ops of one run, and what interception could not see.
 
     Attributes:
-        ops: the ops on the box; op *k* of the prose is ``ops[k - 1]``.
-        outside: files outside the box that the run wrote: state that no crash state can hold.
-        blind: (path, reason) for what was out of sight: a store through shared memory, calls of a
-            foreign architecture. The path is ``""`` where it can be any. Empty when all was seen.
+        ops: the ops on the box; op *k* is ``ops[k - 1]``.
+        outside: files outside the box that the run wrote; no crash state includes them.
+        blind: (path, reason) for each change that could not be seen: a store through shared memory, calls of
+            a foreign architecture. The path is ``""`` if it can be any.
     """
 
     ops: list[Op] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the doors let a user choose."""
+"""The options of a run: what a user can choose for all scenarios."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+#: Where a project keeps its failures and results, relative to its directory.
+STORE = Path(".outlive")
 DEFAULT_FAULTS = ("kill",)
 DEFAULT_PROFILE = "posix"
 #: Bytes of recorded data that are kept in memory; more than that goes to a file.
@@ -14,32 +16,31 @@ MEMORY = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the doors let a user choose.
+    """The options of a run.
 
     Attributes:
-        faults: the faults to strike with; None leaves it to each scenario, else ``kill``.
+        faults: the faults to inject; by default each scenario's own, else ``kill``.
         depth: crashes in a row.
         points: how many crash points of each fault to sample; None for all.
-        budget: seconds after which no further trial is begun, and which are used, where all was tried
-            before, for deeper plans; None for no limit.
+        budget: seconds after which no further trial begins; if time is left, it is used for deeper plans.
+            None for no limit.
         seed: decides every sample.
-        store: where failures are kept.
-        profile: what the disk promises where the power is cut; None leaves it to each scenario, else
-            ``posix``.
-        memory: bytes of a recorded run's data that are kept in memory.
+        store: the directory where failures are kept.
+        profile: what the disk promises when the power is cut; by default each scenario's own, else ``posix``.
+        memory: bytes of a recording's data that are kept in memory.
         signal: number of the signal that ``term`` sends.
-        select: which crash points are carried out: ``all``, ``distinct``, those that stand for all that
-            are like them, or ``auto``, all unless there are very many.
-        exhaustive: whether a known-bad scenario is explored to the end, though all that it is expected
-            to show was found.
-        fail_fast: whether a scenario that should hold is left as soon as it is seen that it does not.
-        real_fs: a real file system to cut the power on as well.
-        explain: which violations are traced to their lines, and repairs of them tried: ``auto``, those that
-            nobody expected, unless the first one ends it all; ``all`` or ``none``.
-        exhibit: whether results are to hold each crash point, for a time line.
-        torn: where ``torn`` cuts a write: ``pages`` or ``bytes``; None leaves it to each scenario, else
+        select: which crash points are tried: ``all``; ``distinct``, one of each group of similar points;
+            ``auto``, all unless there are very many.
+        exhaustive: whether a known-bad scenario is explored to its end, even if it has shown all that it is
+            expected to.
+        fail_fast: whether a scenario that should hold is left at its first violation.
+        real_fs: a real file system to cut the power on as well; "" for none.
+        explain: which violations are traced to their lines, with repairs tried: ``auto``, those that are not
+            expected, but none with fail_fast; ``all``; or ``none``.
+        exhibit: whether results hold each crash point, for a time line.
+        torn: where ``torn`` cuts a write: ``pages`` or ``bytes``; by default as each scenario says, else
             ``pages``.
-        corpus: whether failures are kept beside the scenario's file, to be struck first from then on.
+        regressions: whether failures are kept beside the scenario's file, and tried first from then on.
         zygote: whether trials of Python programs may be forked from a warm interpreter.
     """
 
@@ -48,7 +49,7 @@ class Options:
     points: int | None = None
     budget: float | None = None
     seed: int = 0
-    store: Path = Path(".outlive")
+    store: Path = STORE
     profile: str | None = None
     memory: int = MEMORY
     signal: int = signal.SIGTERM
@@ -59,5 +60,5 @@ class Options:
     fail_fast: bool = False
     explain: str = "auto"
     exhibit: bool = False
-    corpus: bool = False
+    regressions: bool = False
     torn: str | None = None

@@ -1,4 +1,4 @@
-"""Few patterns in place of many names: the other way round than globs.py."""
+"""Few patterns that stand for many names: the reverse of globs.py."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Collection, Iterator
 
 from .globs import matcher
 
-#: Patterns of one kind that are listed before they are made wider.
+#: With more patterns than that, wider ones are chosen.
 _FEW = 6
-#: Files directly in the box that are named one by one.
+#: How many files directly in the box are named one by one.
 _NAMED = 3
 
 
 def globs(paths: Collection[str], others: Collection[str], unchanged: Collection[str] = ()) -> list[str]:
-    """Return few patterns that match all of the paths and, where that can be, none of the others.
+    """Return few patterns that match all of the paths and, if possible, none of the others.
 
     Args:
-        paths: what is to be matched.
-        others: what is better not matched.
-        unchanged: what matters less, but should not be matched without need.
+        paths: paths to match.
+        others: paths not to match.
+        unchanged: paths not to match either, if that needs no other patterns than without them.
     """
     tops: dict[str, list[str]] = defaultdict(list)
     for path in paths:
@@ -45,7 +45,7 @@ def globs(paths: Collection[str], others: Collection[str], unchanged: Collection
 
 
 def _candidates(paths: list[str]) -> Iterator[list[str]]:
-    """Yield lists of patterns that match the paths of one top directory; the best first."""
+    """Yield lists of patterns that match the paths of one top directory, the best first."""
     directories = sorted({os.path.dirname(path) for path in paths})
     by_kind = sorted({(os.path.dirname(path), os.path.splitext(path)[1]) for path in paths})
     literals = [literal(path) for path in paths]
@@ -72,10 +72,10 @@ def _candidates(paths: list[str]) -> Iterator[list[str]]:
 
 
 def below(directory: str) -> str:
-    """Return how a pattern of what is in a directory begins; "" is the box itself."""
+    """Return the beginning of a pattern of a directory's entries; "" is the box itself."""
     return f"{literal(directory)}/" if directory else ""
 
 
 def literal(path: str) -> str:
-    """Return a pattern that matches a path, whatever is in it."""
+    """Return a pattern that matches just one path, whatever characters are in it."""
     return re.sub(r"[*?[]", lambda found: "?" if found[0] == "[" else f"[{found[0]}]", path)

@@ -1,4 +1,4 @@
-"""Crash points and plans: where faults strike, and how that is written."""
+"""Crash points and plans: where faults are injected, and how that is written."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 _NUMBER = "[1-9][0-9]*"
-#: One name of what was lost, or a range of names: ``28``, ``28.1``, ``1/28``, ``28..40``.
+#: A lost op or part of one, or a range of ops: ``28``, ``28.1``, ``1/28``, ``28..40``.
 _LOST = rf"(?:{_NUMBER}/)?{_NUMBER}(?:\.(?:{_NUMBER}|\.{_NUMBER}))?"
 _POINT = re.compile(rf"([a-z0-9]+)@({_NUMBER})(?:\.({_NUMBER})|-({_LOST}(?:,{_LOST})*))?", re.ASCII)
 _RANGE = re.compile(r"((?:[0-9]+/)?)([0-9]+)\.\.([0-9]+)")
-#: Ops that one range may stand for: more than any trace that could be explored has.
+#: The greatest number of ops in a range: no recording that could be explored has more.
 _LONGEST = 1_000_000
 
 
 class Point(NamedTuple):
-    """A place where a fault strikes a run.
+    """A crash point: a place in a run where a fault is injected.
 
     Attributes:
-        fault: its name.
-        at: the number of the op that it strikes before, or after (``power``); microseconds of wall
-            time for ``timer``.
-        part: bytes of a write that still reach the file (``torn``, ``full``); the signal's number where it
-            is not SIGTERM (``term``); 1 for a journal that was just written (``ext4``, ...); 0 for none.
-        lost: what had not reached the disk (``power``): numbers of ops, ``28``, or of parts of them,
-            ``28.1``; of an earlier run of the plan with its number before it, ``1/28``.
+        fault: the fault's name.
+        at: the number of the op before which, or after which (``power``), it is injected; microseconds of
+            wall time for ``timer``.
+        part: bytes of a write that still reach the file (``torn``, ``full``); the number of a signal other
+            than SIGTERM (``term``); 1 if the journal was just written (``ext4``, ...); else 0.
+        lost: what had not reached the disk (``power``): numbers of ops, ``28``, or of parts of ops, ``28.1``;
+            for an earlier run of the plan with the run's number, ``1/28``.
     """
 
     fault: str
@@ -41,7 +41,7 @@ class Point(NamedTuple):
 
 
 def _ranges(names: Iterable[str]) -> list[str]:
-    """Write three or more whole ops in a row as a range."""
+    """Return names with three or more whole ops in a row as a range."""
     several: list[list[tuple[str, str]]] = []
     for name in names:
         run, slash, op = name.rpartition("/")
@@ -60,7 +60,7 @@ def _ranges(names: Iterable[str]) -> list[str]:
 
 
 def _names(text: str, word: str) -> tuple[str, ...]:
-    """Read what _ranges() wrote, joined by commas."""
+    """Return the names in a list of names and ranges, separated by commas."""
     names: list[str] = []
     for part in filter(None, text.split(",")):
         match = _RANGE.fullmatch(part)
@@ -69,7 +69,7 @@ def _names(text: str, word: str) -> tuple[str, ...]:
             continue
         first, last = int(match[2]), int(match[3])
         if not first <= last < first + _LONGEST:
-            raise PlanError(f"{word!r}: {part!r} is no range of ops")
+            raise PlanError(f"{word!r}: {part!r} must be a range of ops, as 28..40")
         names += [f"{match[1]}{op}" for op in range(first, last + 1)]
     return tuple(names)
 
@@ -78,29 +78,29 @@ Plan = tuple[Point, ...]
 
 
 def plan_text(plan: Plan) -> str:
-    """Write a plan as a replay id does."""
+    """Return a plan as it is written in a replay id."""
     return "+".join(str(point) for point in plan)
 
 
 def digest(plan: Plan) -> str:
-    """Return a name for a plan that a file can have: its text may be of any length."""
+    """Return a short name for a plan, as part of a file name: a plan's text may have any length."""
     return hashlib.blake2b(plan_text(plan).encode(), digest_size=12).hexdigest()
 
 
 def size(plan: Plan) -> tuple[int, int, Plan]:
-    """Return what plans are compared by: fewer crashes are less, then fewer lost ops, then earlier ones."""
+    """Return a sort key for plans: fewer crashes first, then fewer lost ops, then earlier ops."""
     return len(plan), sum(len(point.lost) for point in plan), plan
 
 
 class PlanError(ValueError):
-    """A text that is no plan."""
+    """A text is no plan."""
 
 
 def parse_plan(text: str) -> Plan:
-    """Read what plan_text() wrote.
+    """Return the plan that a text means; the reverse of plan_text().
 
     Raises:
-        PlanError: it is not of the form ``FAULT@OP[+FAULT@OP...]``.
+        PlanError: the text is not of the form ``FAULT@OP[+FAULT@OP...]``.
     """
     points = []
     for word in text.split("+"):

@@ -1,4 +1,4 @@
-"""A scenario made ready to run: plain data, so that any worker process can carry it out."""
+"""A run spec: what a run of a scenario needs, as plain data, so that any worker process can run it."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
 from .patterns import literal
 from .scenario import ACK_PATTERN, Scenario, takes_acks
 
-#: Where TMPDIR and HOME point, inside the box: what is left there is seen, but is never an output.
+#: The directories of the box that TMPDIR and HOME name: files there are seen, but never outputs.
 TMP, HOME = ".tmp", ".home"
-_PLACE = "{box}"
-#: What interpreters keep among temporary files while they run, and a kill leaves: the JVM its counters, R and
-#: Python's multiprocessing a directory of a session, .NET its pipes.
+#: Stands for the box's path in a command.
+BOX = "{box}"
+#: Temporary files that interpreters keep while they run, and that a kill leaves: counters of the JVM, session
+#: directories of R and of Python's multiprocessing, pipes of .NET.
 _SESSIONS = re.compile(
     r"(?:^|/)(?:\.?tmp)/(?:hsperfdata_|Rtmp|pymp-|clr-debug-pipe-|dotnet-diagnostic-)[^/]+"
 )
-#: Python's tempfile tries a directory by such a file, in which is "blat".
+#: Python's tempfile tries a directory by writing "blat" to such a file.
 _PROBE = re.compile(re.escape(TMP) + r"/[a-z0-9_]{8}")
-#: What a test runner tells its children; a pipeline has no business to differ by it.
+#: Variables that a test runner or a shell sets; a pipeline must not depend on them.
 _FOREIGN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT",
             "PYTEST_XDIST_TESTRUNUID", "OLDPWD")  # fmt: skip
-#: What switches assertions off, or lets a program that failed exit with 0: nothing for a scenario's own
-#: functions, whose assertions and exceptions are what they say.
+#: Variables that switch assertions off, or let a failed program exit with 0: not for a scenario's functions,
+#: which report by assertions and exceptions.
 _MUTING = ("PYTHONOPTIMIZE", "PYTHONINSPECT")
-#: The program that runs a function of a scenario's file. -P: the box is the working directory, and no file
+#: The program that runs a function of a scenario file. -P: the box is the working directory, and no file
 #: in it may shadow a module.
-_BODY = (sys.executable, "-P", "-m", "outlive_harness._body")
+_FUNCTION = (sys.executable, "-P", "-m", "outlive_harness._body")
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What one run needs to know.
+    """What a run of a scenario needs. Fields named as a keyword of scenario() mean the same.
 
     Attributes:
         name: the scenario's name.
         argv: the program; ``{box}`` stands for the box's path.
-        home: the directory of the user or the scenario file.
-        outputs: patterns; empty means everything but TMPDIR and HOME.
-        judge_outputs: whether outputs are compared at all (not where a check stands in for them).
+        home: the directory of the scenario file, or of the user.
+        outputs: patterns; empty for all files but those of TMPDIR and HOME.
+        judge_outputs: whether outputs are compared; not if a check takes their place.
         setup: the program that prepares a box, if any.
-        check: the program that looks at a recovered box and prints what must not differ, if any.
+        check: the program that examines a recovered box and prints what must not differ, if any.
         check_takes_acks: whether the check judges what was acknowledged.
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
-        source: a directory that is copied into each box, if any.
-        own: files of the user that the program's arguments name, and that it must not change.
-        standing: where the user stands: nothing is to be written there.
-        tmp: ``other`` if the temporary directory is another file system to the program, or ``same``.
-        environ: the environment of who asks, but for what a test runner tells its children.
-        edition: tells it from the same subject at another time, where what it reads may have changed.
+        source: a directory to copy into each box, if any.
+        own: files of the user that the arguments name; the program must not change them.
+        standing: the user's working directory; nothing may be written there.
+        environ: the environment of this process, without the variables that test runners set.
+        edition: tells run specs apart that are equal while the files that they read may have changed.
     """
 
     name: str
@@ -81,33 +81,38 @@ class RunSpec:
     environ: tuple[tuple[str, str], ...] = ()
     edition: str = ""
 
+    @property
+    def is_function(self) -> bool:
+        """Whether the pipeline is a function in a scenario file."""
+        return self.argv[: len(_FUNCTION)] == _FUNCTION
+
     def key(self) -> str:
-        """Return a short name for what is recorded of it: equal subjects share one recording."""
+        """Return a short name for a run spec's golden run: equal run specs share one."""
         text = repr([getattr(self, item.name) for item in fields(self)])
         return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
     def command(self, argv: Sequence[str], box: Path) -> tuple[list[str], Path]:
         """Return the argument list for a box, and the directory to run it in."""
-        if any(_PLACE in part for part in argv):
-            return [part.replace(_PLACE, str(box)) for part in argv], Path(self.home)
+        if any(BOX in part for part in argv):
+            return [part.replace(BOX, str(box)) for part in argv], Path(self.home)
         return list(argv), box
 
     def environment(self, box: Path, argv: Sequence[str] | None = None) -> dict[str, str]:
-        """Return the environment of one of its programs: the user's, temporary files and caches in the box.
+        """Return the environment of a program: the user's, with temporary files and caches in the box.
 
-        A command has the user's as it is; in what runs a scenario's functions assertions are never off.
+        For a function of a scenario file, variables that switch assertions off are removed.
 
         Args:
-            box: the box that it runs in.
-            argv: the program, as the subject names it; None for the pipeline.
+            box: the box that the program runs in.
+            argv: the program, with ``{box}``; None for the pipeline.
         """
         argv = self.argv if argv is None else argv
         env = dict(self.environ)
-        if tuple(argv[: len(_BODY)]) == _BODY:
+        if tuple(argv[: len(_FUNCTION)]) == _FUNCTION:
             for name in _MUTING:
                 env.pop(name, None)
         home, tmp = str(box / HOME), str(box / TMP)
-        # Packages of the user's own site directory would vanish with a moved HOME.
+        # With another HOME, Python would not find the packages of the user's site directory.
         env.setdefault("PYTHONUSERBASE", site.getuserbase())
         env |= dict.fromkeys(("TMPDIR", "TMP", "TEMP"), tmp)
         env |= {
@@ -122,30 +127,30 @@ class RunSpec:
         return env
 
     def is_output(self, path: str) -> bool:
-        """Tell whether a path, relative to the box, is one of the outputs."""
+        """Return whether a path, relative to the box, is that of an output."""
         if not self.judge_outputs or is_private(path) or self.is_ignored(path):
             return False
         return not self.outputs or matcher(self.outputs)(path)
 
     def is_named(self, path: str) -> bool:
-        """Tell whether the outputs name a path as it is, with no wildcard, be it ignored or not."""
+        """Return whether the outputs name a path without a wildcard, even if it is ignored."""
         return self.judge_outputs and not is_private(path) and literal(path) in self.outputs
 
     def is_append_only(self, path: str) -> bool:
-        """Tell whether a prefix of the file counts as complete."""
+        """Return whether a prefix of the file counts as complete."""
         return matcher(self.append_only)(path)
 
     def is_ignored(self, path: str) -> bool:
-        """Tell whether no check looks at a path."""
+        """Return whether no check looks at a path."""
         return bool(self.ignore) and matcher(self.ignore)(path)
 
 
 def is_of_interpreter(path: str, size: int = -1) -> bool:
-    """Return whether a path is an interpreter's own, as long as it runs, and not the program's.
+    """Return whether a path belongs to an interpreter while it runs, and not to the program.
 
     Args:
-        path: relative to the box.
-        size: of the file there, in bytes; -1 if it is not a file, or not known.
+        path: a path relative to the box.
+        size: the size of the file, in bytes; -1 if it is no file, or not known.
     """
     if _PROBE.fullmatch(path) and size >= 0:
         return size <= len("blat")
@@ -153,7 +158,7 @@ def is_of_interpreter(path: str, size: int = -1) -> bool:
 
 
 def is_private(path: str) -> bool:
-    """Return whether a path of the box lies in the directory of temporary files, or of caches."""
+    """Return whether a path of the box is in the directory that TMPDIR or HOME names."""
     return path.split("/", 1)[0] in (TMP, HOME)
 
 
@@ -162,11 +167,11 @@ _DECLARED = tuple(field.name for field in fields(RunSpec) if field.name in NAMES
 
 
 def run_spec_of(scenario: Scenario) -> RunSpec:
-    """Make a scenario ready."""
+    """Return the run spec of a scenario."""
     home = Path(scenario.file).parent
 
     def role(name: str) -> tuple[str, ...]:
-        return (*_BODY, scenario.file, scenario.name, name, str(Path.cwd()))
+        return (*_FUNCTION, scenario.file, scenario.name, name, str(Path.cwd()))
 
     source = home / scenario.input if scenario.input else None
     argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
@@ -188,19 +193,19 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
 
 
 def _own(argv: Sequence[str]) -> tuple[str, ...]:
-    """Return the files of the user's that arguments name, all of them absolute by now."""
+    """Return the files of the user that arguments name; their paths are absolute by now."""
     named = (name for part in argv for name in (part, part.partition("=")[2]))
     return tuple(dict.fromkeys(name for name in named if os.path.isabs(name) and os.path.isfile(name)))
 
 
 def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> tuple[str, ...]:
-    """Make arguments that are existing files relative to *home* absolute.
+    """Return a command with its arguments that are existing files, relative to *home*, made absolute.
 
-    What lies below *source*, which is copied into each box, becomes relative to the box: the copy is run.
-    With ``{box}`` in the command nothing is changed: then it runs in *home*. Another directory is left as it
-    is, since it may be the one that the pipeline makes in its box.
+    A path below *source*, which is copied into each box, becomes relative to the box: the copy is used. A
+    command with ``{box}`` in it is unchanged, since it runs in *home*. Directories are unchanged, since the
+    pipeline may make one of that name in its box.
     """
-    if any(_PLACE in part for part in command):
+    if any(BOX in part for part in command):
         return tuple(command)
     top = None if source is None else os.path.realpath(source)
 

@@ -1,4 +1,4 @@
-"""Trials: plans that were carried out, and what became of each."""
+"""Trials: plans that were carried out, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -11,42 +11,44 @@ from .plan import Plan, plan_text
 
 
 class Outcome(enum.StrEnum):
-    """What became of a trial; the values are what a message says of it."""
+    """The outcome of a trial; the values are words for a message."""
 
-    #: nothing was tested: threads may take another way, or the run is another one now
-    NOT_REACHED = "the run did not come to the crash point"
+    #: nothing was tested: threads may take another order, or the run has changed
+    NOT_REACHED = "the run did not reach the crash point"
     #: nothing is left to test: the point is not in every run
-    TOO_SHORT = "the run did all of its work, and rightly, in fewer ops"
+    TOO_SHORT = "the run did all of its work correctly in fewer ops"
     #: equal states are one
     REPEATED = "another trial judged the same crash state"
     JUDGED = "its crash state was judged, and recovered from"
     FAILED = "it could not be carried out"
-    #: a failure that was kept may be of a run that is another one now
+    #: a kept failure may be that of a run that has changed
     IMPOSSIBLE = "no run leaves such a state"
 
 
 @dataclass(slots=True)
 class Trial:
-    """One plan carried out.
+    """One plan that was carried out.
 
     Attributes:
-        plan: the crashes, one a run.
+        plan: the crashes, one for each run.
         outcome: what became of it.
-        state: digest of the crash state; "" if not reached.
-        acks: what the struck runs had acknowledged.
-        findings: what was violated there.
-        recovery: ops that the recovery made, where deeper plans ask for them.
-        redone: how many they are; -1 where there was no recovery, or one of before was known.
-        op: what the pipeline was about to do when it was struck.
-        path: the file that this op is about.
-        mark: what tells it again: see golden.marks.mark_of().
-        lost: what a power cut lost: each op, or part of one, in words.
-        stayed: what a power cut kept though something before it was lost, likewise.
-        profile: the disk that promises most and on which it can still happen, where it was violated.
-        rests_on: what it rests on that machines do not show of themselves, in words; "" where it does not.
-        trouble: why it could not be carried out, if so.
-        left: names that the crash left, and what each is, where something was violated.
-        fell_back: why runs of it were execs where a zygote was to fork them; "" if none were.
+        state: digest of the crash state; "" if it was not reached.
+        acks: what the crashed runs had acknowledged.
+        findings: what was violated.
+        warnings: findings that fail nothing.
+        recovery: the ops of the recovery, if deeper plans need them.
+        redone: their number; -1 if there was no recovery, or its result was known.
+        op: what the pipeline was doing at the last crash, in words.
+        path: the file that this op acts on.
+        mark: by which this op is found again: see golden.marks.mark_of().
+        lost: what a power cut lost: ops or parts of ops, in words.
+        stayed: what a power cut kept though something earlier was lost, likewise.
+        profile: the disk that promises most and on which a violation can still happen.
+        rests_on: an assumption that machines were not seen to meet, in words; "" if there is none.
+        trouble: why the plan could not be carried out; "" if it could.
+        left: names that the crash left, and what each is, if something was violated.
+        story: what was done, in lines of words.
+        fell_back: why its runs were execs though a zygote was to fork them; "" if none were.
     """
 
     plan: Plan
@@ -72,7 +74,7 @@ class Trial:
 
     @property
     def reached(self) -> bool:
-        """Whether the last crash point was reached and its state looked at; if not, nothing was tested."""
+        """Whether the last crash point was reached, and its state judged; else nothing was tested."""
         return self.outcome in (Outcome.JUDGED, Outcome.REPEATED)
 
     @property
@@ -81,18 +83,18 @@ class Trial:
         return self.outcome is Outcome.JUDGED
 
     def fail(self, why: str, outcome: Outcome = Outcome.FAILED) -> None:
-        """Note that it could not be carried out."""
+        """Note that the plan could not be carried out."""
         self.outcome, self.trouble = outcome, why
 
 
 def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: int) -> Violation:
-    """Return a finding of a trial in its place.
+    """Return a violation for a finding.
 
     Args:
-        name: the scenario's.
+        name: the scenario's name.
         fault: the name of the fault that was asked for.
-        trial: the smallest that shows it.
-        finding: what it shows.
+        trial: the smallest trial with the finding.
+        finding: the finding.
         points: how many crash points lead to it.
     """
     point = plan_text(trial.plan)

@@ -1,6 +1,6 @@
-"""What exploring gives: findings at crash states, one verdict a scenario, one for all.
+"""Results: one verdict for each scenario, and one for all.
 
-Plain data: it travels between processes, and every report is made from it.
+They travel between processes, and every report is made from them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from .findings import Effect, NotJudged, Violation
 
 
 class Verdict(enum.StrEnum):
-    """What is known at the end; the worst of several is the verdict of all.
+    """The verdict of a scenario; the worst of several is the verdict of all.
 
-    One that is skipped was not asked for, as the options leave out what it needs; it fails nothing.
+    A scenario is skipped if the options leave out the faults that it needs; that fails nothing.
     """
 
     SKIPPED = "skipped"
@@ -25,7 +25,7 @@ class Verdict(enum.StrEnum):
 
     @classmethod
     def worst(cls, several: list[Verdict]) -> Verdict:
-        """Return the worst; nothing tested is unknown."""
+        """Return the worst of several verdicts; that of none is unknown."""
         order = list(cls)
         return max(several, key=order.index, default=cls.UNKNOWN)
 
@@ -39,7 +39,7 @@ class Exit(enum.IntEnum):
     UNKNOWN = 3
     FAULT_OF_OURS = 70
     INTERRUPTED = 130
-    READER_GONE = 141  # as a shell tells of SIGPIPE
+    READER_GONE = 141  # as a shell reports SIGPIPE
 
 
 @dataclass(slots=True)
@@ -47,15 +47,15 @@ class Coverage:
     """How much of a fault was explored.
 
     Attributes:
-        points: crash points that there are.
-        tested: how many of them were carried out.
-        states: distinct crash states among these.
+        points: the number of crash points.
+        tested: how many of them were tested.
+        states: how many distinct crash states they had.
         notes: what was left out, and why.
-        is_exhaustive: whether all points were to be carried out, each by itself.
-        chosen: how many were to be carried out: all, or a sample that was asked for.
-        deeper: how many of these nobody had asked for, but time was left.
-        profile: the disk's, where it matters.
-        reason: why the fault could not be explored, or not all of it; "" if it could.
+        is_exhaustive: whether each point was to be tested by itself.
+        chosen: how many were to be tested: all, or a sample that was asked for.
+        deeper: how many of these were not asked for, but tested because time was left.
+        profile: the disk's profile, if it matters.
+        reason: why the fault could not be explored, or not in full; "" if it could.
     """
 
     points: int = 0
@@ -81,12 +81,12 @@ class Coverage:
 
 @dataclass(slots=True)
 class Exhibit:
-    """What a time line is drawn from, where one was asked for.
+    """The data of a time line.
 
     Attributes:
-        ops: of the golden run: the path that each is about, and what it does in words.
-        sources: where in the program each comes from; empty where that was not asked.
-        points: each crash point that was tested: its fault, its op, its plan, and the kinds of violations.
+        ops: the ops of the golden run: the path that each acts on, and what it does in words.
+        sources: the line of the program for each op; empty if that was not asked for.
+        points: the crash points that were tested: fault, op, plan, and kinds of violations.
     """
 
     ops: list[tuple[str, str]] = field(default_factory=list)
@@ -96,7 +96,29 @@ class Exhibit:
 
 @dataclass(slots=True)
 class ScenarioResult:
-    """The verdict of one scenario and what it rests on."""
+    """The verdict of one scenario, and the facts behind it.
+
+    Attributes:
+        name: the scenario's name.
+        verdict: the verdict.
+        reason: why it is not simply held; "" if it is.
+        file: the scenario's file.
+        faults: the coverage of each fault.
+        violations: what was violated, the gravest first.
+        warnings: remarks that fail nothing.
+        litter: those of the warnings that say what a crash leaves behind.
+        seconds: wall time.
+        ops: the number of ops of the golden run.
+        again: why the result of an earlier run was not taken over; "" if that was not asked for.
+        not_judged: files and the like that the verdict does not cover.
+        effects: what the golden run did outside its files.
+        not_asked: faults that were not asked for.
+        zygote: whether trials were forked from a zygote.
+        expected: the violations that a known-bad scenario was expected to show.
+        exhibit: the data of a time line, if one was asked for.
+        regressions: the file to which regressions were added; "" if none were.
+        interrupted: whether an interrupt ended its exploration.
+    """
 
     name: str
     verdict: Verdict = Verdict.UNKNOWN
@@ -105,31 +127,25 @@ class ScenarioResult:
     faults: dict[str, Coverage] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    litter: list[str] = field(default_factory=list)
     seconds: float = 0.0
     ops: int = 0
-    #: why what was known of it was not taken over; "" where nobody asked for that
     again: str = ""
-    #: files and the like that the verdict says nothing of
     not_judged: list[NotJudged] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
-    #: faults that were not asked for
     not_asked: tuple[str, ...] = ()
-    #: whether trials were forked from a zygote
     zygote: bool = False
-    #: the violations that a known-bad scenario was expected to show
     expected: tuple[str, ...] = ()
     exhibit: Exhibit | None = None
-    #: the file of failures that are struck first from now on, if any were added
-    corpus: str = ""
-    #: whether an interrupt ended its exploration
+    regressions: str = ""
     interrupted: bool = False
 
 
 def read_back(facts: dict[str, Any]) -> ScenarioResult:
-    """Make a result from what dataclasses.asdict() gave, and JSON carried.
+    """Return the result that dataclasses.asdict() turned into plain data, and JSON carried.
 
     Raises:
-        KeyError, TypeError, ValueError: it is of another version.
+        KeyError, TypeError, ValueError: another version wrote it.
     """
     facts = dict(facts)
     facts["verdict"] = Verdict(facts["verdict"])
@@ -154,7 +170,7 @@ def read_back(facts: dict[str, Any]) -> ScenarioResult:
 
 @dataclass(slots=True)
 class RunResult:
-    """All scenarios of one invocation."""
+    """The results of all scenarios of one run."""
 
     scenarios: list[ScenarioResult]
     seed: int
@@ -169,7 +185,7 @@ class RunResult:
 
     @property
     def exit_status(self) -> Exit:
-        """The status that the command line ends with."""
+        """The exit status of the command line."""
         if self.interrupted:
             return Exit.INTERRUPTED
         return {
