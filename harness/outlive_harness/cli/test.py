@@ -28,7 +28,7 @@ from .words import SCENARIOS
     help="Go on with a known-bad scenario that has shown what it is expected to.",
 )
 @click.option(
-    "--changed", is_flag=True, help="Leave out what held before, where nothing that it came of has changed."
+    "--changed", is_flag=True, help="Leave out what held before, where nothing that it rests on has changed."
 )
 @click.option("--resume", is_flag=True, help="Go on where the last run was cut short.")
 @shared

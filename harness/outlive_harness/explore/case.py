@@ -119,9 +119,9 @@ class Case:
         spec = around.records.claim(scenario)
         record = yield from recorded(around.session, spec, options)
         around.records.note(scenario, record)
-        came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
-        if ledger is not None and came_of:
-            self.unfinished = ledger.unfinished(scenario, came_of, record)
+        basis = ledger.basis(scenario, options, record.reads) if ledger is not None else {}
+        if ledger is not None and basis:
+            self.unfinished = ledger.unfinished(scenario, basis, record)
         result.warnings += record.warnings
         result.ops = len(record.ops)
         if record.reason:
@@ -132,7 +132,7 @@ class Case:
         conclude(result, record, scenario, options, around.baseline)
         result.seconds = time.monotonic() - begun
         if ledger is not None:
-            ledger.remember(scenario, options, came_of, result)
+            ledger.remember(scenario, options, basis, result)
         if self.unfinished is not None:
             self.unfinished.forget()
         around.records.release(spec)

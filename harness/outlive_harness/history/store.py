@@ -19,7 +19,7 @@ from outlive_harness.results.scenario import TMP_CHOICES, Scenario, ScenarioErro
 
 #: How many failures keep their boxes, and how many can be replayed as they failed.
 KEPT, REMEMBERED = 10, 1000
-#: What is younger is of this run, whose lines are on the screen: it is not let go of.
+#: Younger failures are of this run, which still shows their ids: they are not removed.
 _BEGUN = time.time()
 
 
@@ -30,29 +30,29 @@ class Store:
     root: Path
 
     def place(self, replay: str) -> Path:
-        """Return the directory of one failure, named so that a person recognises it."""
+        """Return the directory of one failure, with a name that a person recognises."""
         return self.root / "failures" / _file_name(replay)
 
     def result(self, name: str) -> Path:
-        """Return where one scenario's result is kept."""
+        """Return the file of one scenario's result."""
         return self.root / "results" / f"{_file_name(name)}.json"
 
     def begin(self) -> None:
-        """Make the directory, which is nothing to put under version control.
+        """Make the directory, and keep it out of version control.
 
         Raises:
             OSError: nothing can be written there.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         mark = self.root / ".gitignore"
-        if not mark.exists():  # what stands there may be the user's own
+        if not mark.exists():  # an existing one may be the user's own
             with contextlib.suppress(FileExistsError):
                 atomic_write(mark, "*\n", overwrite=False)
 
     def keep(self, replay: str, facts: dict[str, Any]) -> Path:
-        """Write down what a replay needs, and let go of the boxes of older runs' failures.
+        """Write down what a replay needs, and remove boxes of older runs' failures.
 
-        Where the id was another command's, or had other options, that is written down, too.
+        If the id belonged to another command, or had other options, that is written down too.
 
         Raises:
             OSError: nothing can be written there.
@@ -70,7 +70,7 @@ class Store:
         return place
 
     def find(self, replay: str) -> dict[str, Any] | None:
-        """Return what was written down for a replay id, or None."""
+        """Return what was written down for a replay id; None if nothing was."""
         try:
             facts = read_json((self.place(replay) / "failure.json").read_text())
         except (OSError, ValueError):
@@ -88,7 +88,7 @@ class Store:
     def _newest(self) -> list[Path]:
         several: list[tuple[float, str, Path]] = []
         for path in (self.root / "failures").glob("*/failure.json"):
-            with contextlib.suppress(FileNotFoundError):  # another process let go of it just now
+            with contextlib.suppress(FileNotFoundError):  # another process removed it just now
                 several.append((path.stat().st_mtime, str(path), path))
         return [path for _, _, path in sorted(several, reverse=True)]
 
@@ -113,12 +113,12 @@ def _is_of_an_older_run(place: Path) -> bool:
         return False
 
 
-#: What the command line may have made of a scenario.
+#: Fields of a scenario that the command line may set.
 ADDED = ("outputs", "append_only", "ignore", "input", "timeout", "restarts", "tmp")
 
 
 def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return in words what else an id was printed for, the latest last."""
+    """Return in words what else an id was printed for, the most recent last."""
     then, this = before.get("scenario"), now.get("scenario")
     if not isinstance(then, dict) or not isinstance(this, dict):
         return []
@@ -127,14 +127,14 @@ def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [one for one in dict.fromkeys(told) if one != words][-_EARLIER:]
 
 
-#: What tells two uses of one command apart, and what goes without saying.
+#: The fields that distinguish two uses of one command, and the defaults that are not shown.
 _TOLD, _DEFAULTS = (*ADDED, "litter", "acks"), {"restarts": 1, "litter": "warn", "tmp": TMP_CHOICES[0]}
-#: Other meanings of one id that are remembered.
+#: How many earlier meanings of an id are remembered.
 _EARLIER = 5
 
 
 def described(facts: dict[str, Any]) -> str:
-    """Say what a scenario that was written down runs, and with which options."""
+    """Return in words what a scenario that was written down runs, and with which options."""
     command = facts.get("command")
     what = shlex.join(map(str, command)) if command else str(facts.get("file", ""))
     given = [key for key in _TOLD if facts.get(key) and facts[key] != _DEFAULTS.get(key)]
@@ -146,17 +146,17 @@ def _shown(value: object) -> str:
 
 
 def _file_name(text: str) -> str:
-    """Return a name for a file that a person recognises, no two alike."""
+    """Return a unique name for a file that a person recognises."""
     readable = "".join(c if c.isalnum() or c in "@+-_." else "-" for c in text)[:80]
     return f"{readable}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
 
 
-#: Fields of a scenario that are data, and so can be written down.
+#: Fields of a scenario that are plain data, and can be written down.
 _PLAIN = (
     "name", "command", "outputs", "expect", "faults", "depth", "restarts", "timeout", "append_only",
     "ignore", "litter", "acks", "profile", "torn", "input", "file", "line", "tmp",
 )  # fmt: skip
-#: Fields that came later, with what failures mean that were kept before.
+#: Fields that were added later, with their values for failures that were kept before.
 _SINCE = {"tmp": TMP_CHOICES[0], "torn": ""}
 
 
@@ -166,10 +166,10 @@ def write_down(scenario: Scenario) -> dict[str, Any]:
 
 
 def read_back(facts: dict[str, Any]) -> Scenario:
-    """Make a command's scenario from what write_down() gave.
+    """Return a command's scenario from the data that write_down() gave.
 
     Raises:
-        ScenarioError: it was written by another version.
+        ScenarioError: another version wrote the data.
     """
     try:
         facts = _SINCE | facts
