@@ -18,8 +18,8 @@ from outlive_harness.faults import table
 from outlive_harness.report.json_report import as_data
 from outlive_harness.results.findings import Violation
 from outlive_harness.results.plan import parse_plan
-from outlive_harness.results.scenario import KINDS
 from outlive_harness.results.verdicts import Coverage, Exit, RunResult, ScenarioResult, Verdict
+from outlive_harness.results.violations import VIOLATIONS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -138,7 +138,7 @@ TABLES = "reference/violations-and-faults.md"
 
 def test_violations_are_the_code_s():
     """The table of violations names each, once."""
-    assert sorted(names(TABLES, "## Violations")) == sorted(KINDS)
+    assert sorted(names(TABLES, "## Violations")) == sorted(VIOLATIONS)
 
 
 def test_verdicts_are_the_code_s():

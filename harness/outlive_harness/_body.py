@@ -14,10 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import RUNNING, load_file
 
-#: Tells the children that multiprocessing spawns which file their functions are in.
-_FILE = "OUTLIVE_SCENARIO_FILE"
 #: Where code of others is: its frames say nothing of where in a scenario a check fails.
 _FOREIGN = (os.path.dirname(__file__), os.path.dirname(os.__file__), "<frozen ", "<string>")
 
@@ -28,7 +26,7 @@ def main() -> None:
     if sys.flags.optimize:
         sys.exit("assertions are switched off in this interpreter, and a scenario's functions rest on them")
     sys.argv[:] = [file]
-    os.environ[_FILE] = file
+    os.environ[RUNNING] = file  # the children that multiprocessing spawns read it, too
     sys.path.append(home)
     found = [one for one in load_file(file) if one.name == name]
     if not found:
@@ -108,4 +106,4 @@ def _place(trace: TracebackType | None) -> str:
 if __name__ == "__main__":
     main()
 elif __name__ == "__mp_main__":  # a child of multiprocessing, not forked
-    load_file(os.environ[_FILE])
+    load_file(os.environ[RUNNING])

@@ -8,64 +8,50 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outlive_harness.results.scenario import CUTS, is_scenario_file
+from outlive_harness.results import keywords
+from outlive_harness.results.keywords import with_option
+from outlive_harness.results.scenario_files import is_scenario_file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options and the ini value that says where scenarios are."""
     group = parser.getgroup("outlive", "crash scenarios")
-    group.addoption("--outlive-seed", type=int, default=0, metavar="N", help="decides every sample")
-    group.addoption(
-        "--outlive-faults",
-        type=_faults,
-        metavar="LIST",
-        help="faults to strike with, separated by commas; by default each scenario's own, else kill",
-    )
+    for one in with_option("pytest"):
+        facts = (
+            {"choices": one.choices} if one.choices else {"type": _TYPES[one.kind], "metavar": one.metavar}
+        )
+        group.addoption(f"--outlive-{one.flag}", default=one.default or None, help=one.help, **facts)
+    group.addoption("--outlive-seed", type=int, default=0, metavar="N", help="Decides every sample.")
     group.addoption(
         "--outlive-budget",
         type=_seconds,
         metavar="SECONDS",
-        help="time for all scenarios together: what is cut off is unknown, and fails; what is left is used "
-        "for deeper plans",
+        help="Time for all scenarios together. A scenario that is cut off is unknown, and fails; time that "
+        "is left is used for deeper plans.",
     )
     group.addoption(
         "--outlive-baseline",
         type=Path,
         metavar="FILE",
-        help="violations that are known today, as outlive test --update-baseline writes them",
+        help="Violations that are known today, as outlive test --update-baseline writes them.",
     )
     group.addoption(
-        "--outlive-profile",
-        type=_profile,
-        metavar="NAME",
-        help="what the disk promises where the power is cut; by default each scenario's own, else posix",
+        "--outlive-no-zygote", action="store_true", help="Exec each trial, also where a fork would do."
     )
-    group.addoption(
-        "--outlive-torn",
-        choices=CUTS,
-        help="where torn cuts a write: at pages of its file, as SIGKILL does, or at any byte; "
-        "by default each scenario's own, else pages",
-    )
-    group.addoption(
-        "--outlive-no-zygote", action="store_true", help="exec each trial, also where a fork would do"
-    )
-    group.addoption("--outlive-depth", type=_whole, default=1, metavar="N", help="crashes in a row")
-    group.addoption(
-        "--outlive-points", type=_whole, metavar="N", help="sample so many crash points of each fault"
-    )
+    group.addoption("--outlive-points", type=_whole, metavar="N", help="Sample N crash points of each fault.")
     group.addoption(
         "--outlive-select",
         choices=("auto", "all", "distinct"),
         default="auto",
-        help="crash points: all; distinct, which stand for those like them; auto: all unless very many",
+        help="Crash points: all; distinct: one of each group of similar points; auto: all unless very many.",
     )
-    parser.addini("outlive_scenarios", "directories of scenario files", type="args", default=["scenarios"])
+    parser.addini("outlive_scenarios", "Directories of scenario files.", type="args", default=["scenarios"])
 
 
 def _whole(text: str) -> int:
@@ -104,6 +90,13 @@ def _profile(text: str) -> str:
         raise argparse.ArgumentTypeError(f"unknown profile {text!r}; there are: {', '.join(PROFILES)}")
     return text
 
+
+#: What argparse calls on the text of a keyword's option.
+_TYPES: dict[Callable[[str, object], object], Callable[[str], object]] = {
+    keywords.faults: _faults,
+    keywords.profile: _profile,
+    keywords.whole: _whole,
+}
 
 # -- collection ------------------------------------------------------------------------------------
 

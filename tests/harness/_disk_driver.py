@@ -18,6 +18,7 @@ from outlive_harness.disk.model import Disk
 from outlive_harness.disk.tree import remove_tree, scan
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch import reap
+from outlive_harness.launch.options import Program, RunOptions
 from outlive_harness.launch.run import run
 
 MARK = "mark"
@@ -244,13 +245,13 @@ def supervise(box):
     me = [sys.executable, "-P", __file__]
     with suppress(EOFError):
         ended = run(
-            [*me, "perform", str(box), str(fifo)],
-            cwd=box,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            box=box,
-            timeout=3600,
-            visit=visit,
-            data=True,
+            Program(
+                [*me, "perform", str(box), str(fifo)],
+                cwd=box,
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                box=box,
+            ),
+            RunOptions(timeout=3600, visit=visit, data=True),
         )
         answer([f"the performer ended: {ended}"])
 

@@ -15,7 +15,7 @@ from outlive_harness.disk.tree import remove_tree
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans
 from outlive_harness.results.run_spec import run_spec_of
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.world.runner import Runner
 
 

@@ -19,6 +19,7 @@ from outlive_harness.disk.model import Disk
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.disk.realfs import RealFs, mounted
 from outlive_harness.intercept.supervisor import GO
+from outlive_harness.launch.options import Program, RunOptions
 from outlive_harness.launch.reap import adopt_orphans
 from outlive_harness.launch.run import run
 
@@ -421,7 +422,10 @@ def record(kind, place, before, source, seed):
             ops.append(op)
             return GO
 
-        ran = run([*python, PREAMBLE + source], cwd=box, env={}, box=box, timeout=60, visit=visit, data=True)
+        ran = run(
+            Program([*python, PREAMBLE + source], cwd=box, env={}, box=box),
+            RunOptions(timeout=60, visit=visit, data=True),
+        )
         if ran.failure():
             raise RuntimeError(f"{ran.failure()}\n{ran.stderr}")
         copy()

@@ -17,6 +17,7 @@ from outlive_harness.disk.model import Disk
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.disk.realfs import KINDS, device_of, mounted, seclude
 from outlive_harness.intercept.supervisor import GO
+from outlive_harness.launch.options import Host, Program, RunOptions
 from outlive_harness.launch.reap import adopt_orphans
 from outlive_harness.launch.run import run
 
@@ -73,8 +74,11 @@ def record(kind, place, source, options, held):
                 return GO
 
             argv = [*python, PREAMBLE + source + MARK]
-            how = {"visit": visit, "data": True, "spared": [disk.pid]}
-            ran = run(argv, cwd=box, env={}, box=box, timeout=60, **how)
+            ran = run(
+                Program(argv, cwd=box, env={}, box=box),
+                RunOptions(timeout=60, visit=visit, data=True),
+                Host(spared=[disk.pid]),
+            )
             if ran.failure():
                 raise RuntimeError(f"{ran.failure()}\n{ran.stderr}")
             marks.append(disk.mark())

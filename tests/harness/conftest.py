@@ -12,7 +12,7 @@ import pytest
 from outlive_harness.explore.engine import explore
 from outlive_harness.jobs.session import Session
 from outlive_harness.results.options import Options
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 
 PREAMBLE = """
 import os, sys, time, tempfile

@@ -2,7 +2,7 @@
 
 import pytest
 
-from outlive_harness.intercept.supervisor import Tail
+from outlive_harness.intercept.tail import Tail
 from outlive_harness.results.scenario import ACK_PATTERN, ack
 from outlive_harness.results.verdicts import Verdict
 

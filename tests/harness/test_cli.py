@@ -584,7 +584,7 @@ def test_only_means_a_name_else_a_pattern_else_a_part(only, chosen):
 def test_options_of_test_are_added_to_what_a_scenario_declares():
     """Patterns are added, the rest stands in; where every file is an output already, it stays so."""
     wish = {
-        "outputs": ("b",), "append_only": ("c",), "ignore": ("d",), "input_dir": "/in", "timeout": 3.0,
+        "outputs": ("b",), "append_only": ("c",), "ignore": ("d",), "input": "/in", "timeout": 3.0,
         "restarts": 2, "tmp": None,
     }  # fmt: skip
     one, every, checked = (

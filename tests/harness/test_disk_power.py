@@ -4,6 +4,7 @@ import errno
 import os
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
@@ -13,8 +14,9 @@ from outlive_harness.disk.model import Disk, UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.tree import Entry, digest_bytes, scan
-from outlive_harness.faults.power import Power
 from outlive_harness.results.ops import Detail, Op, Seen
+from outlive_harness.trial.power_cuts import FindPowerCuts, power_cuts
+from outlive_harness.trial.recordings import Recording
 
 ALL = list(PROFILES)
 SYNCED = os.O_WRONLY | os.O_DSYNC
@@ -335,11 +337,16 @@ def test_a_long_append_is_lost_but_for_its_first_block(start):
 # -- how many there are ------------------------------------------------------------------------------
 
 
+def planned(model, ops, said, numbers, limit):
+    """Return the power cuts that are planned in a run, and whether there may be more."""
+    wanted = FindPowerCuts(Path(), (), "power", "posix", seed=0, limit=limit)
+    return power_cuts(wanted, Recording(b"", Path(), ops, starts=[0], said=said), model, numbers)
+
+
 def cuts(ops, limit=2048, profile="posix"):
     """Return how many power cuts are planned in a run, and whether there may be more."""
     model = PowerModel(Disk(), ops, profile)
-    numbers = range(1, len(ops) + 1)
-    points, has_more = Power().points(model, 0, [0] * (len(ops) + 1), numbers=numbers, seed=0, limit=limit)
+    points, has_more = planned(model, ops, [0] * (len(ops) + 1), range(1, len(ops) + 1), limit)
     return len(points), has_more
 
 
@@ -368,7 +375,7 @@ def test_power_fails_within_a_write_that_is_its_own_sync(start, profile):
     for ops in ([write("old", two, flags=SYNCED)], [write("old", two), fsync("old")]):
         model = PowerModel(start, ops, profile)
         numbers = range(1, len(ops) + 1)
-        points, _ = Power().points(model, 0, [0] * (len(ops) + 1), numbers=numbers, seed=0, limit=99)
+        points, _ = planned(model, ops, [0] * (len(ops) + 1), numbers, 99)
         contents.append({model.find(point.at, point.lost).read("old") for point in points})
     assert contents[0] == contents[1] > {b"old", b"x" * 4096, two}
 
@@ -378,7 +385,7 @@ def test_within_an_op_nothing_is_asked_for_that_was_promised_once_it_had_returne
     ops = [op("link", "old", "new"), op("chmod", "old", mode=0o600), write("old", b"NEW", flags=SYNCED)]
     for profile in ALL:
         model = PowerModel(start, ops, profile)
-        points, _ = Power().points(model, 0, [0, 0, 0, 1], numbers=[3], seed=0, limit=999)
+        points, _ = planned(model, ops, [0, 0, 0, 1], [3], 999)
         within = {state.digest for state in model.states(3, budget=999, returned=False)}
         after = {state.digest for state in model.states(3, budget=999)}
         states = [model.find(3, point.lost) for point in points]

@@ -20,7 +20,7 @@ from outlive_harness.results.findings import Violation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Point
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Verdict
 
 #: A pipeline of two steps, each with an output and a marker; what is in {} differs.

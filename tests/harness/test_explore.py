@@ -14,7 +14,8 @@ import pytest
 from outlive_harness.explore.engine import explore
 from outlive_harness.jobs.session import Session
 from outlive_harness.results.options import Options
-from outlive_harness.results.scenario import ScenarioError, load_file
+from outlive_harness.results.scenario import ScenarioError
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Verdict
 from outlive_harness.search.levels import spread
 

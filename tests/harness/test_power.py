@@ -10,7 +10,7 @@ from outlive_harness.explore.replay import replay
 from outlive_harness.report.json_report import as_text
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import PlanError, Point, parse_plan, plan_text
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Verdict
 from outlive_harness.trial.recordings import Recording
 

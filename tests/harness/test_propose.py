@@ -20,7 +20,8 @@ from outlive_harness.disk.tree import Entry
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import globs, literal
-from outlive_harness.results.scenario import ScenarioError, load_file
+from outlive_harness.results.scenario import ScenarioError
+from outlive_harness.results.scenario_files import load_file
 
 REPOSITORY = Path(__file__).parents[2]
 OUTLIVE = [sys.executable, "-P", "-m", "outlive_harness"]

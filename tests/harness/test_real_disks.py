@@ -17,7 +17,7 @@ import pytest
 from outlive_harness.disk.realfs import KINDS, missing
 from outlive_harness.disk.tree import remove_tree
 from outlive_harness.results.plan import Point
-from outlive_harness.results.scenario import find_files, load_file
+from outlive_harness.results.scenario_files import find_files, load_file
 from outlive_harness.results.verdicts import Verdict
 from outlive_harness.trial import real_disk as real
 from outlive_harness.trial.real_disk import Cuts, Done, real_cuts

@@ -11,7 +11,7 @@ from outlive_harness.explore.replay import replay
 from outlive_harness.history.golden_runs import Records
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import parse_plan
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Verdict
 
 #: Puts what it reads into place, or writes it there in parts if that says so.

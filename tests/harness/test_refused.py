@@ -25,7 +25,7 @@ if sys.argv[1] == "refuse":
 from outlive_harness.explore.engine import explore
 from outlive_harness.results.options import Options
 from outlive_harness.jobs.session import Session
-from outlive_harness.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 path = Path(sys.argv[2])
 with Session(jobs=1) as session:
     result = explore(session, load_file(path), Options(store=path.parent / ".outlive"))

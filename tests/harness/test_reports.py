@@ -16,7 +16,7 @@ from outlive_harness.report.terminal import Live, console, summary
 from outlive_harness.report.text import details, explain, note, quoted, replay_line, visible, visible_lines
 from outlive_harness.results.findings import Finding, Violation
 from outlive_harness.results.plan import parse_plan
-from outlive_harness.results.trials import Trial
+from outlive_harness.results.trials import Outcome, Trial
 from outlive_harness.results.verdicts import Coverage, RunResult, ScenarioResult, Verdict
 
 #: Variables of the surroundings that change how reports look.
@@ -217,7 +217,7 @@ class Terminal(io.StringIO):
 
 
 def struck(path="out", kind="torn-output"):
-    return Trial(parse_plan("kill@3"), reached=True, findings=[Finding(kind, path, "it is wrong")])
+    return Trial(parse_plan("kill@3"), outcome=Outcome.JUDGED, findings=[Finding(kind, path, "it is wrong")])
 
 
 def test_a_log_hears_what_was_found_so_far(monkeypatch):

@@ -22,8 +22,8 @@ from outlive_harness.results.findings import Finding
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Point
 from outlive_harness.results.run_spec import run_spec_of
-from outlive_harness.results.scenario import load_file
-from outlive_harness.results.trials import Trial
+from outlive_harness.results.scenario_files import load_file
+from outlive_harness.results.trials import Outcome, Trial
 
 #: Each run of a body leaves a mark outside its box.
 GOOD = """
@@ -309,16 +309,19 @@ def test_trials_are_kept_as_they_were(tmp_path):
     """What is read back is what was kept, but for a line that was cut off and trials that may yet be done."""
     done = Trial(
         (Point("power", 3, lost=("2", "1.1")),),
-        reached=True,
+        outcome=Outcome.JUDGED,
         state="s",
-        judged=True,
         acks=["\udcff"],
         findings=[Finding("diverged", "o", "a message", "and more")],
         left=(("o", "a file"),),
     )
     path, came_of = tmp_path / "x.trials", {"key": "k", "reads": {"/lib": "d"}}
     first = UnfinishedTrials(path, came_of, resume=False)
-    for trial in (done, Trial((Point("power", 4),), trouble="no room"), Trial((Point("kill", 1),) * 2)):
+    for trial in (
+        done,
+        Trial((Point("power", 4),), outcome=Outcome.FAILED, trouble="no room"),
+        Trial((Point("kill", 1),) * 2),
+    ):
         first.add("power", trial)
     first.close()
     with path.open("a") as file:
@@ -348,7 +351,7 @@ def test_damaged_trials_are_none(tmp_path, text):
 def test_trials_of_another_run_are_none(tmp_path):
     """Neither those of the run before the last are taken up, nor those of one that goes on beside it."""
     path = tmp_path / "x.trials"
-    trials = [Trial((Point("kill", number),), reached=True) for number in (1, 2, 3)]
+    trials = [Trial((Point("kill", number),), outcome=Outcome.JUDGED) for number in (1, 2, 3)]
     lenient = UnfinishedTrials(path, {"key": "lenient"}, resume=False)
     lenient.add("kill", trials[0])
     strict = UnfinishedTrials(path, {"key": "strict"}, resume=False)

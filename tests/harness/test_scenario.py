@@ -10,7 +10,8 @@ import pytest
 
 from outlive_harness import cli, scenario
 from outlive_harness.results.run_spec import absolute, run_spec_of
-from outlive_harness.results.scenario import RUNNING, ScenarioError, find_files, load_file, takes_acks
+from outlive_harness.results.scenario import ScenarioError, takes_acks
+from outlive_harness.results.scenario_files import RUNNING, find_files, load_file
 
 
 def write(path, text):
@@ -100,7 +101,7 @@ def test_a_file_that_is_named_as_a_module_hides_it_from_nobody(tmp_path):
     write(tmp_path / "plistlib.py", "one = scenario(command=['x'])\n")
     path = write(tmp_path / "other.py", "import plistlib\nother = scenario(command=['x'])\n")
     code = (
-        "import sys; from outlive_harness.scenario import load_file\n"
+        "import sys; from outlive_harness.results.scenario_files import load_file\n"
         "for path in sys.argv[1:]: load_file(path)\n"
         "import plistlib; plistlib.dumps"
     )
@@ -174,7 +175,7 @@ def test_anything_callable_can_be_a_body(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"expect": "torn"}, "expect='torn' is no violation; there are: torn-output"),
+        ({"expect": "torn"}, "expect='torn' is no violation; there are: not-idempotent"),
         ({"command": "ls -l"}, "command='ls -l' must be a list"),
         ({"command": []}, r"command=\[\] must be a list"),
         ({"depth": 0}, "depth=0 must be a whole number from 1 on"),
@@ -241,7 +242,7 @@ def test_an_empty_path_is_not_the_working_directory(tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     for argv in (["test", ""], ["replay", "a:kill@1", ""]):
         assert cli.run(argv) == 2
-        assert "PATH='' is no path" in capsys.readouterr().err
+        assert "PATH='' is empty; the working directory is ." in capsys.readouterr().err
 
 
 def test_relative_files_in_a_command_are_made_absolute(tmp_path):
@@ -278,5 +279,10 @@ def test_declaring_a_scenario_imports_next_to_nothing():
     """It is imported in every run of a function scenario, so its cost counts a thousandfold."""
     code = "import outlive_harness, sys; print(sorted(m for m in sys.modules if 'outlive' in m))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    names = ["outlive_harness", "outlive_harness.globs", "outlive_harness.scenario"]
-    assert done.stdout.strip() == str(names)
+    inner = ("globs", "keywords", "scenario", "violations")
+    names = [
+        "outlive_harness",
+        "outlive_harness.results",
+        *(f"outlive_harness.results.{name}" for name in inner),
+    ]
+    assert done.stdout.strip() == str([*names, "outlive_harness.scenario"])

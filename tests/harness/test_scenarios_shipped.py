@@ -13,8 +13,9 @@ from outlive_harness.explain.causes import causes, location
 from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import explore
 from outlive_harness.results.options import Options
-from outlive_harness.results.scenario import KINDS, find_files, load_file
+from outlive_harness.results.scenario_files import find_files, load_file
 from outlive_harness.results.verdicts import Verdict
+from outlive_harness.results.violations import VIOLATIONS
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FILES = {path.stem: path for path in find_files([SCENARIOS])}
@@ -125,7 +126,7 @@ def test_the_known_bad_scenarios_are_those_that_say_so():
 
 def test_each_kind_of_violation_has_an_example():
     """There is a known-bad scenario to copy from for all that a crash can violate."""
-    assert set().union(*KNOWN_BAD.values()) == set(KINDS)
+    assert set().union(*KNOWN_BAD.values()) == set(VIOLATIONS)
 
 
 @every_scenario

@@ -10,7 +10,7 @@ import pytest
 
 from outlive_harness.explore.engine import explore
 from outlive_harness.results.options import Options
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Exit, RunResult, ScenarioResult, Verdict
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"

@@ -11,7 +11,8 @@ from outlive_harness.explain.sources import followed
 from outlive_harness.golden.record import Record
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import run_spec_of
-from outlive_harness.results.scenario import load_file, scenario
+from outlive_harness.results.scenario import scenario
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.world.runner import Runner
 
 

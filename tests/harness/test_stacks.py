@@ -11,7 +11,7 @@ from outlive_harness.golden.stacks import LEAST_OPS
 from outlive_harness.launch._stack_slots import SLOT, SLOTS, read
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import run_spec_of
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Verdict
 from outlive_harness.world.runner import Runner
 

@@ -9,7 +9,7 @@ from outlive_harness.golden.record import Record
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
-from outlive_harness.results.trials import Trial
+from outlive_harness.results.trials import Outcome, Trial
 from outlive_harness.results.verdicts import Verdict
 from outlive_harness.search.equivalent import ended_by_signal, equivalent_points, trials_of_equivalents
 
@@ -89,18 +89,20 @@ def test_nothing_is_told_where_runs_may_differ(tmp_path, facts):
     """Other processes, another order, a promise on the way, stores out of sight: each point is struck."""
     record = record_of(tmp_path, **facts)
     assert equivalent_points(record, KILLS) == {}
-    killed = [Trial(plan, reached=True, state="s", judged=True) for plan in KILLS]
+    killed = [Trial(plan, outcome=Outcome.JUDGED, state="s") for plan in KILLS]
     assert ended_by_signal(record, [(Point("term", 1),)], killed) == []
 
 
 def test_a_twin_is_what_the_point_itself_would_be(tmp_path):
     """It has its own op, its state and no findings of its own; one that was not reached says so, too."""
-    found = Trial(KILLS[2], reached=True, state="s", judged=True, findings=[Finding("diverged", "out", "")])
+    found = Trial(KILLS[2], outcome=Outcome.JUDGED, state="s", findings=[Finding("diverged", "out", "")])
     (twin,) = trials_of_equivalents(record_of(tmp_path), [found], {KILLS[2]: [KILLS[3]]})
     assert (twin.plan, twin.state, twin.reached, twin.judged) == (KILLS[3], "s", True, False)
     assert (twin.op, twin.path, twin.findings) == ("open t", "t", [])
     (lost,) = trials_of_equivalents(
-        record_of(tmp_path), [Trial(KILLS[2], trouble="no room")], {KILLS[2]: [KILLS[3]]}
+        record_of(tmp_path),
+        [Trial(KILLS[2], outcome=Outcome.FAILED, trouble="no room")],
+        {KILLS[2]: [KILLS[3]]},
     )
     assert (lost.reached, lost.trouble, lost.op) == (False, "no room", "")
 
@@ -110,7 +112,7 @@ def test_a_signal_that_nobody_handles_is_told_by_a_kill(tmp_path):
     caught = 1 << 14
     record = record_of(tmp_path, signals=[0, caught, 0, 0, 0, 0, 0])
     killed = [
-        Trial(plan, reached=True, state=f"s{number // 2}", judged=number % 2 == 0)
+        Trial(plan, outcome=Outcome.REPEATED if number % 2 else Outcome.JUDGED, state=f"s{number // 2}")
         for number, plan in enumerate(KILLS)
     ]
     killed[4].findings.append(Finding("diverged", "out", ""))

@@ -16,12 +16,13 @@ from outlive_harness.report.json_report import as_data
 from outlive_harness.report.sarif import _RULES
 from outlive_harness.report.text import details
 from outlive_harness.report.text import explain as told
-from outlive_harness.results.findings import GRAVEST, Violation
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.options import Options
 from outlive_harness.results.run_spec import is_of_interpreter
-from outlive_harness.results.scenario import load_file
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
+from outlive_harness.results.violations import VIOLATIONS, gravity
 from outlive_harness.trial.recordings import Recording
 
 #: Refuses to run again in words of several lines, after it wrote its output in place.
@@ -148,17 +149,16 @@ def test_what_an_interpreter_keeps_for_itself_is_no_litter(one):
         assert bool(litter) == is_told
     assert is_of_interpreter("/tmp/hsperfdata_me/4711")
     assert not is_of_interpreter("/srv/Rtmp/x")
-    probe = Entry("file", 0o600, 4, "")
-    assert is_of_interpreter(".tmp/ab1_d9x0", probe)  # tempfile looks whether it may write there
-    assert not is_of_interpreter(".tmp/ab1_d9x0", probe._replace(kind="dir", size=0))
-    assert not is_of_interpreter(".tmp/ab1_d9x0", probe._replace(size=5))
+    assert is_of_interpreter(".tmp/ab1_d9x0", 4)  # tempfile looks whether it may write there
+    assert not is_of_interpreter(".tmp/ab1_d9x0")  # a directory
+    assert not is_of_interpreter(".tmp/ab1_d9x0", 5)
 
 
 def test_all_kinds_have_their_weight():
     """Each kind that a report knows; the gravest is the one that needs no crash."""
-    assert set(_RULES) - {"unknown"} <= set(GRAVEST)
-    assert GRAVEST[0] == "not-idempotent"
-    assert GRAVEST.index("recovery-failed") < GRAVEST.index("diverged") < GRAVEST.index("torn-output")
+    assert set(_RULES) - {"unknown"} <= VIOLATIONS.keys()
+    several = ["torn-output", "diverged", "recovery-failed", "not-idempotent"]
+    assert sorted(several, key=gravity) == several[::-1]
 
 
 def test_nothing_is_explained_where_the_first_violation_ends_it(tmp_path, session):

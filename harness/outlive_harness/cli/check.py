@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
-from outlive_harness.results.scenario import TMP_CHOICES, ScenarioError, scenario
+from outlive_harness.results.keywords import with_option
+from outlive_harness.results.scenario import ScenarioError, scenario
 
-from .options import shared
+from .options import for_a_command, shared
 from .running import run_scenarios
 from .words import NO_FILE
 
@@ -25,10 +26,7 @@ from .words import NO_FILE
     context_settings={"allow_interspersed_args": False},
 )
 @click.argument("command", nargs=-1, required=True, metavar="[--] COMMAND...", type=click.UNPROCESSED)
-@click.option(
-    "--litter", type=click.Choice(["warn", "fail"]), default="warn", help="What leftovers of a crash mean."
-)
-@click.option("--acks", default="", metavar="REGEX", help="Lines of its output that promise something.")
+@for_a_command
 @shared
 def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Test any COMMAND: outlive check --outputs 'out/**' -- python3 pipeline.py.
@@ -38,19 +36,9 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     --outputs every file of the box is an output. Failures are kept under .outlive/.
     """
     check_program(command[0])
-    made = scenario(
-        command=list(command),
-        name=name_of(command),
-        outputs=wish["outputs"],
-        append_only=wish["append_only"],
-        ignore=wish["ignore"],
-        input=wish["input_dir"],
-        restarts=wish["restarts"] or 1,
-        timeout=wish["timeout"],
-        litter=wish["litter"],
-        acks=wish["acks"],
-        tmp=wish["tmp"] or TMP_CHOICES[0],
-    )
+    keywords = (keyword.name for keyword in with_option("check", is_for_all=False))
+    given = {name: wish[name] for name in keywords if wish[name] is not None}
+    made = scenario(command=list(command), name=name_of(command), **given)
     made.file = os.path.join(os.getcwd(), NO_FILE)
     return run_scenarios([made], [], wish, forks=True)
 

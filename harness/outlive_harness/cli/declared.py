@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.results.scenario import Scenario, ScenarioError, find_files, load_file
+from outlive_harness.results.keywords import patterns, with_option
+from outlive_harness.results.scenario import Scenario, ScenarioError
+from outlive_harness.results.scenario_files import find_files, load_file
 from outlive_harness.results.verdicts import ScenarioResult
 
 from .words import complain
@@ -69,12 +71,17 @@ def select(found: list[Scenario], only: Sequence[str]) -> list[Scenario]:
 
 
 def add(one: Scenario, wish: dict[str, Any]) -> None:
-    """Add the command line's wishes to a scenario."""
-    if one.outputs or one.check is not None:  # otherwise every file is an output already
-        one.outputs += wish["outputs"]
-    one.append_only += wish["append_only"]
-    one.ignore += wish["ignore"]
-    one.input = wish["input_dir"] or one.input
-    one.timeout = wish["timeout"] or one.timeout
-    one.restarts = wish["restarts"] or one.restarts
-    one.tmp = wish["tmp"] or one.tmp
+    """Put the command line's values into a scenario: patterns are added, other values replace its own.
+
+    Raises:
+        ScenarioError: a value is not of the form that it should be.
+    """
+    all_are_outputs = not one.outputs and one.check is None
+    for keyword in with_option("test", is_for_all=False):
+        if wish[keyword.name] is None:
+            continue
+        value = keyword.checked(wish[keyword.name], f"--{keyword.flag}")
+        if keyword.name == "outputs" and all_are_outputs:
+            continue
+        is_added = keyword.kind is patterns
+        setattr(one, keyword.name, getattr(one, keyword.name) + value if is_added else value)

@@ -26,7 +26,8 @@ from outlive_harness.report.terminal import console
 from outlive_harness.report.text import visible
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, PlanError, parse_plan
-from outlive_harness.results.scenario import Scenario, ScenarioError, find_files
+from outlive_harness.results.scenario import Scenario, ScenarioError
+from outlive_harness.results.scenario_files import find_files
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Exit
 from outlive_harness.search.choices import faults_of

@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,26 +44,7 @@ def run_scenarios(
 
     *forks* says that no code but ours has run in this process: workers may be forked from it.
     """
-    options = Options(
-        faults=wish["faults"],
-        depth=wish["depth"],
-        points=wish["points"],
-        budget=wish["budget"],
-        seed=wish["seed"],
-        store=STORE.absolute(),
-        profile=wish["profile"],
-        torn=wish["torn"],
-        signal=wish["signal"],
-        zygote=wish["zygote"],
-        select=wish["select"],
-        exhaustive=wish.get("exhaustive", False),
-        fail_fast=wish["fail_fast"],
-        real_fs=real_fs(wish["real_fs"]),
-        explain=wish["explain"],
-        exhibit=wish["html_file"] is not None,
-        memory=MEMORY if wish["memory"] is None else wish["memory"] << 20,
-        corpus=True,
-    )
+    options = _options(wish)
     known = _baseline(wish["baseline"], update=wish["update_baseline"], fail_fast=wish["fail_fast"])
     for one in scenarios:
         faults_of(options, one)
@@ -106,6 +87,19 @@ def run_scenarios(
         _tell_github(result, out)
     _each([*steps, *(partial(report.write, result) for report in reports)])
     return Exit.USAGE if broken and not result.interrupted else result.exit_status
+
+
+def _options(wish: dict[str, Any]) -> Options:
+    """Return what the command line chooses: an option of a field's name is its value."""
+    given = {field.name: wish[field.name] for field in fields(Options) if field.name in wish}
+    given |= {
+        "store": STORE.absolute(),
+        "real_fs": real_fs(wish["real_fs"]),
+        "exhibit": wish["html_file"] is not None,
+        "memory": MEMORY if wish["memory"] is None else wish["memory"] << 20,
+        "corpus": True,
+    }
+    return Options(**given)
 
 
 def _readable(scenarios: Sequence[Scenario], options: Options) -> tuple[list[Scenario], list[ScenarioResult]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from outlive_harness.results.scenario import ScenarioError, checked_patterns
+from outlive_harness.results.scenario import ScenarioError
 
 from .declared import add, load, select
 from .options import shared
@@ -41,8 +41,6 @@ def command(paths: tuple[str, ...], only: tuple[str, ...], **wish: Any) -> int: 
     A file that does not import does not keep the others from running; the exit status is then 2,
     whatever they show: the suite was not complete.
     """
-    for key in ("outputs", "append_only", "ignore"):
-        checked_patterns(f"--{key.replace('_', '-')}", wish[key])
     if not paths and not SCENARIOS.is_dir():
         raise ScenarioError("there is no directory scenarios/ here; outlive new NAME writes a first one")
     found, broken = load(paths or (SCENARIOS,))

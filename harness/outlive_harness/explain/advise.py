@@ -19,7 +19,7 @@ from outlive_harness.disk.tree import tree_digest
 from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.record import Record
 from outlive_harness.judge.acks import digest_text
-from outlive_harness.results.scenario import CUTS
+from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.trials import Trial
 from outlive_harness.trial.crash import Crash
 from outlive_harness.trial.recordings import Recording, Recordings

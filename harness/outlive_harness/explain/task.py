@@ -13,10 +13,10 @@ from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.tasks import Task, Waits, result_of, submit
 from outlive_harness.results.findings import Violation
+from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.ops import Op
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
-from outlive_harness.results.scenario import CUTS
 from outlive_harness.results.verdicts import ScenarioResult
 from outlive_harness.trial.bench import Bench
 from outlive_harness.trial.recordings import RecordingError

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from outlive_harness.disk.profiles import PROFILES, weakness
 from outlive_harness.golden.record import Record
-from outlive_harness.results.findings import Finding, Violation, gravity
+from outlive_harness.results.findings import Finding, Violation
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.patterns import globs
 from outlive_harness.results.plan import Plan, plan_text, size
 from outlive_harness.results.trials import Outcome, Trial, violation_of
 from outlive_harness.results.verdicts import Coverage, ScenarioResult
+from outlive_harness.results.violations import gravity
 from outlive_harness.search.fault_search import SearchState
 
 #: What a crash state leaves behind, folded, and how many points lead to it.

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.ops import Op
-from outlive_harness.results.scenario import CUTS
 
 _PAGE = 4096
 #: Bytes of a source that a copy takes at a time: as many pages as a pipe has (PIPE_DEF_BUFFERS).

@@ -10,9 +10,9 @@ from random import Random
 from typing import ClassVar, Literal, Self
 
 from outlive_harness.intercept.supervisor import Answer
+from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
-from outlive_harness.results.scenario import CUTS
 
 #: The op that a maintainer looks at first: the one that the point names; the one before that, whose effect
 #: stands while the named one never ran; or none, if points are not ops.

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Self
 
 from outlive_harness.intercept.supervisor import CRASH, GO
+from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
-from outlive_harness.results.scenario import CUTS
 
 from .cuts import can_be_torn, is_short, lengths
 from .fault import Injection, KnownRun, RunFault, Settings

@@ -15,7 +15,8 @@ from typing import Any
 from outlive import atomic_write
 from outlive_harness.disk.tree import remove_tree
 from outlive_harness.results.json_text import read_json
-from outlive_harness.results.scenario import TMP_CHOICES, Scenario, ScenarioError
+from outlive_harness.results.keywords import KEYWORDS, with_option
+from outlive_harness.results.scenario import Scenario, ScenarioError
 
 #: How many failures keep their boxes, and how many can be replayed as they failed.
 KEPT, REMEMBERED = 10, 1000
@@ -113,8 +114,8 @@ def _is_of_an_older_run(place: Path) -> bool:
         return False
 
 
-#: Fields of a scenario that the command line may set.
-ADDED = ("outputs", "append_only", "ignore", "input", "timeout", "restarts", "tmp")
+#: Keywords that the command line may have changed in a scenario that a file declares.
+ADDED = tuple(keyword.name for keyword in with_option("test", is_for_all=False))
 
 
 def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -127,8 +128,8 @@ def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [one for one in dict.fromkeys(told) if one != words][-_EARLIER:]
 
 
-#: The fields that distinguish two uses of one command, and the defaults that are not shown.
-_TOLD, _DEFAULTS = (*ADDED, "litter", "acks"), {"restarts": 1, "litter": "warn", "tmp": TMP_CHOICES[0]}
+#: Keywords that distinguish two uses of one command.
+_TOLD = with_option("check", is_for_all=False)
 #: How many earlier meanings of an id are remembered.
 _EARLIER = 5
 
@@ -137,8 +138,8 @@ def described(facts: dict[str, Any]) -> str:
     """Return in words what a scenario that was written down runs, and with which options."""
     command = facts.get("command")
     what = shlex.join(map(str, command)) if command else str(facts.get("file", ""))
-    given = [key for key in _TOLD if facts.get(key) and facts[key] != _DEFAULTS.get(key)]
-    return ", ".join([what, *(f"{key}={_shown(facts[key])}" for key in given)])
+    given = {key.name: facts.get(key.name) for key in _TOLD if facts.get(key.name) != key.default}
+    return ", ".join([what, *(f"{name}={_shown(value)}" for name, value in given.items() if value)])
 
 
 def _shown(value: object) -> str:
@@ -151,31 +152,29 @@ def _file_name(text: str) -> str:
     return f"{readable}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
 
 
-#: Fields of a scenario that are plain data, and can be written down.
-_PLAIN = (
-    "name", "command", "outputs", "expect", "faults", "depth", "restarts", "timeout", "append_only",
-    "ignore", "litter", "acks", "profile", "torn", "input", "file", "line", "tmp",
-)  # fmt: skip
-#: Fields that were added later, with their values for failures that were kept before.
-_SINCE = {"tmp": TMP_CHOICES[0], "torn": ""}
+#: Attributes of a scenario that are plain data, and can be written down.
+_DATA = tuple(keyword for keyword in KEYWORDS if keyword.is_data)
+#: Those that every kept failure has, whatever version wrote it.
+_NEEDED = ("name", "command", "file", "line")
 
 
 def write_down(scenario: Scenario) -> dict[str, Any]:
     """Return a scenario's declaration as plain data."""
-    return {key: getattr(scenario, key) for key in _PLAIN}
+    names = [*(keyword.name for keyword in _DATA), "file", "line"]
+    return {name: getattr(scenario, name) for name in names}
 
 
 def read_back(facts: dict[str, Any]) -> Scenario:
     """Return a command's scenario from the data that write_down() gave.
 
+    A keyword that is younger than the kept failure has its default.
+
     Raises:
         ScenarioError: another version wrote the data.
     """
-    try:
-        facts = _SINCE | facts
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v := facts[key], list) else v for key in _PLAIN}
-    except KeyError as error:
-        raise ScenarioError(
-            f"the kept failure has no field {error}: it was written by another version"
-        ) from error
-    return Scenario(**values, body=None, setup=None, check=None)
+    for name in _NEEDED:
+        if name not in facts:
+            raise ScenarioError(f"the kept failure has no field {name!r}: it was written by another version")
+    values = {keyword.name: facts.get(keyword.name, keyword.default) for keyword in KEYWORDS}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return Scenario(values, facts["file"], facts["line"])

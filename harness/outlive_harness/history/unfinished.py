@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.json_text import read_json
 from outlive_harness.results.plan import Plan, parse_plan, plan_text
-from outlive_harness.results.trials import Trial
+from outlive_harness.results.trials import Outcome, Trial
 
 
 class UnfinishedTrials:
@@ -95,10 +95,12 @@ class UnfinishedTrials:
 
 
 def _written(trial: Trial) -> dict[str, Any]:
-    return {**asdict(replace(trial, recovery=[])), "plan": plan_text(trial.plan)}
+    facts = asdict(replace(trial, recovery=[]))
+    return {**facts, "plan": plan_text(trial.plan), "outcome": trial.outcome.name}
 
 
 def _read_back(facts: dict[str, Any]) -> Trial:
     left = tuple((path, what) for path, what in facts["left"])
     findings = {name: [Finding(**one) for one in facts[name]] for name in ("findings", "warnings")}
-    return Trial(**{**facts, **findings, "plan": parse_plan(facts["plan"]), "left": left})
+    more = {"plan": parse_plan(facts["plan"]), "outcome": Outcome[facts["outcome"]], "left": left}
+    return Trial(**{**facts, **findings, **more})

@@ -1,4 +1,4 @@
-"""The seccomp listener: notifications of calls that stand still, and answers to them.
+"""The seccomp listener: notifications of stopped calls, and answers to them.
 
 Sources: seccomp_unotify(2), ``Documentation/userspace-api/seccomp_filter.rst``.
 """
@@ -23,13 +23,13 @@ Arguments = tuple[int, int, int, int, int, int]
 
 
 class Call(NamedTuple):
-    """A call that stands still.
+    """A stopped call.
 
     Attributes:
-        ident: by which it is answered.
-        tid: the thread that made it.
-        number: the number of the system call.
-        audit: the architecture word that belongs to the number.
+        ident: the notification's id, for the answer.
+        tid: the thread that made the call.
+        number: the system call's number.
+        audit: the architecture word of the number.
         arguments: its six arguments, as registers.
     """
 
@@ -41,10 +41,10 @@ class Call(NamedTuple):
 
 
 class Listener:
-    """One filter's notifications.
+    """The notifications of one filter.
 
     Args:
-        fd: the descriptor that seccomp(2) gave.
+        fd: the descriptor that seccomp(2) returned.
     """
 
     def __init__(self, fd: int) -> None:
@@ -52,7 +52,7 @@ class Listener:
         self._buffer = bytearray(_NOTIFICATION.size)
 
     def receive(self) -> Call | None:
-        """Take one notification; None if its task died meanwhile."""
+        """Receive one notification; None if its task died meanwhile."""
         self._buffer[:] = _BLANK
         try:
             fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_RECV, self._buffer)
@@ -64,7 +64,7 @@ class Listener:
         return Call(ident, tid, number, audit, tuple(arguments))
 
     def is_valid(self, ident: int) -> bool:
-        """Return whether the task of a notification still waits; if not, what was read may be another's."""
+        """Return whether a notification's task still waits; if not, its memory may have been another's."""
         try:
             fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ID_VALID, _IDENT.pack(ident))
         except OSError:
@@ -76,21 +76,21 @@ class Listener:
         self._send(ident, 0, 0, abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
 
     def fail(self, ident: int, error: int) -> None:
-        """Fail the call with an errno; it is not run."""
+        """Fail the call with an errno, without running it."""
         self._send(ident, 0, error, 0)
 
     def succeed(self, ident: int, value: int = 0) -> None:
-        """Say that the call has returned a value; it is not run."""
+        """Let the call return a value, without running it."""
         self._send(ident, value, 0, 0)
 
     def _send(self, ident: int, value: int, error: int, flags: int) -> None:
-        try:  # noqa: SIM105 - suppress() takes as long as the call
+        try:  # noqa: SIM105 - suppress() takes as long as the ioctl
             fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_SEND, _RESPONSE.pack(ident, value, -error, flags))
-        except FileNotFoundError:  # ENOENT: somebody else killed the task
+        except FileNotFoundError:  # ENOENT: another process killed the task
             pass
 
     def wake_synchronously(self) -> None:
-        """Hand the processor over directly (Linux 6.6): 11 µs an op where the scheduler takes 80."""
+        """Hand the CPU over directly (Linux 6.6): 11 µs an op instead of 80."""
         with contextlib.suppress(OSError):
             flags = ctypes.c_ulong(abi.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP).value
             fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags)

@@ -1,8 +1,7 @@
 """The loop that every op of a run passes through.
 
-A task that made a call of interest stands still before it. It goes on when it is answered; at a crash
-point it is never answered, and from that moment nothing in the tree can change a file, however the kills
-are scheduled.
+A task that makes a call of interest stops before it, and goes on when it is answered. At a crash point it is
+never answered: from that moment nothing in the tree can change a file, in whatever order the kills arrive.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ from .listener import Call, Listener
 from .tail import Tail
 from .tear import ImmovableError, ShortWrites, write_prefix
 
-#: The part of its time that the rest of a tree has if a signal ended its leader.
+#: The fraction of ``linger`` that the rest of a tree has if a signal ended its leader.
 _HURRIED = 0.2
-#: Seconds past a deadline in which what is ready is still seen to.
+#: Seconds past a deadline in which ready events are still handled.
 _OVERDUE = 0.1
 _MOST_MILLISECONDS = 2**31 - 1  # poll(2) takes a C int
 
 
 class Answer(NamedTuple):
-    """What becomes of a call that stands still.
+    """The answer to a stopped call.
 
     Attributes:
-        crash: never answer: the run is to be killed in front of it.
-        errno: fail the call with this error and do not run it.
-        signal: send this to the run's leader, then let the call go on.
-        done: say that the call has succeeded, and do not run it.
-        part: write so many bytes of the write, say that they were written, and do not run the call.
+        crash: never answer: the run is to be killed before the call.
+        errno: fail the call with this error, without running it.
+        signal: send this signal to the run's leader, then let the call go on.
+        done: let the call succeed, without running it.
+        part: write this many bytes of the write and let the call return that number, without running it.
     """
 
     crash: bool = False
@@ -59,10 +58,10 @@ class Limits:
 
     Attributes:
         timeout: seconds of wall time for the run.
-        grace: seconds that the run has left once a signal was sent to it.
-        linger: seconds that the rest of the tree has after its leader ended; a fifth of that if the leader
-            was sent a signal and that ended it, since the rest is to be killed in any case.
-        control: a descriptor whose hang-up means that nobody waits for this run any more; None for none.
+        grace: seconds that the run has left after a signal was sent to it.
+        linger: seconds that the rest of the tree has after its leader ended; a fifth of that if a signal that
+            was sent to the leader ended it, since the rest is killed in any case.
+        control: a descriptor whose hang-up abandons the run; None for none.
     """
 
     timeout: float
@@ -76,12 +75,12 @@ class WatchReport:
     """What the supervisor saw of one run.
 
     Attributes:
-        ended: why the loop ended: ``exited`` (nothing of the tree is left), ``crashed`` (the visitor said so
-            and a task stands before its op, or the grace after a signal is over), ``timeout``, ``lingering``
+        ended: why the loop ended: ``exited`` (no process is left), ``crashed`` (the visitor said so and a
+            task is stopped before its op, or the grace after a signal is over), ``timeout``, ``lingering``
             (the leader ended, others did not).
-        ops: how many ops it made.
-        stopped_at: the call that the run was crashed in front of.
-        pids: thread ids of all tasks that made a call which was stopped.
+        ops: the number of ops.
+        stopped_at: the call before which the run was crashed.
+        pids: thread ids of all tasks that made a call of interest.
     """
 
     ended: str = ""
@@ -104,9 +103,9 @@ def watch(
         listener: the seccomp listener.
         leader: process id of the run's first process.
         streams: descriptors to drain meanwhile, so that the program never blocks on a full pipe.
-        decoder: gives the ops.
-        visit: called with each op and its number (from 1) before it runs; says what becomes of it.
-        limits: how long all that may take.
+        decoder: turns calls into ops.
+        visit: called with each op and its number (from 1) before it runs; returns the answer.
+        limits: how long the run may take.
 
     Raises:
         AbandonedError: the ``control`` of the limits hung up.
@@ -115,7 +114,7 @@ def watch(
 
 
 class _Watch:
-    """One run that is watched; the arguments are those of watch()."""
+    """A run under watch; the arguments are those of watch()."""
 
     def __init__(
         self,
@@ -135,7 +134,7 @@ class _Watch:
         self._poller = select.poll()
 
     def run(self) -> WatchReport:
-        """Watch it to the end."""
+        """Watch the run to its end."""
         self._listener.wake_synchronously()
         pidfd = os.pidfd_open(self._leader)
         try:
@@ -150,24 +149,24 @@ class _Watch:
         return self._seen
 
     def _wait(self, pidfd: int) -> None:
-        """Wait for the next events, and see to each."""
+        """Wait for events, and handle them."""
         left = self._deadline - time.monotonic()
         ready = self._poller.poll(min(left * 1000, _MOST_MILLISECONDS) if left > 0 else 0)
-        # Many tasks that make ops all the time leave no moment in which nothing is ready.
+        # With many tasks that make ops all the time, an event may always be ready.
         if not ready or left < -_OVERDUE:
             self._seen.ended = self._ending
             return
         for fd, event in ready:
-            self._see_to(fd, event, pidfd)
+            self._handle(fd, event, pidfd)
             if self._seen.ended:
                 return
 
-    def _see_to(self, fd: int, event: int, pidfd: int) -> None:
-        """See to one event."""
+    def _handle(self, fd: int, event: int, pidfd: int) -> None:
+        """Handle one event."""
         if fd == self._listener.fd:
             if event & select.POLLIN:
                 self._notified()
-            elif event & select.POLLHUP:  # no task uses the filter any more
+            elif event & select.POLLHUP:  # no task is under the filter any more
                 self._seen.ended = "exited"
         elif fd in self._streams:
             if not self._streams[fd].drain(fd):
@@ -179,7 +178,7 @@ class _Watch:
             raise AbandonedError
 
     def _notified(self) -> None:
-        """Take one notification and answer it, unless the run is to be crashed there."""
+        """Receive one notification and answer it, unless the run is to be crashed there."""
         call = self._listener.receive()
         if call is None:
             return
@@ -204,7 +203,7 @@ class _Watch:
             self._carry_out(answer, call)
 
     def _carry_out(self, answer: Answer, call: Call) -> None:
-        """Do what an answer says beside letting the call go on."""
+        """Carry out an answer other than to let the call go on."""
         if answer.signal:
             os.kill(self._leader, answer.signal)
             self._deadline = min(self._deadline, time.monotonic() + self._limits.grace)
@@ -221,16 +220,16 @@ class _Watch:
         try:
             op = self._decoder.op(call.tid, call.number, call.audit, call.arguments)
         except OSError as error:
-            # What the task itself could not read the kernel cannot either: the call fails with EFAULT.
+            # Memory that is not mapped fails the call with EFAULT anyway.
             if error.errno != errno.EFAULT and self._listener.is_valid(call.ident):
                 why = f"a call's arguments could not be read: {error.strerror or error}"
                 self._decoder.blind["", why] = None
             return None
-        # What was read may be another task's, had this one died and its id been given away.
+        # If the task had died and its id been reused, what was read would be another task's.
         return op if op is not None and self._listener.is_valid(call.ident) else None
 
     def _write_part(self, call: Call, length: int) -> int:
-        """Write the first bytes of a write; return how many, 0 if the task will itself, or is gone."""
+        """Write the first bytes of a write; return how many, 0 if the task itself will, or is gone."""
         try:
             try:
                 return write_prefix(self._decoder, call, length, goes_on=True)
@@ -243,7 +242,7 @@ class _Watch:
             return 0
 
     def _leader_ended(self) -> None:
-        """Give the rest of the tree its time."""
+        """Start the time that the rest of the tree has."""
         self._ending = "lingering" if self._ending == "timeout" else self._ending
         is_hurried = self._ending == "crashed" and _ending_signal(self._leader)
         rest = self._limits.linger * _HURRIED if is_hurried else self._limits.linger
@@ -251,7 +250,7 @@ class _Watch:
 
 
 def _ending_signal(pid: int) -> int:
-    """Return the signal that ended a process nobody has waited for yet; 0 if it exited, or cannot be seen."""
+    """Return the signal that ended a process not yet waited for; 0 if it exited, or cannot be seen."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().split()[-1]) & 0x7F  # as waitpid(2) gives it: proc_pid_stat(5)

@@ -17,7 +17,8 @@ import pytest
 from outlive_harness.faults.table import FAULTS
 from outlive_harness.jobs.tasks import HarnessError
 from outlive_harness.results.options import Options
-from outlive_harness.results.scenario import Scenario, ScenarioError, load_file
+from outlive_harness.results.scenario import Scenario, ScenarioError
+from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Coverage, Verdict
 from outlive_harness.search.choices import faults_of, none_asked_for
 

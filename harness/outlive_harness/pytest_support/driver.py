@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from outlive_harness.history import baseline
 from outlive_harness.history.baseline import Baseline
 from outlive_harness.history.golden_runs import ROOM, Records
 from outlive_harness.jobs.session import Session, WorkerDiedError
+from outlive_harness.results.keywords import with_option
 from outlive_harness.results.options import Options
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.verdicts import ScenarioResult
@@ -69,12 +71,15 @@ class Driver:
         self.seed: int = config.getoption("outlive_seed")
         #: where failures are kept
         self.store: Path = config.rootpath / ".outlive"
-        self._depth: int = config.getoption("outlive_depth")
+        #: what the options of keywords say; the faults are each item's own
+        self._keywords: dict[str, Any] = {
+            one.name: config.getoption(f"outlive_{one.name}")
+            for one in with_option("pytest")
+            if one.name != "faults"
+        }
         self._points: int | None = config.getoption("outlive_points")
         self._select: str = config.getoption("outlive_select")
         self._zygote: bool = not config.getoption("outlive_no_zygote")
-        self._profile: str | None = config.getoption("outlive_profile")
-        self._torn: str | None = config.getoption("outlive_torn")
         self._seconds: float | None = config.getoption("outlive_budget")
         self._known: Path | None = config.getoption("outlive_baseline")
         given: dict[str, str] | None = getattr(config, "workerinput", None)
@@ -117,14 +122,12 @@ class Driver:
                 )
                 share = stack.enter_context(self._budget.share())
             yield Options(
-                faults,
-                self._depth,
-                self._points,
-                share,
-                self.seed,
-                self.store,
-                profile=self._profile,
-                torn=self._torn,
+                faults=faults,
+                points=self._points,
+                budget=share,
+                seed=self.seed,
+                store=self.store,
+                **self._keywords,
                 zygote=self._zygote,
                 select=self._select,
                 corpus=True,

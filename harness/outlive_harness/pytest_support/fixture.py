@@ -9,9 +9,10 @@ from typing import Any, TypeVar, overload
 from outlive_harness.explore.replay import replay
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.record import Record
+from outlive_harness.results.keywords import KEYWORD, whole, with_option
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
-from outlive_harness.results.scenario import CUTS, Scenario, ScenarioError, scenario
+from outlive_harness.results.scenario import Scenario, ScenarioError, scenario
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import ScenarioResult
 
@@ -19,6 +20,8 @@ from .driver import Driver
 from .outcome import trial_unless_held, unless_held
 
 Told = TypeVar("Told", ScenarioResult, Trial)
+#: Keywords of which run() takes a value of its own.
+_FOR_ALL = with_option("pytest", is_for_all=True)
 
 
 class UntestableError(RuntimeError):
@@ -65,11 +68,10 @@ class Outlive:
             ScenarioError: an argument is not of the form it should be; the message begins with it.
         """
         _check_scenario(scenario)
-        if torn not in (None, *CUTS):
-            raise ScenarioError(f"torn={torn!r} must be 'pages' or 'bytes'")
-        _whole("depth", depth)
+        for name, value in (("depth", depth), ("torn", torn or "")):
+            KEYWORD[name].checked(value)
         if points is not None:
-            _whole("points", points)
+            whole("points", points)
         if seed is None:
             seed = self._driver.seed
         elif not isinstance(seed, int):
@@ -77,49 +79,50 @@ class Outlive:
         if budget is not None and not budget >= 0:
             raise ScenarioError(f"budget={budget!r} must be a number of seconds, 0 or more")
         options = Options(
-            _names(faults), depth, points, budget, seed, self._driver.store, profile=profile, torn=torn
+            faults=_names(faults),
+            depth=depth,
+            points=points,
+            budget=budget,
+            seed=seed,
+            store=self._driver.store,
+            profile=profile,
+            torn=torn,
         )
         return self._driver.run(scenario, options)
 
-    def check(  # noqa: PLR0913 - as many as run() takes, and its own
+    def check(
         self,
         command: Sequence[str | os.PathLike[str]],
         *,
         outputs: str | Iterable[str] = (),
         name: str = "command",
-        faults: str | Iterable[str] | None = None,
-        depth: int = 1,
         points: int | None = None,
         seed: int | None = None,
         budget: float | None = None,
-        profile: str | None = None,
-        **more: Any,  # noqa: ANN401 - scenario() knows what each must be
+        **keywords: Any,  # noqa: ANN401 - scenario() and run() know the type of each
     ) -> ScenarioResult:
         """Explore a command, as ``outlive check`` does.
 
         Args:
             command: the program and its arguments; files are relative to the working directory.
             outputs: patterns of the files that readers see.
-            name: how the result calls it.
-            faults: as run() takes them, and all up to budget.
-            depth: see there.
-            points: see there.
-            seed: see there.
-            budget: see there.
-            profile: see there.
-            **more: other keywords of scenario(): input, restarts, timeout, append_only, ignore, litter, torn.
+            name: the command's name in the result.
+            points: as run() takes it.
+            seed: as run() takes it.
+            budget: as run() takes it.
+            **keywords: faults, depth, profile and torn, as run() takes them, and the other keywords of
+                scenario().
 
         Raises:
-            ScenarioError: an argument is not of the form it should be; the message begins with it.
+            ScenarioError: an argument has a wrong type or value; the message begins with its name.
         """
         if isinstance(command, str) or not command:
             raise ScenarioError(f"command={command!r} must be a list: the program and its arguments")
         plain = [os.fspath(part) for part in command]
-        made = scenario(command=plain, name=name, outputs=outputs, **more)
+        asked = {one.name: keywords.pop(one.name) for one in _FOR_ALL if one.name in keywords}
+        made = scenario(command=plain, name=name, outputs=outputs, **keywords)
         made.file = os.path.join(os.getcwd(), "-")  # relative paths are the test's
-        return self.run(
-            made, faults=faults, depth=depth, points=points, seed=seed, budget=budget, profile=profile
-        )
+        return self.run(made, points=points, seed=seed, budget=budget, **asked)
 
     def trial(self, scenario: Scenario, plan: Plan | Iterable[Point] | str) -> Trial:
         """Carry out one plan: crash the run, crash the recoveries, recover at last, and judge after each.
@@ -203,11 +206,6 @@ def _check_scenario(scenario: object) -> None:
         )
     if not scenario.name:
         raise ScenarioError(f"scenario={scenario!r} has no name: give it one with name=")
-
-
-def _whole(key: str, value: object) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ScenarioError(f"{key}={value!r} must be a whole number from 1 on")
 
 
 def _names(faults: str | Iterable[str] | None, key: str = "faults") -> tuple[str, ...] | None:

@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from outlive_harness.report.text import brief, details, moment, visible, visible_lines
-from outlive_harness.results.findings import gravity
 from outlive_harness.results.plan import plan_text
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import ScenarioResult, Verdict, read_back
+from outlive_harness.results.violations import gravity
 
 
 class NotHeld(AssertionError):  # noqa: N818 - named as pytest's Failed is, for pytest's short summary

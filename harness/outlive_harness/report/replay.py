@@ -10,10 +10,10 @@ from rich.text import Text
 from outlive_harness.disk.tree import Entry, Tree, scan
 from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.record import Record
-from outlive_harness.results.findings import gravity
 from outlive_harness.results.plan import Plan, plan_text
 from outlive_harness.results.run_spec import HOME, TMP
 from outlive_harness.results.trials import Outcome, Trial
+from outlive_harness.results.violations import gravity
 
 from .text import moment, visible, visible_lines
 

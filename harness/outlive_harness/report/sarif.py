@@ -16,19 +16,11 @@ from outlive_harness import __version__
 from outlive_harness.explain.causes import causes, located, location
 from outlive_harness.results.findings import Violation
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
+from outlive_harness.results.violations import VIOLATIONS
 
 from .text import explain, is_no_alarm, unjudged, visible
 
-_RULES = {
-    "torn-output": "A partial file is visible at an output's path.",
-    "diverged": "After recovery the outputs differ from those of a run that never crashed.",
-    "recovery-failed": "The pipeline, run again after a crash, fails.",
-    "recovery-hung": "The pipeline, run again after a crash, does not end.",
-    "not-idempotent": "A second run, with no crash, changes the outputs.",
-    "litter": "A crash leaves files that the golden run does not leave.",
-    "lost-ack": "What the pipeline had acknowledged before a crash is gone after recovery.",
-    "unknown": "What could not be tested is unknown, never held.",
-}
+_RULES = {**VIOLATIONS, "unknown": "What could not be tested is unknown, never held."}
 _NUMBERS = re.compile(r"[0-9]+")
 
 

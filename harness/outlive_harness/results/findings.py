@@ -22,18 +22,6 @@ class Finding:
     detail: str = ""
 
 
-#: Kinds of violations, the gravest first: what stops the pipeline, what is wrong for good, what passes.
-GRAVEST = (
-    "not-idempotent", "recovery-failed", "recovery-hung", "run-hung", "interfered", "lost-ack", "lost-effect",
-    "duplicate-effect", "diverged", "torn-output", "litter",
-)  # fmt: skip
-
-
-def gravity(kind: str) -> int:
-    """Return a number for a kind, smaller for a graver one."""
-    return GRAVEST.index(kind) if kind in GRAVEST else len(GRAVEST)
-
-
 @dataclass(slots=True)
 class Violation:
     """A finding in its place: what a report shows of it."""

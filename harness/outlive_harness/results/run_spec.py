@@ -10,10 +10,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from .globs import matcher
+from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
 from .patterns import literal
-from .scenario import ACK_PATTERN, TMP_CHOICES, Scenario, takes_acks
+from .scenario import ACK_PATTERN, Scenario, takes_acks
 
 #: Where TMPDIR and HOME point, inside the box: what is left there is seen, but is never an output.
 TMP, HOME = ".tmp", ".home"
@@ -65,7 +67,7 @@ class RunSpec:
     judge_outputs: bool = True
     append_only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    litter: str = "warn"
+    litter: str = LITTER_CHOICES[0]
     restarts: int = 1
     timeout: float | None = None
     setup: tuple[str, ...] | None = None
@@ -155,6 +157,10 @@ def is_private(path: str) -> bool:
     return path.split("/", 1)[0] in (TMP, HOME)
 
 
+#: Fields that are keywords: their values are the scenario's, unless run_spec_of() makes them.
+_DECLARED = tuple(field.name for field in fields(RunSpec) if field.name in NAMES)
+
+
 def run_spec_of(scenario: Scenario) -> RunSpec:
     """Make a scenario ready."""
     home = Path(scenario.file).parent
@@ -164,27 +170,21 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
 
     source = home / scenario.input if scenario.input else None
     argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
-    return RunSpec(
-        scenario.name,
-        argv,
-        str(home),
-        scenario.outputs,
-        judge_outputs=bool(scenario.outputs) or scenario.check is None,
-        append_only=scenario.append_only,
-        ignore=scenario.ignore,
-        litter=scenario.litter,
-        restarts=scenario.restarts,
-        timeout=scenario.timeout,
-        setup=role("setup") if scenario.setup else None,
-        check=role("check") if scenario.check else None,
-        check_takes_acks=scenario.check is not None and takes_acks(scenario.check),
-        acks=scenario.acks or (ACK_PATTERN if scenario.body else ""),
-        source=None if source is None else str(source),
-        standing=str(Path.cwd()),
-        own=() if scenario.command is None else _own(argv),
-        tmp=scenario.tmp,
-        environ=tuple(sorted((key, value) for key, value in os.environ.items() if key not in _FOREIGN)),
-    )
+    declared = {name: getattr(scenario, name) for name in _DECLARED}
+    made: dict[str, Any] = {
+        "argv": argv,
+        "home": str(home),
+        "judge_outputs": bool(scenario.outputs) or scenario.check is None,
+        "setup": role("setup") if scenario.setup else None,
+        "check": role("check") if scenario.check else None,
+        "check_takes_acks": scenario.check is not None and takes_acks(scenario.check),
+        "acks": scenario.acks or (ACK_PATTERN if scenario.body else ""),
+        "source": None if source is None else str(source),
+        "standing": str(Path.cwd()),
+        "own": () if scenario.command is None else _own(argv),
+        "environ": tuple(sorted((key, value) for key, value in os.environ.items() if key not in _FOREIGN)),
+    }
+    return RunSpec(**declared | made)
 
 
 def _own(argv: Sequence[str]) -> tuple[str, ...]:

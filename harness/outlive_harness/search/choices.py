@@ -7,8 +7,9 @@ import signal
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.faults import Settings
 from outlive_harness.faults.table import FAULTS, NAMES
+from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.options import DEFAULT_FAULTS, DEFAULT_PROFILE, Options
-from outlive_harness.results.scenario import CUTS, Scenario, ScenarioError
+from outlive_harness.results.scenario import Scenario, ScenarioError
 
 
 def profile_of(options: Options, scenario: Scenario) -> str:

@@ -108,10 +108,10 @@ def _find(
         alike = groups(recording.ops[recording.last :], record.fold, stacks)
         numbers = distinct(numbers, lambda number: alike[number - 1], Random(wanted.seed))
     found.taken = len(numbers)
-    found.points, found.has_more = _points(wanted, recording, model.under(wanted.profile), numbers)
+    found.points, found.has_more = power_cuts(wanted, recording, model.under(wanted.profile), numbers)
 
 
-def _points(
+def power_cuts(
     wanted: FindPowerCuts, recording: Recording, model: PowerModel, numbers: Sequence[int]
 ) -> tuple[list[Point], bool]:
     """Return the crash points of a recorded run, no two with equal files, and whether there may be more.
