@@ -1,4 +1,4 @@
-"""Which op of one run is which op of another, where they are not the same one by one."""
+"""The ops of one run matched with those of another, whose order may differ."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from outlive_harness.golden.names import shape
 from outlive_harness.golden.record import Record
 from outlive_harness.results.ops import Op
 
-#: What differs from run to run in names: numbers of processes and threads, times, random parts.
+#: The parts of names that differ from run to run: numbers of processes and threads, times, random parts.
 _NUMBERS = re.compile(r"[0-9a-f]{8,}|[0-9]+")
-#: Kind, path, target and length of an op; names that were seen to differ are folded.
+#: Kind, path, target and length of an op; names that differ between golden runs are folded.
 _Shape = tuple[str, str, str, int]
 
 
 def aligned(record: Record, wanted: Sequence[Op], other: Sequence[Op]) -> list[int]:
-    """Return the place in *other* of each op of *wanted*, both runs of one subject; -1 where it has none.
+    """Return the index in *other* of each op of *wanted*, both runs of one pipeline; -1 if there is none.
 
-    Threads take turns as they like, so an op may be elsewhere; and a name may have a random part.
+    The order of ops may depend on threads, and names may have random parts.
     """
     shapes, others = shape(record, wanted), shape(record, other)
     if shapes == others:
@@ -31,7 +31,7 @@ def aligned(record: Record, wanted: Sequence[Op], other: Sequence[Op]) -> list[i
     left = set(range(len(others))) - set(places)
     for key in (_named, _loosened):
         _pair(places, left, list(map(key, shapes)), list(map(key, others)))
-    for place, here in enumerate(places):  # what follows the same op, and does the same
+    for place, here in enumerate(places):  # an op of the same kind after the same op
         follows = places[place - 1] + 1 if place else 0
         is_known = not place or places[place - 1] >= 0
         if here < 0 and is_known and follows in left and shapes[place][0] == others[follows][0]:
@@ -41,7 +41,7 @@ def aligned(record: Record, wanted: Sequence[Op], other: Sequence[Op]) -> list[i
 
 
 def _pair(places: list[int], left: set[int], keys: Sequence[Hashable], others: Sequence[Hashable]) -> None:
-    """Pair what has none with its like, in order."""
+    """Pair the remaining ops that have equal keys, in order."""
     likes: dict[Hashable, deque[int]] = defaultdict(deque)
     for place in sorted(left):
         likes[others[place]].append(place)
