@@ -1,4 +1,4 @@
-"""What no verdict rests on: each report lists it, so that "held" promises no more than was looked at."""
+"""What was not judged: each report lists it, so that "held" promises no more than was tested."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from outlive_harness.results.findings import Effect, NotJudged
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.verdicts import ScenarioResult
 
-#: Files of one reason that are named; the others are counted.
+#: How many files are named for one reason; the others are counted.
 _NAMED = 20
 
 
 def note_unjudged(result: ScenarioResult, record: Record, asked: tuple[str, ...]) -> None:
-    """Note in a result what its verdict says nothing of.
+    """Note in a result what was not judged.
 
     Args:
-        result: where it is noted.
+        result: the result.
         record: the golden run.
         asked: the faults that were asked for.
     """
