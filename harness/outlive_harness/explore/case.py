@@ -183,7 +183,7 @@ class Case:
         """Return how runs in a zygote differ from runs by exec; "" if no difference is known."""
         result = self.result
         if any(one.confirmed is False for one in result.violations):
-            return "a violation that was seen in it was not by exec"
+            return "a violation in it did not show by exec"
         if result.reason or self.scenario.expect or any(not one.known for one in result.violations):
             return ""  # the verdict is not held, or rests on violations that were confirmed by exec
         plans = sample(trials)
@@ -247,7 +247,7 @@ class Case:
         """Note the regressions that could not be tried; drop those that no longer exist."""
         warnings = self.result.warnings
         for trial in one.gone:
-            why = trial.trouble or "its op is not reached any more"
+            why = trial.trouble or "its crash point is not reached any more"
             warnings.append(self.regressions.drop(trial.plan, why))
         why = f"is not tried: no disk as {one.search.profile} leaves what failed"
         warnings += [f"{plan_text(plan)} {why}" for plan in one.unreachable]

@@ -40,7 +40,7 @@ def conclude(
     elif baseline is not None and gone:
         several = ", ".join(map(str, gone))
         result.verdict = Verdict.VIOLATED
-        result.reason = f"gone: {several}; {baseline.path} still lists it, --update-baseline takes it out"
+        result.reason = f"gone: {several}; {baseline.path} still lists it, --update-baseline removes it"
     else:
         known = known_count(len(result.violations)) if result.violations else ""
         deeper = sum(coverage.deeper for coverage in result.faults.values())
@@ -70,7 +70,7 @@ def _conclude_expected(
         result.verdict = Verdict.SKIPPED
         result.reason = (
             f"no {', '.join(missing)} by {', '.join(result.faults)} alone: the options leave out what it "
-            f"names beside that: {left_out(options, scenario)}"
+            f"also names: {left_out(options, scenario)}"
         )
     elif untested or not is_exhaustive:  # a sample or random moments may have missed it
         result.verdict = Verdict.UNKNOWN
@@ -115,4 +115,4 @@ def _untested(result: ScenarioResult) -> str:
     why = [FAULTS[name].no_points for name in result.faults]
     if len(why) == 1 and why[0]:
         return why[0]
-    return "none of the faults asked for came to a point of this run: nothing was tested"
+    return "none of the faults asked for has a crash point in this run: nothing was tested"

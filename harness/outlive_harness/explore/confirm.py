@@ -74,7 +74,7 @@ def _place(
         return store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
     except OSError as error:
         why = error.strerror or error
-        warning = f"failures cannot be kept in {store.root}: {why}; so no line is given that replays one"
+        warning = f"failures cannot be kept in {store.root}: {why}; so they cannot be replayed"
         result.warnings += [warning] if warning not in result.warnings else []
         return None
 

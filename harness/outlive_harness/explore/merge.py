@@ -161,7 +161,9 @@ def _set_aside(fault: str, coverage: Coverage, trials: list[Trial]) -> list[str]
             trial.outcome = Outcome.NOT_REACHED
         return []
     coverage.points, coverage.chosen = coverage.points - len(missing), coverage.chosen - len(missing)
-    return [f"{fault}: runs differ in their number of ops; {len(missing)} points were not met in 3 attempts"]
+    return [
+        f"{fault}: runs differ in their number of ops; {len(missing)} points were not reached in 3 attempts"
+    ]
 
 
 def _note_gaps(coverage: Coverage, record: Record, trials: list[Trial]) -> None:

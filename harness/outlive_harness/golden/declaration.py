@@ -33,7 +33,7 @@ def check_declaration(record: Record, box: Path) -> None:
     if not spec.check_takes_acks:
         broken = lost_acks(spec, record.final, box, record.acks)
         if broken:
-            raise UntestableError(f"with no fault: {broken[0].message}; a check that takes them can judge")
+            raise UntestableError(f"with no fault: {broken[0].message}; a check that takes them can judge it")
 
 
 def _beside_the_box(record: Record) -> str:
@@ -79,7 +79,7 @@ def _changes_output(record: Record) -> bool:
 
 def _unchanged(record: Record) -> str:
     changed = ", ".join(dict.fromkeys(op.path for op in record.ops)) or "no file"
-    return f"it makes and changes no output, so no crash could show: it changes {changed}"
+    return f"it makes and changes no output, so no crash can show in one: it changes {changed}"
 
 
 def _is_judged(record: Record, is_output: Callable[[str], bool]) -> bool:

@@ -284,7 +284,7 @@ def _from_scratch(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
     path = first_unlike(record, after)
     if path is not None:
         detail = describe_difference(path, record.final, after, record.golden, runner.box.path)
-        second.outcome = f"{path} comes out differently\n{detail}"
+        second.outcome = f"{path} differs\n{detail}"
     elif second.run.ran.acks != first.ran.acks:
         second.outcome = "the run acknowledges something else"
     learn_names(record, ops)

@@ -66,4 +66,4 @@ def none_asked_for(options: Options, scenario: Scenario) -> str:
     if faults_of(options, scenario):
         return ""
     its, asked = ", ".join(scenario.faults or ()), ", ".join(options.faults or ())
-    return f"of its faults ({its}) none was asked for ({asked})"
+    return f"none of its faults ({its}) was asked for ({asked})"

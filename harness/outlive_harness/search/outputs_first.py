@@ -43,8 +43,8 @@ class Sample:
         more = len(self.left_out) - _NAMED
         names = ", ".join(self.left_out[:_NAMED]) + (f" and {more} more outputs" if more > 0 else "")
         return (
-            f"of the {len(self.plans)} points of the sample none is on an op of {names}; "
-            f"{self.enough} have one for each output"
+            f"none of the {len(self.plans)} points of the sample is on an op of {names}; "
+            f"{self.enough} points have one for each output"
         )
 
 

@@ -176,7 +176,7 @@ class Recordings:
         more = len(recording.unexplained) - _NAMED
         several += f" and {more} more" if more > 0 else ""
         return (
-            f"{several}: no op of the run accounts for what is there. A process outside of its tree "
+            f"{several}: no op of the run accounts for what is there. A process outside its tree "
             "(a service, a daemon?) changed it, and no fault can be injected there"
         )
 
@@ -204,7 +204,7 @@ class Recordings:
         try:
             model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
         except UnmodelledError as error:
-            recording.reason = f"what a power cut leaves cannot be told: {error}"
+            recording.reason = f"what a power cut leaves is unknown: {error}"
             save(place / _FILE, recording)
             return Recorded(recording, None)
         return Recorded(recording, model)
@@ -289,7 +289,7 @@ class Recordings:
             return f"the run that was recorded {failure}"
         for path, reason in blind:
             if not path or not record.spec.is_ignored(path):
-                return f"what a power cut leaves cannot be told: {reason}"
+                return f"what a power cut leaves is unknown: {reason}"
         return self._difference(record, recording)
 
     def _settle(self, record: Record, recording: Recording) -> str:
@@ -311,7 +311,7 @@ class Recordings:
             for op in recording.ops:
                 disk.apply(op)
         except UnmodelledError as error:
-            return f"what a power cut leaves cannot be told: {error}"
+            return f"what a power cut leaves is unknown: {error}"
         expected = {
             path: entry for path, entry in disk.tree(recording.box).items() if not spec.is_ignored(path)
         }
