@@ -25,30 +25,30 @@ def aligned(record: Record, wanted: Sequence[Op], other: Sequence[Op]) -> list[i
     shapes, others = shape(record, wanted), shape(record, other)
     if shapes == others:
         return list(range(len(wanted)))
-    places = [-1] * len(shapes)
+    indexes = [-1] * len(shapes)
     for block in SequenceMatcher(None, shapes, others, autojunk=False).get_matching_blocks():
-        places[block.a : block.a + block.size] = range(block.b, block.b + block.size)
-    left = set(range(len(others))) - set(places)
+        indexes[block.a : block.a + block.size] = range(block.b, block.b + block.size)
+    left = set(range(len(others))) - set(indexes)
     for key in (_named, _loosened):
-        _pair(places, left, list(map(key, shapes)), list(map(key, others)))
-    for place, here in enumerate(places):  # an op of the same kind after the same op
-        follows = places[place - 1] + 1 if place else 0
-        is_known = not place or places[place - 1] >= 0
-        if here < 0 and is_known and follows in left and shapes[place][0] == others[follows][0]:
-            places[place] = follows
+        _pair(indexes, left, list(map(key, shapes)), list(map(key, others)))
+    for index, here in enumerate(indexes):  # an op of the same kind after the same op
+        follows = indexes[index - 1] + 1 if index else 0
+        is_known = not index or indexes[index - 1] >= 0
+        if here < 0 and is_known and follows in left and shapes[index][0] == others[follows][0]:
+            indexes[index] = follows
             left.remove(follows)
-    return places
+    return indexes
 
 
-def _pair(places: list[int], left: set[int], keys: Sequence[Hashable], others: Sequence[Hashable]) -> None:
+def _pair(indexes: list[int], left: set[int], keys: Sequence[Hashable], others: Sequence[Hashable]) -> None:
     """Pair the remaining ops that have equal keys, in order."""
     likes: dict[Hashable, deque[int]] = defaultdict(deque)
-    for place in sorted(left):
-        likes[others[place]].append(place)
-    for place, here in enumerate(places):
-        if here < 0 and likes[keys[place]]:
-            places[place] = likes[keys[place]].popleft()
-            left.remove(places[place])
+    for index in sorted(left):
+        likes[others[index]].append(index)
+    for index, here in enumerate(indexes):
+        if here < 0 and likes[keys[index]]:
+            indexes[index] = likes[keys[index]].popleft()
+            left.remove(indexes[index])
 
 
 def _named(one: _Shape) -> Hashable:

@@ -43,7 +43,7 @@ def causes(violations: Iterable[Violation]) -> list[Cause]:
     return found
 
 
-_PLACE = re.compile(
+_LOCATION = re.compile(
     r"(?P<file>[^`].*?):(?P<line>[0-9]+)(?:(?: in |, running |, in another thread).*)?", re.DOTALL
 )
 
@@ -55,7 +55,7 @@ def location(violation: Violation) -> tuple[str, int] | None:
 
 def located(source: str) -> tuple[str, int] | None:
     """Return the parts of ``FILE:LINE in FUNCTION``; None for any other text."""
-    match = _PLACE.fullmatch(source)
+    match = _LOCATION.fullmatch(source)
     return (match["file"], int(match["line"])) if match else None
 
 

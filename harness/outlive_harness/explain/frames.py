@@ -77,11 +77,11 @@ class Frames:
 
     def _frame(self, file: str, line: str, function: str) -> Frame | None:
         if file not in self._files:
-            self._files[file] = self._place(file)
-        place = self._files[file]
-        return None if place is None else Frame(place[0], int(line), function, place[1])
+            self._files[file] = self._known_as(file)
+        known = self._files[file]
+        return None if known is None else Frame(known[0], int(line), function, known[1])
 
-    def _place(self, file: str) -> tuple[str, str] | None:
+    def _known_as(self, file: str) -> tuple[str, str] | None:
         """Return a file's path for the user, and its package; None if its frames are left out."""
         if file.startswith("<"):
             is_own = _TYPED.fullmatch(file) or (file == _STRING and self._is_string)

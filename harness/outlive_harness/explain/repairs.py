@@ -289,8 +289,8 @@ def _moved(path: str, numbers: Sequence[int], behind: int, output: Op) -> Repair
 
 def _with_last(trace: Trace) -> Iterator[tuple[Numbered, bool]]:
     """Yield each op, and whether it is the last one that comes from its original op."""
-    for place, one in enumerate(trace):
-        yield one, place + 1 == len(trace) or trace[place + 1].number != one.number
+    for index, one in enumerate(trace):
+        yield one, index + 1 == len(trace) or trace[index + 1].number != one.number
 
 
 def _fsync(path: str, tid: int) -> Op:

@@ -90,8 +90,8 @@ class Followed:
 
     def of(self, ops: Sequence[Op]) -> list[Source]:
         """Return the sources of the ops of another run of the same pipeline; empty ones if unknown."""
-        places = aligned(self.record, ops, self.ops)
-        return [self.sources[place] if place >= 0 else Source() for place in places]
+        indexes = aligned(self.record, ops, self.ops)
+        return [self.sources[index] if index >= 0 else Source() for index in indexes]
 
 
 def followed(runner: Runner, record: Record) -> Followed:
@@ -168,16 +168,16 @@ class _Follower:
         """
         found = list(self._found)
         later: dict[str, int] = {}
-        for place in range(len(found) - 1, -1, -1):
-            op, source = self.ops[place], found[place]
+        for index in range(len(found) - 1, -1, -1):
+            op, source = self.ops[index], found[index]
             then = later.get(op.path)
             if op.kind == "open" and source.command and then is not None and self.ops[then].traits.writes:
                 becomes = self._found[then]
-                is_its = self._processes[place][0] in self._processes[then]
+                is_its = self._processes[index][0] in self._processes[then]
                 if is_its and becomes.command and becomes.command != source.command:
                     sign = ">>" if op.flags & os.O_APPEND else ">"
-                    found[place] = replace(becomes, into=f" {sign} {op.path}")
-            later[op.path] = place
+                    found[index] = replace(becomes, into=f" {sign} {op.path}")
+            later[op.path] = index
         return found
 
     def _source(self, memory: mmap, tid: int) -> Source:

@@ -30,7 +30,7 @@ from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
 from .stacks import LEAST_OPS, stacks_of
 
-#: Seconds that a golden run may take where the scenario sets no limit.
+#: Seconds that a golden run may take if the scenario sets no limit.
 _PATIENCE = 3600.0
 #: How many times the golden run's time a later run may take.
 _SLACK = 20.0

@@ -44,8 +44,8 @@ def groups(ops: Sequence[Op], fold: Callable[[str], str], stacks: Sequence[str] 
             seen[path] = _NUMBERS.sub("#", fold(path))
         return seen[path]
 
-    places = stacks if len(stacks) == len(ops) else [""] * len(ops)
-    shapes = [(op.kind, name(op.path), name(op.target), place) for op, place in zip(ops, places, strict=True)]
+    lines = stacks if len(stacks) == len(ops) else [""] * len(ops)
+    shapes = [(op.kind, name(op.path), name(op.target), line) for op, line in zip(ops, lines, strict=True)]
     known: dict[Hashable, int] = {}
     return [
         known.setdefault((at < _BEFORE, *shapes[max(0, at - _BEFORE) : at + _AFTER + 1]), len(known))
@@ -55,12 +55,12 @@ def groups(ops: Sequence[Op], fold: Callable[[str], str], stacks: Sequence[str] 
 
 def distinct(items: Sequence[T], group: Callable[[T], Hashable], random: Random) -> list[T]:
     """Return the first and the last item of each group, and some in between, in their order."""
-    places: dict[Hashable, list[int]] = defaultdict(list)
-    for place, item in enumerate(items):
-        places[group(item)].append(place)
+    indexes: dict[Hashable, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        indexes[group(item)].append(index)
     taken: set[int] = set()
-    for several in places.values():
+    for several in indexes.values():
         taken |= {several[0], several[-1]}
         between = several[1:-1]
         taken.update(random.sample(between, min(_MORE, len(between))))
-    return [items[place] for place in sorted(taken)]
+    return [items[index] for index in sorted(taken)]

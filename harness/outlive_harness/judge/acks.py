@@ -13,7 +13,7 @@ from outlive_harness.results.run_spec import RunSpec
 
 
 def digest_text(text: str) -> str:
-    """Return a digest to append to a tree's, for a text that makes equal files different crash states."""
+    """Return a text's digest, to append to a tree's: equal files with another text are another state."""
     return "+" + hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 

@@ -114,7 +114,7 @@ def _same(one: bytes, other: bytes, at: int) -> int:
     while at < end:
         last = min(at + _STEP, end)
         if one[at:last] != other[at:last]:
-            return next(place for place in range(at, last) if one[place] != other[place])
+            return next(index for index in range(at, last) if one[index] != other[index])
         at = last
     return end
 

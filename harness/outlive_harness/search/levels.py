@@ -242,5 +242,5 @@ def spread(items: Sequence[T]) -> list[T]:
     again and again, as in van der Corput's sequence.
     """
     bits = max(1, len(items) - 1).bit_length()
-    places = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(1 << bits))
-    return [items[-1 - place] for place in places if place < len(items)]
+    indexes = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(1 << bits))
+    return [items[-1 - index] for index in indexes if index < len(items)]

@@ -64,10 +64,10 @@ def sampled(
     wanted = _by_output(record, plans, alike)
     picked = _picked(wanted, choose)
     taken = set(picked[:count])
-    rest = [place for place in range(len(plans)) if place not in taken]
+    rest = [index for index in range(len(plans)) if index not in taken]
     taken.update(choose.sample(rest, min(len(rest), count - len(taken))))
     left_out = tuple(path for path, ranks in sorted(wanted.items()) if taken.isdisjoint(ranks))
-    return Sample([plans[place] for place in sorted(taken)], left_out, len(picked))
+    return Sample([plans[index] for index in sorted(taken)], left_out, len(picked))
 
 
 def _picked(wanted: Mapping[str, Mapping[int, int]], choose: Random) -> list[int]:
@@ -78,9 +78,9 @@ def _picked(wanted: Mapping[str, Mapping[int, int]], choose: Random) -> list[int
     for path in several:
         ranks = wanted[path]
         best = min(ranks.values())
-        places = [place for place, rank in ranks.items() if rank == best]
-        if picked.keys().isdisjoint(places):
-            picked[choose.choice(places)] = None
+        indexes = [index for index, rank in ranks.items() if rank == best]
+        if picked.keys().isdisjoint(indexes):
+            picked[choose.choice(indexes)] = None
     return list(picked)
 
 
@@ -99,14 +99,14 @@ def _by_output(record: Record, plans: Sequence[Plan], alike: Sequence[Hashable])
             ranks[one][path] = min(rank, ranks[one].get(path, rank))
             seen.add(path)
     found: dict[str, dict[int, int]] = defaultdict(dict)
-    for place, plan in enumerate(plans):
+    for index, plan in enumerate(plans):
         point = plan[-1]
         for number in _numbers(point):
             if number > len(classes):
                 continue
             for path, rank in ranks.get(classes[number - 1], {}).items():
                 here = int(not point.lost) if FAULTS[point.fault].cuts_power == "model" else rank
-                found[path][place] = min(here, found[path].get(place, here))
+                found[path][index] = min(here, found[path].get(index, here))
     return found
 
 

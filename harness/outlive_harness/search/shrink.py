@@ -65,7 +65,7 @@ def _fewer(lost: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         return
     half = len(lost) // 2
     yield from (lost[:half], lost[half:])
-    yield from (lost[:place] + lost[place + 1 :] for place in range(len(lost)))
+    yield from (lost[:index] + lost[index + 1 :] for index in range(len(lost)))
 
 
 def _same(record: Record, trial: Trial, violation: Violation) -> list[Finding]:

@@ -85,9 +85,9 @@ class Recording:
 
     def name(self, lost: str) -> str:
         """Describe a lost op, or the op of which a part is lost."""
-        return f"{lost} {self.ops[self._place(lost)].describe()}"
+        return f"{lost} {self.ops[self._index(lost)].describe()}"
 
-    def _place(self, lost: str) -> int:
+    def _index(self, lost: str) -> int:
         """Return the index of a lost op, or of the op of which a part is lost."""
         run, slash, number = lost.rpartition("/")
         start = self.starts[int(run) - 1] if slash else self.last
@@ -98,23 +98,23 @@ class Recording:
 
         No process could see such a state while the machine ran.
         """
-        whole = {self._place(name) for name in lost if "." not in name}
-        torn = {self._place(name) for name in lost} - whole
+        whole = {self._index(name) for name in lost if "." not in name}
+        torn = {self._index(name) for name in lost} - whole
         found: list[str] = []
         moved: set[str] = set()  # a kept rename or link stands for the earlier ops on its file
-        for place in range(at - 1, min(whole | torn, default=at) - 1, -1):
-            op = self.ops[place]
-            if place in torn:
-                found.append(f"a part of {self._number(place)} {op.describe()}")
-            elif place not in whole and op.changes and op.path not in moved:
-                found.append(f"{self._number(place)} {op.describe()}")
+        for index in range(at - 1, min(whole | torn, default=at) - 1, -1):
+            op = self.ops[index]
+            if index in torn:
+                found.append(f"a part of {self._number(index)} {op.describe()}")
+            elif index not in whole and op.changes and op.path not in moved:
+                found.append(f"{self._number(index)} {op.describe()}")
                 moved |= {op.path} if op.traits.installs else set()
         return found[::-1]
 
-    def _number(self, place: int) -> str:
+    def _number(self, index: int) -> str:
         """Return the number of an op as replay ids write it."""
-        run = bisect_right(self.starts, place)
-        number = place - self.starts[run - 1] + 1
+        run = bisect_right(self.starts, index)
+        number = index - self.starts[run - 1] + 1
         return str(number) if run == len(self.starts) else f"{run}/{number}"
 
 
