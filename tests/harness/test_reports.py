@@ -75,7 +75,8 @@ def test_the_table_and_the_last_line_add_up():
 def test_a_caught_scenario_is_no_alarm():
     """Its violations are a line each that says so, without details and without a replay line."""
     several = [violation(2, points=5), violation(3)]
-    one = result(expected=("torn-output",), violations=several, warnings=["litter: a is left", "other"])
+    litter = ["litter: a is left"]
+    one = result(expected=("torn-output",), violations=several, warnings=[*litter, "other"], litter=litter)
     assert details(one) == [
         "as expected: torn-output of out at kill@2 (and at 4 more points)",
         "as expected: torn-output of out at kill@3",
@@ -139,7 +140,7 @@ def test_warnings_of_a_kind_are_told_once():
     """Files outside come by the dozen, and one line says how many; a pattern of litter has one each."""
     litter = [f"litter: {name} is left" for name in "abcdefg"]
     warnings = [*litter, "writes outside its box: /x", "writes outside its box: /y", "plain"]
-    assert details(result(warnings=warnings)) == [
+    assert details(result(warnings=warnings, litter=litter)) == [
         *(f"warning: {one}" for one in litter[:4]),
         "warning: litter: e is left (and 2 more like it)",
         "warning: writes outside its box: /x (and 1 more like it)",

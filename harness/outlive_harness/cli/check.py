@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from outlive_harness.results.keywords import with_option
-from outlive_harness.results.scenario import ScenarioError, scenario
+from outlive_harness.results.run_spec import BOX
+from outlive_harness.results.scenario import NO_FILE, ScenarioError, scenario
 
 from .options import for_a_command, shared
 from .running import run_scenarios
-from .words import NO_FILE
 
 
 # Options end where the command begins: `check python3 -u x.py` needs no `--`.
@@ -45,7 +45,7 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
 
 def check_program(program: str) -> None:
     """Say at once what the first run would say: that there is no such program."""
-    if "{box}" in program or shutil.which(program) is not None:
+    if BOX in program or shutil.which(program) is not None:
         return
     if not os.path.exists(program):
         where = "" if os.sep in program else ", neither on PATH nor in this directory"

@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from outlive_harness.results.run_spec import absolute
+from outlive_harness.results.run_spec import BOX, absolute
 from outlive_harness.results.scenario import ScenarioError
 
 from .template import python_string
 
-_PLACE = "{box}"
 _OPERATORS = frozenset("();<>|&")
 
 
@@ -55,7 +54,7 @@ def as_written(words: list[str], root: Path) -> list[Word]:
         made.insert(0, Word(sys.executable, "sys.executable"))
     else:
         made.insert(0, _word(words[0], root) if os.sep in words[0] else _plain(words[0]))
-    if any(_PLACE in word for word in words):
+    if any(BOX in word for word in words):
         start = [_plain("sh"), _plain("-c"), _plain('cd "$0" && exec "$@"'), Word(str(root), "str(ROOT)")]
         made = start + made
     return made
@@ -66,7 +65,7 @@ def _plain(text: str) -> Word:
 
 
 def _word(text: str, root: Path) -> Word:
-    fixed = text if _PLACE in text else absolute(["", text], root)[1]
+    fixed = text if BOX in text else absolute(["", text], root)[1]
     option, path = "", fixed
     if fixed != text and fixed.startswith("-"):
         option, _, path = fixed.partition("=")

@@ -17,8 +17,9 @@ from outlive_harness.disk.tree import copy_tree, remove_tree
 from outlive_harness.explore.golden import observe_command
 from outlive_harness.golden.observe import Observation
 from outlive_harness.report.text import visible
+from outlive_harness.results.options import STORE
 from outlive_harness.results.run_spec import run_spec_of
-from outlive_harness.results.scenario import ScenarioError, scenario
+from outlive_harness.results.scenario import NO_FILE, ScenarioError, scenario
 from outlive_harness.results.verdicts import Exit
 
 from .check import check_program, name_of
@@ -27,7 +28,7 @@ from .options import box_dir_option
 from .proposal import Proposal, missing_inputs, propose
 from .running import session_of
 from .template import objection, proposed_text, python_string, scenario_text
-from .words import NO_FILE, SCENARIOS, STORE, duration
+from .words import SCENARIOS, duration
 
 #: How often a command is run once more with what it was seen to look for.
 _ROUNDS = 8
@@ -185,7 +186,7 @@ def _copy(paths: list[str], root: Path, source: Path) -> None:
 def _failed(origin: str, seen: Observation) -> str:
     said = f"\n{seen.stderr.strip()[-4000:]}" if seen.stderr.strip() else ""
     hint = "; it runs in an empty box: --input DIR copies what it needs there"
-    if "did not end" in seen.failure:
+    if seen.overran:
         hint = "; --timeout gives it longer"
     made = len(seen.ops)
     return f"--from={origin!r}: with no fault it {seen.failure} (after {made} ops){hint}{said}"

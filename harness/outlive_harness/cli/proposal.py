@@ -1,66 +1,46 @@
-"""What a scenario can say of a command that was watched: its outputs, its checkpoints, what varies.
+"""A proposal of a scenario for a command that was observed: its outputs, its checkpoints, what varies.
 
-Nothing is run here: an observation goes in, a proposal comes out. Every guess carries its reason, which the
-file that is written repeats, so that a person can correct it.
+Nothing is run here: an observation goes in, a proposal comes out. Every guess has its reason, which the
+scenario file repeats so that a person can correct it.
 """
 
 from __future__ import annotations
 
-import bisect
 import errno
 import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from outlive_harness.golden.observe import Observation
 from outlive_harness.results.globs import common_ends, matcher
-from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import below, globs, literal
+from outlive_harness.results.run_spec import is_private
 from outlive_harness.results.scenario import ScenarioError
 
-#: Directories of the box that no output is in: TMPDIR and HOME.
-_PRIVATE = (".tmp/", ".home/")
-#: Bytes of a file that can be a marker or a state, and not the result itself.
-_SMALL = 4096
-#: Seconds of a run from which a limit is proposed, and how many times a run it is.
-_LONG, _TIMES = 6.0, 5
+from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, habit_of, is_marker, shown
 
-_MARKER = re.compile(
-    r"_(SUCCESS|DONE|COMMITTED)|\.?(done|success|completed?|finished|ready)"
-    r"|.+\.(done|ok|success|completed?|finished|marker|stamp|ckpt|checkpoint|offsets?)"
-    r"|(\.|.+[._-])?(state|checkpoint|progress|offsets?|cursor)(\.(json|txt|ya?ml|pkl))?"
-)
-_MARKERS = re.compile(r"[._]?(checkpoints?|ckpts?|state|markers?)")
-#: (what it seems to be, names of files, names of directories)
-_SEEMS = (
-    ("a cache", re.compile(r".+\.py[co]"), re.compile(r"__pycache__|\.?cache|\..+_cache")),
-    ("a log", re.compile(r".+\.log(\.[0-9]+)?|nohup\.out"), re.compile(r"\.?logs?")),
-    ("a lock", re.compile(r"\.?lock|.+[.-](lock|lck)|.+\.pid"), re.compile(r"\.?locks?")),
-    ("a temporary", re.compile(r".+\.(te?mp|part|swp)|.+~|\.?tmp.*"), re.compile(r"\.?te?mp")),
-)
-_IGNORED = ("a cache", "a log")
-_VARIES = "differs between two runs"
-_UNSTEADY = f"{_VARIES}: a time, a random number?"
-#: Files that differ from run to run that are named one by one.
+#: Seconds: for a longer run a time limit is proposed, so many times as long.
+_LONG, _TIMES = 6.0, 5
+#: How many files that vary are named one by one.
 _MOST_NAMED = 20
 
 
 @dataclass(slots=True)
 class Proposal:
-    """What a scenario may say; of patterns, each with its reason.
+    """What a scenario may declare: patterns, most of them with a reason.
 
     Attributes:
         outputs: patterns of the files to compare.
-        files: how many files they are.
-        how: how they came to be there.
-        append_only: patterns of those that are appended to by whole lines.
-        ignore: files that no check is to look at.
+        files: how many files they match.
+        how: how those files were written.
+        append_only: patterns of outputs to which whole lines are appended.
+        ignore: files that no check needs to look at.
         checkpoints: files by which the command seems to know what is done.
-        apart: other files that are no outputs; they are seen, since a recovery may read them.
-        notes: what else is to be known.
+        apart: other files that are no outputs; they are kept, because a recovery may read them.
+        notes: further remarks.
         timeout: seconds of one run; None for the usual limit.
     """
 
@@ -76,25 +56,25 @@ class Proposal:
 
 
 def missing_inputs(seen: Observation, exists: Callable[[str], bool]) -> list[str]:
-    """Return what the command looked for in its box, that is not there but where the user is.
+    """Return the paths that the command looked for in its box, where they exist only in the user's directory.
 
-    What it makes itself is no input, nor is what tells it how far an earlier run of the user's came.
+    What the command makes itself is no input, and neither is a marker that an earlier run of the user's left.
     """
     made = {path for op in seen.ops for path in (op.path, op.target) if path}
     wanted = [
         path
-        for path in dict.fromkeys([*seen.looked, *_lamented(seen.stderr)])
-        if path != "." and not path.startswith(("../", *_PRIVATE)) and path not in seen.initial
+        for path in dict.fromkeys([*seen.looked, *_not_found(seen.stderr)])
+        if path != "." and not path.startswith("../") and not is_private(path) and path not in seen.initial
         if made.isdisjoint(_and_above(path))
-        if not _by_name(path) and not _is_marker(path) and exists(path)
+        if habit_of(path) is None and not is_marker(path) and exists(path)
     ]
-    # A directory that was listed stands for what was read below it.
+    # A directory that was listed stands for the files that were read below it.
     several = set(wanted)
     return [path for path in wanted if several.isdisjoint(_and_above(path)[1:])]
 
 
 def _and_above(path: str) -> list[str]:
-    """Return a path, and those of the directories that it is in."""
+    """Return a path and the paths of the directories that hold it."""
     paths = [path]
     while "/" in path:
         path = path.rpartition("/")[0]
@@ -102,183 +82,93 @@ def _and_above(path: str) -> list[str]:
     return paths
 
 
-def _lamented(said: str) -> list[str]:
-    """Return words of messages that something is not there: a stat or an access is no op, nor an open."""
+def _not_found(said: str) -> list[str]:
+    """Return words of ENOENT messages: a path that was looked up by stat or access is seen nowhere else."""
     lines = [line for line in said.splitlines() if os.strerror(errno.ENOENT) in line]
     words = (word for line in lines for word in re.split(r"[\s:,;()'\"`\u2018\u2019]+", line))
     return [os.path.normpath(word) for word in words if word and not word.startswith("/")]
 
 
 def propose(seen: Observation) -> Proposal:
-    """Make a proposal of what was seen.
+    """Return a proposal for an observed command.
 
     Raises:
         ScenarioError: the command made nothing that could be compared; the message says what it did make.
     """
-    reasons = _kinds(seen)
-    outputs = sorted(path for path, (kind, _) in reasons.items() if kind == "output")
-    if not outputs:  # all that it leaves looks like markers: then these are what it is for
+    guesses = guess_all(seen)
+    outputs = sorted(path for path, guess in guesses.items() if guess.kind is Kind.OUTPUT)
+    if not outputs:  # all files look like markers: then these are the result
         outputs = sorted(
-            path for path, (kind, why) in reasons.items() if kind == "checkpoint" and _VARIES not in why
+            path for path, guess in guesses.items() if guess.kind is Kind.CHECKPOINT and not guess.varies
         )
         for path in outputs:
-            reasons.pop(path)
-    _require(seen, outputs, reasons)
-    others = {path for path in reasons if path not in outputs}
+            guesses.pop(path)
+    _require(seen, outputs, guesses)
+    others = {path for path in guesses if path not in outputs}
     unchanged = {path for path in seen.initial if seen.first.get(path) == seen.initial[path]}
     made = Proposal(globs(outputs, others, unchanged), len(outputs), _how(seen, outputs))
     lines = sorted(path for path in outputs if path in seen.by_line)
     made.append_only = globs(lines, set(outputs) - set(lines) | others)
-    _set_apart(made, seen, reasons, outputs)
-    _judge_partly(made, seen, reasons)
+    _set_apart(made, seen, guesses, outputs)
+    _judge_partly(made, seen, guesses)
     made.notes = _notes(seen, outputs)
     if seen.seconds > _LONG:
         made.timeout = math.ceil(_TIMES * seen.seconds)
     return made
 
 
-def _set_apart(
-    made: Proposal, seen: Observation, reasons: dict[str, tuple[str, str]], outputs: Collection[str]
-) -> None:
-    """Say of what is no output what it is, by patterns that match no output."""
+def _set_apart(made: Proposal, seen: Observation, guesses: Guesses, outputs: Collection[str]) -> None:
+    """Add the files that are no outputs to a proposal, by patterns that match no output."""
     is_matched = matcher(made.outputs)
-    others = reasons.keys() - set(outputs)
-    for kind, several in (("checkpoint", made.checkpoints), ("ignore", made.ignore), ("apart", made.apart)):
-        by_reason: dict[str, list[str]] = defaultdict(list)
+    others = guesses.keys() - set(outputs)
+    places = {
+        Kind.CHECKPOINT: made.checkpoints,
+        Kind.IGNORED: made.ignore,
+        Kind.APART: made.apart,
+    }
+    for kind, several in places.items():
+        alike: dict[tuple[Guess, bool], list[str]] = defaultdict(list)
         for path in sorted(others):
-            what, why = reasons[path]
-            if what == kind:
-                too = what != "ignore" and is_matched(path)
-                by_reason[why + "; the outputs' patterns match it, too" * too].append(path)
-        for why, paths in by_reason.items():
+            if guesses[path].kind is kind:
+                alike[guesses[path], kind is not Kind.IGNORED and is_matched(path)].append(path)
+        for (guess, is_matched_too), paths in alike.items():
+            why = guess.why + "; the outputs' patterns match it, too" * is_matched_too
             patterns = _patterns(paths, set(outputs) | (others - set(paths)), seen)
             several += [(pattern, why) for pattern in patterns]
-            # What stays the same is compared, then. What varies is left out, and no longer seen at all.
-            if kind != "ignore" and _VARIES in why and any(map(is_matched, paths)):
+            # A file that stays the same is then compared; one that varies must be ignored.
+            if is_matched_too and guess.varies:
                 made.ignore += [(pattern, why) for pattern in patterns]
 
 
-def _judge_partly(made: Proposal, seen: Observation, reasons: dict[str, tuple[str, str]]) -> None:
-    """Have files that differ from run to run judged for being half-written: outputs by name, and ignored."""
-    several = [
-        literal(path)
-        for path, (kind, why) in sorted(reasons.items())
-        if (kind, why) == ("apart", _UNSTEADY) and path in seen.first and path in seen.second
+def _judge_partly(made: Proposal, seen: Observation, guesses: Guesses) -> None:
+    """Name files that vary as outputs, and ignore them: only whether they are half-written is then judged."""
+    several = {
+        literal(path): path
+        for path, guess in sorted(guesses.items())
+        if guess.is_unsteady and path in seen.first and path in seen.second
         if path not in seen.by_line and seen.first[path].kind == "file"
-    ]
-    made.outputs += several[:_MOST_NAMED]
+    }
+    named = list(several)[:_MOST_NAMED]
+    made.outputs += named
     made.ignore = [one for one in made.ignore if one[0] not in several]
-    for pattern in several[:_MOST_NAMED]:
-        made.ignore.append((pattern, f"{_UNSTEADY} It is judged whether it is seen half-written"))
-    named = set(several[:_MOST_NAMED])
-    made.apart = [one for one in made.apart if one[1] != _UNSTEADY or not _are_all(one[0], seen, named)]
+    made.ignore += [(one, f"{UNSTEADY} It is judged whether it is seen half-written") for one in named]
+    is_named = {several[one] for one in named}
+    made.apart = [one for one in made.apart if not _are_all(one[0], seen, is_named)]
 
 
 def _are_all(pattern: str, seen: Observation, named: Collection[str]) -> bool:
-    """Tell whether a pattern stands for nothing else than files that are named by themselves."""
-    return {literal(path) for path in filter(matcher([pattern]), {*seen.first, *seen.second})} <= set(named)
+    """Return whether a pattern matches nothing but files that are named one by one."""
+    found = set(filter(matcher([pattern]), {*seen.first, *seen.second}))
+    return bool(found) and found <= set(named)
 
 
-class _History:
-    """When in the first run what was made got its content.
-
-    Args:
-        ops: the run's.
-        made: the files that it left.
-    """
-
-    def __init__(self, ops: Sequence[Op], made: Collection[str]) -> None:
-        self._begun: dict[str, list[int]] = defaultdict(list)
-        self._changes: list[tuple[int, str]] = []
-        self.journalled: set[str] = set()
-        for number, op in enumerate(ops):
-            path = op.target if op.traits.installs else op.path
-            if op.kind == "mknod" or op.traits.installs or (op.kind == "open" and not op.flags & os.O_APPEND):
-                self._begun[path].append(number)
-            if path in made and (op.traits.installs or op.kind == "write"):
-                self._changes.append((number, path))
-            for ending in ("-journal", "-wal"):
-                if path.endswith(ending):
-                    self.journalled.add(path.removesuffix(ending))
-
-    def late(self, path: str, size: int) -> str:
-        """Say what a small file was written after, if that makes it a marker; "" if it does not."""
-        begun = self._begun.get(path)
-        if not begun:
-            return ""
-        first, last = (bisect.bisect_left(self._changes, (number, "")) for number in (begun[0], begun[-1]))
-        before = self._changes[first - 1][1] if first else ""
-        if size == 0 and before:
-            return f"empty, and made after {shown(before)}"
-        between = next((other for _, other in self._changes[first:last] if other != path), "")
-        return f"small, and written anew after {shown(between)}" if between else ""
-
-
-def _kinds(seen: Observation) -> dict[str, tuple[str, str]]:
-    """Return of each file that the command leaves what it is, and why it seems so."""
-    made = {
-        path
-        for tree in (seen.first, seen.second)
-        for path, entry in tree.items()
-        if entry.kind in ("file", "link") and entry != seen.initial.get(path)
-        if not path.startswith(_PRIVATE)
-    }
-    history = _History(seen.ops, made)
-    return {path: _kind(path, seen, history) for path in made}
-
-
-def _kind(path: str, seen: Observation, history: _History) -> tuple[str, str]:
-    varies = seen.first.get(path) != seen.second.get(path)
-    seems = _by_name(path)
-    grows = seen.again.get(path) != seen.first.get(path)
-    if seems == "a log" and path in seen.by_line and not varies and not grows:
-        seems = ""  # whoever resumes it at its end, and adds nothing that is there, keeps data in it
-    if path in history.journalled:
-        return "apart", "a database with a journal, for a check to read"
-    if seems in _IGNORED:
-        return "ignore", f"{seems}, that {_VARIES}" if varies else f"{seems}, by its name"
-    marker = "" if seems else _marker(path, seen, history)
-    if marker:
-        return "checkpoint", f"{marker}; {_VARIES}" if varies else marker
-    if varies:
-        return "apart", f"{seems}, that {_VARIES}" if seems else _UNSTEADY
-    return ("apart", f"{seems}, by its name") if seems else ("output", "")
-
-
-def _by_name(path: str) -> str:
-    """Say what a file seems to be by its name; "" for nothing in particular."""
-    *above, name = path.split("/")
-    for what, names, directories in _SEEMS:
-        if names.fullmatch(name) or any(map(directories.fullmatch, above)):
-            return what
-    return ""
-
-
-def _marker(path: str, seen: Observation, history: _History) -> str:
-    """Say why a file seems to be a checkpoint; "" if it does not."""
-    entry = seen.first.get(path) or seen.second[path]
-    for directory in path.split("/")[:-1]:
-        if _MARKERS.fullmatch(directory):
-            return f"below {shown(directory)}/"
-    if entry.size > _SMALL or entry.kind != "file":
-        return ""
-    if _is_marker(path):
-        return "small, and named like a marker or a state"
-    return "" if path in seen.by_line else history.late(path, entry.size)
-
-
-def _is_marker(path: str) -> bool:
-    *above, name = path.split("/")
-    return bool(_MARKER.fullmatch(name)) or any(map(_MARKERS.fullmatch, above))
-
-
-def _require(seen: Observation, outputs: Collection[str], reasons: dict[str, tuple[str, str]]) -> None:
+def _require(seen: Observation, outputs: Collection[str], guesses: Guesses) -> None:
     if outputs:
         return
-    if not reasons:
+    if not guesses:
         outside = "; it wrote outside its box: " + _listed(seen.outside) if seen.outside else ""
         raise ScenarioError(f"it leaves no files in its box, so there is nothing to compare{outside}")
-    told = _listed([f"{path} ({why})" for path, (_, why) in sorted(reasons.items())])
+    told = _listed([f"{path} ({guess.why})" for path, guess in sorted(guesses.items())])
     raise ScenarioError(
         f"it leaves no file that could be compared: {told}; fix its clock and its seed, or write a "
         "scenario whose check judges them"
@@ -286,7 +176,7 @@ def _require(seen: Observation, outputs: Collection[str], reasons: dict[str, tup
 
 
 def _how(seen: Observation, outputs: Collection[str]) -> str:
-    """Say how the outputs came to be there."""
+    """Return in words how the outputs were written."""
     installed = {op.target for op in seen.ops if op.traits.installs}
     whole = sum(1 for path in outputs if not installed.isdisjoint(_and_above(path)) or path in seen.by_line)
     files = f"{len(outputs)} file{'s' * (len(outputs) != 1)}"
@@ -320,19 +210,8 @@ def _listed(names: Collection[str], most: int = 3) -> str:
     return ", ".join(listed) + (f" and {more} more" if more else "")
 
 
-def shown(text: str) -> str:
-    """Return a text in one line of ASCII, for a comment."""
-    plain = in_ascii(text)
-    return plain if len(plain) <= 160 else f"{plain[:157]}..."
-
-
-def in_ascii(text: str) -> str:
-    """Return a text with all but the printable characters of ASCII escaped."""
-    return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in text)
-
-
 def _patterns(paths: Collection[str], others: Collection[str], seen: Observation) -> list[str]:
-    """Return patterns of files; a name that one run alone uses stands for the like of other runs."""
+    """Return patterns of files; a name that only one run uses stands for similar names of other runs."""
     fixed = [path for path in paths if path in seen.first and path in seen.second]
     patterns = globs(fixed, others)
     random = sorted({_unstable(path, seen) for path in paths if path not in fixed})
@@ -344,7 +223,7 @@ def _patterns(paths: Collection[str], others: Collection[str], seen: Observation
 
 
 def _unstable(path: str, seen: Observation) -> str:
-    """Return the first part of a path that one run alone has; a directory with a slash at its end."""
+    """Return the first part of a path that only one run has; a directory with a slash at its end."""
     parts = path.split("/")
     for depth in range(1, len(parts)):
         above = "/".join(parts[:depth])
@@ -354,7 +233,7 @@ def _unstable(path: str, seen: Observation) -> str:
 
 
 def _like(path: str, several: Collection[str]) -> str:
-    """Return a pattern of a name with its random part left open."""
+    """Return a pattern of a name with a star for its random part."""
     end = "/" if path.endswith("/") else ""
     directory, name = os.path.split(path.rstrip("/"))
     best = ("", "")

@@ -24,9 +24,9 @@ from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
 from outlive_harness.report.terminal import console
 from outlive_harness.report.text import visible
-from outlive_harness.results.options import Options
+from outlive_harness.results.options import STORE, Options
 from outlive_harness.results.plan import Plan, PlanError, parse_plan
-from outlive_harness.results.scenario import Scenario, ScenarioError
+from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError
 from outlive_harness.results.scenario_files import find_files
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Exit
@@ -35,7 +35,7 @@ from outlive_harness.search.choices import faults_of
 from .declared import load
 from .options import box_dir_option
 from .running import facts_of, session_of
-from .words import NO_FILE, SCENARIOS, STORE, complain
+from .words import SCENARIOS, complain
 
 
 @click.command("replay", short_help="Carry out one failure again, exactly.")

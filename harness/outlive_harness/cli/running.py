@@ -29,12 +29,12 @@ from outlive_harness.jobs.session import NoRoomError, Session
 from outlive_harness.report import files as report_files
 from outlive_harness.report import github
 from outlive_harness.report.terminal import Live, console, summary
-from outlive_harness.results.options import MEMORY, Options
+from outlive_harness.results.options import MEMORY, STORE, Options
 from outlive_harness.results.scenario import Scenario, ScenarioError
 from outlive_harness.results.verdicts import Exit, RunResult, ScenarioResult
 from outlive_harness.search.choices import faults_of, profile_of
 
-from .words import STORE, complain, real_fs
+from .words import complain, real_fs
 
 
 def run_scenarios(

@@ -8,7 +8,8 @@ import sys
 import textwrap
 from collections.abc import Collection, Sequence
 
-from .proposal import Proposal, in_ascii, shown
+from .guesses import in_ascii, shown
+from .proposal import Proposal
 
 _TEXT = '''"""Say in one sentence what this scenario shows."""
 

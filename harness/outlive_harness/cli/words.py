@@ -13,10 +13,7 @@ from outlive_harness.faults.table import NAMES
 from outlive_harness.report.text import visible_lines
 from outlive_harness.results.scenario import ScenarioError
 
-STORE = Path(".outlive")
 SCENARIOS = Path("scenarios")
-#: The file that a command's scenario stands in: none, in the directory whose relative paths it means.
-NO_FILE = "-"
 
 
 def complain(text: str) -> None:

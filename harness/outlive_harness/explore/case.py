@@ -206,7 +206,8 @@ class Case:
                 result.faults[name] = one.coverage
                 self._note_kept(one)
                 merge(result, record, name, one, self.merged)
-            result.warnings += warnings_of(self.merged.littered, record)
+            result.litter = warnings_of(self.merged.littered, record)
+            result.warnings += result.litter
         trials = [trial for one in several.values() for trial in one.trials]
         fallen = [trial.fell_back for trial in trials if trial.fell_back]
         if fallen:

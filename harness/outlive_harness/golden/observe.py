@@ -40,6 +40,7 @@ class Observation:
         blind: reasons why changes may have gone unseen.
         seconds: wall time of the longer run from scratch.
         failure: how a run from scratch failed; "" if none did.
+        overran: whether that run reached its time limit.
         stderr: the last output of that run.
         again_failure: how the run on the first one's result failed; "" if it did not.
         refused: why calls could not be intercepted; "" if they were.
@@ -56,6 +57,7 @@ class Observation:
     blind: list[str] = field(default_factory=list)
     seconds: float = 0.0
     failure: str = ""
+    overran: bool = False
     stderr: str = ""
     again_failure: str = ""
     refused: str = ""
@@ -106,7 +108,7 @@ def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen
     ended = time.monotonic()
     seen.seconds, seen.outside, seen.looked = first.seconds, first.outside, first.looked
     seen.blind = [reason for _, reason in first.blind]
-    seen.failure, seen.stderr = first.failure(), first.told
+    seen.failure, seen.stderr, seen.overran = first.failure(), first.told, first.ended == "timeout"
     seen.first = runner.box.look(spec)
     if seen.failure:
         return
@@ -119,6 +121,7 @@ def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen
     second = runner.run(spec, RunOptions(timeout=timeout))
     if second.failure():
         seen.failure, seen.stderr = f"{second.failure()}, the second time", second.told
+        seen.overran = second.ended == "timeout"
         return
     seen.second = runner.box.look(spec)
     seen.seconds = max(seen.seconds, second.seconds)

@@ -16,7 +16,7 @@ from outlive_harness.history.baseline import Baseline
 from outlive_harness.history.golden_runs import ROOM, Records
 from outlive_harness.jobs.session import Session, WorkerDiedError
 from outlive_harness.results.keywords import with_option
-from outlive_harness.results.options import Options
+from outlive_harness.results.options import STORE, Options
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.verdicts import ScenarioResult
 
@@ -70,7 +70,7 @@ class Driver:
     def __init__(self, config: pytest.Config) -> None:
         self.seed: int = config.getoption("outlive_seed")
         #: where failures are kept
-        self.store: Path = config.rootpath / ".outlive"
+        self.store: Path = config.rootpath / STORE
         #: what the options of keywords say; the faults are each item's own
         self._keywords: dict[str, Any] = {
             one.name: config.getoption(f"outlive_{one.name}")

@@ -12,7 +12,7 @@ from outlive_harness.golden.record import Record
 from outlive_harness.results.keywords import KEYWORD, whole, with_option
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
-from outlive_harness.results.scenario import Scenario, ScenarioError, scenario
+from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError, scenario
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import ScenarioResult
 
@@ -121,7 +121,7 @@ class Outlive:
         plain = [os.fspath(part) for part in command]
         asked = {one.name: keywords.pop(one.name) for one in _FOR_ALL if one.name in keywords}
         made = scenario(command=plain, name=name, outputs=outputs, **keywords)
-        made.file = os.path.join(os.getcwd(), "-")  # relative paths are the test's
+        made.file = os.path.join(os.getcwd(), NO_FILE)  # relative paths are the test's
         return self.run(made, points=points, seed=seed, budget=budget, **asked)
 
     def trial(self, scenario: Scenario, plan: Plan | Iterable[Point] | str) -> Trial:

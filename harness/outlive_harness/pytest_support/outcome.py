@@ -39,7 +39,7 @@ def trial_unless_held(name: str, trial: Trial) -> None:
     __tracebackhide__ = True
     title = f"{visible(name)}:{plan_text(trial.plan)}"
     if trial.findings:
-        op = f", {moment(plan_text(trial.plan))}: {visible(trial.op)}" if trial.op else ""
+        op = f", {moment(trial.plan)}: {visible(trial.op)}" if trial.op else ""
         lines = [f"violated: {title}{op}"]
         for finding in sorted(trial.findings, key=lambda one: gravity(one.kind)):
             lines += [f"{finding.kind}: {visible(finding.message)}"]

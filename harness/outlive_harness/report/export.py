@@ -10,6 +10,7 @@ from pathlib import Path
 from outlive_harness import __version__
 from outlive_harness.disk.tree import copy_tree
 from outlive_harness.golden.record import Record
+from outlive_harness.results.run_spec import BOX, HOME, TMP
 from outlive_harness.results.trials import Trial
 
 from .text import visible, visible_lines
@@ -19,7 +20,7 @@ _SCRIPT = """\
 # Runs the pipeline on what the crash left, and compares what comes of it with the run that never crashed.
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 box=$(mktemp -d) && trap 'rm -rf "$box"' EXIT && cp -a "$here/crashed/." "$box" || exit 70
-export TMPDIR="$box/.tmp" HOME="$box/.home" PWD="$box"
+export TMPDIR="$box/{tmp}" HOME="$box/{home}" PWD="$box"
 cd "{cwd}" || exit 70
 {torn}{command}
 echo "exit status: $?"
@@ -50,10 +51,16 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
     program = target / "program"
     program.mkdir()
     words = [_taken_along(word, program) for word in record.spec.argv]
-    is_elsewhere = any("{box}" in word for word in record.spec.argv)
+    is_elsewhere = any(BOX in word for word in record.spec.argv)
     script = target / "reproduce.sh"
     script.write_text(
-        _SCRIPT.format(cwd="$here" if is_elsewhere else "$box", torn=_torn(trial), command=" ".join(words)),
+        _SCRIPT.format(
+            cwd="$here" if is_elsewhere else "$box",
+            tmp=TMP,
+            home=HOME,
+            torn=_torn(trial),
+            command=" ".join(words),
+        ),
         encoding="utf-8",
         errors="surrogateescape",
     )
@@ -78,7 +85,7 @@ def _taken_along(word: str, program: Path) -> str:
         for path in dict.fromkeys([Path(word), *beside]):
             shutil.copy2(path, program / path.name)
         return '"$here"/program/' + shlex.quote(os.path.basename(word))
-    return '"$box"'.join(shlex.quote(part) if part else "" for part in word.split("{box}")) or "''"
+    return '"$box"'.join(shlex.quote(part) if part else "" for part in word.split(BOX)) or "''"
 
 
 def _is_installed(word: str) -> bool:
@@ -97,7 +104,7 @@ def _readme(record: Record, trial: Trial, identifier: str) -> str:
         "`./reproduce.sh` runs the pipeline on what the crash left (`crashed/`), and compares what comes of",
         "it with what a run leaves that never crashed (`golden/`). `recovered/` is what came of it here.",
     ]
-    if any("outlive_harness" in word for word in spec.argv):
+    if spec.is_function:
         package = f"'outlive[harness]=={__version__}'"
         lines += ["", f"The pipeline is the body of a scenario: `pip install {package}` first."]
     lines += ["", "## What was found", "", "```"]

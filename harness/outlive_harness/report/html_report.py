@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from outlive_harness import __version__
 from outlive_harness.explain.causes import causes
 from outlive_harness.results.findings import Violation
+from outlive_harness.results.plan import parse_plan
 from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult
 
 from .text import (
@@ -111,7 +112,7 @@ def _violation(one: Violation) -> dict[str, Any]:
         "op": visible(one.op),
         "points": one.points,
         "is_cut": bool(one.profile),
-        "when": moment(one.point),
+        "when": moment(parse_plan(one.point)) if one.point else "",
         "profile": one.profile,
         "rests_on": one.rests_on,
         "lost": [visible(lost) for lost in one.lost],

@@ -13,7 +13,7 @@ from outlive_harness.golden.record import Record
 from outlive_harness.results.plan import Plan, plan_text
 from outlive_harness.results.run_spec import HOME, TMP
 from outlive_harness.results.trials import Outcome, Trial
-from outlive_harness.results.violations import gravity
+from outlive_harness.results.violations import RECOVERY_FAILED, gravity
 
 from .text import moment, visible, visible_lines
 
@@ -47,7 +47,7 @@ def tell(out: Console, record: Record, trial: Trial | None, plan: Plan, place: P
     _left(say, record, place / "crashed")
     say("what was done:")
     say.lines("\n".join(trial.story))
-    if not any(finding.kind.startswith("recovery-") for finding in trial.findings):
+    if RECOVERY_FAILED.isdisjoint(finding.kind for finding in trial.findings):
         say("  it exited with 0")
     _findings(say, trial)
     if trial.rests_on and trial.findings:
@@ -102,7 +102,7 @@ def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
         return
     is_cut = plan[-1].part and FAULTS[plan[-1].fault].part == "bytes"
     part = f"; {_bytes(plan[-1].part)} of it still reach the file" if is_cut else ""
-    when = moment(plan_text(plan))
+    when = moment(plan)
     say(f"struck by {plan[-1].fault}{where}, {when}: {trial.op}{part}" if trial.op else f"struck{where}")
 
 

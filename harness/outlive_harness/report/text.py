@@ -9,6 +9,7 @@ from dataclasses import replace
 from outlive_harness.explain.causes import causes
 from outlive_harness.faults.table import FAULTS
 from outlive_harness.results.findings import NotJudged, Violation
+from outlive_harness.results.plan import Plan, parse_plan, plan_text
 from outlive_harness.results.verdicts import ScenarioResult, Verdict
 
 #: Lines of a violation's detail that are shown; a traceback's last lines are the ones that matter.
@@ -22,8 +23,8 @@ _NOTE = 60
 _FRAMES = 3
 #: Lost ops of one power cut that are named.
 _LOST = 6
-#: Patterns of litter that are told.
-_LITTER, _PATTERNS = "litter", 4
+#: Warnings about litter that are shown one by one.
+_PATTERNS = 4
 
 
 def visible(text: str) -> str:
@@ -83,23 +84,21 @@ def explain(violation: Violation) -> list[str]:
 
 
 def _struck(violation: Violation) -> str:
-    if violation.profile:  # what was lost is told in words
-        crashes = violation.point.split("+")
-        crashes[-1] = crashes[-1].partition("-")[0]
-        op = f", {moment(violation.point)}: {visible(violation.op)}" if violation.op else ""
-        return f"power cut at {'+'.join(crashes)}{op}"
+    plan = parse_plan(violation.point)
+    op = f", {moment(plan)}: {visible(violation.op)}" if violation.op else ""
+    if violation.profile:  # other lines say what was lost
+        return f"power cut at {plan_text((*plan[:-1], plan[-1]._replace(lost=())))}{op}"
     if violation.fault and FAULTS[violation.fault].cuts_power == "real":
-        journal = ", its journal just written" if "." in violation.point.partition("+")[0] else ""
+        journal = ", its journal just written" if plan[0].part else ""
         on = f"on a real {violation.fault}{journal}"
         return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
-    op = f", {moment(violation.point)}: {visible(violation.op)}" if violation.op else ""
     return f"struck at {violation.point}{op}"
 
 
-def moment(point: str) -> str:
-    """Say when a plan's last fault strikes the op that it names: before it runs, in it, or after it."""
-    fault = FAULTS.get(point.rpartition("+")[2].partition("@")[0])
-    if fault is None or fault.cuts_power:
+def moment(plan: Plan) -> str:
+    """Return when the last fault of a plan acts on its op: before the op runs, in it, or after it."""
+    fault = FAULTS[plan[-1].fault]
+    if fault.cuts_power:
         return "after"
     return "before" if fault.blames == "before" else "in"
 
@@ -163,9 +162,9 @@ def details(result: ScenarioResult) -> list[str]:
         commit = "; commit it" if os.path.isfile(result.file) else ""
         where = visible(_from_here(result.corpus))
         lines.append(f"kept in {where}: struck first from now on{commit}")
-    # What a bad pipeline leaves behind is no news either.
-    warnings = [one for one in result.warnings if not (is_no_alarm(result) and one.startswith("litter: "))]
-    return lines + [f"warning: {warning}" for warning in _grouped(warnings)]
+    # What a known-bad pipeline leaves behind is no news either.
+    warnings = [one for one in result.warnings if not (is_no_alarm(result) and one in result.litter)]
+    return lines + [f"warning: {warning}" for warning in _grouped(warnings, result.litter)]
 
 
 def untried(result: ScenarioResult) -> list[NotJudged]:
@@ -200,16 +199,15 @@ def _is_told(result: ScenarioResult) -> bool:
     return result.verdict is Verdict.VIOLATED and new and not result.expected
 
 
-def _grouped(warnings: list[str]) -> list[str]:
-    """Say a thing once: warnings that differ only behind their first colon become one line.
+def _grouped(warnings: list[str], litter: list[str]) -> list[str]:
+    """Return a line for all warnings that differ only behind their first colon.
 
-    Litter is a line a pattern already, and the first few of these are told.
+    The first few warnings about litter are lines of their own: each is about a pattern already.
     """
     groups: dict[str, list[str]] = {}
     for warning in warnings:
-        what = warning.partition(": ")[0]
-        is_told = what == _LITTER and sum(key.startswith(_LITTER) for key in groups) < _PATTERNS
-        groups.setdefault(warning if is_told else what, []).append(warning)
+        is_shown = warning in litter[:_PATTERNS]
+        groups.setdefault(warning if is_shown else warning.partition(": ")[0], []).append(warning)
     return [
         visible(several[0].replace("\n", "; "))
         + (f" (and {len(several) - 1} more like it)" if len(several) > 1 else "")

@@ -6,6 +6,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+#: Where a project keeps its failures and results, relative to its directory.
+STORE = Path(".outlive")
 DEFAULT_FAULTS = ("kill",)
 DEFAULT_PROFILE = "posix"
 #: Bytes of recorded data that are kept in memory; more than that goes to a file.
@@ -48,7 +50,7 @@ class Options:
     points: int | None = None
     budget: float | None = None
     seed: int = 0
-    store: Path = Path(".outlive")
+    store: Path = STORE
     profile: str | None = None
     memory: int = MEMORY
     signal: int = signal.SIGTERM

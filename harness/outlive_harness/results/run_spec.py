@@ -19,7 +19,8 @@ from .scenario import ACK_PATTERN, Scenario, takes_acks
 
 #: Where TMPDIR and HOME point, inside the box: what is left there is seen, but is never an output.
 TMP, HOME = ".tmp", ".home"
-_PLACE = "{box}"
+#: Stands for the box's path in a command.
+BOX = "{box}"
 #: What interpreters keep among temporary files while they run, and a kill leaves: the JVM its counters, R and
 #: Python's multiprocessing a directory of a session, .NET its pipes.
 _SESSIONS = re.compile(
@@ -35,7 +36,7 @@ _FOREIGN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYT
 _MUTING = ("PYTHONOPTIMIZE", "PYTHONINSPECT")
 #: The program that runs a function of a scenario's file. -P: the box is the working directory, and no file
 #: in it may shadow a module.
-_BODY = (sys.executable, "-P", "-m", "outlive_harness._body")
+_FUNCTION = (sys.executable, "-P", "-m", "outlive_harness._body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,11 @@ class RunSpec:
     environ: tuple[tuple[str, str], ...] = ()
     edition: str = ""
 
+    @property
+    def is_function(self) -> bool:
+        """Whether the pipeline is a function in a scenario file."""
+        return self.argv[: len(_FUNCTION)] == _FUNCTION
+
     def key(self) -> str:
         """Return a short name for what is recorded of it: equal subjects share one recording."""
         text = repr([getattr(self, item.name) for item in fields(self)])
@@ -88,8 +94,8 @@ class RunSpec:
 
     def command(self, argv: Sequence[str], box: Path) -> tuple[list[str], Path]:
         """Return the argument list for a box, and the directory to run it in."""
-        if any(_PLACE in part for part in argv):
-            return [part.replace(_PLACE, str(box)) for part in argv], Path(self.home)
+        if any(BOX in part for part in argv):
+            return [part.replace(BOX, str(box)) for part in argv], Path(self.home)
         return list(argv), box
 
     def environment(self, box: Path, argv: Sequence[str] | None = None) -> dict[str, str]:
@@ -103,7 +109,7 @@ class RunSpec:
         """
         argv = self.argv if argv is None else argv
         env = dict(self.environ)
-        if tuple(argv[: len(_BODY)]) == _BODY:
+        if tuple(argv[: len(_FUNCTION)]) == _FUNCTION:
             for name in _MUTING:
                 env.pop(name, None)
         home, tmp = str(box / HOME), str(box / TMP)
@@ -166,7 +172,7 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
     home = Path(scenario.file).parent
 
     def role(name: str) -> tuple[str, ...]:
-        return (*_BODY, scenario.file, scenario.name, name, str(Path.cwd()))
+        return (*_FUNCTION, scenario.file, scenario.name, name, str(Path.cwd()))
 
     source = home / scenario.input if scenario.input else None
     argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
@@ -200,7 +206,7 @@ def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> 
     With ``{box}`` in the command nothing is changed: then it runs in *home*. Another directory is left as it
     is, since it may be the one that the pipeline makes in its box.
     """
-    if any(_PLACE in part for part in command):
+    if any(BOX in part for part in command):
         return tuple(command)
     top = None if source is None else os.path.realpath(source)
 

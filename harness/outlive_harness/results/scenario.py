@@ -14,11 +14,25 @@ from typing import Any
 
 from .keywords import KEYWORDS, LITTER_CHOICES, NAMES, TMP_CHOICES, ScenarioError
 
-__all__ = ["ACK_PATTERN", "Load", "Scenario", "ScenarioError", "ack", "loads", "scenario", "takes_acks"]
+__all__ = [
+    "ACK_PATTERN",
+    "NO_FILE",
+    "Load",
+    "Scenario",
+    "ScenarioError",
+    "ack",
+    "loads",
+    "scenario",
+    "takes_acks",
+]
 
 #: The lines of standard output by which ack() acknowledges: they survive the program that wrote them. Escapes
 #: in the group named ``escaped`` are undone.
 ACK_PATTERN = r"^outlive-ack: (?P<escaped>.*)$"
+
+#: The name of the file that declares a command's scenario: there is none in the directory that its relative
+#: paths start from.
+NO_FILE = "-"
 
 
 def ack(value: object) -> None:

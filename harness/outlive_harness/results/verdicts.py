@@ -105,6 +105,8 @@ class ScenarioResult:
     faults: dict[str, Coverage] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    #: those of the warnings that say what a crash leaves behind
+    litter: list[str] = field(default_factory=list)
     seconds: float = 0.0
     ops: int = 0
     #: why what was known of it was not taken over; "" where nobody asked for that

@@ -12,6 +12,8 @@ VIOLATIONS = {
     "torn-output": "A partial file is visible at an output's path.",
     "litter": "A crash leaves files that the golden run does not leave.",
 }
+#: Those that say that a recovery did not exit with 0.
+RECOVERY_FAILED = frozenset({"recovery-failed", "recovery-hung"})
 _GRAVITY = {kind: number for number, kind in enumerate(VIOLATIONS)}
 
 
