@@ -127,18 +127,16 @@ def _cure(judge: _Judge, goals: Faulty, violations: Faulty, sources: Sequence[So
     several = repairs(judge.recording.ops, judge.record.spec.is_output)
     for count in range(1, min(len(several), _TOGETHER) + 1):
         for some in combinations(several, count):
-            sites = {one.name: frozenset(one.sites) for one in some}
-            if len({one.name.split()[0] for one in some}) < count or not judge.holds(
-                some, sites, goals, violations
-            ):
+            sites = {one.key: frozenset(one.sites) for one in some}
+            if len({one.habit for one in some}) < count or not judge.holds(some, sites, goals, violations):
                 continue
             with contextlib.suppress(_OutOfTimeError):  # then the advice has more sites than necessary
                 for one in some:  # leave out unnecessary sites, a line of the program at a time
                     for line in _lines(one, sources):
-                        fewer = {**sites, one.name: sites[one.name] - line}
+                        fewer = {**sites, one.key: sites[one.key] - line}
                         if judge.holds(some, fewer, goals, violations):
                             sites = fewer
-            yield _advice(judge, [one for one in some if sites[one.name]], sites, goals, sources)
+            yield _advice(judge, [one for one in some if sites[one.key]], sites, goals, sources)
             return
 
 
@@ -156,19 +154,19 @@ def _lines(repair: Repair, sources: Sequence[Source]) -> list[frozenset[int]]:
 def _advice(
     judge: _Judge,
     some: Sequence[Repair],
-    sites: dict[str, frozenset[int]],
+    sites: dict[tuple[str, str], frozenset[int]],
     goals: Faulty,
     sources: Sequence[Source],
 ) -> Advice:
     steps: dict[str, None] = {}
     for one in some:
-        for site in sorted(sites[one.name]):
+        for site in sorted(sites[one.key]):
             steps[f"{one.say(site)} at {sources[site - 1] or f'op {site}'}"] = None
     shown = list(steps)[:_STEPS]
     more = len(steps) - len(shown)
     text = "; ".join(shown) + (f"; and so at {more} more place{'s' * (more > 1)}" if more else "")
     count = judge.counted
-    ordered = tuple(site for one in some for site in sorted(sites[one.name]))
+    ordered = tuple(site for one in some for site in sorted(sites[one.key]))
     return Advice(f"{text}: {count} of {count} states then hold", goals, ordered)
 
 
@@ -191,12 +189,16 @@ class _Judge:
         return frozenset().union(*(self._violates(trace, state) for state in self._states(trace)))
 
     def holds(
-        self, some: Sequence[Repair], sites: dict[str, frozenset[int]], goals: Faulty, violations: Faulty
+        self,
+        some: Sequence[Repair],
+        sites: dict[tuple[str, str], frozenset[int]],
+        goals: Faulty,
+        violations: Faulty,
     ) -> bool:
         """Return whether no state of the repaired trace has one of the goals, or a new violation."""
         trace = numbered(self.recording.ops)
         for one in some:
-            trace = one.apply(trace, sites[one.name]) if sites[one.name] else trace
+            trace = one.apply(trace, sites[one.key]) if sites[one.key] else trace
         try:
             states = list(self._states(trace))
         except (UnmodelledError, LostError):

@@ -38,16 +38,23 @@ class Repair:
     """A change to a trace.
 
     Attributes:
-        name: the habit.
+        habit: the habit: ``file``, ``directory``, ``beside`` or ``marker``.
         say: returns what to do at a site, to be followed by "at" and its place.
         sites: the numbers of the ops to which it can be applied.
         apply: returns the ops with the repair applied at some of the sites.
+        about: the path of a marker; "" for other habits.
     """
 
-    name: str
+    habit: str
     say: Callable[[int], str]
     sites: tuple[int, ...]
     apply: Callable[[Trace, frozenset[int]], Trace]
+    about: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What distinguishes it from the other repairs of a run."""
+        return self.habit, self.about
 
 
 def numbered(ops: Iterable[Op]) -> Trace:
@@ -284,7 +291,7 @@ def _moved(path: str, numbers: Sequence[int], behind: int, output: Op) -> Repair
         made = output.target if output.traits.installs else output.path
         return f"make {path} after {made}, not before it,"
 
-    return Repair(f"marker {path}", say, (numbers[0],), apply)
+    return Repair("marker", say, (numbers[0],), apply, path)
 
 
 def _with_last(trace: Trace) -> Iterator[tuple[Numbered, bool]]:
