@@ -71,8 +71,8 @@ class Frames:
         """Return the frames of a stack that a program wrote, the innermost first, without those left out."""
         if text not in self._known:
             lines = text.decode(errors="surrogateescape").split("\n")
-            told = (self._frame(*match.groups()) for match in map(_FRAME.fullmatch, lines) if match)
-            self._known[text] = tuple(frame for frame in told if frame is not None)
+            frames = (self._frame(*match.groups()) for match in map(_FRAME.fullmatch, lines) if match)
+            self._known[text] = tuple(frame for frame in frames if frame is not None)
         return self._known[text]
 
     def _frame(self, file: str, line: str, function: str) -> Frame | None:

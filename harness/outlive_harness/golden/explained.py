@@ -49,8 +49,12 @@ def unexplained(
     model = disk.tree(mark)
     found = []
     for path in sorted(filter(is_output, model.keys() | real.keys())):
-        here, told = real.get(path), model.get(path)
-        if here is not None and told is not None and (here.kind, here.digest) == (told.kind, told.digest):
+        here, expected = real.get(path), model.get(path)
+        if (
+            here is not None
+            and expected is not None
+            and (here.kind, here.digest) == (expected.kind, expected.digest)
+        ):
             continue
         names = {path, *_above(path)}
         is_shared = any(len(tasks[name]) > 1 for name in names if name in tasks)
@@ -79,8 +83,8 @@ def _has_bytes(disk: Disk, path: str, file: Path) -> bool:
         here = Counter(file.read_bytes())
     except OSError:
         return False
-    told: Counter[int] = Counter()
+    expected: Counter[int] = Counter()
     for _, part in content.chunks(node.blocks, node.size):
-        told.update(part)
-    told[0] += node.size - told.total()  # gaps read as zeros
-    return here == told
+        expected.update(part)
+    expected[0] += node.size - expected.total()  # gaps read as zeros
+    return here == expected

@@ -52,8 +52,8 @@ def learn_check_preload(runner: Runner, record: Record, reads: Sequence[str]) ->
     try:
         preload, _ = _tried(runner, record, argv, reads, CHECK)
         if preload is not None:
-            told = runner.check(record.spec, record.acks)
-            if not told.failed and told.value == record.value:
+            said = runner.check(record.spec, record.acks)
+            if not said.failed and said.value == record.value:
                 record.check_preload = preload
                 return
     except ZygoteError as error:

@@ -124,12 +124,12 @@ def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if not isinstance(then, dict) or not isinstance(this, dict):
         return []
     words = described(this)
-    told = [*before.get("earlier", ()), described(then)]
-    return [one for one in dict.fromkeys(told) if one != words][-_EARLIER:]
+    earlier = [*before.get("earlier", ()), described(then)]
+    return [one for one in dict.fromkeys(earlier) if one != words][-_EARLIER:]
 
 
 #: Keywords that distinguish two uses of one command.
-_TOLD = with_option("check", is_for_all=False)
+_DISTINCTIVE = with_option("check", is_for_all=False)
 #: How many earlier meanings of an id are remembered.
 _EARLIER = 5
 
@@ -138,7 +138,7 @@ def described(facts: dict[str, Any]) -> str:
     """Return in words what a scenario that was written down runs, and with which options."""
     command = facts.get("command")
     what = shlex.join(map(str, command)) if command else str(facts.get("file", ""))
-    given = {key.name: facts.get(key.name) for key in _TOLD if facts.get(key.name) != key.default}
+    given = {key.name: facts.get(key.name) for key in _DISTINCTIVE if facts.get(key.name) != key.default}
     return ", ".join([what, *(f"{name}={_shown(value)}" for name, value in given.items() if value)])
 
 

@@ -76,8 +76,8 @@ def described(here: bytes, whole: bytes, old: bytes | None = None) -> str:
     parts = list(_parts(here, whole, old))
     if len(parts) > _PARTS or not all(part.what for part in parts):
         return f"{how}, wrong from byte {right} on"
-    told = (_told(part, size) for part in parts)
-    return f"{how}, {', '.join(told)}"
+    words = (_in_words(part, size) for part in parts)
+    return f"{how}, {', '.join(words)}"
 
 
 def _behind(here: bytes, start: int, old: bytes | None) -> str:
@@ -102,7 +102,7 @@ def _parts(here: bytes, whole: bytes, old: bytes | None) -> Iterator[_Part]:
         at = _same(here, whole, ends[what])
 
 
-def _told(part: _Part, size: int) -> str:
+def _in_words(part: _Part, size: int) -> str:
     if part.end == size:
         return f"{part.what} from byte {part.start} on"
     return f"{part.what} from byte {part.start} to {part.end - 1}"
