@@ -339,7 +339,7 @@ def test_each_fault_says_which_op_it_blames(name, ops):
 def test_a_fault_that_is_added_is_blamed_by_its_trait(monkeypatch, blames, expected):
     """No fault is known by its name."""
     added = SimpleNamespace(name="added", intercepts=True, blames=blames)
-    monkeypatch.setattr(task, "every", lambda: {"added": added})
+    monkeypatch.setitem(task.FAULTS, "added", added)
     trace = [op("mkdir", "a"), op("mkdir", "b"), op("mkdir", "c")]
     assert blamed(trace, "diverged", "a", (Point("added", 3),)) == expected
 

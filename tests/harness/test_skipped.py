@@ -33,10 +33,10 @@ OLD = "setup=lambda: open('o', 'w').write('x' * 8)"
         (UNSYNCED, "faults=('kill', 'power'), expect='torn-output'", {"faults": ("kill",)}, "skipped",
          "no torn-output by kill alone: the options leave out what it also names: power"),
         (UNSYNCED, f"faults='power', expect='torn-output', {OLD}", {"profile": "ext4-ordered"}, "skipped",
-         "names beside that: a disk as posix"),
+         "also names: a disk as posix"),
         (UNSYNCED, f"faults='power', expect='torn-output', {OLD}", {"profile": "posix"}, "held", "caught"),
         # One that names no fault is shown by the default.
-        (TORN, "expect='torn-output'", {"faults": ("eio",)}, "skipped", "names beside that: kill"),
+        (TORN, "expect='torn-output'", {"faults": ("eio",)}, "skipped", "also names: kill"),
         # All that it declares was there, and did not show it.
         (UNSYNCED, "faults='kill', expect='torn-output'", {"faults": ("kill", "power")}, "violated",
          "expected torn-output"),
