@@ -174,7 +174,7 @@ def test_an_empty_shell_is_none(outlive):
         ),
         ("full@2.1", 3, "the run has no crash point full@2.1: op 2 is 'open out/report'"),
         ("full@3", 1, "struck by full, in: write out/report"),
-        ("term@2.999", 2, "plan='term@2.999': 999 is no signal"),
+        ("term@2.999", 2, "plan='term@2.999': 999 is not a signal"),
     ],
 )
 def test_a_point_that_no_run_has_is_refused(outlive, point, status, said):

@@ -88,9 +88,7 @@ def _is_interpreter(program: str, path: str | None) -> bool:
     found = shutil.which(program, path=path)
     if found is None or not _PYTHON.fullmatch(os.path.basename(program)):
         return False
-    if (
-        os.path.basename(os.path.dirname(found)) == "shims"
-    ):  # pyenv's, for example: it only chooses one
+    if os.path.basename(os.path.dirname(found)) == "shims":  # pyenv's, for example: it only chooses one
         return True
     try:
         with open(found, "rb") as file:
