@@ -13,7 +13,7 @@ def published() -> None:
 
 
 # It takes a kill just after the marker's rename, and a power cut in the recovery that believes the marker.
-@scenario(outputs="total.txt", setup=published, faults=("kill", "power"), depth=2)
+@scenario(outputs=("total.txt", ".checkpoints/*"), setup=published, faults=("kill", "power"), depth=2)
 def consumed_input() -> None:
     if not step_done("publish"):
         orders = Path("orders.csv").read_text().split()

@@ -30,7 +30,7 @@ def directory_swap() -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     NEW.mkdir()
     atomic_write(NEW / "index.html", "new")
-    atomic_write(NEW / "style.css", "body { color: black }")
+    atomic_write(NEW / "style.css", "body { color: black }\n" * 200)
     SITE.rename(OLD)
     NEW.rename(SITE)
     fsync_names()  # or a power cut can leave neither: the old site removed, the new one not renamed

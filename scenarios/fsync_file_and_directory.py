@@ -31,5 +31,5 @@ def fsync_file_and_directory() -> None:
         return
     Path("out").mkdir(exist_ok=True)
     fsync_names(Path())  # out/ is a name, too
-    install(Path("out/report.csv"), "a,b\n" * 1000)
+    install(Path("out/report.csv"), "a,b\n" * 2000)
     install(done, "")

@@ -14,7 +14,7 @@ def fsync_orders_on_ext4() -> None:
     if step_done("report"):
         return
     with Path("out/.report.part").open("w") as part:
-        part.write("a,b\n" * 1000)
+        part.write("a,b\n" * 2000)
         part.flush()
         os.fsync(part.fileno())
     Path("out/.report.part").replace("out/report.csv")

@@ -22,7 +22,7 @@ def symlink_flip() -> None:
     shutil.rmtree(version, ignore_errors=True)  # half of it, of a run that was killed
     version.mkdir()
     atomic_write(version / "index.html", "new")
-    atomic_write(version / "style.css", "body { color: black }")
+    atomic_write(version / "style.css", "body { color: black }\n" * 200)
     versions = os.open("versions", os.O_RDONLY)
     os.fsync(versions)  # its name, too, must be on the disk before the link to it
     os.close(versions)

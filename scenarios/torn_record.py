@@ -7,7 +7,13 @@ from outlive_harness import scenario
 LOG = Path("events.log")
 
 
-@scenario(outputs="events.log", append_only="events.log", faults="torn", expect=("torn-output", "diverged"))
+@scenario(
+    outputs="events.log",
+    append_only="events.log",
+    faults="torn",
+    torn="bytes",
+    expect=("torn-output", "diverged"),
+)
 def torn_record() -> None:
     done = LOG.read_text().count("\n") if LOG.exists() else 0
     for number in range(done, 4):

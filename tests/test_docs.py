@@ -172,7 +172,9 @@ def test_the_json_report_is_the_code_s():
     """The example has the fields that are written, no more and no fewer."""
     (shown,) = (json.loads(code) for code in blocks("reference/results.md", "json"))
     fields = dict.fromkeys(("kind", "fault", "point", "op", "path", "message", "detail", "replay"), "")
-    one = ScenarioResult("one", faults={"kill": Coverage()}, violations=[Violation(**fields)])
+    one = ScenarioResult(
+        "one", faults={"kill": Coverage()}, violations=[Violation(**fields)], not_asked=("torn",)
+    )
     written = as_data(RunResult([one], 0, 0.0))
 
     def shape(value):

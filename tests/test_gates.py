@@ -160,12 +160,14 @@ def test_the_action_fails_a_suite_that_does_not_hold(act, suite, tmp_path):
 
 def test_the_inputs_are_options_of_outlive_test(act, suite):
     """Each stands for its option; args are split as a shell splits them, and nothing in them is expanded."""
-    suite(good=GOOD, bad=BAD)
+    suite(good=GOOD, bad=BAD, power=GOOD.replace("@scenario(", "@scenario(faults='power', name='power', "))
     done, outputs = act("Run the suite", args="--only 'go'od -j 1", faults="kill,torn", budget="6")
     assert done.returncode == 0, done.stdout + done.stderr
     assert outputs["verdict"] == "held"
     done, outputs = act("Run the suite", args="--only good", changed="true")
     assert done.returncode == 0
+    done, outputs = act("Run the suite", args="--only power", faults="kill")
+    assert (done.returncode, outputs["verdict"]) == (0, "skipped")
     assert act("Run the suite", budget="no")[1]["verdict"] == "error"
     done, outputs = act("Run the suite", changed="perhaps")
     assert (done.returncode, outputs["verdict"]) == (2, "error")

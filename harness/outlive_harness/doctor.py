@@ -49,6 +49,7 @@ def examine(box_dir: Path | None = None) -> Iterator[Fact]:
     where = box_dir or default_box_dir()
     yield _boxes(where)
     yield _leases(where)
+    yield _temporary()
     for name in KINDS:
         try:
             why = missing(name)
@@ -81,12 +82,25 @@ def _machine() -> Fact:
     return Fact("machine", State.GOOD, seen)
 
 
+def _temporary() -> Fact:
+    """Say whether a rename from TMPDIR works here, as it does not in a box."""
+    where = tempfile.gettempdir()
+    is_other = os.stat(where).st_dev != os.stat(os.curdir).st_dev
+    how_it_is = "another file system than" if is_other else "on the file system of"
+    text = f"{where} is {how_it_is} this directory"
+    how = (
+        "as in a box" if is_other else "in a box it is another (--tmp same for pipelines that run only here)"
+    )
+    return Fact("temporary files", State.GOOD, f"{text}; {how}")
+
+
 #: Run in a process of its own: the run's process is the reaper of all that it starts.
 _TRY = """
 import ctypes, errno, fcntl, json, os, sys
 from pathlib import Path
 from outlive_harness.intercept import abi
-from outlive_harness.intercept.supervisor import GO
+from outlive_harness.intercept.supervisor import CRASH, GO
+from outlive_harness.intercept.tear import duplicate
 from outlive_harness.launch.exec import InterceptionRefusedError, start
 from outlive_harness.launch.reap import adopt_orphans, kill_tree
 from outlive_harness.launch.run import run
@@ -103,6 +117,18 @@ try:
     number = abi.native().numbers["seccomp"]
     libc.syscall(ctypes.c_long(number), ctypes.c_ulong(1), ctypes.c_ulong(flags), None)
     said["killable"] = ctypes.get_errno() == errno.EFAULT
+    try:
+        os.close(duplicate(os.getpid(), 1))
+    except OSError as error:
+        said["getfd"] = str(error)
+    try:
+        run(
+            ["sh", "-c", "echo torn > t"], cwd=box, env=os.environ, box=box, timeout=20, tear=2,
+            visit=lambda op, k: CRASH if op.kind == "write" else GO,
+        )
+        said["torn"] = (box / "t").read_bytes()[:3] == b"to"
+    except OSError as error:
+        said["untorn"] = str(error)
     child = start(["true"], cwd=box, env=os.environ)
     try:
         fcntl.ioctl(child.listener, abi.SECCOMP_IOCTL_NOTIF_SET_FLAGS, abi.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
@@ -134,6 +160,12 @@ def _interception() -> Iterator[Fact]:
         yield Fact(
             "signals", State.LESS, "a signal may report a stopped call twice: Linux 5.19 or later does not"
         )
+    if said.get("torn"):
+        how = f"/proc, since {said['getfd']}" if said.get("getfd") else "pidfd_getfd"
+        yield Fact("torn writes", State.GOOD, f"a part of a write can be let through (by {how})")
+    else:
+        why = said.get("untorn", "a part of a write did not arrive")
+        yield Fact("torn writes", State.MISSING, f"{why}; so the fault torn is unknown")
     if said.get("wake"):
         yield Fact("wake-up", State.GOOD, "a stopped program hands over its processor (SYNC_WAKE_UP)")
     else:

@@ -24,7 +24,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             out, i = out + ("[^/]*" if text[i] == "*" else "[^/]"), i + 1
         elif text[i] == "[" and "]" in text[i + 2 :]:
             end = text.index("]", i + 2)
-            inner = text[i + 1 : end].replace("\\", "\\\\")
+            inner = text[i + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
             out, i = out + f"[{'^' + inner[1:] if inner[0] == '!' else inner}]", end + 1
         else:
             out, i = out + re.escape(text[i]), i + 1

@@ -6,12 +6,13 @@ import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from .contents import described_file, in_bytes
 from .disk.tree import Entry, Tree
 
 _SHOWN = 64 * 1024
 
 
-def torn_outputs(
+def torn_outputs(  # noqa: PLR0913 - a state, and what it is judged by
     state: Tree,
     golden: Tree,
     versions: Mapping[str, set[str]],
@@ -20,12 +21,14 @@ def torn_outputs(
     is_append_only: Callable[[str], bool],
     box: Path,
     golden_box: Path,
+    initial_box: Path,
     own: Callable[[bytes], bytes] = bytes,
 ) -> list[tuple[str, str, str]]:
     """Truth 1: name each output that is neither absent nor whole, as (path, sentence, detail).
 
     An append-only one may be a prefix of itself, or of another one that it is renamed to when it is full.
-    *own* gives a content with the box that it was made in named as this one.
+    *own* gives a content with the box that it was made in named as this one; *initial_box* is the box as it
+    was before the run.
 
     Only paths that are outputs at the start or the end, or that something was renamed to, are looked
     at: a temporary file beside them is not an output yet.
@@ -40,9 +43,8 @@ def torn_outputs(
             logs = [path, *(other for other in golden if other != path and is_append_only(other))]
             if any(is_record_prefix(box / path, golden_box / log, own) for log in logs):
                 continue
-        whole = golden.get(path)
-        of = f" of {whole.size}" if whole is not None and whole.kind == "file" else ""
-        sentence = f"{path} is visible half-written: {entry.size}{of} bytes"
+        what = described_file(box / path, golden_box / path, initial_box / path, own)
+        sentence = f"{path} is visible half-written: {what}"
         torn.append((path, sentence, describe_difference(path, golden, state, golden_box, box)))
     return torn
 
@@ -88,7 +90,7 @@ def described(entry: Entry | None) -> str:
     if entry is None:
         return "absent"
     if entry.kind == "file":
-        return f"file of {entry.size} bytes, mode {entry.mode:04o}"
+        return f"file of {in_bytes(entry.size)}, mode {entry.mode:04o}"
     if entry.kind == "link":
         return f"symbolic link to {entry.digest}"
     return f"{'directory' if entry.kind == 'dir' else 'special file'}, mode {entry.mode:04o}"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from outlive_harness.scenario import is_scenario_file
+from outlive_harness.scenario import CUTS, is_scenario_file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_profile,
         metavar="NAME",
         help="what the disk promises where the power is cut; by default each scenario's own, else posix",
+    )
+    group.addoption(
+        "--outlive-torn",
+        choices=CUTS,
+        help="where torn cuts a write: at pages of its file, as SIGKILL does, or at any byte; "
+        "by default each scenario's own, else pages",
     )
     group.addoption(
         "--outlive-no-zygote", action="store_true", help="exec each trial, also where a fork would do"

@@ -43,6 +43,9 @@ _SEEMS = (
 )
 _IGNORED = ("a cache", "a log")
 _VARIES = "differs between two runs"
+_UNSTEADY = f"{_VARIES}: a time, a random number?"
+#: Files that differ from run to run that are named one by one.
+_MOST_NAMED = 20
 
 
 @dataclass(slots=True)
@@ -164,6 +167,7 @@ def propose(seen: Observed) -> Proposal:
     lines = sorted(path for path in outputs if path in seen.by_line)
     made.append_only = globs(lines, set(outputs) - set(lines) | others)
     _set_apart(made, seen, reasons, outputs)
+    _judge_partly(made, seen, reasons)
     made.notes = _notes(seen, outputs)
     if seen.seconds > _LONG:
         made.timeout = math.ceil(_TIMES * seen.seconds)
@@ -189,6 +193,27 @@ def _set_apart(
             # What stays the same is compared, then. What varies is left out, and no longer seen at all.
             if kind != "ignore" and _VARIES in why and any(map(is_matched, paths)):
                 made.ignore += [(pattern, why) for pattern in patterns]
+
+
+def _judge_partly(made: Proposal, seen: Observed, reasons: dict[str, tuple[str, str]]) -> None:
+    """Have files that differ from run to run judged for being half-written: outputs by name, and ignored."""
+    several = [
+        literal(path)
+        for path, (kind, why) in sorted(reasons.items())
+        if (kind, why) == ("apart", _UNSTEADY) and path in seen.first and path in seen.second
+        if path not in seen.by_line and seen.first[path].kind == "file"
+    ]
+    made.outputs += several[:_MOST_NAMED]
+    made.ignore = [one for one in made.ignore if one[0] not in several]
+    for pattern in several[:_MOST_NAMED]:
+        made.ignore.append((pattern, f"{_UNSTEADY} It is judged whether it is seen half-written"))
+    named = set(several[:_MOST_NAMED])
+    made.apart = [one for one in made.apart if one[1] != _UNSTEADY or not _are_all(one[0], seen, named)]
+
+
+def _are_all(pattern: str, seen: Observed, named: Collection[str]) -> bool:
+    """Tell whether a pattern stands for nothing else than files that are named by themselves."""
+    return {literal(path) for path in filter(matcher([pattern]), {*seen.first, *seen.second})} <= set(named)
 
 
 class _History:
@@ -253,7 +278,7 @@ def _kind(path: str, seen: Observed, history: _History) -> tuple[str, str]:
     if marker:
         return "checkpoint", f"{marker}; {_VARIES}" if varies else marker
     if varies:
-        return "apart", f"{seems}, that {_VARIES}" if seems else f"{_VARIES}: a time, a random number?"
+        return "apart", f"{seems}, that {_VARIES}" if seems else _UNSTEADY
     return ("apart", f"{seems}, by its name") if seems else ("output", "")
 
 

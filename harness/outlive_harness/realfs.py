@@ -108,7 +108,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @cache
-def _seclude() -> None:
+def seclude() -> None:
     """Give this process its own mount namespace, once; nothing that it mounts is seen by others.
 
     Raises:
@@ -129,17 +129,23 @@ def _run(*argv: str) -> None:
 
 
 @contextlib.contextmanager
-def mounted(name: str, image: Path, where: Path) -> Iterator[Path]:
+def mounted(name: str, image: Path, where: Path, options: str = "") -> Iterator[Path]:
     """Mount an image on a directory, for as long as the body runs.
+
+    Args:
+        name: which file system: a name of KINDS.
+        image: what is mounted.
+        where: the directory; it is made.
+        options: of the mount, beside those that it needs, as ``,noatime``.
 
     Of btrfs no two images that come of one another may be mounted at a time: it knows them by their id.
 
     Raises:
         RealFsError: it cannot be mounted: it is damaged, the kernel refuses, ...
     """
-    _seclude()
+    seclude()
     where.mkdir(exist_ok=True)
-    _run("mount", "-t", name, "-o", f"loop{KINDS[name].options}", str(image), str(where))
+    _run("mount", "-t", name, "-o", f"loop{KINDS[name].options}{options}", str(image), str(where))
     try:
         yield where
     finally:
@@ -184,7 +190,7 @@ class RealFs:
             "fallocate", "--dig-holes", str(self._image)
         )  # an empty log is zeros, which each copy would copy
         self._mount.enter_context(mounted(self._kind.name, self._image, self._where))
-        self._device = _device_of(self._where)
+        self._device = device_of(self._where)
         with contextlib.suppress(FileNotFoundError):
             (self._where / "lost+found").rmdir()  # it is e2fsck's, and made again when it is needed
         return self
@@ -230,7 +236,7 @@ class RealFs:
             # The image's own time is set before data comes in, the device's counters after.
             time_before, before = os.stat(self._image).st_ctime_ns, self._activity()
             if before[0] == 0:
-                _copy_sparse(self._image, copy)
+                copy_sparse(self._image, copy)
                 if (os.stat(self._image).st_ctime_ns, self._activity()) == (time_before, before):
                     return
             time.sleep(_PAUSE)
@@ -246,7 +252,7 @@ class RealFs:
         return tuple(numbers[place] for place in (8, 4, 6, 11, 13, 15) if place < len(numbers))
 
 
-def _device_of(where: Path) -> str:
+def device_of(where: Path) -> str:
     """Return the block device that is mounted on a directory."""
     number = os.stat(where).st_dev
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
@@ -257,7 +263,7 @@ def _device_of(where: Path) -> str:
     raise RealFsError(f"nothing is mounted on {where} (device {number})")
 
 
-def _copy_sparse(source: Path, copy: Path) -> None:
+def copy_sparse(source: Path, copy: Path) -> None:
     """Copy a file and leave its holes out."""
     with open(source, "rb", buffering=0) as old, open(copy, "wb", buffering=0) as new:
         size = os.fstat(old.fileno()).st_size

@@ -25,7 +25,12 @@ KINDS = (
     "not-idempotent",
     "lost-ack",
 )
+#: Where ``torn`` cuts a write: at pages of its file, as SIGKILL does (the default), or at any byte.
+CUTS = ("pages", "bytes")
 
+#: What the temporary directory is to a pipeline, the default first: on another file system than the box, as
+#: on most machines, or on the same.
+TMP_CHOICES = ("other", "same")
 
 #: How ack() says it: a line of standard output, which survives the program that wrote it. Of what the group
 #: named ``escaped`` holds, the escapes are undone.
@@ -71,9 +76,11 @@ class Scenario:
         check: Callable[..., object] | None,
         acks: str,
         profile: str,
+        torn: str,
         input: str | None,  # noqa: A002 - the keyword's name
         file: str,
         line: int,
+        tmp: str = TMP_CHOICES[0],
     ) -> None:
         self.name = name
         self.body = body
@@ -91,7 +98,9 @@ class Scenario:
         self.check = check
         self.acks = acks
         self.profile = profile
+        self.torn = torn
         self.input = input
+        self.tmp = tmp
         self.file = file
         self.line = line
         self.doc = (body.__doc__ or "").strip() if body else ""
@@ -123,7 +132,9 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
     check: Callable[..., object] | None = None,
     acks: str = "",
     profile: str = "",
+    torn: str = "",
     input: str | os.PathLike[str] | None = None,  # noqa: A002 - as the command line's --input
+    tmp: str = TMP_CHOICES[0],
 ) -> _Declaration:
     """Declare a pipeline to be tested.
 
@@ -138,8 +149,9 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
             existing files relative to the scenario file are made absolute.
         name: how reports and replay ids call it; by default the function's or variable's name.
         expect: violations that this known-bad pipeline must show: the scenario fails when the
-            harness does *not* find them.
-        faults: the faults that make sense for it; by default all that are asked for.
+            harness does *not* find them, and none of the faults that it declares was left out.
+        faults: the faults that make sense for it; by default all that are asked for. It is skipped
+            where none of them is.
         depth: how many crashes in a row it is put through at least.
         restarts: how often a crashed pipeline may be started until it must have exited 0.
         timeout: seconds that one run may take; by default 20 times the golden run, at least 30.
@@ -149,12 +161,17 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         setup: called in each new box before the pipeline first runs there.
         check: called in the box after a recovery. It may raise, and what it returns must equal (as
             ``repr``) what it returned after the golden run. If it takes an argument, that is the list
-            of what was acknowledged before the crash, and an AssertionError is ``lost-ack``.
+            of what was acknowledged before the crash, and an AssertionError, or one of a class derived
+            from it, is ``lost-ack``.
         acks: a regular expression; a line of standard output that it matches acknowledges what its
             first group holds, as ack() does.
         profile: what the disk promises where the power is cut (``posix``, ``ext4``, ``xfs``, ``btrfs``);
             by default the one that is asked for.
+        torn: where ``torn`` cuts a write: ``"pages"``, where a page of the file ends, as SIGKILL does (the
+            default), or ``"bytes"``, anywhere, as a network file system or a signal that is handled may.
         input: a directory, relative to the scenario file, that is copied into each box first.
+        tmp: ``"other"``: the temporary directory is on another file system, as on most machines, so a
+            rename from there fails with EXDEV; or ``"same"``: it is on that of the outputs.
 
     Raises:
         ScenarioError: an argument is not of the form it should be; the message begins with it.
@@ -169,7 +186,11 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         raise ScenarioError(f"command={command!r} must be a list: the program and its arguments")
     if litter not in ("warn", "fail"):
         raise ScenarioError(f"litter={litter!r} must be 'warn' or 'fail'")
+    if tmp not in TMP_CHOICES:
+        raise ScenarioError(f"tmp={tmp!r} must be {' or '.join(map(repr, TMP_CHOICES))}")
     _text("profile", profile, "the name of a profile, as 'ext4'")
+    if torn not in ("", *CUTS):
+        raise ScenarioError(f"torn={torn!r} must be 'pages' or 'bytes'")
     _whole("depth", depth)
     _whole("restarts", restarts)
     _seconds("timeout", timeout)
@@ -193,9 +214,11 @@ def scenario(  # noqa: PLR0913 - the keywords of the door
         check=check,
         acks=_pattern("acks", acks),
         profile=profile,
+        torn=torn,
         input=None if input is None else _path("input", input),
         file=os.path.abspath(frame.f_code.co_filename),
         line=frame.f_lineno,
+        tmp=tmp,
     )
     for load in _loads[-1:]:
         load.made[made] = load.line_of(frame)

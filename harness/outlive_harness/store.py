@@ -15,7 +15,8 @@ from typing import Any
 from outlive import atomic_write
 
 from .disk.tree import remove_tree
-from .scenario import Scenario, ScenarioError
+from .json_text import read_json
+from .scenario import TMP_CHOICES, Scenario, ScenarioError
 
 #: How many failures keep their boxes, and how many can be replayed as they failed.
 KEPT, REMEMBERED = 10, 1000
@@ -72,7 +73,7 @@ class Store:
     def find(self, replay: str) -> dict[str, Any] | None:
         """Return what was written down for a replay id, or None."""
         try:
-            facts = json.loads((self.place(replay) / "failure.json").read_text())
+            facts = read_json((self.place(replay) / "failure.json").read_text())
         except (OSError, ValueError):
             return None
         return facts if isinstance(facts, dict) else None
@@ -82,7 +83,7 @@ class Store:
         found = []
         for path in self._newest():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                found.append(str(json.loads(path.read_text())["id"]))
+                found.append(str(read_json(path.read_text())["id"]))
         return found
 
     def _newest(self) -> list[Path]:
@@ -114,7 +115,7 @@ def _is_of_an_older_run(place: Path) -> bool:
 
 
 #: What the command line may have made of a scenario.
-ADDED = ("outputs", "append_only", "ignore", "input", "timeout", "restarts")
+ADDED = ("outputs", "append_only", "ignore", "input", "timeout", "restarts", "tmp")
 
 
 def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -128,7 +129,7 @@ def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 #: What tells two uses of one command apart, and what goes without saying.
-_TOLD, _DEFAULTS = (*ADDED, "litter", "acks"), {"restarts": 1, "litter": "warn"}
+_TOLD, _DEFAULTS = (*ADDED, "litter", "acks"), {"restarts": 1, "litter": "warn", "tmp": TMP_CHOICES[0]}
 #: Other meanings of one id that are remembered.
 _EARLIER = 5
 
@@ -154,8 +155,10 @@ def _file_name(text: str) -> str:
 #: Fields of a scenario that are data, and so can be written down.
 _PLAIN = (
     "name", "command", "outputs", "expect", "faults", "depth", "restarts", "timeout", "append_only",
-    "ignore", "litter", "acks", "profile", "input", "file", "line",
+    "ignore", "litter", "acks", "profile", "torn", "input", "file", "line", "tmp",
 )  # fmt: skip
+#: Fields that came later, with what failures mean that were kept before.
+_SINCE = {"tmp": TMP_CHOICES[0], "torn": ""}
 
 
 def write_down(scenario: Scenario) -> dict[str, Any]:
@@ -170,6 +173,7 @@ def read_back(facts: dict[str, Any]) -> Scenario:
         ScenarioError: it was written by another version.
     """
     try:
+        facts = _SINCE | facts
         values: dict[str, Any] = {key: tuple(v) if isinstance(v := facts[key], list) else v for key in _PLAIN}
     except KeyError as error:
         raise ScenarioError(

@@ -57,12 +57,14 @@ class Detail:
         seen: the file that it acts on: behind the descriptor, or at the path; None if none was there.
         target: what stands at the second path.
         opened: open flags of the descriptor that it goes through; -1 if none.
-        how: flags of the call itself where the op's are the descriptor's (``RWF_*``).
+        how: flags of the call itself where the op's are the descriptor's (``RWF_*``, ``SYNC_FILE_RANGE_*``).
         umask: of the task, for what it makes; -1 where it was not asked.
         owner: user and group that it sets; -1 leaves one as it is.
         times: of access and change that it sets, in ns; NOW and OMIT are special.
         name: of an extended attribute.
         blob: the bytes that it writes, where the recorder keeps them apart from the op.
+        closed: files, by device and number, that were emptied and written anew, and that nobody has open for
+            writing any more since the op before.
         fails: the errno that it is known to end with; 0 where it can succeed.
         unknown: why the bytes that it writes are not known; "" if they are.
     """
@@ -76,6 +78,7 @@ class Detail:
     times: tuple[int, int] | None = None
     name: str = ""
     blob: Content | None = None
+    closed: tuple[tuple[int, int], ...] = ()
     fails: int = 0
     unknown: str = ""
 
@@ -97,6 +100,8 @@ class Op:
             O_PATH where its descriptor is one.
         mode: permission bits that it asks for, before the umask.
         data: the bytes that it writes, where the recorder was asked for them.
+        begin: of a write at the end of its file, where that is; of a copy, where in its source it begins; -1
+            where that is not known.
         detail: what else the recorder was asked for; None in ordinary trials.
     """
 
@@ -111,6 +116,14 @@ class Op:
     mode: int = 0
     data: bytes | None = field(default=None, repr=False)
     detail: Detail | None = field(default=None, repr=False)
+    begin: int = -1
+
+    @property
+    def changes(self) -> bool:
+        """Whether it can change what a reader finds: it is no mere open, sync or change of times."""
+        if self.kind == "open":
+            return bool(self.flags & (os.O_CREAT | os.O_TRUNC))
+        return self.kind not in SYNCS and self.kind != "utime"
 
     @property
     def content(self) -> Content | bytes | None:

@@ -6,7 +6,9 @@ from outlive_harness import ack, scenario
 NAMES = ("ash", "beech", "cedar")
 
 
-@scenario(outputs="out/*", litter="fail", faults=("kill", "torn", "full", "eio", "term", "power"))
+@scenario(
+    outputs="out/*", litter="fail", faults=("kill", "torn", "full", "eio", "term", "power"), torn="bytes"
+)
 def library_batch() -> None:
     with atomic_batch(parents=True) as batch:
         for name in NAMES:

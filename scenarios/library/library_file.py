@@ -16,6 +16,7 @@ def last_week() -> None:
     setup=last_week,
     litter="fail",
     faults=("kill", "torn", "full", "eio", "term", "power"),
+    torn="bytes",
 )
 def library_file() -> None:
     with atomic_open("report.csv") as report:

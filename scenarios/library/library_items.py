@@ -16,7 +16,9 @@ def letters() -> None:
         Path(folder).mkdir()
 
 
-@scenario(outputs="out/*", setup=letters, faults=("kill", "torn", "full", "eio", "term", "power"))
+@scenario(
+    outputs="out/*", setup=letters, faults=("kill", "torn", "full", "eio", "term", "power"), torn="bytes"
+)
 def library_items() -> None:
     run = Checkpoints()
     items = run.items("copy", NAMES)

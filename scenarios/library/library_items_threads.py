@@ -23,7 +23,7 @@ def library_items_threads() -> None:
 
     def plant(name: str) -> None:
         with items.doing(name):
-            atomic_write(f"out/{name}", f"{name}\n")
+            atomic_write(f"out/{name}", f"{name}\n" * 1_000)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(plant, items))

@@ -6,7 +6,12 @@ from outlive import atomic_path
 from outlive_harness import ack, scenario
 
 
-@scenario(outputs="table.parquet", litter="fail", faults=("kill", "torn", "full", "eio", "term", "power"))
+@scenario(
+    outputs="table.parquet",
+    litter="fail",
+    faults=("kill", "torn", "full", "eio", "term", "power"),
+    torn="bytes",
+)
 def library_path() -> None:
     with atomic_path("table.parquet") as path:
         part = Path(f"{path}.part")  # as some libraries do

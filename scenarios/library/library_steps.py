@@ -44,6 +44,7 @@ def nothing_is_stale() -> None:
     setup=letters,
     check=nothing_is_stale,
     faults=("kill", "torn", "full", "eio", "term", "power"),
+    torn="bytes",
 )
 def library_steps() -> None:
     pipeline()

@@ -14,7 +14,9 @@ def letter() -> None:
     Path("work").mkdir()
 
 
-@scenario(outputs="report", setup=letter, faults=("kill", "torn", "full", "eio", "term", "power"))
+@scenario(
+    outputs="report", setup=letter, faults=("kill", "torn", "full", "eio", "term", "power"), torn="bytes"
+)
 def library_vouching() -> None:
     run = Checkpoints()
     if not run.step_done("make", outputs=MADE, version="1"):

@@ -66,6 +66,7 @@ def main() -> None:
             places=wish.get("places", True),
             syncs=wish.get("syncs", True),
             reads=wish.get("reads", False),
+            tmp=wish.get("tmp", ""),
             kill_after=wish.get("kill_after"),
         )
     except InterceptionRefusedError as error:

@@ -89,3 +89,19 @@ def one(explored):
         return result
 
     return run
+
+
+@pytest.fixture
+def sabotage(tmp_path, monkeypatch):
+    """Make every worker process that is started from now on run the code first."""
+
+    def arm(code):
+        place = tmp_path / "sabotage"
+        place.mkdir()
+        body = textwrap.indent(textwrap.dedent(code), "    ")
+        (place / "sitecustomize.py").write_text(
+            f"import sys\nif 'outlive_harness.explore.worker' in sys.orig_argv:\n{body}\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", str(place))
+
+    return arm

@@ -45,6 +45,22 @@ def test_a_unit_of_a_dead_worker_is_given_out_again(root):
     assert [board.load(job / "results" / str(n)) for n in (0, 1)] == ["done", "again"]
 
 
+def test_a_unit_that_workers_die_of_is_given_up(root):
+    """Who comes after a dead worker begins with what that died of; after three the whole job is given up."""
+    board.post(root, "j", "kind", ["a", "b", "c"])
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from outlive_harness.explore.board import Claimer\n"
+        "unit = Claimer(Path(sys.argv[1])).claim(); print(unit.kind, unit.payload)"
+    )
+    argv = [sys.executable, "-c", code, str(root)]
+    said = [subprocess.run(argv, capture_output=True, text=True, check=True).stdout for _ in range(4)]
+    assert said == ["kind a\n"] * 3 + [f"{board.LOST} ('kind', 'a')\n"]
+    claimer = board.Claimer(root)
+    assert [claimer.claim().kind for _ in range(3)] == [board.LOST] * 3
+    assert claimer.claim() is None
+
+
 def test_a_job_is_posted_once(root):
     """Of several who post one name the first one's job stands, and the others join it."""
     first = board.post(root, "j", "kind", ["a"])
@@ -93,3 +109,32 @@ def test_the_job_of_a_dead_owner_is_left_alone(root):
     claimer = board.Claimer(root)
     assert claimer.claim().kind == board.RECORD
     assert claimer.claim() is None
+
+
+def test_a_job_may_be_taken_away_at_any_moment(root):
+    """Its units are nobody's any more: who has one finishes it for nobody, and others find the next job."""
+    first, second = (board.post(root, name, "kind", ["a", "b"]) for name in ("j1", "j2"))
+    claimer = board.Claimer(root)
+    begun = claimer.claim()
+    assert begun.job == first
+    board.close(first)
+    board.remove(first)
+    begun.finish("late")
+    assert not first.exists()
+    assert [claimer.claim().job for _ in range(2)] == [second] * 2
+    assert claimer.claim() is None
+    assert claimer._loaded.keys() | claimer._next.keys() | claimer._over == {"j2"}
+
+
+def test_a_job_that_vanishes_while_it_is_looked_at_is_passed_over(root, monkeypatch):
+    """A worker reads a directory that its owner takes away between two reads."""
+    gone, there = (board.post(root, name, "kind", ["a"]) for name in ("j1", "j2"))
+    load = board.load
+
+    def late(path):
+        if path.parent == gone:
+            board.remove(gone)
+        return load(path)
+
+    monkeypatch.setattr(board, "load", late)
+    assert board.Claimer(root).claim().job == there

@@ -5,8 +5,6 @@ acts in them alone, so the product needs no back door), runs scenarios that the 
 rightly, and demands that the run does not pass.
 """
 
-import textwrap
-
 import pytest
 
 from outlive_harness.explore.results import Exit
@@ -41,6 +39,27 @@ def each_in_a_state_of_its_own():
 @scenario(outputs="o", expect="litter", litter="fail")
 def leaves_things():
     put("o", "x")
+
+@scenario(outputs="out/*", expect="torn-output")
+def behind_a_link():
+    os.makedirs("out", exist_ok=True)
+    if not os.path.islink("out/a"):
+        os.symlink("../made", "out/a")
+    Path("made").write_text("x" * 100)
+
+@scenario(outputs="o", expect="torn-output")
+def from_another_file_system():
+    import shutil, tempfile
+    fd, name = tempfile.mkstemp()
+    os.write(fd, b"x" * 100)
+    os.close(fd)
+    shutil.move(name, "o")
+
+@scenario(outputs=("o", "report"), ignore="report", expect="torn-output")
+def never_the_same_twice():
+    import time
+    put("o", "x")
+    Path("report").write_text(f"{time.time_ns()}" * 9)
 
 @scenario(outputs="out/*")
 def good():
@@ -98,27 +117,23 @@ BROKEN = {
         from outlive_harness.intercept import decode
         decode.Decoder._rename = lambda self, name, tid, a: None
         """,
+    "links are not followed": """
+        from outlive_harness.explore import links
+        links.through = lambda *args: {}
+        """,
+    "no file system is told from another": """
+        from outlive_harness.intercept.decode import Decoder
+        Decoder._crosses = lambda self, source, target: False
+        """,
+    "outputs that vary are not looked at": """
+        from outlive_harness.explore import golden
+        golden._uncompared = lambda *args: {}
+        """,
     "contents are not read": """
         from outlive_harness.disk import tree
         tree.digest_file = lambda *args, **more: "same"
         """,
 }
-
-
-@pytest.fixture
-def sabotage(tmp_path, monkeypatch):
-    """Make every worker process that is started from now on run the code first."""
-
-    def arm(code):
-        place = tmp_path / "sabotage"
-        place.mkdir()
-        body = textwrap.indent(textwrap.dedent(code), "    ")
-        (place / "sitecustomize.py").write_text(
-            f"import sys\nif 'outlive_harness.explore.worker' in sys.orig_argv:\n{body}\n"
-        )
-        monkeypatch.setenv("PYTHONPATH", str(place))
-
-    return arm
 
 
 def suite_status(explored):

@@ -129,10 +129,14 @@ def test_a_violation_exits_with_1_and_can_be_pasted_back(outlive, script, tmp_pa
 
 
 def test_a_failure_that_was_repaired_replays_with_0(outlive, script):
-    """The kept command is run as it is now: once repaired, it holds."""
-    outlive("check", "--outputs", "out", "--", "sh", script(TORN), status=1)
-    script(GOOD)
+    """The kept command is run as it is now: once repaired, it holds; without the op, nobody can say."""
+    outlive("check", "--outputs", "out", "--", "sh", script(f"set -e\nmkdir d\n{GOOD}"), status=1)
+    script(f"set -e\nmkdir -p d\n{GOOD}")
     assert "\nheld: nothing was violated\n" in outlive("replay", "pipe:kill@2", status=0).stdout
+    script(TORN)
+    assert (
+        "op 2 was 'open t', and there is no such op now" in outlive("replay", "pipe:kill@2", status=3).stdout
+    )
 
 
 def test_another_point_of_a_kept_command_can_be_replayed(outlive, script, tmp_path):
@@ -202,10 +206,36 @@ def test_outputs_that_match_nothing_exit_with_3(outlive, script):
     assert "outputs result/* match nothing that the golden run left; it left out" in done.stdout
 
 
-def test_where_nothing_was_tested_the_status_is_3(outlive):
+def test_where_nothing_was_tested_the_status_is_3(outlive, tmp_path):
     """A fault that has no point in the run proves nothing."""
-    done = outlive("check", "--faults", "torn", "mkdir", "-p", "out", status=3)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "f").touch()
+    done = outlive("check", "--faults", "full", "--input", "in", "chmod", "600", "f", status=3)
     assert "came to a point of this run: nothing was tested" in done.stdout
+    done = outlive("check", "--faults", "torn", "--", "sh", "-c", "echo x > out", status=3)
+    assert "no write of this run goes past the end of a page of its file" in done.stdout
+    assert "--torn bytes" in done.stdout
+
+
+def test_cuts_at_any_byte_are_asked_for(outlive):
+    """A short line is cut where only a short write cuts it: the violation says so, and so does its replay."""
+    command = [
+        "--outputs",
+        "out",
+        "--faults",
+        "torn",
+        "--torn",
+        "bytes",
+        "--",
+        "sh",
+        "-c",
+        "echo a line > out",
+    ]
+    done = outlive("check", *command, status=1)
+    assert "torn-output: out is visible half-written: 1 of 7 bytes" in done.stdout
+    assert "  rests on: a write cut short inside a page of its file" in done.stdout
+    (replay,) = replay_lines(done.stdout)
+    assert "rests on: a write cut short" in outlive(*replay.split()[1:], status=1).stdout
 
 
 def test_a_failure_that_cannot_be_kept_is_still_a_failure(outlive, script, tmp_path):
@@ -261,13 +291,18 @@ def test_the_json_report_has_schema_1_and_nothing_else_is_on_stdout(outlive, tmp
     bad, torn = report["scenarios"]
     assert (bad["name"], bad["verdict"]) == ("bad", "held")
     assert bad["reason"] == "known bad, and caught: torn-output"
-    assert set(torn) == {"name", "verdict", "reason", "faults", "violations", "warnings"}
+    assert set(torn) == {
+        "name", "verdict", "reason", "faults", "violations", "not_judged", "effects", "warnings"
+    }  # fmt: skip
     assert torn["faults"] == {"kill": {"points": 2, "tested": 2, "states": 2}}
     assert torn["violations"] == [
         {
             "kind": "torn-output", "fault": "kill", "profile": "", "point": "kill@2",
-            "op": "write out (10 bytes)", "path": "out", "replay": "torn:kill@2",
-            "message": "out is visible half-written: 0 of 10 bytes",
+            "op": "write out (10 bytes)", "path": "out", "replay": "torn:kill@2", "rests_on": "",
+            "message": "out is visible half-written: 0 of 10 bytes", "line": "scenarios/two.py:12 in torn",
+            "within": "", "lost": [], "kept": [],
+            "advice": "write out to a temporary file beside it, fsync, and rename it into place at "
+            "scenarios/two.py:12 in torn: 3 of 3 states then hold",
         }
     ]  # fmt: skip
     assert "bad caught torn-output" in done.stderr
@@ -550,7 +585,7 @@ def test_options_of_test_are_added_to_what_a_scenario_declares():
     """Patterns are added, the rest stands in; where every file is an output already, it stays so."""
     wish = {
         "outputs": ("b",), "append_only": ("c",), "ignore": ("d",), "input_dir": "/in", "timeout": 3.0,
-        "restarts": 2,
+        "restarts": 2, "tmp": None,
     }  # fmt: skip
     one, every, checked = (
         scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9)

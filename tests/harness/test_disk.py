@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 
 import pytest
 
@@ -64,6 +65,61 @@ def test_removal_takes_everything_whatever_its_mode(odd):
     remove_tree(odd)
     assert not odd.exists()
     remove_tree(odd)
+
+
+def test_removal_changes_nothing_above_or_beside_the_tree(odd, tmp_path):
+    """A tree that somebody still writes in stays; its parent keeps its mode, and so does a linked file."""
+    beside = tmp_path / "beside"
+    beside.touch(0o640)
+    os.link(beside, odd / "linked")
+    (odd / "dir" / "led").symlink_to(tmp_path)
+    tmp_path.chmod(0o1777)
+    child = os.fork()
+    if not child:
+
+        def write(event, arguments):
+            if event == "os.rmdir" and os.fspath(arguments[0]).endswith(odd.name):
+                (odd / "late").touch()
+
+        sys.addaudithook(write)
+        try:
+            remove_tree(odd)
+        except OSError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert [path.name for path in odd.iterdir()] == ["late"]
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+    assert stat.S_IMODE(beside.stat().st_mode) == 0o640
+
+
+def test_a_tree_of_any_depth_is_removed(tmp_path):
+    """Neither descriptors nor the depth of calls bound it, with files and closed directories all along."""
+    root = tmp_path / "deep"
+    root.mkdir()
+    here = os.open(root, os.O_RDONLY)
+    for number in range(2500):
+        os.mkdir("d", dir_fd=here)
+        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        lower = os.open("d", os.O_RDONLY, dir_fd=here)
+        if number % 100 == 99:
+            os.fchmod(here, 0o500)
+        os.close(here)
+        here = lower
+    os.close(here)
+    remove_tree(root)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_link_to_a_tree_is_followed(odd, tmp_path):
+    """What is called as a tree of ours may be a link that somebody put there: that is an error."""
+    link = tmp_path / "link"
+    link.symlink_to(odd)
+    before = scan(odd)
+    with pytest.raises(OSError, match="link"):
+        remove_tree(link)
+    assert link.is_symlink()
+    assert scan(odd) == before
 
 
 def test_a_digest_tells_trees_apart(odd):

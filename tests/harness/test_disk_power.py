@@ -287,22 +287,6 @@ def test_a_directory_with_two_names_and_one_in_itself_are_states_of_strict(start
         assert model.admits(where, 3) or {"d/e", "e/d"} <= state.tree().keys()
 
 
-def brought_in(kind, data):
-    seen = Seen(1, 2, 0o100644, 1, len(data))
-    return Op(kind, kind, "/", "out", length=len(data), data=data, detail=Detail(seen))
-
-
-@pytest.mark.parametrize("kind", ["rename", "link"])
-def test_what_a_file_from_outside_may_lose_is_not_known(start, kind):
-    """Whether it was fsynced before it came into the box was not seen; an empty one has nothing to lose."""
-    with pytest.raises(UnmodelledError, match=f"{kind} / -> out: whether what came into the box was fsynced"):
-        PowerModel(start, [brought_in(kind, b"data")])
-    same(left(PowerModel(start, [brought_in(kind, b"")])), OLD, OLD | {"out": b""})
-    disk = Disk.load(start)
-    disk.apply(brought_in(kind, b"x" * 5000))
-    assert disk.tree()["out"] == Entry("file", 0o644, 5000, digest_bytes(b"x" * 5000))
-
-
 def unnamed(data, name):
     """Return ops that make a file by O_TMPFILE, write it and give it a name; its number is 5 each time."""
 

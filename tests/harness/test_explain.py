@@ -2,16 +2,23 @@
 
 import os
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from outlive_harness.explain import task
+from outlive_harness.explain.align import aligned
 from outlive_harness.explain.causes import causes, located
+from outlive_harness.explain.frames import Frame
 from outlive_harness.explain.repairs import numbered, repairs
-from outlive_harness.explain.sources import Frame, Source
-from outlive_harness.explain.task import explain
+from outlive_harness.explain.sources import Source
+from outlive_harness.explain.task import blamed, explain
 from outlive_harness.explore.engine import explore
+from outlive_harness.explore.golden import Record
 from outlive_harness.explore.options import Options
 from outlive_harness.explore.results import Verdict, Violation
+from outlive_harness.plan import Point
 from outlive_harness.scenario import load_file
 from outlive_harness.trace import Op
 
@@ -148,7 +155,7 @@ def test_a_shell_is_told_by_the_command_of_the_process(explained):
     [
         ("['sh', '-c', 'echo 1111 > out/data']", "`sh -c 'echo 1111 > out/data'`"),
         ("['sh', '-c', 'cp data out/data; :']", "`cp data out/data`"),
-        ('[sys.executable, \'-c\', \'open("out/data", "w").write("1111")\']', f"`{sys.executable} -c '"),
+        ('[sys.executable, \'-c\', \'open("out/data", "w").write("1111")\']', "python3 -c 'open("),
     ],
 )
 def test_a_program_that_a_python_program_runs_is_told_with_the_line_that_runs_it(explained, argv, told):
@@ -166,8 +173,20 @@ load()
 """
     result = explained(source, ("kill",))
     (found,) = [one for one in result.violations if one.kind == "torn-output"]
-    assert f"pipe.py:{line_of(source, 'culprit')} in load, running {told}" in found.source
+    place, running, command = found.source.partition(", running ")
+    assert place.endswith(f"pipe.py:{line_of(source, 'culprit')} in load")
+    assert running
+    assert told in command.replace(Path(sys.executable).name, "python3")
     assert [frame.rpartition("/")[2] for frame in found.stack] == ["pipe.py:8 in load", "pipe.py:10"]
+
+
+def test_what_a_later_command_makes_of_a_crash_is_told_by_the_one_that_it_struck(explained):
+    """The sum is wrong, and the command to change is the one that left half the list that it is made of."""
+    script = "mkdir -p out; [ -e out/list ] || seq 900 > out/list; wc -l < out/list > out/sum"
+    result = explained("", ("kill",), command=["sh", "-c", script])
+    found = {one.path: one for one in result.violations if one.kind == "diverged"}
+    assert {one.source for one in found.values()} == {"`seq 900 > out/list`"}
+    assert "it into place at `wc -l > out/sum`" in found["out/sum"].advice
 
 
 def test_advice_asks_for_nothing_that_is_not_needed(explained):
@@ -285,13 +304,76 @@ def test_violations_of_one_line_are_one_cause():
 
 
 def test_the_users_own_line_leads():
-    """Frames of libraries are passed over; where there are no others, the innermost is told."""
-    library = Frame("/usr/lib/python3.12/shutil.py", 9, "copy")
-    ours = Frame("/x/src/outlive/_atomic.py", 9, "atomic_write")
+    """Frames of packages are passed over; where there are no others, the innermost is told."""
+    library = Frame("acme/io.py", 9, "copy", "acme 1.2")
     own = Frame("/x/pipe.py", 3, "Store.save")
-    assert str(Source((library, ours, own))) == "/x/pipe.py:3 in Store.save"
-    assert str(Source((library,))) == "/usr/lib/python3.12/shutil.py:9 in copy"
+    assert str(Source((library, own))) == "/x/pipe.py:3 in Store.save"
+    assert Source((library, own)).within == library
+    assert Source((own, library)).within is None
+    assert str(Source((library,))) == "acme/io.py:9 in copy"
     assert str(Source(command=("sh", "-c", "a\nb"))) == "`sh -c 'a b'`"
     assert str(Source((own,), ("cp", "a", "b"))) == "/x/pipe.py:3 in Store.save, running `cp a b`"
-    assert located("/x/pipe.py:3, running `cp a b`") == ("/x/pipe.py", 3)
     assert str(Source()) == ""
+
+
+def test_a_line_is_found_again_in_what_is_told_of_it():
+    """Whatever stands behind it, and not in a command that looks like one."""
+    place = ("/x/pipe.py", 3)
+    for more in ("", " in save", ", running `cp a b`", " in save, in another thread", ", in another thread"):
+        assert located(f"/x/pipe.py:3{more}") == place
+    assert located("`sh -c 'sort in > out:3'`") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "ops"),
+    [("kill", 2), ("torn", 3), ("full", 3), ("eio", 3), ("term", 3), ("power", 3), ("ext4", 3), ("timer", 0)],
+)
+def test_each_fault_says_which_op_it_blames(name, ops):
+    """What ran before a kill did it; an op that failed, was cut or was lost is to blame itself."""
+    trace = [op("mkdir", "a"), op("mkdir", "b"), op("mkdir", "c"), op("mkdir", "d")]
+    assert blamed(trace, "diverged", "a", (Point(name, 3),)) == ops
+
+
+@pytest.mark.parametrize(("blames", "expected"), [("op", 3), ("before", 2), ("none", 0)])
+def test_a_fault_that_is_added_is_blamed_by_its_trait(monkeypatch, blames, expected):
+    """No fault is known by its name."""
+    added = SimpleNamespace(name="added", intercepts=True, blames=blames)
+    monkeypatch.setattr(task, "every", lambda: {"added": added})
+    trace = [op("mkdir", "a"), op("mkdir", "b"), op("mkdir", "c")]
+    assert blamed(trace, "diverged", "a", (Point("added", 3),)) == expected
+
+
+# -- one run beside another --------------------------------------------------------------------------
+
+
+def places(first, second):
+    made = Record(SimpleNamespace(is_ignored=lambda _: False), Path("none"))
+    return aligned(made, [op(*one) for one in first], [op(*one) for one in second])
+
+
+def test_ops_of_threads_that_took_other_turns_find_each_other():
+    """Each op has its like, wherever the other run has it."""
+    one = [("open", "a"), ("open", "b"), ("write", "a"), ("write", "b"), ("mkdir", "end")]
+    other = [("open", "b"), ("write", "b"), ("open", "a"), ("write", "a"), ("mkdir", "end")]
+    assert places(one, one) == [0, 1, 2, 3, 4]
+    assert places(one, other) == [2, 0, 3, 1, 4]
+
+
+def test_ops_on_names_with_a_random_part_find_each_other():
+    """By their numbers, or, where nothing is alike in them, by what they follow."""
+    one = [
+        ("mkdir", "a"),
+        ("open", "t-4711.part"),
+        ("rename", "t-4711.part", "t"),
+        ("open", "qXz_"),
+        ("rmdir", "a"),
+    ]
+    other = [
+        ("mkdir", "a"),
+        ("open", "t-99.part"),
+        ("rename", "t-99.part", "t"),
+        ("open", "wv_L"),
+        ("rmdir", "a"),
+    ]
+    assert places(one, other) == [0, 1, 2, 3, 4]
+    assert places([*one, ("mkdir", "more")], other) == [0, 1, 2, 3, 4, -1]

@@ -8,8 +8,10 @@ import pytest
 
 from outlive_harness.explore import engine
 from outlive_harness.explore.results import Verdict
+from outlive_harness.explore.session import Session
 from outlive_harness.faults import strikers
-from outlive_harness.faults.torn import cuts
+from outlive_harness.faults.torn import SHORT_WRITE, is_short, lengths
+from outlive_harness.report.text import explain
 from outlive_harness.trace import Op
 
 EVERY = ("kill", "torn", "full", "eio", "term")
@@ -45,19 +47,31 @@ def test_points_are_in_order_and_repeatable(name):
 
 
 @pytest.mark.parametrize(
-    ("offset", "length", "expected"),
+    ("op", "pages", "more"),
     [
-        (0, 1, []),
-        (0, 2, [1]),
-        (0, 10, [1, 5, 9]),
-        (0, 9000, [1, 4096, 4500, 8192, 8999]),
-        (4000, 200, [1, 96, 100, 199]),
-        (0, 4096 * 100, [1, 4096, 8192, 12288, 204800, 397312, 401408, 405504, 409599]),
+        ({"length": 1}, [], []),
+        ({"length": 2}, [], [1]),
+        ({"length": 10}, [], [1, 5, 9]),
+        ({"length": 4096}, [], [1, 2048, 4095]),
+        ({"length": 9000}, [4096, 8192], [1, 4500, 8999]),
+        ({"offset": 4000, "length": 200}, [96], [1, 100, 199]),
+        ({"offset": -1, "begin": 4000, "length": 200}, [96], [1, 100, 199]),
+        ({"length": 4096 * 101}, [4096, 8192, 12288, 208896, 401408, 405504, 409600], [1, 206848, 413695]),
+        ({"kind": "copy", "begin": 0, "length": 9000}, [4096, 8192], [1, 4500, 8999]),
+        (
+            {"kind": "copy", "begin": 100, "offset": 5, "length": 70000},
+            [4091, 8187, 12283, 36859, 61435, 65436, 65531, 69627],
+            [1, 35000, 69999],
+        ),
     ],
 )
-def test_a_write_is_torn_where_it_matters(offset, length, expected):
-    """After the first byte, in the middle, at page boundaries of the file, before the last byte."""
-    assert cuts(offset, length) == expected
+def test_a_write_is_torn_where_a_kill_can_end_it(op, pages, more):
+    """At pages of the file, of an appended write too, and where a copy takes its next piece."""
+    write = Op(**{"kind": "write", "syscall": "write", "path": "o", **op})
+    assert lengths(write) == pages
+    assert lengths(write, "bytes") == sorted({*pages, *more})
+    assert not any(is_short(write, cut) for cut in pages)
+    assert all(is_short(write, cut) for cut in more)
 
 
 def test_an_atomic_pipeline_holds_under_every_fault(one):
@@ -72,7 +86,7 @@ def test_a_recovery_is_struck_by_every_fault(one):
     """At depth 2 the second fault of a plan may be any that was asked for."""
     result = one(ATOMIC.replace("range(2)", "range(1)"), faults=("kill", "torn"), depth=2)
     assert result.verdict is Verdict.HELD, result
-    assert result.faults["torn"].points > len(cuts(0, 5000))
+    assert result.faults["torn"].points > 1
 
 
 def test_a_torn_write_leaves_a_real_prefix(one, tmp_path):
@@ -87,12 +101,68 @@ def appends():
         f.write("0123456789")
 """,
         faults=("torn",),
+        torn="bytes",
     )
-    lengths = {violation.point: violation.message for violation in result.violations}
+    told = {violation.point: violation.message for violation in result.violations}
     assert found(result) == {("torn", "torn-output")}
-    assert lengths == {"torn@2.1": "o is visible half-written: 1 of 17 bytes"}
+    assert told == {"torn@2.1": "o is visible half-written: 1 of 17 bytes"}
     kept = tmp_path / ".outlive" / "failures"
     assert [path.read_text() for path in kept.glob("*/crashed/o")] == ["h"]
+
+
+SMALL = """
+@scenario(outputs="o")
+def in_place():
+    with open("o", "w") as f:
+        f.write("x" * {length})
+"""
+
+
+def test_a_write_within_one_page_is_not_torn_by_a_kill(one):
+    """It arrives whole or not at all: nothing is found unless cuts at any byte are asked for."""
+    result = one(SMALL.format(length=4000), faults=("kill", "torn"))
+    assert found(result) == {("kill", "torn-output")}
+    assert result.faults["torn"].points == 0
+
+
+def test_what_only_a_short_write_shows_is_labelled(one):
+    """A cut inside a page says what makes it; where a cut at a page shows the same, that one is told."""
+    small = one(SMALL.format(length=4000), faults=("torn",), torn="bytes")
+    assert {violation.point for violation in small.violations} == {"torn@2.1"}
+    assert {violation.rests_on for violation in small.violations} == {SHORT_WRITE}
+    assert any(
+        line.startswith("  rests on: a write cut short inside a page")
+        for line in explain(small.violations[0])
+    )
+    long = one(SMALL.format(length=6000), faults=("torn",), torn="bytes")
+    assert {(violation.point, violation.rests_on) for violation in long.violations} == {("torn@2.4096", "")}
+    assert long.faults["torn"].points == 4
+
+
+def test_a_scenario_may_ask_for_cuts_at_any_byte(one):
+    """Its keyword holds where the options leave it open, and only there."""
+    source = SMALL.format(length=4000).replace('outputs="o"', 'outputs="o", torn="bytes"')
+    assert one(source, faults=("torn",)).faults["torn"].points == 3
+    assert one(source, faults=("torn",), torn="pages").faults["torn"].points == 0
+
+
+@pytest.mark.parametrize("zygote", [True, False])
+def test_an_append_is_torn_at_pages_of_its_file(one, zygote):
+    """Where the file ends decides: in what is told from a recording, in what is made, and in a recovery."""
+    source = """
+@scenario(outputs="o")
+def appends():
+    fd = os.open("o", os.O_CREAT | os.O_RDWR | os.O_APPEND)
+    assert os.fstat(fd).st_size in (0, 4096, 8192, 9000)
+    os.ftruncate(fd, 0)
+    for _ in range(3):
+        os.write(fd, b"x" * 3000)
+"""
+    result = one(source, faults=("torn",), depth=2, exhibit=True, zygote=zygote)
+    assert found(result) == {("torn", "torn-output")}
+    first = ("torn@4.1096", "torn@5.2192")
+    plans = {plan for _, _, plan, _ in result.exhibit.points}
+    assert plans == {*first, *(f"{one}+{two}" for one in first for two in first)}
 
 
 def test_a_vector_write_at_an_offset_is_torn_too(one):
@@ -108,6 +178,7 @@ def vectors():
     assert Path("o").read_bytes() == b"\\0\\0abcdefg"
 """,
         faults=("torn",),
+        torn="bytes",
     )
     assert result.verdict is Verdict.HELD, result
     assert result.faults["torn"].points == 3
@@ -127,15 +198,15 @@ def copies():
     for zygote in (True, False):
         result = one(source, faults=("torn",), zygote=zygote)
         assert found(result) == {("torn", "diverged")}
-        assert result.faults["torn"].tested == len(cuts(0, 30000)) + len(cuts(0, 5))
+        assert result.faults["torn"].tested == 7
 
 
 def test_only_what_can_be_cut_off_is_torn():
     """A clone comes whole or not at all, and nothing is torn of what is not known."""
-    calls = (("ioctl", 9), ("splice", 0), ("splice", 9))
+    calls = (("ioctl", 9000), ("splice", 0), ("splice", 5000))
     ops = [Op("copy", name, "o", length=length) for name, length in calls]
     points = strikers()["torn"].points(ops, seconds=1, count=None, random=random.Random())
-    assert [str(point) for point in points] == ["torn@3.1", "torn@3.4", "torn@3.8"]
+    assert [str(point) for point in points] == ["torn@3.4096"]
 
 
 @pytest.mark.parametrize("where", [", offset_dst=0", ""])
@@ -146,11 +217,11 @@ def test_a_copy_out_of_a_pipe_is_torn(one, where):
 @scenario(outputs="o", faults="torn")
 def copies():
     if not Path("o").exists():
-        put("o", "old" * 1000)
+        put("o", "old" * 2000)
     r, w = os.pipe()
-    os.write(w, b"new" * 1000)
+    os.write(w, b"new" * 2000)
     fd = os.open("o", os.O_WRONLY)
-    assert os.splice(r, fd, 1 << 16{where}) == 3000
+    assert os.splice(r, fd, 1 << 16{where}) == 6000
 """
     )
     assert found(result) == {("torn", "torn-output")}
@@ -174,9 +245,29 @@ def appends():
     os.replace("t", "o")
 """,
         faults=("torn",),
+        torn="bytes",
         zygote=False,
     )
     assert result.verdict is Verdict.HELD, result
+
+
+@pytest.mark.parametrize(("fault", "name"), [("torn@3.4096", "o"), ("full@3.4096", "t")])
+def test_a_write_past_the_page_cache_is_cut_too(fault, name, one, tmp_path):
+    """O_DIRECT takes memory and lengths of blocks alone; what arrives of it is the same."""
+    source = f"""
+@scenario(outputs="o")
+def direct():
+    import mmap
+    page = mmap.mmap(-1, 8192)
+    page.write(b"x" * 8192)
+    os.open("{name}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.writev(os.open("{name}", os.O_WRONLY | os.O_DIRECT), [page])
+    os.rename("{name}", "o")
+"""
+    with Session(jobs=1, box_dir=tmp_path) as within:
+        result = one(source, faults=(fault[:4],), within=within, zygote=False)
+    torn = {(one.point, one.message) for one in result.violations if one.kind == "torn-output"}
+    assert torn == {(fault, "o is visible half-written: 4096 of 8192 bytes")}
 
 
 def test_a_disk_that_fills_up_in_a_write_gives_a_short_count(one):
@@ -373,7 +464,9 @@ def test_torn_writes_are_told_from_a_recording_as_they_are_made(writer, one):
         def it():
             {WRITERS[writer].replace(chr(10), chr(10) + " " * 8)}
     """
-    told, made = (one(source, faults=("torn",), exhibit=True, zygote=zygote) for zygote in (True, False))
+    told, made = (
+        one(source, faults=("torn",), torn="bytes", exhibit=True, zygote=zygote) for zygote in (True, False)
+    )
     assert told.faults["torn"].tested >= 8
     assert (told.faults, told.verdict) == (made.faults, made.verdict)
     assert sorted(told.exhibit.points) == sorted(made.exhibit.points)
@@ -396,7 +489,7 @@ def test_the_pipeline_does_not_run_for_each_torn_write(one, tmp_path, monkeypatc
     counts = []
     for zygote in (True, False):
         runs.write_text("")
-        points = one(source, faults=("torn",), zygote=zygote).faults["torn"].tested
+        points = one(source, faults=("torn",), torn="bytes", zygote=zygote).faults["torn"].tested
         counts.append(len(runs.read_text()))
     assert points == 33
     assert counts[1] - counts[0] >= points - 3
@@ -424,7 +517,8 @@ thread.join()
 def test_a_write_of_a_thread_with_its_own_descriptors_is_torn_where_it_goes(one):
     """The same number is another file in the rest of the process, which nothing is written to."""
     result = one(
-        f"@scenario(outputs='out/*', faults='torn')\ndef it():\n{textwrap.indent(OWN_TABLE, '    ')}"
+        "@scenario(outputs='out/*', faults='torn', torn='bytes')\n"
+        f"def it():\n{textwrap.indent(OWN_TABLE, '    ')}"
     )
     assert result.verdict is Verdict.HELD, result
     assert result.faults["torn"].points > 3

@@ -176,7 +176,10 @@ def test_namespaces_in_which_paths_mean_the_same_change_no_verdict(judged, optio
         (FILTER + "assert seccomp(8, ALLOW) >= 0, 'no listener'", ["fails with no fault", "no listener"]),
         (FILTER + "seccomp(0, (6, 0, 0, 0x80000000)); open('o')", ["ended by signal 31"]),
         ("import os; open('o', 'w'); os.kill(0, 9)", ["ended by signal 9"]),
-        ("import os; open('o', 'w'); os.rename(os.getcwd(), '../gone')", ["the box"]),
+        (
+            "import os; open('o', 'w'); os.rename(os.getcwd(), '../gone')",
+            ["another file system", "--tmp same"],
+        ),
     ],
     ids=["io_uring", "listener", "filter", "killed", "renamed"],
 )
@@ -415,7 +418,7 @@ def test_a_process_that_traces_the_run_is_ended_with_it(one):
     """A tracer keeps a killed trial from its parent, a zygote's too, until it is ended itself."""
     source = f"@scenario(outputs='out/*', faults='kill')\ndef traced():\n{textwrap.indent(TRACED, '    ')}"
     begun = time.monotonic()
-    result = one(source, points=2)
+    result = one(source, points=4)
     assert result.verdict is Verdict.HELD, result
     assert result.zygote
     assert time.monotonic() - begun < 30  # the tracer sleeps for 60

@@ -1,6 +1,8 @@
 """A failure again: found after edits, told in a shell, exported to whoever must see it."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,12 +60,73 @@ def test_an_unrelated_edit_moves_no_failure(failed, outlive):
     assert "op 3, 'write out/report', is now op 5" in err
 
 
-def test_an_op_that_is_gone_is_told(failed, outlive):
-    """Where nothing like it is left the id is taken by its number, and that is said."""
-    failed.write_text(PIPELINE.replace("out/report", "out/other"))
-    status, _, err = outlive("replay", "pipe:kill@3")
-    assert status == 1
-    assert "op 3 was 'write out/report', and there is no such op now" in err
+REPAIRED = PIPELINE.replace('"out/report"', '"out/other"') + "os.rename('out/other', 'out/report')\n"
+
+
+def test_an_op_that_is_gone_is_unknown(failed, outlive):
+    """No other op is struck in its place, which would hold: both that op and what is there are told."""
+    failed.write_text(REPAIRED)
+    status, out, err = outlive("replay", "pipe:kill@3")
+    assert (status, err) == (3, "")
+    assert out.startswith(
+        "unknown: the pipeline has changed: op 3 was 'write out/report', and there is no such op now "
+        "(op 3 is 'write out/other')"
+    )
+    assert "held" not in out
+    failed.write_text("import os\nos.mkdir('out')\nos.symlink('x', 'out/report')\n")
+    assert "(it makes 2 ops)" in outlive("replay", "pipe:kill@3")[1]
+
+
+def test_an_op_that_is_gone_is_told_by_what_is_kept_with_the_scenario(outlive, tmp_path):
+    """Where .outlive/ has nothing, as for who checked the project out, the regressions know the op."""
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "pipe.py").write_text(PIPELINE)
+    made = "report = scenario(command=[sys.executable, '../pipe.py'], outputs='out/*')\n"
+    (tmp_path / "scenarios" / "s.py").write_text(f"import sys\nfrom outlive_harness import scenario\n{made}")
+    assert outlive("test")[0] == 1
+    shutil.rmtree(tmp_path / ".outlive")
+    assert outlive("replay", "report:kill@3")[0] == 1
+    shutil.rmtree(tmp_path / ".outlive")
+    (tmp_path / "pipe.py").write_text(REPAIRED)
+    status, out, _ = outlive("replay", "report:kill@3")
+    assert status == 3
+    assert "op 3 was 'write out/report'" in out
+
+
+def test_a_number_of_which_nothing_is_kept_is_a_number(failed, outlive):
+    """It is struck as it is; what it stands for is kept from then on."""
+    status, out, _ = outlive("replay", "pipe:kill@2")
+    assert (status, "held: nothing was violated" in out) == (0, True)
+    failed.write_text(PIPELINE.replace("import os", "import os; os.mkdir('log')"))
+    assert "op 2, 'open out/report', is now op 3" in outlive("replay", "pipe:kill@2")[2]
+    failed.write_text(REPAIRED)
+    status, out, _ = outlive("replay", "pipe:kill@2")
+    assert status == 3
+    assert "op 2 was 'open out/report', and there is no such op now" in out
+
+
+RECOVERING = """
+import os
+if os.path.exists("begun"):
+    os.mkdir("mended") if not os.path.exists("mended") else None
+    open("o", "w").write("two")
+open("begun", "w").close()
+open("t", "w").write("one")
+os.rename("t", "o")
+"""
+
+
+def test_a_recovery_that_does_something_else_is_unknown(outlive, tmp_path):
+    """A recovery's op is known by its number alone: where that is another op, nothing is proved by it."""
+    (tmp_path / "pipe.py").write_text(RECOVERING)
+    assert outlive("check", "--outputs", "o", "--depth", "2", "--", sys.executable, "pipe.py")[0] == 1
+    (facts,) = tmp_path.glob(".outlive/failures/*kill@*+kill@*/failure.json")
+    ident = json.loads(facts.read_text())["id"]
+    assert outlive("replay", ident)[0] == 1
+    (tmp_path / "pipe.py").write_text(RECOVERING.replace('open("o"', 'open("q"'))
+    status, out, _ = outlive("replay", ident)
+    assert status == 3, out
+    assert "unknown: the recovery has changed: op " in out
 
 
 @pytest.mark.usefixtures("failed")
@@ -72,6 +135,7 @@ def test_what_each_crash_of_a_plan_leaves_is_judged(outlive):
     status, out, _ = outlive("replay", "pipe:torn@3.5+kill@1")
     assert status == 1
     assert "torn-output: after torn@3.5 out/report is visible half-written: 5 of 5000 bytes" in out
+    assert "rests on: a write cut short inside a page of its file" in out
 
 
 @pytest.mark.usefixtures("failed")
@@ -108,7 +172,7 @@ def test_an_empty_shell_is_none(outlive):
             "no crash point full@3.99999: op 3 is 'write out/report (5000 bytes)'",
         ),
         ("full@2.1", 3, "the run has no crash point full@2.1: op 2 is 'open out/report'"),
-        ("full@3", 1, "struck by full, before: write out/report"),
+        ("full@3", 1, "struck by full, in: write out/report"),
         ("term@2.999", 2, "plan='term@2.999': 999 is no signal"),
     ],
 )
@@ -192,6 +256,20 @@ def record(*paths):
     made = Record(Subject("it", ("x",), "/"), Path("/nowhere"))
     made.trace.ops += [Op("write", "write", path) for path in paths]
     return made
+
+
+def test_an_op_that_names_its_box_is_the_same_in_another():
+    """A link's text, and the source of a copy, name the box of the worker that recorded them."""
+    told = []
+    for root, box in (("/dev/shm/outlive-a1", "w000"), ("/tmp/b/outlive-c2", "w011")):
+        made = record("a")
+        made.place = Path(root, "records", "abc")
+        made.trace.ops += [
+            Op("symlink", "symlink", "now", f"{root}/{box}/box/v1"),
+            Op("copy", "sendfile", "out", f"{root[1:]}/{box}/box/data"),
+        ]
+        told.append(marks(made, parse_plan("kill@2+kill@1")) | marks(made, parse_plan("kill@3")))
+    assert told[0] == told[1] == {"2": ["symlink now -> {box}/v1", 1], "3": ["copy out -> {box}/data", 1]}
 
 
 @pytest.mark.parametrize(

@@ -142,11 +142,13 @@ def test_many_violations_and_long_details_are_cut_and_the_cut_is_told():
 
 
 def test_warnings_of_a_kind_are_told_once():
-    """Temporary files come by the dozen, and one line says how many."""
-    warnings = ["litter: a is left", "litter: b is left", "writes outside its box: /x", "plain"]
+    """Files outside come by the dozen, and one line says how many; a pattern of litter has one each."""
+    litter = [f"litter: {name} is left" for name in "abcdefg"]
+    warnings = [*litter, "writes outside its box: /x", "writes outside its box: /y", "plain"]
     assert details(result(warnings=warnings)) == [
-        "warning: litter: a is left (and 1 more like it)",
-        "warning: writes outside its box: /x",
+        *(f"warning: {one}" for one in litter[:4]),
+        "warning: litter: e is left (and 2 more like it)",
+        "warning: writes outside its box: /x (and 1 more like it)",
         "warning: plain",
     ]
 

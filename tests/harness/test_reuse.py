@@ -31,7 +31,7 @@ from outlive_harness import scenario
 
 @scenario(outputs="o", input="given")
 def NAME():
-    with open("HERE/marks-NAME", "a") as marks:
+    with open("MARKS/marks-NAME", "a") as marks:
         marks.write("x")
     text = Path("HERE/data/letters").read_text() + str(sorted(os.listdir("HERE/data")))
     with open("HERE/data/table", "r+") as table:
@@ -52,7 +52,13 @@ def bad():
 
 
 @pytest.fixture
-def project(tmp_path):
+def marks(tmp_path_factory):
+    """A directory that is neither a box nor the user's."""
+    return tmp_path_factory.mktemp("marks")
+
+
+@pytest.fixture
+def project(tmp_path, marks):
     """A directory with two scenarios that hold, the data and the module that they read."""
     for name in ("scenarios", "data", "lib", "scenarios/given"):
         (tmp_path / name).mkdir()
@@ -62,7 +68,7 @@ def project(tmp_path):
     (tmp_path / "lib" / "extra.py").write_text("TEXT = 'one'\n")
     (tmp_path / "lib" / "late.py").write_text("# what only a recovery might import\n")
     for name in ("first", "second"):
-        source = GOOD.replace("NAME", name).replace("HERE", str(tmp_path))
+        source = GOOD.replace("NAME", name).replace("HERE", str(tmp_path)).replace("MARKS", str(marks))
         (tmp_path / "scenarios" / f"{name}.py").write_text(source)
     return tmp_path
 
@@ -87,26 +93,31 @@ def outlive(project, *options, status=0):
     return {one["name"]: one for one in found}, done.stdout + done.stderr
 
 
-def explored(project):
+@pytest.fixture
+def explored(marks):
     """Return which scenarios have run since this was asked last."""
-    marks = sorted(project.glob("marks-*"))
-    for path in marks:
-        path.unlink()
-    return [path.name.removeprefix("marks-") for path in marks]
+
+    def asked():
+        found = sorted(marks.glob("marks-*"))
+        for path in found:
+            path.unlink()
+        return [path.name.removeprefix("marks-") for path in found]
+
+    return asked
 
 
-def test_what_has_not_changed_is_left_out(project):
+def test_what_has_not_changed_is_left_out(project, explored):
     """The verdict and the numbers are those of the run that they came of, and the report says so."""
     before, _ = outlive(project)
-    assert explored(project) == ["first", "second"]
+    assert explored() == ["first", "second"]
     after, _ = outlive(project, "--changed")
-    assert explored(project) == []
+    assert explored() == []
     for name in ("first", "second"):
         assert after[name]["verdict"] == "held"
         assert after[name]["faults"] == before[name]["faults"]
         assert "nothing that it came of has changed" in after[name]["reason"]
     outlive(project)
-    assert explored(project) == ["first", "second"]  # without the option all are run
+    assert explored() == ["first", "second"]  # without the option all are run
 
 
 def change(project, what):
@@ -129,11 +140,11 @@ def change(project, what):
     return []
 
 
-def test_whatever_a_golden_run_read_counts(project):
+def test_whatever_a_golden_run_read_counts(project, explored):
     """A file, a module, a directory, the options: each is noticed, by content and not by time."""
     (project / "scenarios" / "second.py").rename(project / "scenarios" / "_beside.py")
     outlive(project)
-    explored(project)
+    explored()
     for what in (
         "a file",
         "a file that might have been written",
@@ -146,10 +157,10 @@ def test_whatever_a_golden_run_read_counts(project):
     ):
         options = change(project, what)
         outlive(project, "--changed", *options)
-        assert explored(project) == ["first"], what
+        assert explored() == ["first"], what
 
 
-def test_what_is_opened_for_reading_and_writing_was_read(project):
+def test_what_is_opened_for_reading_and_writing_was_read(project, explored):
     """A database outside the box, which SQLite opens so although it is only asked."""
     data = project / "letters.db"
     (project / "scenarios" / "second.py").unlink()
@@ -163,19 +174,19 @@ def test_what_is_opened_for_reading_and_writing_was_read(project):
             base.execute("create table l (t)")
             base.execute("insert into l values (?)", [text])
         outlive(project, "--changed")
-        assert explored(project) == ["first"], text
+        assert explored() == ["first"], text
     outlive(project, "--changed")
-    assert explored(project) == []
+    assert explored() == []
 
 
-def test_a_module_that_is_compiled_is_known_by_its_source(project):
+def test_a_module_that_is_compiled_is_known_by_its_source(project, explored):
     """Python reads the compiled module, and of the source only its time."""
     subprocess.run([sys.executable, "-m", "compileall", "-q", "lib"], cwd=project, check=True, timeout=60)
     outlive(project)
-    explored(project)
+    explored()
     change(project, "a module")
     outlive(project, "--changed")
-    assert explored(project) == ["first", "second"]
+    assert explored() == ["first", "second"]
 
 
 def test_what_is_violated_is_run_again(project):
@@ -188,7 +199,7 @@ def test_what_is_violated_is_run_again(project):
     assert after["second"]["reason"].startswith("as on")
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(project, monkeypatch):
+def test_an_interrupted_run_goes_on_where_it_stopped(project, explored, monkeypatch):
     """What was finished is taken over, whatever its verdict; then there is nothing to resume any more."""
     monkeypatch.setenv("PYTHONPATH", str(project / "lib"))
     monkeypatch.chdir(project)
@@ -199,9 +210,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(project, monkeypatch):
     with Session(jobs=1) as session:
         for name in ("bad", "first"):
             explore(session, load_file(project / "scenarios" / f"{name}.py"), options, ledger=ledger)
-    explored(project)  # and here the run is cut short
+    explored()  # and here the run is cut short
     after, _ = outlive(project, "--resume", status=1)
-    assert explored(project) == ["second"]
+    assert explored() == ["second"]
     assert {name: one["verdict"] for name, one in after.items()} == {
         "bad": "violated",
         "first": "held",
@@ -209,19 +220,19 @@ def test_an_interrupted_run_goes_on_where_it_stopped(project, monkeypatch):
     }
     _, said = outlive(project, "--resume", status=1)
     assert "came to its end" in said
-    assert explored(project) == ["first", "second"]
+    assert explored() == ["first", "second"]
 
 
-def test_a_damaged_entry_is_none(project):
+def test_a_damaged_entry_is_none(project, explored):
     """It is explored again, and nothing is said: nobody has lost anything."""
     (project / "scenarios" / "second.py").unlink()
     outlive(project)
-    explored(project)
+    explored()
     for text in ("", "[]", '{"key": 1}', '{"result": {"verdict": "held"}}'):
         for path in (project / ".outlive" / "results").glob("*.json"):
             path.write_text(text)
         outlive(project, "--changed")
-        assert explored(project) == ["first"], text
+        assert explored() == ["first"], text
 
 
 SET_UP = """
@@ -267,11 +278,11 @@ def long():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_scenario_that_was_cut_short_goes_on_in_the_middle(tmp_path, number):
+def test_a_scenario_that_was_cut_short_goes_on_in_the_middle(tmp_path, marks, number):
     """What was struck is not struck again, and the result is that of a run in one go."""
     (tmp_path / "scenarios").mkdir()
-    (tmp_path / "scenarios" / "long.py").write_text(LONG.replace("HERE", str(tmp_path)))
-    marks = tmp_path / "marks-long"
+    (tmp_path / "scenarios" / "long.py").write_text(LONG.replace("HERE", str(marks)))
+    marks = marks / "marks-long"
     whole, _ = outlive(tmp_path)
     count = marks.stat().st_size
     marks.unlink()
@@ -367,3 +378,85 @@ def test_trials_under_another_environment_or_of_another_run_are_none(project, mo
     )
     monkeypatch.setenv("MODE", "bad")
     assert head() != first
+
+
+STATIC = """
+#include <fcntl.h>
+#include <unistd.h>
+#include <stdio.h>
+int main() {
+    int f = open("t", O_WRONLY | O_CREAT, 0644);
+    write(f, WORD, 5);
+    return close(f) || rename("t", "o");
+}
+"""
+
+
+@pytest.mark.parametrize("how", ["directly", "by a shell", "by a descriptor"])
+def test_a_program_that_opens_nothing_is_noted_where_it_is_executed(project, how):
+    """One that is linked statically reads no file; when it is another, the scenario is run again."""
+    for word in ('"first"', '"other"'):
+        (project / "tool.c").write_text(STATIC.replace("WORD", word))
+        argv = ["gcc", "-static", "-w", "-o", f"tool-{word.strip(chr(34))}", "tool.c"]
+        subprocess.run(argv, cwd=project, check=True, timeout=60)
+    tool = project / "tool"
+    (project / "tool-first").rename(tool)
+    command = {
+        "directly": [str(tool)],
+        "by a shell": ["sh", "-c", f"{tool}; true"],
+        "by a descriptor": [
+            sys.executable,
+            "-c",
+            f"import os; os.execve(os.open({str(tool)!r}, os.O_PATH), ['tool'], {{}})",
+        ],
+    }[how]
+    for name in ("first", "second"):
+        (project / "scenarios" / f"{name}.py").unlink()
+    (project / "scenarios" / "runs.py").write_text(
+        f"from outlive_harness import scenario\nruns = scenario(command={command!r}, outputs='o')\n"
+    )
+    outlive(project)
+    found, _ = outlive(project, "--changed")
+    assert "has changed" in found["runs"]["reason"]
+    (project / "tool-other").rename(tool)
+    found, said = outlive(project, "--changed")
+    assert not found["runs"]["reason"]
+    assert "tested again: tool has changed" in said
+
+
+def test_a_box_that_is_opened_by_its_absolute_path_is_no_input(project):
+    """Each mark_done() of the library opens its directory so: the next run's box has another path."""
+    for name in ("first", "second"):
+        (project / "scenarios" / f"{name}.py").unlink()
+    (project / "scenarios" / "opens.py").write_text("""
+import os
+from pathlib import Path
+from outlive import atomic_write, mark_done, step_done
+from outlive_harness import scenario
+
+@scenario(outputs="o")
+def opens():
+    for path in (os.getcwd(), os.getcwd() + "/", os.getcwd() + "//.", os.path.dirname(os.getcwd())):
+        os.close(os.open(path, os.O_RDONLY))
+    if not step_done("o"):
+        atomic_write("o", "x")
+        mark_done("o")
+""")
+    outlive(project)
+    found, _ = outlive(project, "--changed")
+    assert "nothing that it came of has changed" in found["opens"]["reason"]
+
+
+def test_why_a_scenario_is_tested_again_is_said(project):
+    """The file that has changed, is new or is gone is named; so is the declaration or the options."""
+    outlive(project)
+    (project / "data" / "letters").write_text("xyz")
+    assert "tested again: data/letters has changed" in outlive(project, "--changed")[1]
+    (project / "scenarios" / "given" / "more").write_text("x")
+    assert "tested again: scenarios/given/more is new" in outlive(project, "--changed")[1]
+    (project / "scenarios" / "given" / "more").unlink()
+    assert "tested again: scenarios/given/more is gone" in outlive(project, "--changed")[1]
+    assert "tested again: the options changed" in outlive(project, "--changed", "--seed", "7")[1]
+    damaged = next((project / ".outlive" / "results").glob("first-*.json"))
+    damaged.write_text("[" * 200_000)
+    assert "its last result cannot be read" in outlive(project, "--changed", "--seed", "7")[1]

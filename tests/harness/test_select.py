@@ -86,7 +86,7 @@ def test_a_bug_that_one_step_of_many_has_is_found(one):
 def test_each_fault_is_selected_from(one, faults, count):
     """The bug is found by whatever strikes, and a selection is not taken for a gap."""
     source = steps(odd=count - 2, faults=faults).replace("range(16)", f"range({count})")
-    result = one(source, select="distinct")
+    result = one(source, select="distinct", torn="bytes")
     assert result.verdict is Verdict.VIOLATED
     for coverage in result.faults.values():
         assert 0 < coverage.tested <= coverage.chosen

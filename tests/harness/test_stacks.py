@@ -120,26 +120,58 @@ def test_a_bug_in_one_step_of_many_is_found_by_its_line(program, explored):
     assert {violation.path for violation in result.violations} == {"s/140"}
 
 
-def test_a_line_end_in_the_name_of_a_file_ends_no_frame(tmp_path):
-    """It is told as it would be printed."""
-    place = tmp_path / "slots"
-    place.write_bytes(bytes(SLOT * SLOTS))
-    code = "import os\ndef f(): os.getpid()\nf()\nsys.setprofile(None)"
-    program = (
-        "import sys, threading; from outlive_harness.launch import _stack_slots as slots\n"
-        f"print(threading.get_native_id()); compiled = compile({code!r}, '/x/a\\nb.py', 'exec')\n"
-        f"slots.watch({str(place)!r}); exec(compiled)"
-    )
+def left_by(code, name="/x/pipe.py"):
+    """Run a program that is followed and asks where it is; return what it is told."""
+    program = f"""
+import mmap, os, sys, tempfile, threading
+from outlive_harness.launch import _stack_slots as slots
+file = tempfile.TemporaryFile()
+file.truncate(slots.SLOT * slots.SLOTS)
+memory = mmap.mmap(file.fileno(), slots.SLOT * slots.SLOTS)
+def here():
+    sys.stdout.write(slots.read(memory, threading.get_native_id()).decode() + ";")
+slots.watch(f"/proc/self/fd/{{file.fileno()}}")
+exec(compile({code!r}, {name!r}, "exec"))
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    lines = read(place.read_bytes(), int(done.stdout)).decode().split("\n")
-    assert lines[0] == "/x/a\\nb.py:4 <module>"
-    assert len(lines) == 2
+    told = [text.split("\n") for text in done.stdout.split(";")[:-1]]
+    return [[line for line in lines if not line.startswith("<string>")] for lines in told]
+
+
+def test_a_line_end_in_the_name_of_a_file_ends_no_frame():
+    """It is told as it would be printed."""
+    (lines,) = left_by("def f(): here()\nf()", "/x/a\nb.py")
+    assert lines == ["/x/a\\nb.py:1 f", "/x/a\\nb.py:2 <module>"]
+
+
+def test_a_stack_that_is_too_deep_keeps_its_inner_end():
+    """And what is told is right again once it is not, and after an error has ended it."""
+    deep, shallow = left_by(
+        "def f(n):\n    if n: f(n - 1)\n    else:\n        here()\n        raise KeyError\n"
+        "try:\n    f(500)\nexcept KeyError:\n    here()\n"
+    )
+    assert deep[:2] == ["/x/pipe.py:4 f", "/x/pipe.py:2 f"]
+    assert len(deep) > 40
+    assert shallow == ["/x/pipe.py:9 <module>"]
+
+
+def test_what_comes_and_goes_leaves_its_callers():
+    """Of a generator, a callback and a thread that ends, only what runs just now is told."""
+    told = left_by(
+        "def g():\n    yield here()\n    here()\n"
+        "for _ in g(): here()\n"
+        "import functools\nfunctools.reduce(lambda a, b: here(), [1, 2])\n"
+        "thread = threading.Thread(target=here)\nthread.start(); thread.join(); here()\n"
+    )
+    lines = [[int(line.rpartition(":")[2].split()[0]) for line in lines] for lines in told]
+    assert lines == [[2, 4], [4], [3, 4], [6, 6], [], [8]]
 
 
 def test_a_slot_of_another_thread_is_not_read():
     """Two threads may share a slot; what one left is not the other's."""
     memory = bytearray(SLOT * SLOTS)
-    memory[:8] = SLOTS.to_bytes(4, sys.byteorder) + (3).to_bytes(4, sys.byteorder)
-    memory[8:11] = b"abc"
-    assert read(memory, SLOTS) == b"abc"
+    memory[:20] = b"".join(word.to_bytes(4, sys.byteorder) for word in (SLOTS, 1, 6, 0, 0))
+    memory[20:24] = (7).to_bytes(4, sys.byteorder)
+    memory[512:518] = b"a.py\0f"
+    assert read(memory, SLOTS) == b"a.py:7 f"
     assert read(memory, 2 * SLOTS) == b""

@@ -110,6 +110,30 @@ def test_why(state, marked, name, sentence):
     assert json.loads(out)["done"] == (name == "fetch")
 
 
+def test_why_takes_what_ls_prints(state, marked):
+    """Each name as it is listed, that of another run and one that cannot be printed too; ls and why agree."""
+    Checkpoints(run_id="monday", store=marked.store).mark_done("fetch")
+    listed = [line[21:].partition("  ") for line in state("ls")[1].splitlines()]
+    assert [name for name, _, _ in listed] == ["clean", "fetch", "parts", "monday/'a\\nb'", "monday/fetch"]
+    for name, _, notes in listed:
+        sentence = state("why", name)[1]
+        assert sentence.startswith(f"{name} will not run: " if notes == "ok" else f"{name} will run: ")
+        assert notes == "ok" or notes.partition(",")[0] in sentence
+    facts = json.loads(state("why", "monday/'a\\nb'", "--json", "-")[1])
+    assert (facts["run_id"], facts["step"], facts["done"]) == ("monday", "a\nb", True)
+
+
+def test_clear_takes_what_ls_prints(state, marked):
+    """Of one run at a time; a step that is really named so comes first."""
+    assert state("clear", "clean", "monday/'a\\nb'")[0] == 2
+    assert state("clear", "monday/'a\\nb'") == (0, "forgot monday/'a\\nb'\n", "")
+    assert marked.runs() == [""]
+    Checkpoints(run_id="monday", store=marked.store).mark_done("fetch")
+    marked.mark_done("monday/fetch")
+    assert state("clear", "monday/fetch") == (0, "forgot monday/fetch\n", "")
+    assert marked.runs() == ["", "monday"]
+
+
 def test_clear(state, marked):
     """What is named is forgotten, and what was not marked is said."""
     status, out, _ = state("clear", "fetch", "nothing")

@@ -147,7 +147,8 @@ import hashlib, os
 from pathlib import Path
 from outlive_harness import scenario
 
-@scenario(outputs="out/*", input="given", faults=("kill", "torn", "power", "full", "eio", "term"))
+@scenario(outputs="out/*", input="given", torn="bytes",
+    faults=("kill", "torn", "power", "full", "eio", "term"))
 def BODY
 """
 BODIES = {

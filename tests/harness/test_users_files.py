@@ -190,3 +190,64 @@ def test_no_tree_is_removed_that_something_is_mounted_in(precious):
     remove_tree(tree)
     assert not tree.exists()
     assert (precious / "file").exists()
+
+
+BESIDE_ITSELF = """
+import pathlib, sys
+base = pathlib.Path(__file__).parent
+(base / "out").mkdir(exist_ok=True)
+(base / "out" / "clean").write_text((base / "raw").read_text().upper())
+(pathlib.Path.home() / ".tool").mkdir(exist_ok=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "options", "argument"),
+    [
+        (".", ("--input", "."), "program.py"),
+        (".", ("--input", ".", "--no-zygote"), "./program.py"),
+        ("sub", ("--input", ".."), "../program.py"),
+        ("..", ("--input", "project"), "project/program.py"),
+    ],
+)
+def test_a_program_in_the_input_is_run_as_its_copy(tmp_path, where, options, argument):
+    """What it writes beside its own file is in the box, is judged there, and the user's directory stays."""
+    project = tmp_path / "project"
+    (project / "sub").mkdir(parents=True)
+    (project / "program.py").write_text(BESIDE_ITSELF)
+    (project / "raw").write_text("x" * 100)
+    options = (*options, "--explain", "none")
+    status, said = check(project / where, sys.executable, argument, options=options)
+    assert status == 1, said
+    assert "torn-output: out/clean" in said
+    assert not (project / "out").exists()
+
+
+def test_a_program_that_is_executed_from_the_input_is_the_copy(tmp_path):
+    """A script that is run by its path is the copy's, too, and so is a file that an option names."""
+    script = tmp_path / "program.sh"
+    script.write_text('#!/bin/sh\nd=$(dirname "$0"); cat "${1#--in=}" > "$d/t"; mv "$d/t" "$d/out"\n')
+    script.chmod(0o755)
+    (tmp_path / "raw").write_text("x")
+    status, said = check(tmp_path, "./program.sh", "--in=raw", options=("--input", ".", "--outputs", "out"))
+    assert status == 0, said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_program_that_writes_where_the_user_stands_is_unknown(tmp_path):
+    """Without a copy its files are the user's own: no crash state can hold them, so nothing was tested."""
+    (tmp_path / "program.py").write_text(BESIDE_ITSELF)
+    (tmp_path / "raw").write_text("x")
+    status, said = check(tmp_path, sys.executable, "program.py", options=())
+    assert status == 3, said
+    assert f"into {tmp_path}, a directory of yours" in said
+    assert "--input DIR" in said
+
+
+def test_a_run_that_changes_no_output_is_unknown(tmp_path):
+    """Caches in HOME and temporary files are no outputs: with nothing else made, nothing is held."""
+    program = "import os, tempfile; tempfile.mkstemp(); open(os.environ['HOME'] + '/x', 'w').close()"
+    (tmp_path / "given").write_text("x")
+    status, said = check(tmp_path, sys.executable, "-c", program, options=("--input", "."))
+    assert status == 3, said
+    assert "it makes and changes no output" in said

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -317,7 +318,7 @@ def test_a_recovery_that_lives_on_what_was_imported_is_violated(one, programs, a
     assert {one.kind for one in result.violations} == {"recovery-failed"}, result
     assert not result.zygote
     (warning,) = zygote_warnings(result)
-    assert "by exec: run again after the crash, it exited with 1" in warning
+    assert "by exec: the pipeline, run again after the crash, exited with 1" in warning
 
 
 def test_a_doubter_gets_exec(one):
@@ -632,6 +633,105 @@ def test_a_zygote_that_is_gone_leaves_no_descriptor_open(tmp_path):
             now = len(list(Path("/proc/self/fd").iterdir()))
             assert before in (None, now)
             before = now
+
+
+def test_a_program_may_import_any_number_of_modules(one, programs, packages):
+    """What a zygote is told has no bound: a large stack imports thousands, whose names are megabytes."""
+    place, session = packages
+    names = [f"m{number:04d}_{'x' * 200}" for number in range(600)]
+    for name in names:
+        (place / f"{name}.py").touch()
+    (programs / "script.py").write_text(
+        f"import os\nfrom importlib import import_module\n"
+        f"for name in sorted(os.listdir({str(place)!r})):\n"
+        f"    if name.startswith('m'): import_module(name.removesuffix('.py'))\n"
+        f"os.makedirs('out', exist_ok=True)\n"
+        f"for i in range(4): open('out/t', 'w').close(); os.replace('out/t', f'out/{{i}}')\n"
+    )
+    result = one(command([sys.executable, str(programs / "script.py")]), within=session, points=4)
+    assert result.zygote
+    assert not zygote_warnings(result)
+    assert result.verdict is Verdict.HELD, result
+
+
+def test_a_zygote_is_told_and_tells_megabytes(tmp_path):
+    """Lists of modules that it cannot have as wanted, and arguments of a trial, of any length."""
+    script = tmp_path / "script.py"
+    script.write_text("import sys; print(len(sys.argv[1]) * (len(sys.argv) - 1))")
+    argv = [sys.executable, str(script), *["x" * 100_000] * 10]
+    places = tuple((f"json.none{number}", "/nowhere" * 20) for number in range(20_000))
+    places += (("ctypes", "/nowhere"),) * 20_000
+    env = {"PATH": os.environ["PATH"]}
+    preload = Preload(places=places)
+    with contextlib.closing(Zygote(argv, cwd=tmp_path, env=env, preload=preload)) as zygote:
+        assert zygote.bad == ("ctypes",) * 20_000
+        assert said(zygote, tmp_path) == "1000000"
+
+
+TROUBLE = """
+import os, sys
+import {module}
+os.makedirs("out", exist_ok=True)
+for i in range(4):
+    open("out/t", "w").close()
+    os.replace("out/t", f"out/{{i}}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        ("os._exit(3)", "it ended while it imported what the pipeline does"),
+        ("os.write(int(sys.argv[1]), b'\\1' + bytes(7) + b'?')", "its answer cannot be read"),
+        ("os.kill(os.getpid(), 9)", "it ended while it imported what the pipeline does"),
+    ],
+)
+def test_any_trouble_of_a_zygote_ends_in_exec(one, programs, packages, does, why):
+    """It is said once, with the reason, and the verdict is that of trials by exec."""
+    place, session = packages
+    (place / "trouble.py").write_text(f"import os, sys\nif sys.argv[0].endswith('/_zygote.py'): {does}\n")
+    (programs / "script.py").write_text(TROUBLE.format(module="trouble"))
+    result = one(command([sys.executable, str(programs / "script.py")]), within=session, points=4)
+    assert result.verdict is Verdict.HELD, result
+    assert not result.zygote
+    (warning,) = zygote_warnings(result)
+    assert warning.startswith("no zygote, each trial is an exec: ")
+    assert why in warning
+
+
+#: Kills each zygote before it is used; what runs a program kills all that it has started, so it is a process.
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from outlive_harness.explore.runner import Runner
+from outlive_harness.explore.subject import Subject
+from outlive_harness.intercept.supervisor import GO
+from outlive_harness.launch.reap import adopt_orphans
+from outlive_harness.launch.zygote import Preload
+
+adopt_orphans()
+place = Path(sys.argv[1])
+(place / "script.py").write_text("open('out', 'w').close()")
+runner = Runner(place / "w000")
+subject = Subject("made", (sys.executable, str(place / "script.py")), str(place))
+for _ in range(4):
+    runner.fill(None)
+    runner.fell_back = ""
+    runner.choose_start(subject, Preload())
+    zygotes = list(runner.spared)
+    for pid in zygotes:
+        os.kill(pid, signal.SIGKILL)
+    ran = runner.run(subject, timeout=60, visit=lambda _op, _number: GO)
+    print(len(zygotes), ran.code, (runner.box / "out").exists(), runner.fell_back[:10])
+runner.clear()
+"""
+
+
+def test_a_zygote_that_dies_is_not_started_for_ever(tmp_path):
+    """Each run that it could not fork is an exec, and says why; after three there is none any more."""
+    argv = [sys.executable, "-c", DIES, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines() == [f"{number} 0 True it is gone" for number in (1, 1, 1, 0)]
 
 
 def test_what_a_check_finds_is_confirmed_by_exec(one, tmp_path):

@@ -93,7 +93,7 @@ REPLACED = {
     "the temporary file lies in another directory": (
         "_atomic.py",
         "self.temporary.make(place.directory, place.name, mode)",
-        "self.temporary.make(os.environ['TMPDIR'], place.name, mode)",
+        "self.temporary.make('inbox', place.name, mode)",
     ),
     "the destination is written in place": (
         "_atomic.py",

@@ -9,17 +9,19 @@ from outlive import Checkpoints, atomic_open, atomic_write, mark_done, run_steps
 
 #: Markers of a run with an id lie in a directory of their own, which must last too.
 checkpoints = Checkpoints(run_id="monday")
+#: They fill more than a page: a write of less cannot be torn.
+COPIES = 1000
 #: What must be there at the end, whatever a library that is wrong makes of every run alike.
 EXPECTED = {
-    "out/alpha.txt": "a letter\n" * 400,
+    "out/alpha.txt": "a letter\n" * COPIES,
     "out/flag": "",
     "out/postcard": "a postcard\n",
-    "out/report.txt": "\nrettel a" * 400,
+    "out/report.txt": "\nrettel a" * COPIES,
 }
 
 
 def alpha() -> None:
-    atomic_write("out/alpha.txt", Path("inbox/letter").read_text() * 400)
+    atomic_write("out/alpha.txt", Path("inbox/letter").read_text() * COPIES)
 
 
 def report() -> None:

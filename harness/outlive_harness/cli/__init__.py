@@ -17,7 +17,7 @@ import click
 from outlive_harness import __version__
 from outlive_harness.explore.results import Exit
 from outlive_harness.explore.session import NoRoomError, WorkerDiedError
-from outlive_harness.explore.waiting import HarnessError
+from outlive_harness.explore.waiting import HarnessError, LostError
 from outlive_harness.plan import PlanError
 from outlive_harness.scenario import ScenarioError
 
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return Exit.READER_GONE
-    except NoRoomError as error:
+    except (NoRoomError, LostError) as error:
         complain(f"unknown: {error}")
         return Exit.UNKNOWN
     except (HarnessError, WorkerDiedError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from outlive_harness.scenario import ScenarioError, scenario
+from outlive_harness.scenario import TMP_CHOICES, ScenarioError, scenario
 
 from .options import shared
 from .running import run_scenarios
@@ -49,6 +49,7 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
         timeout=wish["timeout"],
         litter=wish["litter"],
         acks=wish["acks"],
+        tmp=wish["tmp"] or TMP_CHOICES[0],
     )
     made.file = os.path.join(os.getcwd(), NO_FILE)
     return run_scenarios([made], [], wish, forks=True)

@@ -77,3 +77,4 @@ def add(one: Scenario, wish: dict[str, Any]) -> None:
     one.input = wish["input_dir"] or one.input
     one.timeout = wish["timeout"] or one.timeout
     one.restarts = wish["restarts"] or one.restarts
+    one.tmp = wish["tmp"] or one.tmp

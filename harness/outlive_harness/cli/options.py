@@ -12,6 +12,7 @@ from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.explore.select import MANY, SELECTIONS
 from outlive_harness.faults import table
 from outlive_harness.realfs import KINDS
+from outlive_harness.scenario import CUTS, TMP_CHOICES
 
 from .words import duration, faults, signal_number
 
@@ -46,6 +47,11 @@ def shared(function: F) -> F:
             help=f"Cut the power on a real file system as well: {', '.join(KINDS)}. Needs root.",
         ),
         click.option(
+            "--torn",
+            type=click.Choice(CUTS),
+            help="Where torn cuts a write: at pages of its file, as SIGKILL does (the default), or anywhere.",
+        ),
+        click.option(
             "--signal",
             type=signal_number,
             default="TERM",
@@ -62,6 +68,12 @@ def shared(function: F) -> F:
         click.option("--ignore", multiple=True, metavar="GLOB", help="Files that no check looks at."),
         click.option(
             "--input", "input_dir", type=directory, metavar="DIR", help="Copied into each box first."
+        ),
+        click.option(
+            "--tmp",
+            type=click.Choice(TMP_CHOICES),
+            help="The temporary directory is on another file system than the outputs (other, by default), "
+            "so a rename from there fails with EXDEV; or on the same.",
         ),
         click.option(
             "--depth", type=click.IntRange(1), default=1, metavar="N", help="Crashes in a row; by default 1."
@@ -83,7 +95,9 @@ def shared(function: F) -> F:
             help="Begin no trial after so long; use what is left of it for deeper plans, drawn at random.",
         ),
         click.option(
-            "--fail-fast", is_flag=True, help="Leave a scenario at the first violation that it shows."
+            "--fail-fast",
+            is_flag=True,
+            help="Leave a scenario at the first violation that it shows; with --explain all it is explained.",
         ),
         click.option("--seed", type=int, default=0, metavar="N", help="Decides every sample; by default 0."),
         click.option(
@@ -95,7 +109,8 @@ def shared(function: F) -> F:
             "--explain",
             type=click.Choice(["auto", "all", "none"]),
             default="auto",
-            help="Trace violations to their lines, and try repairs: of unexpected ones (auto), all, or none.",
+            help="Trace violations to their lines, and try repairs: of unexpected ones (auto; none with "
+            "--fail-fast), all, or none.",
         ),
         click.option(
             "--baseline",

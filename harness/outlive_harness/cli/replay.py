@@ -13,10 +13,11 @@ import click
 
 from outlive_harness import __version__
 from outlive_harness.disk.tree import copy_tree, remove_tree
+from outlive_harness.explore.corpus import regressions_of
 from outlive_harness.explore.engine import replay
 from outlive_harness.explore.golden import Record
 from outlive_harness.explore.options import Options
-from outlive_harness.explore.rebase import rebased
+from outlive_harness.explore.rebase import marks, rebased
 from outlive_harness.explore.results import Exit, Trial
 from outlive_harness.plan import Plan, PlanError, parse_plan
 from outlive_harness.report.export import export
@@ -52,9 +53,9 @@ def command(
 
     ID is SCENARIO:FAULT@OP, as a report shows it. The scenario is the one that failed, as it is kept
     under .outlive/; else it is looked for in PATH (default: scenarios/). Where the pipeline has changed
-    since, its ops are found again by what they do.
+    since, its ops are found again by what they do; where one is gone, nothing is struck.
 
-    Exit status: 1 it violates again, 0 it held, 3 the crash point was not reached.
+    Exit status: 1 it violates again, 0 it held, 3 its op is gone, or the crash point was not reached.
     """
     name, colon, text = identifier.rpartition(":")
     if not colon or not name:
@@ -71,14 +72,20 @@ def command(
     except OSError as error:
         raise _not_kept(error) from error
     is_kept = facts is not None
+    known = _known(facts or {}, one, plan, store)
     try:
         with session_of(1, box_dir) as session:
-            record, trial = replay(session, one, plan, keep=place, adjust=partial(_adjusted, facts or {}))
+            record, trial = replay(session, one, plan, keep=place, adjust=partial(_adjusted, known))
+            if trial is not None:
+                _demand_its_op(known, trial)
             is_judged = trial is not None and trial.judged
             if is_judged:
                 remove_tree(place / "golden")
                 (place / "golden").mkdir()
                 copy_tree(record.place / "golden", place / "golden")
+            if trial is not None and is_judged and not is_kept:
+                told = known["marks"] or marks(record, plan)
+                store.keep(identifier, {**facts_of(one), "marks": told, "struck": trial.mark})
             is_kept = is_kept or is_judged
             tell(console(), record, trial, plan if trial is None else trial.plan, place)
     except _NotReachedError as error:
@@ -99,15 +106,48 @@ def _not_kept(error: OSError) -> ScenarioError:
     return ScenarioError(f"the boxes cannot be kept under {STORE}/: {error}")
 
 
+def _known(facts: dict[str, Any], one: Scenario, plan: Plan, store: Store) -> dict[str, Any]:
+    """Return what is kept of a failure, with what tells its ops again from wherever that is known."""
+    if facts.get("marks"):
+        return facts
+    return {**facts, "marks": regressions_of(one, Options(store=store.root, corpus=True)).marks_of(plan)}
+
+
 def _adjusted(facts: dict[str, Any], record: Record, plan: Plan) -> Plan:
-    """Find the ops of a kept failure again, and say where they are others now."""
+    """Find the ops of a kept failure again, and say where they are others now.
+
+    Raises:
+        _NotReachedError: one of them is gone, or is not cut where the plan cuts it.
+    """
     if facts.get("version", __version__) != __version__:
         complain(f"recorded by version {facts['version']}; this is {__version__}, which may count otherwise")
-    found, notes = rebased(record, plan, facts.get("marks") or {})
+    found, notes = rebased(record, plan, facts["marks"])
+    if found is None:
+        raise _NotReachedError(f"{notes[-1]}; {_TEST_ANEW}")
     for note in notes:
         complain(note)
-    _check_cut(record, found or plan)
-    return found or plan
+    _check_cut(record, found)
+    return found
+
+
+def _demand_its_op(facts: dict[str, Any], trial: Trial) -> None:
+    """Take it for no proof that nothing was violated where the last of several crashes struck another op.
+
+    Raises:
+        _NotReachedError: it did.
+    """
+    was = facts.get("struck")
+    if len(trial.plan) == 1 or not trial.judged or not was or was == trial.mark:
+        return
+    last = trial.plan[-1]
+    note = f"the recovery has changed: op {last.at} of it was {was!r}, and is {trial.mark!r} now"
+    if not trial.findings:
+        raise _NotReachedError(f"{note}; {_TEST_ANEW}")
+    complain(note)
+
+
+#: What to do where no more is left of a failure than its number.
+_TEST_ANEW = "whether the failure is still there is not known: run the whole test again"
 
 
 class _NotReachedError(Exception):

@@ -23,6 +23,7 @@ from outlive_harness.explore.baseline import Baseline
 from outlive_harness.explore.corpus import regressions_of
 from outlive_harness.explore.engine import explore
 from outlive_harness.explore.options import Options
+from outlive_harness.explore.records import Records
 from outlive_harness.explore.results import Exit, RunResult, ScenarioResult
 from outlive_harness.explore.reuse import Ledger
 from outlive_harness.explore.session import NoRoomError, Session
@@ -51,6 +52,7 @@ def run_scenarios(
         seed=wish["seed"],
         store=STORE.absolute(),
         profile=wish["profile"],
+        torn=wish["torn"],
         signal=wish["signal"],
         zygote=wish["zygote"],
         select=wish["select"],
@@ -80,7 +82,9 @@ def run_scenarios(
             session_of(wish["jobs"], wish["box_dir"], forks=forks) as session,
             Live(out, len(scenarios), expected=expected) as live,
         ):
-            result = explore(session, scenarios, options, live, ledger=ledger, explain=explain)
+            result = explore(
+                session, scenarios, options, live, ledger=ledger, explain=explain, records=Records(session)
+            )
         if ledger is not None and not result.interrupted:
             ledger.end()
         if result.interrupted:

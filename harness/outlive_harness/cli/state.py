@@ -85,8 +85,7 @@ def ls(directory: Path, run_id: str | None, store: str | None, out: str | None) 
         when = "-" if row["marked_at"] is None else _time(row["marked_at"])
         items = f"{row['items']} item{'s' if row['items'] != 1 else ''}" if row["items"] else ""
         notes = [row["doubt"] or "ok", items, row["store"] if several else ""]
-        name = "/".join(_printable(part) for part in (row["run_id"], row["step"]) if part)
-        click.echo(f"{when:19}  {name}  {', '.join(filter(None, notes))}")
+        click.echo(f"{when:19}  {_named(row['run_id'], row['step'])}  {', '.join(filter(None, notes))}")
     return Exit.HELD
 
 
@@ -107,18 +106,19 @@ def why(
 ) -> int:
     """Say why the step NAME would run, or not: by its mark, and the files that this vouches for.
 
+    NAME is as `outlive state ls` prints it, with its run before it, or a step of the run that --run-id names.
     The pipeline may declare other parameters today: what it would say of those it alone can tell.
     """
     with _told():
-        runs = list(_runs(directory, run_id or "", store))
-        run = next((one for one in runs if name in one.done()), runs[0])
-        doubt = run.why_stale(name, verify=verify)
-        names = [known for one in runs for known in one.done()]
-        names = [] if name in names else names
-        near = difflib.get_close_matches(name, names, 1)
+        given, (run_id, step) = name, _listed(name, directory, run_id, store)
+        runs = list(_runs(directory, run_id, store))
+        run = next((one for one in runs if step in one.done()), runs[0])
+        doubt = run.why_stale(step, verify=verify)
+        names = [] if step in run.done() else [known for one in runs for known in one.done()]
+        near = difflib.get_close_matches(step, names, 1)
     if out is not None:
-        return _as_json(out, run_id=run.run_id, step=name, done=not doubt, doubt=doubt)
-    sentence = f"{name} will run: {doubt}" if doubt else f"{name} will not run: it is done"
+        return _as_json(out, run_id=run.run_id, step=step, done=not doubt, doubt=doubt)
+    sentence = f"{given} will run: {doubt}" if doubt else f"{given} will not run: it is done"
     click.echo(sentence + (f"; did you mean {_printable(near[0])}?" if near else ""))
     return Exit.HELD
 
@@ -140,10 +140,20 @@ def clear(
 ) -> int:
     """Forget the steps of these names, or with --all the run: they run again.
 
+    Each NAME is as `outlive state ls` prints it, or a step of the run that --run-id names.
     Refused while a run holds the lock of `outlive.run_lock`.
     """
     if bool(names) == is_all:
         raise ScenarioError("outlive state clear: which steps? Give their names, or --all, and not both")
+    given = dict(zip(names, names, strict=True))  # by the step that each is
+    if names:
+        with _told():
+            found = {name: _listed(name, directory, run_id, store) for name in names}
+        if len({run for run, _ in found.values()}) > 1:
+            raise ScenarioError("outlive state clear: NAMEs of several runs; forget those of one at a time")
+        run_id = next(run for run, _ in found.values())
+        given = {step: name for name, (_, step) in found.items()}
+        names = tuple(given)
     with _told(), _alone(directory, run_id or "", force=force):
         runs = list(_runs(directory, run_id or "", store))
         known = {name for run in runs for name in _there(run, names)}
@@ -155,10 +165,10 @@ def clear(
     if out is not None:
         return _as_json(out, run_id=run_id or "", cleared=gone)
     for name in gone or ([] if names else ["nothing"]):
-        click.echo(f"forgot {_printable(name)}")
+        click.echo(f"forgot {_printable(given.get(name, name))}")
     for name in names:
         if name not in known:
-            click.echo(f"{_printable(name)} was not marked")
+            click.echo(f"{_printable(given[name])} was not marked")
     return Exit.HELD
 
 
@@ -269,6 +279,22 @@ def _runs(directory: Path, run_id: str | None, store: str | None) -> Iterator[Ch
             yield from (Checkpoints(directory, run_id=one, store=kind) for one in ids)
         elif store == kind:
             raise ScenarioError(f"--store={store!r}: there is no marks.sqlite in {str(directory)!r}")
+
+
+def _named(run_id: str, step: str) -> str:
+    """Return a step's name as it is listed: with its run's before it."""
+    return "/".join(_printable(part) for part in (run_id, step) if part)
+
+
+def _listed(name: str, directory: Path, run_id: str | None, store: str | None) -> tuple[str, str]:
+    """Return the run and the step that a name means: a step of the run asked for, or one as it is listed."""
+    if run_id is not None:
+        return run_id, name
+    several = list(_runs(directory, None, store))
+    known = {(run.run_id, record["step"]) for run in several for record in run.records()}
+    if ("", name) in known:
+        return "", name
+    return next((one for one in sorted(known) if _named(*one) == name), ("", name))
 
 
 def _steps(run: Checkpoints) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ written in the gap that a write past the end left (is_below()) counts only where
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -29,11 +30,16 @@ from typing import NamedTuple
 from outlive_harness.trace import SYNCS, Op
 
 from .content import BLOCK
-from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files, Step
-from .model import Disk, UnmodelledError
+from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files
+from .model import Disk
 
 #: A write is cut into no more pieces than this.
 _MOST_PIECES = 256
+
+#: Of sync_file_range(2): write what is not under way, and wait for it.
+_WRITE_AND_WAIT = 2 | 4
+#: Modes of fallocate(2) that allocate nothing: a hole, blocks taken out or moved apart.
+_GIVES_BACK = 2 | 8 | 32
 
 Key = tuple[str, int, str | int]
 
@@ -121,6 +127,12 @@ class History:
         self.own: dict[int, list[int]] = defaultdict(list)
         #: files of which parts were written back out of order (sync_file_range)
         self.scattered: set[int] = set()
+        #: what sync_file_range waited for, by its op: the file, where it begins and ends
+        self.waited: dict[int, tuple[int, int, int]] = {}
+        #: files that were emptied, written anew and closed, by the op before which that was seen
+        self.closed: dict[int, list[int]] = defaultdict(list)
+        #: files of which blocks were allocated before they were written, with the first op that did so
+        self.allocated: dict[int, int] = {}
         self.files: Files = initial.files
         #: files that were there before the first op
         self.given = frozenset(self.files.nodes)
@@ -134,6 +146,7 @@ class History:
             self.end.append(len(self.micros))
 
     def _take(self, disk: Disk, number: int, op: Op) -> None:
+        self._note(disk, number, op)
         if op.detail is not None and op.detail.fails:
             return  # an fsync that fails makes nothing durable either
         if op.kind in SYNCS:
@@ -141,7 +154,7 @@ class History:
             return
         written = disk.find(op) if op.persists else None
         sizes: int | None = None
-        for part, step in enumerate(_steps(disk, op), start=1):
+        for part, step in enumerate(disk.apply(op), start=1):
             at = len(self.micros)
             needs = {self.chains[key][-1] for key in map(_key, step.changes) if self.chains[key]}
             if step.what == "free" and sizes is not None:
@@ -165,10 +178,26 @@ class History:
     def _sync(self, disk: Disk, number: int, op: Op) -> None:
         node = None if op.kind in ("sync", "syncfs") else disk.find(op)
         if op.kind == "sync_file_range":
-            self.scattered |= {node} if node is not None else set()
+            self._scatter(number, op, node)
         elif node is not None or op.kind in ("sync", "syncfs"):
             self.syncs[number] = Sync(number, op.kind, node, op.kind == "fdatasync")
             disk.settle(node)
+
+    def _note(self, disk: Disk, number: int, op: Op) -> None:
+        """Note what decides when files are written back."""
+        for identity in op.detail.closed if op.detail is not None else ():
+            node = disk.number_of(identity)
+            if node is not None:
+                self.closed[number].append(node)
+        if op.kind == "fallocate" and not op.flags & _GIVES_BACK:
+            self.allocated.setdefault(disk.find(op) or 0, number)
+
+    def _scatter(self, number: int, op: Op, node: int | None) -> None:
+        if node is None:
+            return
+        self.scattered.add(node)
+        if op.detail is not None and op.detail.how & _WRITE_AND_WAIT == _WRITE_AND_WAIT:
+            self.waited[number] = node, op.offset, op.offset + op.length if op.length else sys.maxsize
 
     def _index(self, at: int, change: Change) -> None:
         self.chains[_key(change)].append(at)
@@ -184,14 +213,6 @@ class History:
     def parts(self, op: int) -> range:
         """Return the numbers of an op's micro-ops."""
         return range(self.end[op - 1], self.end[op])
-
-
-def _steps(disk: Disk, op: Op) -> list[Step]:
-    """Do what an op did; return it in steps, of all of which it is known whether they are durable."""
-    steps = disk.apply(op)
-    if op.path == "/" and any(step.what == "data" for step in steps):
-        raise UnmodelledError(f"{op.describe()}: whether what came into the box was fsynced is not known")
-    return steps
 
 
 def _key(change: Change) -> Key:

@@ -41,6 +41,8 @@ _FALLOCATE = frozenset(
 _NOREPLACE, _EXCHANGE, _WHITEOUT = 1, 2, 4
 _O_TMPFILE_BIT = os.O_TMPFILE & ~os.O_DIRECTORY
 _XATTR_CREATE, _XATTR_REPLACE = 1, 2
+#: Bytes of an access control list without entries, which removes the one that is there.
+_EMPTY_ACL = 4
 _ALL_BITS, _BITS_OF_MKDIR = 0o7777, 0o1777
 #: The kernel's loff_t is signed.
 _MOST = (1 << 63) - 1
@@ -109,6 +111,10 @@ class Disk:
         """
         return tree_of(self._node, box)
 
+    def number_of(self, identity: tuple[int, int]) -> int | None:
+        """Return the number of the file that has a number on a device, as far as ops were about it."""
+        return self._numbers.get(identity)
+
     def find(self, op: Op) -> int | None:
         """Return the number of the file that an op acts on, through a descriptor or by its path."""
         return self._find(op)[0]
@@ -147,7 +153,7 @@ class Disk:
     # -- which file ----------------------------------------------------------------------------------
 
     def _find(self, op: Op) -> tuple[int | None, Node | None]:
-        number = self.files.walk(op.path) if op.path != "/" else None
+        number = self.files.walk(op.path)
         seen = op.detail.seen if op.detail is not None else None
         if seen is None:
             if op.detail is not None and number is not None and op.path:
@@ -160,7 +166,7 @@ class Disk:
                     self._doubt(op, number, "it is another kind of file")
                 elif node.kind == "file" and node.size != seen.size:
                     self._doubt(op, number, f"it has {seen.size} bytes and not {node.size}")
-            elif op.path not in ("/", ""):
+            elif op.path:
                 self._doubt(op, self._parent(op.path)[0], "there is such a file")
         return number, None if number is None else self._node(number)
 
@@ -283,12 +289,8 @@ class Disk:
     def _rename(self, op: Op) -> None:
         both = op.flags & _EXCHANGE and op.flags & (_NOREPLACE | _WHITEOUT)
         invalid = both or op.flags & ~(_EXCHANGE | _NOREPLACE | _WHITEOUT)
-        if "/" in (op.path, op.target):
-            self._rename_across(op)
-        elif not invalid and op.path and op.target:
-            self._rename_within(op)
-
-    def _rename_within(self, op: Op) -> None:
+        if invalid or not op.path or not op.target:
+            return
         source, moved = self._find(op)
         there, replaced = self._target(op)
         from_directory, from_name = self._parent(op.path)
@@ -331,50 +333,13 @@ class Disk:
             waiting += self._node(number).entries.values()
         return False
 
-    def _rename_across(self, op: Op) -> None:
-        """Move a file into or out of the box."""
-        if op.detail is None or op.flags & (_EXCHANGE | _WHITEOUT):
-            raise UnmodelledError("a rename into or out of the box")
-        if op.target == "/":
-            directory, name = self._parent(op.path)
-            if self._find(op)[0] is not None and directory is not None:
-                self._step("name", self._enter(directory, name, None))
-            return
-        there, replaced = self._target(op)
-        if (replaced is not None and replaced.kind == "dir") or (there and op.flags & _NOREPLACE):
-            return
-        self._bring_in(op)
-
     def _link(self, op: Op) -> None:
-        if op.target == "/":
-            return
-        if op.path == "/":
-            if op.detail is None:
-                raise UnmodelledError("a link into the box")
-            if self.files.walk(op.target) is None:
-                self._bring_in(op)
-            return
         source, node = self._find(op)
         directory, name = self._parent(op.target)
         if source is None or node is None or directory is None or node.kind == "dir":
             return
         if self._target(op)[0] is None and (node.links or node.linkable):
             self._step("name", self._enter(directory, name, source))
-
-    def _bring_in(self, op: Op) -> None:
-        """Give a name in the box to a file from elsewhere: a new one, as far as the box goes."""
-        seen = op.detail.seen if op.detail is not None else None
-        directory, name = self._parent(op.target)
-        if seen is None or directory is None:
-            return
-        data = op.content
-        if not stat.S_ISREG(seen.mode) or data is None:
-            raise UnmodelledError(f"{op.describe()}: what came into the box is not known")
-        number = self._make_node(op, "file", stat.S_IMODE(seen.mode))
-        self._numbers[seen.dev, seen.ino] = number
-        if len(data):
-            self._put(number, self._node(number), 0, data)
-        self._step("name", self._enter(directory, name, number))
 
     # -- contents ------------------------------------------------------------------------------------
 
@@ -526,6 +491,8 @@ class Disk:
         number, node = self._find(op)
         if number is not None and node is not None and node.kind != "link":
             self._set(number, "mode", op.mode)
+            if op.detail is not None and op.detail.name:  # a list that is no more than a mode replaces one
+                self._set(number, XATTR + op.detail.name, None)
 
     def _chown(self, op: Op) -> None:
         number, node = self._find(op)
@@ -554,12 +521,18 @@ class Disk:
             )
             self._set(number, "times", None if NOW in times else times)
 
+    def _setflags(self, op: Op) -> None:
+        raise UnmodelledError(f"{op.describe()}: what persists of an inode's flags is not known")
+
     def _setxattr(self, op: Op) -> None:
         number, node = self._find(op)
         if number is None or node is None or op.detail is None:
             return
         name = XATTR + op.detail.name
         if op.detail.name.startswith("system.posix_acl"):
+            if len(op.data or b"") <= _EMPTY_ACL:
+                self._set(number, name, None)
+                return
             raise UnmodelledError(f"{op.describe()}: access control lists change modes in ways not modelled")
         exists = name in node.attributes
         user = op.detail.name.startswith("user.")

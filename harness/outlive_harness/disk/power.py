@@ -26,6 +26,7 @@ from . import admit, content, order
 from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Node, tree_of, write_nodes
 from .micro import History, Key, is_below
 from .model import Disk
+from .needs import needs, waited
 from .profiles import (
     PROFILES,
     Profile,
@@ -34,8 +35,8 @@ from .profiles import (
     keeps_a_log,
     lasting,
     named_by_log,
-    needs,
     profile_named,
+    rests_on,
     strongest_first,
     superseded,
 )
@@ -181,6 +182,11 @@ class PowerModel:
         self._durable = [0]
         #: what persists in no order, at these two moments
         self._exempt = [(0, 0)]
+        self._follow_syncs()
+
+    def _follow_syncs(self) -> None:
+        """Find out what is durable at each op."""
+        history, profile = self.history, self.profile
         logged = False
         by_log: set[int] = set()
         for op in range(1, len(history.ops) + 1):
@@ -199,6 +205,8 @@ class PowerModel:
                         held |= 1 << number
                         by_log.discard(number)
                 logged = logged or keeps_a_log(profile, sync)
+            elif profile.waits and op in history.waited:
+                held = self._with_needs(held, waited(history, op))
             self._called.append(called)
             self._durable.append(held)
             self._exempt.append((exempt, every if logged else held))
@@ -510,17 +518,28 @@ class PowerModel:
 
         return admit.admits(self, files, at, read=reading if read else None, returned=returned)
 
-    def strongest(self, state: State, until: int | None = None) -> str:
-        """Return the name of the profile that promises most and still admits a state's files.
+    def strongest(self, state: State, until: int | None = None, least: str = "strict") -> tuple[str, str]:
+        """Return the name of the profile that promises most and admits a state, and what that rests on.
 
-        One that cannot be told to admit them, in all the ways in which they may have come about, does not.
+        One whose disks were seen to leave such states goes before one that only admits them. One that cannot
+        be told to admit them, in all the ways in which they may have come about, does not.
 
         Args:
             state: what a power cut left.
             until: the last op after which one may leave the same; by default that of the state alone.
+            least: the profile that promises least of those that are asked.
         """
-        several = (profile.name for profile in strongest_first() if self.under(profile).leaves(state, until))
-        return next(several, self.profile.name)
+        profiles = strongest_first()
+        profiles = profiles[: [one.name for one in profiles].index(least) + 1]
+        admitting = [one for one in profiles if self.under(one).leaves(state, until)]
+        for one in admitting:
+            why = rests_on(one, lambda other: self.under(other).leaves(state, until))
+            if one.habits and not why:
+                return one.name, ""
+        if not admitting:
+            return self.profile.name, ""
+        first = admitting[0]
+        return first.name, rests_on(first, lambda other: self.under(other).leaves(state, until))
 
     def leaves(self, state: State, until: int | None = None) -> bool:
         """Tell whether a state's files may be left after its op, or after one up to *until*."""

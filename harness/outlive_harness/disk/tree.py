@@ -6,23 +6,26 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from .flags import FIXED, copy_flags, flags_of, get_flags, set_flags
 from .mounts import below
 
 #: Written into digests in place of the box's own path, so that outputs that name it compare equal.
 BOX_MARK = b"\0{box}\0"
 #: Files of this size or more are digested in pieces, and a mention of the box in them stays.
 WHOLE = 1 << 24
-_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
-_FIXED = 0x10 | 0x20  # FS_IMMUTABLE_FL, FS_APPEND_FL
 #: Files of this size or more are copied by the file system itself, where it can.
 _SHARED = 1 << 16
+#: Directories in each other that are removed from the inside out: each takes a descriptor.
+_DEEP = 100
+#: How a directory is opened, and no link to one.
+_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Entry(NamedTuple):
@@ -179,16 +182,18 @@ def _scan(
 
 
 def attributes(root: Path, tree: Tree) -> dict[str, list[tuple[str, bytes]]]:
-    """Return the extended attributes of a tree's files that a program may set as it likes (xattr(7))."""
-    found = {}
+    """Return what else a program may set of a tree's files: attributes (xattr(7)), flags of the inode."""
+    found: dict[str, list[tuple[str, bytes]]] = {}
     for path in tree:
+        if flags := flags_of(root / path):
+            found[path] = [("flags", b"%x" % flags)]
         with contextlib.suppress(OSError):  # none here, or it was closed to its owner
             where = root / path
             names = [name for name in os.listxattr(where, follow_symlinks=False) if name.startswith("user.")]
             if names:
-                found[path] = [
+                found.setdefault(path, []).extend(
                     (name, os.getxattr(where, name, follow_symlinks=False)) for name in sorted(names)
-                ]
+                )
     return found
 
 
@@ -255,7 +260,7 @@ def _copy(
                 os.mkdir(target, 0o700)
                 _copy(item.path, target, f"{prefix}{item.name}/", linked, copies, skip, opens=opens)
                 _give(target, info, opens=opens)
-                shutil.copystat(item.path, target)
+                _give_status(item.path, target, opens=opens)
             elif stat.S_ISLNK(info.st_mode):
                 os.symlink(os.readlink(item.path), target)
                 _give(target, info, opens=opens)
@@ -270,7 +275,7 @@ def _copy(
                     with readable(item.path, opens=opens):
                         _copy_file(item.path, target, info.st_size)
                 _give(target, info, opens=opens)
-                shutil.copystat(item.path, target)
+                _give_status(item.path, target, opens=opens)
                 os.chmod(target, stat.S_IMODE(info.st_mode))
             elif stat.S_ISSOCK(info.st_mode):  # nobody listens there any more, but its name is taken
                 with contextlib.suppress(PermissionError):
@@ -288,6 +293,13 @@ def _give(target: str, info: os.stat_result, *, opens: bool) -> None:
             os.chown(target, info.st_uid, info.st_gid, follow_symlinks=False)
 
 
+def _give_status(source: str, target: str, *, opens: bool) -> None:
+    """Give a copy its source's mode, times and attributes; and the flags, of what the pipeline made."""
+    shutil.copystat(source, target)
+    if opens:
+        copy_flags(source, target)
+
+
 def _copy_file(source: str, target: str, size: int) -> None:
     """Copy a content; where the file system can share blocks, it does (copy_file_range(2))."""
     if size < _SHARED or not hasattr(os, "copy_file_range"):
@@ -303,41 +315,130 @@ def _copy_file(source: str, target: str, size: int) -> None:
             shutil.copyfileobj(old, new, 1 << 20)
 
 
-def _make_mutable(path: str) -> None:
-    """Take back what `chattr +i` and `+a` forbid (ioctl_iflags(2))."""
-    with contextlib.suppress(OSError, ImportError):
-        import fcntl  # noqa: PLC0415 - there is none on Windows
+def remove_tree(root: Path) -> None:
+    """Remove a directory and all in it, whatever modes the pipeline left; no error if it is absent.
 
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    It is walked by descriptors, and no link is followed, so that nothing elsewhere is touched: no mode above
+    *root*, and no file that one of its names leads to.
+
+    Raises:
+        OSError: Something is mounted in it, and nothing was touched; or it cannot be removed: it is a link or
+            a file, somebody still writes there, ...
+    """
+    try:
+        fd = open_directory(root)
+    except FileNotFoundError:
+        return
+    try:
+        if mounted := below(fd):
+            why = "something is mounted there, which would be lost; unmount it"
+            raise OSError(errno.EBUSY, why, mounted[0].point)
+        empty_directory(fd)
         try:
-            (flags,) = struct.unpack("l", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, struct.pack("l", 0)))
-            if flags & _FIXED:
-                fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", flags & ~_FIXED))
+            os.rmdir(root)
+        except PermissionError:
+            _open_up(fd)
+            os.rmdir(root)
+    finally:
+        os.close(fd)
+
+
+def open_directory(path: str | Path, *, within: int | None = None) -> int:
+    """Open a directory of ours, whatever its mode, and no link to one.
+
+    Args:
+        path: its path.
+        within: a descriptor of the directory at which that begins.
+
+    Raises:
+        OSError: there is none, it is a link, or nothing can open it.
+    """
+    try:
+        return os.open(path, _DIRECTORY, dir_fd=within)
+    except PermissionError:
+        if not hasattr(os, "O_PATH"):
+            raise
+    # Its owner may give it another mode, but by no descriptor that reads it, nor by a name that may change.
+    known = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    try:
+        os.chmod(f"/proc/self/fd/{known}", 0o700)
+        return os.open(".", _DIRECTORY, dir_fd=known)
+    finally:
+        os.close(known)
+
+
+def empty_directory(fd: int, *, spared: str = "") -> None:
+    """Remove all that is in the directory behind a descriptor, but for one name.
+
+    Raises:
+        OSError: something in it cannot be removed.
+    """
+    while not _empty(fd, fd, spared):
+        pass
+
+
+def _empty(fd: int, top: int, spared: str = "", depth: int = 0) -> bool:
+    """Empty a directory; False where what lay too deep was moved up to the *top* of its tree."""
+    with os.scandir(fd) as listing:
+        items = [(item.name, item.is_dir(follow_symlinks=False)) for item in listing]
+    is_whole = True
+    for name, is_directory in items:
+        if not is_directory:
+            if name != spared or depth:
+                _remove(name, fd)
+            continue
+        try:
+            below_it = open_directory(name, within=fd)
+        except FileNotFoundError:
+            continue
+        try:
+            if depth < _DEEP:
+                is_whole &= _empty(below_it, top, depth=depth + 1)
+                _remove(name, fd, below_it)
+            else:
+                _open_up(fd)
+                _open_up(below_it)
+                os.rename(name, secrets.token_hex(8), src_dir_fd=fd, dst_dir_fd=top)
+                is_whole = False
+        finally:
+            os.close(below_it)
+    return is_whole
+
+
+def _remove(name: str, within: int, directory: int | None = None) -> None:
+    """Remove a name: of an empty directory where a descriptor of that is given."""
+    remove = os.unlink if directory is None else os.rmdir
+    try:
+        remove(name, dir_fd=within)
+    except FileNotFoundError:
+        pass
+    except PermissionError:  # the mode of what it is in, or what chattr(1) forbids
+        _open_up(within)
+        _make_mutable_at(name, within) if directory is None else _make_mutable(directory)
+        with contextlib.suppress(FileNotFoundError):
+            remove(name, dir_fd=within)
+
+
+def _open_up(directory: int) -> None:
+    """Let a directory's owner remove what is in it."""
+    _make_mutable(directory)
+    with contextlib.suppress(OSError):
+        os.fchmod(directory, 0o700)
+
+
+def _make_mutable_at(name: str, within: int) -> None:
+    with contextlib.suppress(OSError):
+        if not stat.S_ISREG(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode):
+            return  # to open a device may do anything
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=within)
+        try:
+            _make_mutable(fd)
         finally:
             os.close(fd)
 
 
-def remove_tree(root: Path) -> None:
-    """Remove a directory and all in it, whatever modes the pipeline left; no error if it is absent.
-
-    Raises:
-        OSError: Something is mounted in it, and nothing was touched; or it cannot be removed.
-    """
-
-    def open_up(function: Callable[[str], object], path: str, _error: object) -> None:
-        parent = os.path.dirname(path)
-        for closed in (parent, path):
-            _make_mutable(closed)
-            with contextlib.suppress(OSError):
-                os.chmod(closed, 0o700)
-        if function in (os.scandir, os.open, os.lstat):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                function(path)
-
-    if mounted := below(root):
-        why = "something is mounted there, which would be lost; unmount it"
-        raise OSError(errno.EBUSY, why, mounted[0].point)
-    if root.exists():
-        shutil.rmtree(root, onerror=open_up)
+def _make_mutable(fd: int) -> None:
+    """Take back what `chattr +i` and `+a` forbid (ioctl_iflags(2))."""
+    flags = get_flags(fd)
+    if flags & FIXED:
+        set_flags(fd, flags & ~FIXED)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass, field, replace
+from itertools import combinations, pairwise
 
+from outlive_harness.disk.content import BLOCK
 from outlive_harness.disk.model import UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel, State
 from outlive_harness.disk.tree import tree_digest
@@ -22,10 +23,12 @@ from outlive_harness.explore.runner import BoxError
 from outlive_harness.explore.strike import Crash
 from outlive_harness.explore.tapes import Tape, Tapes
 from outlive_harness.explore.trial import Order, examine
+from outlive_harness.scenario import CUTS
 from outlive_harness.trace import WRITES
 
+from .align import aligned
 from .repairs import Repair, Trace, numbered, repairs
-from .sources import Source
+from .sources import Followed, Source
 
 #: Seconds that are spent on one scenario's advice.
 PATIENCE = 30.0
@@ -49,7 +52,7 @@ class Advice:
     Attributes:
         text: in words, with its place and how many states then hold.
         cures: the violations that are gone then: (kind, folded path).
-        sites: numbers of the ops where it is to be done, the most telling first.
+        sites: numbers of the golden run's ops where it is to be done, the most telling first.
     """
 
     text: str
@@ -67,6 +70,7 @@ class Wanted:
         seed: decides what is tried after the states of a set kind.
         judged: what states that trials came to violate, by their digests.
         memory: bytes of recorded data that are kept in memory.
+        torn: where ``torn`` cuts a write: ``pages`` or ``bytes``.
     """
 
     faults: tuple[str, ...]
@@ -74,13 +78,14 @@ class Wanted:
     seed: int
     judged: dict[str, Faulty] = field(default_factory=dict)
     memory: int = 0
+    torn: str = CUTS[0]
 
 
 class _OutOfTimeError(Exception):
     """There is no time for more."""
 
 
-def advise(tapes: Tapes, record: Record, wanted: Wanted, sources: Sequence[Source]) -> list[Advice]:
+def advise(tapes: Tapes, record: Record, wanted: Wanted, run: Followed) -> list[Advice]:
     """Return what was tried and makes violations of a run go away, the best first.
 
     Raises:
@@ -91,6 +96,7 @@ def advise(tapes: Tapes, record: Record, wanted: Wanted, sources: Sequence[Sourc
     if model is None:
         return []
     court = _Court(tapes, record, tape, wanted)
+    sources = run.of(tape.ops)
     found: list[Advice] = []
     try:
         trouble = court.trouble(numbered(tape.ops))
@@ -100,7 +106,12 @@ def advise(tapes: Tapes, record: Record, wanted: Wanted, sources: Sequence[Sourc
                 found += _cure(court, goals, trouble, sources)
     except (_OutOfTimeError, UnmodelledError):
         pass
-    return found
+    # The recording is another run than the golden one, whose ops a violation is about.
+    golden = aligned(record, tape.ops, record.ops)
+    return [
+        replace(one, sites=tuple(golden[site - 1] + 1 for site in one.sites if golden[site - 1] >= 0))
+        for one in found
+    ]
 
 
 def _goals(trouble: Faulty) -> Iterator[Faulty]:
@@ -210,7 +221,7 @@ class _Court:
             known = seen.setdefault(self._said(trace, at, returned=returned), set())
             kinds: list[Iterable[State]] = []
             if returned:
-                kinds.append(_killed(model, at, torn="torn" in self._wanted.faults))
+                kinds.append(_killed(model, at, self._wanted.torn if "torn" in self._wanted.faults else ""))
             if "power" in self._wanted.faults:
                 share = max(1, left // (len(moments) - number))
                 cuts = model.under(self._wanted.profile).states(
@@ -264,13 +275,15 @@ class _Court:
         return frozenset((finding.kind, record.fold(finding.path)) for finding in trial.findings)
 
 
-def _killed(model: PowerModel, at: int, *, torn: bool) -> Iterator[State]:
-    """Yield what a kill after an op leaves, and what one in the middle of a write does."""
+def _killed(model: PowerModel, at: int, cuts: str) -> Iterator[State]:
+    """Yield what a kill after an op leaves, and what one in the middle of a write does, if that is cut."""
     yield model.state(at)
-    if torn and model.history.ops[at - 1].kind in WRITES:
-        parts = len(model.history.parts(at))
-        for first in range(2, parts + 1):
+    if not cuts or model.history.ops[at - 1].kind not in WRITES:
+        return
+    parts = [model.history.micros[number] for number in model.history.parts(at)]
+    for last, lost in pairwise(parts):
+        if last.what == "data" and (cuts == "bytes" or last.stop % BLOCK == 0):
             try:
-                yield model.state(at, [f"{at}.{part}" for part in range(first, parts + 1)])
+                yield model.state(at, [f"{at}.{part}" for part in range(lost.part, len(parts) + 1)])
             except LostError:  # no disk comes by it; a kill would, but such a state is not told here
                 continue

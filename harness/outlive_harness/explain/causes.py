@@ -33,7 +33,8 @@ def causes(violations: Iterable[Violation]) -> list[Cause]:
     """
     groups: dict[tuple[str, str, str], list[Violation]] = {}
     for number, one in enumerate(violations):
-        line = one.source.partition(" in ")[0].partition(", running ")[0] or str(number)
+        spot = location(one)
+        line = f"{spot[0]}:{spot[1]}" if spot is not None else one.source or str(number)
         groups.setdefault((one.kind, line, _NUMBERS.sub("#", one.path)), []).append(one)
     made = []
     for several in groups.values():
@@ -42,7 +43,9 @@ def causes(violations: Iterable[Violation]) -> list[Cause]:
     return made
 
 
-_PLACE = re.compile(r"(?P<file>[^`].*?):(?P<line>[0-9]+)(?:(?: in |, running ).*)?", re.DOTALL)
+_PLACE = re.compile(
+    r"(?P<file>[^`].*?):(?P<line>[0-9]+)(?:(?: in |, running |, in another thread).*)?", re.DOTALL
+)
 
 
 def location(violation: Violation) -> tuple[str, int] | None:

@@ -280,7 +280,8 @@ def _moved(path: str, numbers: Sequence[int], behind: int, output: Op) -> Repair
         return made
 
     def say(_site: int) -> str:
-        return f"make {path} after {output.target or output.path}, not before it,"
+        made = output.target if output.kind in INSTALLS else output.path
+        return f"make {path} after {made}, not before it,"
 
     return Repair(f"marker {path}", say, (numbers[0],), apply)
 

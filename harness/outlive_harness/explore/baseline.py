@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from outlive import atomic_write
+from outlive_harness.json_text import read_json
 from outlive_harness.scenario import ScenarioError
 
 from .results import ScenarioResult, Verdict, Violation
@@ -91,16 +92,23 @@ def read(path: Path) -> Baseline:
         ScenarioError: there is none, or it is damaged, or by another version.
     """
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path.read_text(encoding="utf-8"))
         if facts["schema"] != SCHEMA:
             raise ScenarioError(
                 f"{path}: schema={facts['schema']!r} is not {SCHEMA}: another version wrote it"
             )
-        return Baseline(path, frozenset(Known(**one) for one in facts["violations"]))
+        return Baseline(path, frozenset(_known(one) for one in facts["violations"]))
     except FileNotFoundError as error:
         raise ScenarioError(f"--baseline={str(path)!r} is not there; --update-baseline writes it") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScenarioError(f"--baseline={str(path)!r} cannot be read: {error}") from error
+
+
+def _known(facts: dict[str, Any]) -> Known:
+    odd = [value for value in facts.values() if not isinstance(value, str)]
+    if odd:
+        raise TypeError(f"{odd[0]!r} is no text")
+    return Known(**facts)
 
 
 def updated(baseline: Baseline, results: Iterable[ScenarioResult]) -> Baseline:
@@ -109,7 +117,8 @@ def updated(baseline: Baseline, results: Iterable[ScenarioResult]) -> Baseline:
     for result in results:
         if result.expected:
             continue
-        struck = set() if result.verdict is Verdict.UNKNOWN else _struck_to_the_end(result)
+        is_judged = result.verdict not in (Verdict.UNKNOWN, Verdict.SKIPPED)
+        struck = _struck_to_the_end(result) if is_judged else set()
         known -= {one for one in baseline.of(result.name) if one.fault in struck}
         known |= {known_by(result.name, one) for one in result.violations}
     return Baseline(baseline.path, frozenset(known))

@@ -12,9 +12,11 @@ import contextlib
 import fcntl
 import os
 import pickle
+import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ SURVEY = "survey"
 TASK = "task"
 #: The kind of those that run a command to see what it does, with nothing to compare it with.
 OBSERVE = "observe"
+#: The kind of a unit that several workers have died of: nobody tries it any more.
+LOST = "lost"
+#: How many may die of one.
+_TRIES = 3
 #: Locks on the jobs that this process has laid out; the kernel drops them when it dies.
 _owned: dict[Path, int] = {}
 
@@ -41,8 +47,9 @@ class Unit:
     lock: int
 
     def finish(self, result: object) -> None:
-        """Publish the result and let go of the claim."""
-        save(self.job / "results" / str(self.number), result)
+        """Publish the result, if anybody waits for it, and let go of the claim."""
+        with contextlib.suppress(FileNotFoundError):  # the job was taken away
+            save(self.job / "results" / str(self.number), result)
         os.close(self.lock)
 
 
@@ -101,6 +108,14 @@ def close(job: Path) -> None:
         os.close(_owned.pop(job))
 
 
+def remove(job: Path) -> None:
+    """Take away a job that is closed, and that nobody else waits for, with its results."""
+    over = job.with_name(f".{job.name}.over")
+    with contextlib.suppress(OSError):  # it is not there
+        job.rename(over)  # in one step: who looks at it just now finds all of it, or nothing
+        shutil.rmtree(over)
+
+
 def _is_orphan(job: Path) -> bool:
     """Tell whether the process that laid out a job has died: nobody waits for the results."""
     with (job / "owner").open("rb") as owner:
@@ -122,7 +137,24 @@ class Claimer:
 
     def claim(self) -> Unit | None:
         """Claim any unit that nobody has, the oldest job first; None if there is none."""
-        return next(self._candidates(), None)
+        while True:
+            try:
+                unit = next(self._candidates(), None)
+            except FileNotFoundError:
+                if self._jobs.is_dir():  # an owner took its job away while it was looked at
+                    continue
+                raise
+            if unit is None:
+                self._forget()
+            return unit
+
+    def _forget(self) -> None:
+        """Forget the jobs that are gone: there may be thousands, one a trial of a test with hypothesis."""
+        there = set(os.listdir(self._jobs))
+        for known in (self._loaded, self._next):
+            for name in known.keys() - there:
+                del known[name]
+        self._over &= there
 
     def _candidates(self) -> Iterator[Unit]:
         for name in sorted(os.listdir(self._jobs)):
@@ -130,27 +162,36 @@ class Claimer:
             if name.startswith(".") or name in self._over:
                 continue
             if (job / "closed").exists():
-                self._over.add(name)  # there may be thousands: one a trial of a test with hypothesis
+                self._over.add(name)
                 self._loaded.pop(name, None)
                 continue
-            if name not in self._loaded:
+            is_new = name not in self._loaded
+            if is_new:
                 self._loaded[name] = load(job / "units")
             kind, payloads, until = self._loaded[name]
             if until is not None and time.time() > until:
                 continue
             if kind not in (RECORD, AGAIN) and _is_orphan(job):  # those are everybody's
                 continue
-            for number in range(self._next.get(name, 0), len(payloads)):
-                self._next[name] = number + 1
-                lock = _take(job / "claims" / str(number))
-                if lock is not None:
-                    yield Unit(job, number, kind, payloads[number], lock)
-            lost = self._lost(job, len(payloads))
-            if lost is not None:
-                yield Unit(job, lost[0], kind, payloads[lost[0]], lost[1])
+            # A worker in a dead one's place begins with what that died of: else each unit costs a worker.
+            several = chain(
+                self._lost(job, len(payloads)) if is_new else (),
+                self._fresh(job, len(payloads)),
+                self._lost(job, len(payloads)),
+            )
+            for number, lock in several:
+                yield _begun(Unit(job, number, kind, payloads[number], lock))
 
-    def _lost(self, job: Path, count: int) -> tuple[int, int] | None:
-        """Find a unit whose claimer died before it published a result."""
+    def _fresh(self, job: Path, count: int) -> Iterator[tuple[int, int]]:
+        """Yield units that nobody has claimed, each with the lock on its claim."""
+        for number in range(self._next.get(job.name, 0), count):
+            self._next[job.name] = number + 1
+            lock = _take(job / "claims" / str(number))
+            if lock is not None:
+                yield number, lock
+
+    def _lost(self, job: Path, count: int) -> Iterator[tuple[int, int]]:
+        """Yield units whose claimers died before they published a result."""
         for number in sorted(set(range(count)) - done(job)):
             try:
                 fd = os.open(job / "claims" / str(number), os.O_RDWR | os.O_CLOEXEC)
@@ -164,8 +205,17 @@ class Claimer:
             if (job / "results" / str(number)).exists():
                 os.close(fd)
                 continue
-            return number, fd
-        return None
+            yield number, fd
+
+
+def _begun(unit: Unit) -> Unit:
+    """Count how often a unit is begun, by the size of its claim file; give it up where that was too often."""
+    before = os.fstat(unit.lock).st_size
+    os.ftruncate(unit.lock, before + 1)
+    given_up = unit.job / "lost"
+    if before == _TRIES:
+        given_up.touch()  # what else there is to do of the job would cost as many workers
+    return replace(unit, kind=LOST, payload=(unit.kind, unit.payload)) if given_up.exists() else unit
 
 
 def _take(claim: Path) -> int | None:

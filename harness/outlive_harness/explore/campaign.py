@@ -79,6 +79,11 @@ class Campaign:
         """What the disk promises."""
         return self.options.profile_of(self.scenario)
 
+    @property
+    def cuts(self) -> str:
+        """Where ``torn`` cuts a write."""
+        return self.options.cuts_of(self.scenario)
+
     def selects(self, count: int) -> bool:
         """Tell whether not all of so many points are to be carried out."""
         select = self.options.select
@@ -146,6 +151,7 @@ class Explored:
             memory=self.campaign.options.memory,
             by_exec=self.campaign.by_exec,
             taped=self.taped,
+            profile=self.campaign.profile,
         )
 
 

@@ -69,6 +69,7 @@ def _place(
     """Write down what a replay needs, and return where; None, and a warning, if that cannot be."""
     known = marks(record, parse_plan(violation.point))
     facts = {"version": __version__, "kind": violation.kind, "message": violation.message, "marks": known}
+    facts["struck"] = violation.mark
     try:
         return store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
     except OSError as error:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from outlive import atomic_write
+from outlive_harness.faults import every
+from outlive_harness.json_text import read_json
 from outlive_harness.plan import Plan, parse_plan
 from outlive_harness.scenario import Scenario, ScenarioError
 
@@ -30,6 +32,8 @@ SCHEMA = 1
 DIRECTORY = "regressions"
 #: Failures of one scenario that are kept: each is a trial more in every run.
 _MOST = 16
+#: How many are struck of a file that holds more: somebody wrote it by hand, or merged several.
+_STRUCK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +69,46 @@ class Regressions:
         self._came_of: dict[Plan, Kept] = {}
 
     def plans(self, record: Record) -> tuple[list[Plan], list[str]]:
-        """Return the plans that still mean something; drop the others, and say so."""
+        """Return the plans that still mean something; drop the others, and say so.
+
+        Those of faults that only another version has are kept, and so are those past a bound: that is said.
+        """
         notes: list[str] = []
         self._came_of = {}
-        for one in self._kept:
-            plan, said = rebased(record, parse_plan(one.point), one.marks)
+        if len(self._kept) > _STRUCK:
+            notes.append(f"{self._shown}: of {len(self._kept)} failures the first {_STRUCK} are struck")
+        faults = every()
+        for one in self._kept[:_STRUCK]:
+            points = parse_plan(one.point)
+            unknown = [point.fault for point in points if point.fault not in faults]
+            if unknown:
+                why = f"this version knows no fault {unknown[0]!r}"
+                notes.append(f"{self._shown}: {one.point} is kept, and not struck: {why}")
+                continue
+            plan, said = rebased(record, points, one.marks)
             if plan is None:
                 notes.append(self._dropped(one, said[-1]))
             else:
                 self._came_of.setdefault(plan, one)
         return list(self._came_of), notes
 
+    @property
+    def _shown(self) -> str:
+        assert self.path is not None
+        return os.path.relpath(self.path)
+
+    def marks_of(self, plan: Plan) -> Marks:
+        """Return what tells the ops again that a plan names; nothing where it is not kept."""
+        return next((one.marks for one in self._kept if parse_plan(one.point) == plan), {})
+
     def drop(self, plan: Plan, why: str) -> str:
         """Let go of a failure that cannot be tried again; return what is to be said of that."""
         return self._dropped(self._came_of[plan], why)
 
     def _dropped(self, one: Kept, why: str) -> str:
-        assert self.path is not None
         with contextlib.suppress(OSError):  # then it is said again, the next time
             self._change(lambda known: [other for other in known if other.point != one.point])
-        return f"{os.path.relpath(self.path)}: {one.point} is dropped: {why}"
+        return f"{self._shown}: {one.point} is dropped: {why}"
 
     def keep(self, record: Record, violations: Sequence[Violation]) -> bool:
         """Add failures, if they are not there; tell whether all of them are now.
@@ -101,7 +125,8 @@ class Regressions:
 
         def added(known: list[Kept]) -> list[Kept]:
             there = {one.point for one in known}
-            return [*known, *(one for point, one in wanted.items() if point not in there)][:_MOST]
+            new = [one for point, one in wanted.items() if point not in there]
+            return [*known, *new[: max(0, _MOST - len(known))]]
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
         return wanted.keys() <= {one.point for one in self._change(added)}
@@ -138,14 +163,24 @@ def regressions_of(scenario: Scenario, options: Options) -> Regressions:
 
 def _read(path: Path) -> list[Kept]:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path.read_text(encoding="utf-8"))
         if facts["schema"] != SCHEMA:
             raise ScenarioError(f"{path} was written by another version: schema={facts['schema']!r}")
-        several = [Kept(**one) for one in facts["failures"]]
-        for one in several:
-            parse_plan(one.point)
+        several = [_checked(Kept(**one)) for one in facts["failures"]]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScenarioError(f"{path} cannot be read ({error}); restore it, or remove it") from error
     return several
+
+
+def _checked(one: Kept) -> Kept:
+    """Return a failure that was read, if its fields are what they are to be.
+
+    Raises:
+        PlanError: its point is none.
+        ValueError, TypeError, AttributeError: a field is of another type.
+    """
+    parse_plan(one.point)
+    marks: Marks = {number: [str(text), int(nth)] for number, (text, nth) in one.marks.items()}
+    return Kept(one.point, str(one.kind), str(one.path), marks)

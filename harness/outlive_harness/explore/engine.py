@@ -21,16 +21,18 @@ from .corpus import Regressions, regressions_of
 from .deeper import deeper
 from .doubt import Doubted, sample
 from .golden import Record
-from .merge import merge, violations_of
+from .merge import Littered, merge, violations_of, warnings_of
 from .options import Options
+from .records import Records, Shared
 from .reseed import Reseeded, has_own_seed
 from .results import Exhibit, RunResult, ScenarioResult, Trial, Verdict
 from .reuse import Ledger
 from .session import Session
-from .subject import Subject, from_scenario
+from .subject import Subject
 from .unfinished import Unfinished
-from .verdict import conclude
-from .waiting import HarnessError, Waiting, collect, handed_out
+from .unjudged import note_unjudged
+from .verdict import conclude, none_asked_for
+from .waiting import HarnessError, LostError, Waiting, collect, handed_out
 from .waves import waves
 
 
@@ -99,11 +101,13 @@ def explore(
     *,
     ledger: Ledger | None = None,
     explain: Explainer | None = None,
+    records: Records | None = None,
 ) -> RunResult:
     """Explore scenarios, several at a time, and return their results in the order given.
 
     With a ledger, results that it knows are taken from it, and new ones put down. With an explainer,
-    violations say where they come from, as the options ask for it.
+    violations say where they come from, as the options ask for it. With records, golden runs are let go of
+    when they are not needed any more; else all who share the session's directory share them, to its end.
 
     An interrupt ends it early: what was found so far is returned, marked as interrupted.
 
@@ -128,6 +132,7 @@ def explore(
             budget,
             regressions_of(one, options),
             ScenarioResult(one.name, file=one.file, expected=one.expect),
+            records=records or Shared(),
         )
         for one in scenarios
     ]
@@ -144,12 +149,12 @@ def explore(
         for exploration in waiting.values():  # while the board is there that they take their jobs from
             with contextlib.suppress(HarnessError):
                 exploration.close()
-    several = [results.get(one.scenario.name) or _cut_short(one.result) for one in cases]
+    several = [results.get(one.scenario.name) or _cut_short(one.result, "interrupted") for one in cases]
     return RunResult(several, options.seed, time.monotonic() - begun, interrupted)
 
 
-def _cut_short(result: ScenarioResult) -> ScenarioResult:
-    result.reason = "interrupted"
+def _cut_short(result: ScenarioResult, why: str) -> ScenarioResult:
+    result.reason = why
     result.verdict = Verdict.VIOLATED if result.violations and not result.expected else Verdict.UNKNOWN
     return result
 
@@ -222,24 +227,36 @@ class _Case:
     regressions: Regressions
     result: ScenarioResult
     states: Known = field(default_factory=dict)
+    littered: Littered = field(default_factory=list)
     unfinished: Unfinished | None = None
     again: Path | None = None
+    records: Shared = field(default_factory=Shared)
 
     def explore(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
         scenario, options = self.scenario, self.options
-        known = ledger.recall(scenario, options) if ledger is not None else None
-        if known is not None:
+        known = ledger.recall(scenario, options) if ledger is not None else ""
+        if isinstance(known, ScenarioResult):
             return known
+        self.result.again = known
+        begun = time.monotonic()
         try:
-            return (yield from self._explored(ledger, explain))
+            return (yield from self._explored(ledger, explain, begun))
+        except LostError as error:
+            return _cut_short(self.result, str(error))
         finally:
+            self.result.seconds = time.monotonic() - begun  # of a run that was cut short, too
             if self.unfinished is not None:
                 self.unfinished.close()
 
-    def _explored(self, ledger: Ledger | None, explain: Explainer | None) -> Exploration:
-        begun = time.monotonic()
+    def _explored(self, ledger: Ledger | None, explain: Explainer | None, begun: float) -> Exploration:
         scenario, options, result = self.scenario, self.options, self.result
-        record = yield from _recorded(self.session, from_scenario(scenario), zygote=options.zygote)
+        result.reason = none_asked_for(scenario, options)
+        if result.reason:
+            result.verdict = Verdict.SKIPPED
+            return result
+        subject = self.records.claim(scenario)
+        record = yield from _recorded(self.session, subject, options)
+        self.records.note(scenario, record)
         came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
         if ledger is not None and came_of:
             self.unfinished = ledger.unfinished(scenario, came_of, record)
@@ -255,19 +272,22 @@ class _Case:
                 self.again = board.post(self.session.root, name, board.AGAIN, [Reseeded(record.place)])
             yield from self._violations(record)
             if explain is not None and self._is_to_be_explained():
-                yield from explain(self.session, record, result, options, self.states)
+                asked = replace(options, torn=options.cuts_of(scenario))
+                yield from explain(self.session, record, result, asked, self.states)
             remember(self.regressions, record, result)
+        note_unjudged(result, record, options.faults_of(scenario))
         conclude(result, record, scenario, options)
         result.seconds = time.monotonic() - begun
         if ledger is not None:
             ledger.remember(scenario, options, came_of, result)
         if self.unfinished is not None:
             self.unfinished.forget()
+        self.records.release(subject)
         return result
 
     def _is_to_be_explained(self) -> bool:
         wanted = self.options.explain == "all" or (
-            self.options.explain == "auto" and not self.scenario.expect
+            self.options.explain == "auto" and not self.scenario.expect and not self.options.fail_fast
         )
         return wanted and any(not one.known for one in self.result.violations)
 
@@ -280,6 +300,7 @@ class _Case:
             # What a warm interpreter shows and a fresh one does not is ours, not the pipeline's.
             result.violations, result.faults = [], {}
             self.states.clear()
+            self.littered.clear()
             if result.exhibit is not None:
                 result.exhibit.points.clear()
             result.warnings = [*record.warnings, f"no zygote: {why}"]
@@ -331,18 +352,30 @@ class _Case:
                 self._tell_of_kept(one)
                 intercepts = one.campaign.fault.intercepts
                 merge(
-                    result, record, name, one.coverage, one.trials, exhaustive=intercepts, known=self.states
+                    result,
+                    record,
+                    name,
+                    one.coverage,
+                    one.trials,
+                    exhaustive=intercepts,
+                    known=self.states,
+                    littered=self.littered,
                 )
+            result.warnings += warnings_of(self.littered, record)
+        trials = [trial for one in several.values() for trial in one.trials]
+        fallen = [trial.fell_back for trial in trials if trial.fell_back]
+        if fallen:
+            result.warnings.append(f"no zygote in {len(fallen)} trials, exec instead: {min(fallen)}")
         if self.again is not None:
             waiting, self.again = Waiting(self.again, 1), None
             yield waiting
-            (result.reason,) = collect(waiting, str)
+            (result.reason,) = collect(waiting, str, shared=True)
         if result.reason:  # what it leaves is compared with something else each time
             result.violations.clear()
         if options.baseline is not None and not scenario.expect:
             options.baseline.mark(result)
         yield from confirm(session, scenario, record, result, options)
-        return [trial for one in several.values() for trial in one.trials]
+        return trials
 
     def _tell_of_kept(self, one: Explored) -> None:
         """Say which failures that were kept could not be struck, and let go of those that cannot be again."""
@@ -385,14 +418,13 @@ def _kinds(several: Iterable[Explored]) -> set[str]:
     return {finding.kind for one in several for trial in one.trials for finding in trial.findings}
 
 
-def _recorded(session: Session, subject: Subject, *, zygote: bool = True) -> Generator[Waiting, None, Record]:
-    name = subject.key() + ("" if zygote else "-x")
-    job = board.post(
-        session.root, f"r-{name}", board.RECORD, [(subject, session.root / "records" / name, zygote)]
-    )
+def _recorded(session: Session, subject: Subject, options: Options) -> Generator[Waiting, None, Record]:
+    name = subject.key() + ("" if options.zygote else "-x")
+    wanted = subject, session.root / "records" / name, options.zygote, options.memory
+    job = board.post(session.root, f"r-{name}", board.RECORD, [wanted])
     waiting = Waiting(job, 1)
     yield waiting
-    return collect(waiting, Record)[0]  # whoever comes later finds the result all the same
+    return collect(waiting, Record, shared=True)[0]  # whoever comes later finds the result all the same
 
 
 def _usable(name: str, record: Record) -> tuple[Fault, str]:
@@ -410,13 +442,14 @@ def replay(
     *,
     keep: Path | None = None,
     adjust: Callable[[Record, Plan], Plan] | None = None,
+    records: Records | None = None,
 ) -> tuple[Record, Trial | None]:
     """Carry out one plan, keeping the boxes if asked to; no trial if there is no golden run to compare with.
 
     The outputs are judged after each of its crashes: an exploration judges each of them by itself.
 
     Without a plan only the golden run is recorded. *adjust* may give another plan in its place once that is
-    there.
+    there. *records* says which golden runs there are already.
 
     Raises:
         ScenarioError: the plan sends a signal that is none.
@@ -425,16 +458,20 @@ def replay(
     for point in plan or ():
         if point.fault == "term" and point.part and point.part not in signal.valid_signals():
             raise ScenarioError(f"plan={plan_text(plan or ())!r}: {point.part} is no signal")
+    golden = records or Shared()
     results: dict[str, ScenarioResult] = {}
     said: list[tuple[Record, Trial | None]] = []
 
     def one() -> Exploration:
-        record = yield from _recorded(session, from_scenario(scenario))
+        subject = golden.claim(scenario)
+        record = yield from _recorded(session, subject, Options())
+        golden.note(scenario, record)
         trial = None
         if plan is not None and not record.reason:
             plan_now = adjust(record, plan) if adjust else plan
             trial = yield from once(session, record, plan_now, keep, each=True)
         said.append((record, trial))
+        golden.release(subject)
         return ScenarioResult(scenario.name)
 
     _advance(session, {scenario.name: one()}, results, Silent())

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 from outlive_harness.disk.profiles import PROFILES, strongest_first
-from outlive_harness.plan import plan_text, size
+from outlive_harness.globs import matcher
+from outlive_harness.patterns import globs
+from outlive_harness.plan import Plan, plan_text, size
 
 from .golden import Record
-from .results import Coverage, Finding, ScenarioResult, Trial, Violation
+from .results import Coverage, Finding, ScenarioResult, Trial, Violation, gravity
 
+#: What a state leaves behind, folded, and how many points lead to it.
+Littered = list[tuple[frozenset[str], int]]
+
+#: What a baseline folds in names.
+_DIGITS = re.compile(r"[0-9]+")
 #: The part of all points that may be missing from runs that differ in their number of ops.
 _MOST_UNMET = 0.2
 
@@ -28,8 +36,11 @@ def merge(
     *,
     exhaustive: bool,
     known: dict[str, frozenset[tuple[str, str]]],
+    littered: Littered,
 ) -> None:
     """Add one fault's trials to a scenario's result, and what each state violates to what is known.
+
+    What is left behind is added to *littered*.
 
     The same trials give the same result in whatever order and by however many workers they were
     done: a state's findings are reported for the smallest plan that reaches it.
@@ -49,29 +60,53 @@ def merge(
         result.warnings += _set_aside(fault, coverage, trials)
         _explain_gaps(coverage, record, trials)
     groups: dict[tuple[str, str], list[tuple[Trial, Finding, int]]] = defaultdict(list)
-    litter: dict[str, int] = defaultdict(int)
     if result.exhibit is not None:
         result.exhibit.points += _exhibited(fault, judged, by_state)
     for state, trial in judged.items():
-        smallest = min(by_state[state], key=lambda one: size(one.plan))
+        smallest = min(by_state[state], key=_telling)
         smallest.profile, smallest.left = trial.profile, trial.left
+        smallest.rests_on = trial.rests_on if trial.profile else smallest.rests_on
         # Several files of one folded name are one finding of a state.
         found = {(finding.kind, record.fold(finding.path)): finding for finding in reversed(trial.findings)}
         if len(trial.plan) == 1:
             known[state] = known.get(state, frozenset()) | found.keys()
-        for key, finding in found.items():
+        for (kind, path), finding in found.items():
+            key = kind, _DIGITS.sub("#", path) if kind == "litter" else path
             groups[key].append((smallest, finding, len(by_state[state])))
-        for path in {warning.path for warning in trial.warnings}:
-            litter[path] += len(by_state[state])
+        littered.append((frozenset(warning.path for warning in trial.warnings), len(by_state[state])))
     for several in groups.values():
-        # The disk that promises most and still shows it is the one to know of.
-        trial, finding, _ = min(several, key=lambda one: (weakness(one[0].profile), size(one[0].plan)))
+        # What machines show comes first, then the disk that promises most and still shows it.
+        trial, finding, _ = min(
+            several, key=lambda one: (not _is_seen(one[0]), weakness(one[0].profile), size(one[0].plan))
+        )
         points = sum(count for _, _, count in several)
         result.violations.append(violation_of(result.name, fault, trial, finding, points))
-    result.violations.sort(key=lambda one: (one.fault != "", len(one.point.split("+"))))
-    result.warnings += [
-        f"litter: {path} is left behind after {n} crash points" for path, n in sorted(litter.items())
-    ]
+    result.violations.sort(key=lambda one: (gravity(one.kind), one.fault != "", len(one.point.split("+"))))
+
+
+def warnings_of(littered: Littered, record: Record) -> list[str]:
+    """Return a warning for each pattern of what is left behind."""
+    paths = sorted(frozenset().union(*(several for several, _ in littered)))
+    said = []
+    for pattern in globs(paths, record.final.keys()):
+        like = set(filter(matcher([pattern]), paths))
+        points = sum(count for several, count in littered if several & like)
+        # A star of a folded name is one here, too.
+        name = min(like) if len(like) == 1 else pattern.replace("[*]", "*")
+        names = f" ({len(like)} names)" if len(like) > 1 else ""
+        after = f"after {points} crash point{'s' * (points != 1)}"
+        said.append(f"litter: {name} is left behind {after}{names}")
+    return said
+
+
+def _is_seen(trial: Trial) -> bool:
+    """Tell whether machines were seen to leave what a trial began with, or are taken to."""
+    return not trial.rests_on and (not trial.profile or bool(PROFILES[trial.profile].habits))
+
+
+def _telling(trial: Trial) -> tuple[bool, tuple[int, int, Plan]]:
+    """Return what trials that came to one state are compared by: those first that a kill can leave."""
+    return bool(trial.rests_on) and not trial.profile, size(trial.plan)
 
 
 def _exhibited(
@@ -134,7 +169,10 @@ def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: 
         detail=finding.detail,
         replay=f"{name}:{point}" if point else "",
         profile=trial.profile,
+        rests_on=trial.rests_on,
         lost=tuple(trial.lost),
+        stayed=tuple(trial.stayed),
         left=trial.left,
         points=points,
+        mark=trial.mark,
     )

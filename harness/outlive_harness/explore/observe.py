@@ -64,7 +64,7 @@ def _observe(runner: Runner, subject: Subject, template: Path, timeout: float, s
     ended = time.monotonic()
     seen.seconds, seen.outside, seen.looked = first.seconds, first.outside, first.looked
     seen.blind = [reason for _, reason in first.blind]
-    seen.failure, seen.stderr = first.failure(), first.stderr
+    seen.failure, seen.stderr = first.failure(), first.told
     seen.first = runner.look(subject)
     if seen.failure:
         return
@@ -76,7 +76,7 @@ def _observe(runner: Runner, subject: Subject, template: Path, timeout: float, s
     runner.fill(template)
     second = runner.run(subject, timeout=timeout)
     if second.failure():
-        seen.failure, seen.stderr = f"{second.failure()}, the second time", second.stderr
+        seen.failure, seen.stderr = f"{second.failure()}, the second time", second.told
         return
     seen.second = runner.look(subject)
     seen.seconds = max(seen.seconds, second.seconds)

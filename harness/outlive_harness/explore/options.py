@@ -8,7 +8,7 @@ from pathlib import Path
 
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.faults import every, table
-from outlive_harness.scenario import Scenario, ScenarioError
+from outlive_harness.scenario import CUTS, Scenario, ScenarioError
 
 from .baseline import Baseline
 from .tapes import MEMORY
@@ -40,9 +40,11 @@ class Options:
         fail_fast: whether a scenario that should hold is left as soon as it is seen that it does not.
         real_fs: a real file system to cut the power on as well.
         explain: which violations are traced to their lines, and repairs of them tried: ``auto``, those that
-            nobody expected, ``all`` or ``none``.
+            nobody expected, unless the first one ends it all; ``all`` or ``none``.
         exhibit: whether results are to hold each crash point, for a time line.
         baseline: violations that are known today.
+        torn: where ``torn`` cuts a write: ``pages`` or ``bytes``; None leaves it to each scenario, else
+            ``pages``.
         corpus: whether failures are kept beside the scenario's file, to be struck first from then on.
         zygote: whether trials of Python programs may be forked from a warm interpreter.
     """
@@ -65,6 +67,7 @@ class Options:
     exhibit: bool = False
     baseline: Baseline | None = None
     corpus: bool = False
+    torn: str | None = None
 
     def profile_of(self, scenario: Scenario) -> str:
         """Return what a scenario's disk promises.
@@ -76,6 +79,10 @@ class Options:
         if name not in PROFILES:
             raise ScenarioError(f"unknown profile {name!r}; there are: {', '.join(PROFILES)}")
         return name
+
+    def cuts_of(self, scenario: Scenario) -> str:
+        """Return where ``torn`` cuts a scenario's writes: ``pages`` or ``bytes``."""
+        return self.torn or scenario.torn or CUTS[0]
 
     def faults_of(self, scenario: Scenario) -> tuple[str, ...]:
         """Return the faults that a scenario is put through: those asked for that make sense for it.
@@ -90,5 +97,20 @@ class Options:
         real = (self.real_fs,) if self.real_fs else ()
         if self.faults is None:
             return (*(scenario.faults or DEFAULT_FAULTS), *real)
-        named = (name for name in self.faults if scenario.faults is None or name in scenario.faults)
+        named = (name for name in self.faults if not scenario.faults or name in scenario.faults)
         return tuple(dict.fromkeys((*named, *real)))
+
+    def left_out(self, scenario: Scenario) -> str:
+        """Say what a scenario asks for and does not get, as other options were given; "" if it gets all.
+
+        A known-bad one that names no fault is shown by the faults that are the default.
+        """
+        declared = scenario.faults or (DEFAULT_FAULTS if scenario.expect else ())
+        given = self.faults_of(scenario)
+        parts = [name for name in declared if name not in given]
+        profile = scenario.profile or DEFAULT_PROFILE
+        if "power" in given and self.profile_of(scenario) != profile:
+            parts.append(f"a disk as {profile}")
+        if "term" in given and self.signal != signal.SIGTERM:
+            parts.append("SIGTERM")
+        return ", ".join(parts)

@@ -106,7 +106,7 @@ def planned(
 ) -> list[Planned]:
     """Plan one crash more in each run, by the faults that strike it while it is under way."""
     count = campaign.options.points if first else None
-    known = strikers(number=campaign.options.signal)
+    known = strikers(number=campaign.options.signal, cuts=campaign.cuts)
     return [
         ((*base.plan, point), base.start, base.acks)
         for base in bases

@@ -58,7 +58,7 @@ def _differs(runner: Runner, record: Record) -> str:
     runner.fill(record.place / "template")
     ran = runner.run(subject, timeout=record.limit, visit=lambda _op, _number: GO, syncs=False)
     if ran.failure():
-        runner.expect_room(record.final, ran.stderr)
+        runner.expect_room(record.final, ran.told)
         return f"nondeterministic: a further run with no fault {ran.failure()}"
     after = runner.look(subject)
     path = first_difference(record.final, after, subject.is_output)

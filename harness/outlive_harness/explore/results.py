@@ -14,8 +14,12 @@ from outlive_harness.trace import Op
 
 
 class Verdict(enum.StrEnum):
-    """What is known at the end; the worst of several is the verdict of all."""
+    """What is known at the end; the worst of several is the verdict of all.
 
+    One that is skipped was not asked for, as the options leave out what it needs; it fails nothing.
+    """
+
+    SKIPPED = "skipped"
     HELD = "held"
     UNKNOWN = "unknown"
     VIOLATED = "violated"
@@ -32,6 +36,13 @@ class Broken:
     """A fault of ours: the traceback of what a unit raised."""
 
     traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A unit that was given up, and why."""
+
+    why: str
 
 
 class Exit(enum.IntEnum):
@@ -63,6 +74,18 @@ class Finding:
     detail: str = ""
 
 
+#: Kinds of violations, the gravest first: what stops the pipeline, what is wrong for good, what passes.
+GRAVEST = (
+    "not-idempotent", "recovery-failed", "recovery-hung", "run-hung", "interfered", "lost-ack", "lost-effect",
+    "duplicate-effect", "diverged", "torn-output", "litter",
+)  # fmt: skip
+
+
+def gravity(kind: str) -> int:
+    """Return a number for a kind, smaller for a graver one."""
+    return GRAVEST.index(kind) if kind in GRAVEST else len(GRAVEST)
+
+
 @dataclass(slots=True)
 class Trial:
     """One plan carried out.
@@ -79,11 +102,15 @@ class Trial:
         redone: how many they are; -1 where there was no recovery, or one of before was known.
         op: what the pipeline was about to do when it was struck.
         path: the file that this op is about.
+        mark: what tells it again: see rebase.told_by().
         lost: what a power cut lost: each op, or part of one, in words.
+        stayed: what a power cut kept though something before it was lost, likewise.
         profile: the disk that promises most and on which it can still happen, where it was violated.
+        rests_on: what it rests on that machines do not show of themselves, in words; "" where it does not.
         trouble: why the trial could not be carried out, if so.
         impossible: whether that is because no run leaves such a state.
         left: names that the crash left, and what each is, where something was violated.
+        fell_back: why runs of it were execs where a zygote was to fork them; "" if none were.
     """
 
     plan: Plan
@@ -98,13 +125,17 @@ class Trial:
     redone: int = -1
     op: str = ""
     path: str = ""
+    mark: str = ""
     lost: list[str] = field(default_factory=list)
+    stayed: list[str] = field(default_factory=list)
     profile: str = ""
+    rests_on: str = ""
     trouble: str = ""
     impossible: bool = False
     kept: str = ""
     left: tuple[tuple[str, str], ...] = ()
     story: list[str] = field(default_factory=list)
+    fell_back: str = ""
 
 
 @dataclass(slots=True)
@@ -120,8 +151,12 @@ class Violation:
     detail: str
     replay: str
     profile: str = ""
+    #: what each example of it rests on that machines do not show of themselves; "" where one does without
+    rests_on: str = ""
     #: what a power cut lost, in words
     lost: tuple[str, ...] = ()
+    #: what it kept though something before that was lost, in words
+    stayed: tuple[str, ...] = ()
     #: how many crash points lead to the same finding
     points: int = 1
     kept: str = ""
@@ -130,12 +165,16 @@ class Violation:
     source: str = ""
     #: the frames of the program itself above that, the innermost first
     stack: tuple[str, ...] = ()
+    #: the line of an installed package that made the call: ``joblib 1.6.0: joblib/memory.py:41 in dump``
+    within: str = ""
     #: what to change, if a change was tried and every crash state held with it
     advice: str = ""
     #: names that the smallest example left on the disk, and what each is
     left: tuple[tuple[str, str], ...] = ()
     #: whether the baseline lists it
     known: bool = False
+    #: what tells the op again that the last crash struck: see rebase.told_by()
+    mark: str = ""
 
 
 @dataclass(slots=True)
@@ -167,6 +206,32 @@ class Coverage:
         self.label = f"{self.label}; {text}" if self.label else text
 
 
+@dataclass(frozen=True, slots=True)
+class NotJudged:
+    """Something that a verdict says nothing of.
+
+    Attributes:
+        what: a path, a pattern, or what else it is.
+        why: the reason.
+    """
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a run did outside of its files: nobody judges it.
+
+    Attributes:
+        address: where it connected or sent to: ``127.0.0.1:5432``, ``unix:/run/db.sock``.
+        ops: how many calls the golden run made there.
+    """
+
+    address: str
+    ops: int
+
+
 @dataclass(slots=True)
 class Exhibit:
     """What a time line is drawn from, where one was asked for.
@@ -195,6 +260,13 @@ class ScenarioResult:
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     ops: int = 0
+    #: why what was known of it was not taken over; "" where nobody asked for that
+    again: str = ""
+    #: files and the like that the verdict says nothing of
+    not_judged: list[NotJudged] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    #: faults that were not asked for
+    not_asked: tuple[str, ...] = ()
     #: whether trials were forked from a zygote
     zygote: bool = False
     #: the violations that a known-bad scenario was expected to show
@@ -218,13 +290,16 @@ def read_back(facts: dict[str, Any]) -> ScenarioResult:
             **{
                 **one,
                 "lost": tuple(one["lost"]),
+                "stayed": tuple(one["stayed"]),
                 "stack": tuple(one["stack"]),
                 "left": tuple((path, what) for path, what in one["left"]),
             }
         )
         for one in facts["violations"]
     ]
-    facts["expected"] = tuple(facts["expected"])
+    facts["expected"], facts["not_asked"] = tuple(facts["expected"]), tuple(facts["not_asked"])
+    facts["not_judged"] = [NotJudged(**one) for one in facts["not_judged"]]
+    facts["effects"] = [Effect(**one) for one in facts["effects"]]
     return ScenarioResult(**facts)
 
 
@@ -250,6 +325,7 @@ class RunResult:
             return Exit.INTERRUPTED
         return {
             Verdict.HELD: Exit.HELD,
+            Verdict.SKIPPED: Exit.HELD,
             Verdict.VIOLATED: Exit.VIOLATED,
             Verdict.UNKNOWN: Exit.UNKNOWN,
         }[self.verdict]

@@ -1,10 +1,10 @@
 """Results that still hold: each is kept with the content of all that its golden run read.
 
 A scenario need not be explored again where nothing has changed: not its declaration, not the files
-beside it, not what its setup and its first golden run opened or ran outside the box (as seen by the
-supervisor, in any language), nor the Python files beside those, not this harness, its options or the
-kernel. Not compared is what only a recovery or a ``check`` reads elsewhere. Environment variables are
-compared where a run goes on in the middle of a scenario, and not for results that are whole.
+beside it, not what its setup, its first golden run and its check opened or ran outside the box (as seen by
+the supervisor, in any language), nor the Python files beside those, not this harness, its options or the
+kernel. Not compared is what only a recovery reads elsewhere. Environment variables are compared where a run
+goes on in the middle of a scenario, and not for results that are whole.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from outlive_harness.disk.tree import scan, tree_digest
+from outlive_harness.json_text import read_json
 from outlive_harness.launch.zygote import is_installed
 from outlive_harness.scenario import Scenario
 from outlive_harness.store import Store, write_down
@@ -36,6 +37,8 @@ from .subject import from_scenario
 from .unfinished import Unfinished
 
 _HARNESS = Path(__file__).parents[1]
+#: The digest of a file that is not there: see _digest().
+_GONE = "errno 2"
 #: What differs from one command to the next in a shell.
 _OF_THE_SHELL = frozenset({"_", "COLUMNS", "LINES", "OLDPWD", "SHLVL"})
 #: What decides the result, of the user's options: others only decide how fast it is there.
@@ -89,10 +92,10 @@ class Ledger:
         if not reads:
             return {}
         try:
-            key = _key(scenario, options)
+            parts = _parts(scenario, options)
         except OSError:  # the input is gone
             return {}
-        return {"key": key, "reads": {path: _digest(path) for path in _with_sources(reads)}}
+        return {"parts": parts, "reads": {path: _digest(path) for path in _with_sources(reads)}}
 
     def unfinished(self, scenario: Scenario, came_of: dict[str, Any], record: Record) -> Unfinished:
         """Return the trials of a scenario that an earlier run did not come to the end of."""
@@ -102,8 +105,8 @@ class Ledger:
     def remember(
         self, scenario: Scenario, options: Options, came_of: dict[str, Any], result: ScenarioResult
     ) -> None:
-        """Keep a scenario's result; one that is unknown is none."""
-        if result.verdict is Verdict.UNKNOWN or not came_of:
+        """Keep a scenario's result; one that is unknown, or was skipped, is none."""
+        if result.verdict in (Verdict.UNKNOWN, Verdict.SKIPPED) or not came_of:
             return
         path = self._store.result(scenario.name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -115,47 +118,86 @@ class Ledger:
             temporary.write_text(json.dumps(entry, indent=1))
             temporary.replace(path)
 
-    def recall(self, scenario: Scenario, options: Options) -> ScenarioResult | None:
-        """Return what is known of a scenario, if all that it came of is as it was; None if not."""
+    def recall(self, scenario: Scenario, options: Options) -> ScenarioResult | str:
+        """Return what is known of a scenario, if all that it came of is as it was; else why it is not.
+
+        The text is "" where nobody asked, or nothing is known yet.
+        """
         if not (self._changed or self._resume):
-            return None
+            return ""
         try:
-            entry = json.loads(self._store.result(scenario.name).read_text())
+            entry = read_json(self._store.result(scenario.name).read_text())
             result = read_back(entry["result"])
-            wanted = (self._changed and result.verdict is Verdict.HELD) or (
-                self._resume and entry["run"] == self._run
-            )
-            if not wanted or entry["key"] != _key(scenario, options):
-                return None
-            if entry["failed"] != _failed(scenario, options):
-                return None
-            if any(_digest(path) != digest for path, digest in entry["reads"].items()):
-                return None
-            result.reason = f"as on {entry['when']}: nothing that it came of has changed" + (
-                f"; {result.reason}" if result.reason else ""
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or of another version
-            return None
+            why = self._objection(entry, result, scenario, options)
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return "its last result cannot be read: it is damaged, or was kept by another version"
+        if why is not None:
+            return why
+        result.reason = f"as on {entry['when']}: nothing that it came of has changed" + (
+            f"; {result.reason}" if result.reason else ""
+        )
         result.seconds = 0.0
         return result
 
+    def _objection(
+        self, entry: dict[str, Any], result: ScenarioResult, scenario: Scenario, options: Options
+    ) -> str | None:
+        """Say why a result is not taken over, "" if it was not asked for; None if it is."""
+        is_resumed = self._resume and entry["run"] == self._run
+        if result.verdict is not Verdict.HELD and not is_resumed:
+            return f"on {entry['when']} it was {result.verdict}" if self._changed else ""
+        if not (self._changed or is_resumed):
+            return ""
+        return _difference(entry, _parts(scenario, options), _failed(scenario, options)) or None
 
-def _key(scenario: Scenario, options: Options) -> str:
-    """Digest what is declared and asked for, and who explores it."""
-    parts = [
-        write_down(scenario),
+
+def _difference(entry: dict[str, Any], parts: dict[str, Any], failed: str) -> str:
+    """Say what of all that a result came of has changed since; "" if nothing has."""
+    known = entry["parts"]
+    for name, value in parts.items():
+        if name != "files" and known[name] != value:
+            return f"{name} changed"
+    pairs = {path: (known["files"].get(path, _GONE), now) for path, now in parts["files"].items()}
+    pairs |= {path: (then, _GONE) for path, then in known["files"].items() if path not in pairs}
+    pairs |= {path: (then, _digest(path)) for path, then in entry["reads"].items()}
+    for path, (then, now) in pairs.items():
+        if then != now:
+            what = "is gone" if now == _GONE else "is new" if then == _GONE else "has changed"
+            return f"{_from_here(path)} {what}"
+    return "what failed once is another" if entry["failed"] != failed else ""
+
+
+def _from_here(path: str) -> str:
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
+
+
+def _parts(scenario: Scenario, options: Options) -> dict[str, Any]:
+    """Digest what is declared and asked for, and who explores it; and each file that belongs to it."""
+    asked = [
         options.faults_of(scenario),
         options.profile_of(scenario),
+        options.cuts_of(scenario),
         max(options.depth, scenario.depth),
         [getattr(options, name) for name in _DECISIVE],
         int(options.signal),
         options.baseline.of(scenario.name) if options.baseline is not None else None,
-        sys.version,
-        platform.release(),
-        _own_sources(),
-        _beside(scenario),
     ]
-    return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    # Keys are what a message says of them.
+    return {
+        "its declaration": _hashed(write_down(scenario)),
+        "the options": _hashed(asked),
+        "the Python that runs outlive": sys.version,
+        "the kernel": platform.release(),
+        "outlive itself": _hashed(_own_sources()),
+        "files": _beside(scenario),
+    }
+
+
+def _hashed(value: object) -> str:
+    return hashlib.blake2b(repr(value).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _run(record: Record) -> str:
@@ -170,7 +212,7 @@ def _run(record: Record) -> str:
         record.value,
         record.acks,
     ]
-    return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    return _hashed(parts)
 
 
 def _failed(scenario: Scenario, options: Options) -> str:
@@ -184,13 +226,15 @@ def _own_sources() -> list[str]:
     return [_digest(str(path)) for path in sorted(_HARNESS.rglob("*.py"))]
 
 
-def _beside(scenario: Scenario) -> list[object]:
-    """Digest the scenario's file, the modules beside it, and its input."""
+def _beside(scenario: Scenario) -> dict[str, str]:
+    """Digest the scenario's file, the modules beside it, and its input; return it by path."""
     files = sorted(Path(scenario.file).parent.glob("*.py")) if os.path.isfile(scenario.file) else []
+    found = {str(path): _digest(str(path)) for path in files}
     source = from_scenario(scenario).source
-    # What a run keeps there of itself is no part of it.
-    given = [] if source is None else sorted(scan(Path(source), skip=is_own, opens=False).items())
-    return [[(path.name, _digest(str(path))) for path in files], given]
+    if source is not None:  # what a run keeps there of itself is no part of it
+        given = scan(Path(source), skip=is_own, opens=False)
+        found |= {os.path.join(source, path): " ".join(map(str, entry)) for path, entry in given.items()}
+    return found
 
 
 def _with_sources(reads: list[str]) -> list[str]:
@@ -235,3 +279,22 @@ def _digest(path: str) -> str:
         return _known[key]
     except OSError as error:
         return f"errno {error.errno}"
+
+
+#: What is there of the machine and of processes, and not of files: it differs each time.
+_NO_FILES = ("/proc/", "/sys/", "/dev/")
+
+
+def stands_on(scenario: Scenario, paths: list[str]) -> tuple[object, ...]:
+    """Return the content of all that a golden run came of, to be compared with what it is at another time.
+
+    Args:
+        scenario: what ran.
+        paths: what it read.
+    """
+    try:
+        beside: object = _beside(scenario)
+    except OSError as error:
+        beside = error.errno
+    files = _with_sources([path for path in paths if not path.startswith(_NO_FILES)])
+    return beside, {path: _digest(path) for path in files}

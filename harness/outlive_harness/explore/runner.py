@@ -8,22 +8,26 @@ import json
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from outlive_harness.disk.mounts import Mount, below, detach
 from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readable, remove_tree, scan
 from outlive_harness.intercept.lookup import Keeper
+from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import file_system
+from outlive_harness.launch import traced
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.run import Ran, run
 from outlive_harness.launch.zygote import Preload, Zygote, ZygoteError
 from outlive_harness.trace import INSTALLS, Op
 
+from .checked import Checked, checked
 from .still import LARGE, Still
 from .subject import HOME, TMP, Subject
 
@@ -36,25 +40,13 @@ _NO_ROOM = os.strerror(errno.ENOSPC)
 _IN_MEMORY = frozenset({0x01021994, 0x858458F6})
 #: Warm interpreters that a worker has: it goes back and forth between the scenarios that are under way.
 _ZYGOTES = 6
+#: How often one may die until there is none in its place any more.
+_LIVES = 3
 #: The programs of a subject that may be forked from a zygote of their own.
 BODY, CHECK = "body", "check"
 #: Bytes without which a run's failure may be that of the disk that its box is on.
 _LEAST_ROOM = 1 << 20
 _Warm = tuple[str, str, Preload]  # subject, role, what was done beforehand
-
-
-class Checked(NamedTuple):
-    """What a check said.
-
-    Attributes:
-        value: what it printed last.
-        failed: how it failed; "" if it did not.
-        reads: paths outside the box that it opened or ran, where that was asked for and could be seen.
-    """
-
-    value: str
-    failed: str
-    reads: list[str]
 
 
 class BoxError(RuntimeError):
@@ -97,10 +89,17 @@ class Runner:
         self._place = place
         self._control = control
         self._still = Still(self.box, place / "still")
+        #: temporary files outside the box that killed runs left
+        self._left = Made()
         #: warm interpreters, the one that was used last at the end
         self._zygotes: dict[_Warm, Zygote] = {}
         #: which of them stand in for exec, by role
         self._warm: dict[str, _Warm] = {}
+        #: why a zygote that was chosen could not serve, so that exec did; "" if each could
+        self.fell_back = ""
+        #: how often each died, and why it is not tried again
+        self._deaths: Counter[_Warm] = Counter()
+        self._unfit: dict[_Warm, str] = {}
         self.box_bytes = os.fsencode(os.path.realpath(place)) + b"/box"
         #: the same box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.box_bytes)))
@@ -219,7 +218,7 @@ class Runner:
             ran = ran or self._launch(subject, subject.setup, None, timeout=_HELPER_LIMIT)
             read = ran.reads
             if ran.failure():
-                raise BoxError(f"setup {ran.failure()}\n{ran.stderr}".rstrip())
+                raise BoxError(f"setup {ran.failure()}\n{ran.told}".rstrip())
         self.keep(template)
         return read
 
@@ -257,12 +256,13 @@ class Runner:
         """Run the subject's program on the box as it is. See launch.run for what is raised.
 
         Where a zygote was chosen for the subject it is forked from that, unless it is to tell what it reads,
-        or is not intercepted.
+        or is not intercepted, or is to leave where it is in a file, *stacks*.
         """
         return self._launch(
             subject,
-            subject.argv,
-            None if reads or visit is None else BODY,
+            tuple(traced.command(subject.argv)) if stacks else subject.argv,
+            None if reads or visit is None or stacks else BODY,
+            stacks=stacks,
             timeout=timeout,
             visit=visit,
             tear=tear,
@@ -275,12 +275,22 @@ class Runner:
             looks=looks,
             promises=promises or bool(data),
             acks=subject.acks,
-            stacks=stacks,
         )
 
-    def _launch(self, subject: Subject, argv: tuple[str, ...], role: str | None, **how: Any) -> Ran:  # noqa: ANN401 - as run() takes it
+    def _launch(
+        self,
+        subject: Subject,
+        argv: tuple[str, ...],
+        role: str | None,
+        *,
+        stacks: str = "",
+        **how: Any,  # noqa: ANN401 - as run() takes it
+    ) -> Ran:
         """Run one of a subject's programs: forked from the zygote for its role, if one was chosen."""
         command, cwd = subject.command(argv, self.box)
+        environment = subject.environment(self.box, argv)
+        if stacks:
+            environment = traced.environment(environment, stacks)
         visit: Callable[[Op, int], Answer] | None = how.get("visit")
         if self._still:
             if visit is None:
@@ -296,26 +306,44 @@ class Runner:
                 ran = run(
                     command,
                     cwd=cwd,
-                    env=subject.environment(self.box),
+                    env=environment,
                     box=self.box,
                     control=self._control,
                     spared=self.spared,
                     guarded=subject.own,
+                    tmp=TMP if subject.tmp == "other" else "",
+                    left=self._left,
                     zygote=zygote,
                     **how,
                 )
-            except ZygoteError:
+            except ZygoteError as error:
                 assert chosen is not None
                 self._zygotes.pop(chosen).close()
                 self.cool()
+                self.fell_back = str(error)
+                self._deaths[chosen] += 1
+                if self._deaths[chosen] == _LIVES:
+                    self._unfit[chosen] = self.fell_back
             finally:
                 mounted = detach(self._place, mounts)
             if mounted:
                 self._refuse_mounts(mounted[0], mounts)
             if ran is not None:
-                if ran.blind:
-                    self._still.distrust()
-                return ran
+                return self._taken_in(ran)
+
+    def _taken_in(self, ran: Ran) -> Ran:
+        """Note what a run says of the box; its words are told when no box is there any more."""
+        if ran.blind:
+            self._still.distrust()
+        if ran.failure():
+            ran.stdout, ran.stderr = self._without_box(ran.stdout), self._without_box(ran.stderr)
+        return ran
+
+    def _without_box(self, text: str) -> str:
+        """Return a text with paths in the box as they are from there."""
+        for box in {str(self.box), os.fsdecode(self.box_bytes)}:
+            text = text.replace(box + os.sep, "").replace(box, "{box}")
+        return text
 
     def _refuse_mounts(self, point: str, before: list[Mount]) -> NoReturn:
         """Say what a run left mounted in its box: that is neither a state of it nor ours to remove."""
@@ -351,12 +379,20 @@ class Runner:
         wanted = subject.key(), role, preload
         self._warm.pop(role, None)
         zygote = self._zygotes.pop(wanted, None)
+        if wanted in self._unfit:
+            raise ZygoteError(self._unfit[wanted])
         if zygote is None:
             while len(self._zygotes) >= _ZYGOTES:
                 oldest = next(one for one in self._zygotes if one not in self._warm.values())
                 self._zygotes.pop(oldest).close()
-            argv, cwd = subject.command(subject.argv if role == BODY else self._check_argv(subject), self.box)
-            zygote = Zygote(argv, cwd=cwd, env=subject.environment(self.box), preload=preload)
+            wanted_argv = subject.argv if role == BODY else self._check_argv(subject)
+            argv, cwd = subject.command(wanted_argv, self.box)
+            env = subject.environment(self.box, wanted_argv)
+            try:
+                zygote = Zygote(argv, cwd=cwd, env=env, preload=preload)
+            except ZygoteError as error:
+                self._unfit[wanted] = str(error)
+                raise
         self._zygotes[wanted] = zygote
         self._warm[role] = wanted
         return zygote.bad
@@ -366,9 +402,11 @@ class Runner:
         self.cool()
         for role, wanted in ((BODY, preload), (CHECK, check)):
             if wanted is not None:
-                with contextlib.suppress(ZygoteError):
-                    self.box.mkdir(exist_ok=True)
+                self.box.mkdir(exist_ok=True)
+                try:
                     self.warm(subject, wanted, role)
+                except ZygoteError as error:
+                    self.fell_back = str(error)
 
     def cool(self) -> None:
         """Execute what is run from here on."""
@@ -378,22 +416,31 @@ class Runner:
         """Run the subject's check on the box; *reads* is whether to tell what it reads."""
         if subject.check_takes_acks:
             self._said.write_text(json.dumps(list(acks)))
+        self._checked.unlink(missing_ok=True)
         argv = self._check_argv(subject)
         ran = self._telling(subject, argv) if reads else None
         if ran is None:
             ran = self._launch(subject, argv, CHECK, timeout=_HELPER_LIMIT)
-        lines = ran.stdout.strip().splitlines()
-        value = self._boxes.sub(b"{box}", os.fsencode(lines[-1])) if lines else b""
-        return Checked(os.fsdecode(value), ran.failure(), ran.reads)
+        told = checked(self._checked, ran)
+        value = self._boxes.sub(b"{box}", os.fsencode(told.value))
+        places = f"{self._place}/", f"{os.path.realpath(self._place)}/"
+        read = [path for path in told.reads if not path.startswith(places)]  # what we told it is no input
+        return replace(told, value=os.fsdecode(value), reads=read)
 
     def _check_argv(self, subject: Subject) -> tuple[str, ...]:
         assert subject.check is not None
-        return (*subject.check, str(self._said)) if subject.check_takes_acks else subject.check
+        said = (str(self._said),) if subject.check_takes_acks else ()
+        return (*subject.check, str(self._checked), *said)
 
     @property
     def _said(self) -> Path:
         """Where a check reads what was acknowledged."""
         return self._place / "acks"
+
+    @property
+    def _checked(self) -> Path:
+        """Where it writes what came of it."""
+        return self._place / "checked"
 
     def _telling(self, subject: Subject, argv: tuple[str, ...]) -> Ran | None:
         """Execute a setup or a check that tells what it reads; None where that cannot be seen."""
@@ -449,6 +496,10 @@ class Runner:
         """Give back the room that the box takes, after trouble with it, as far as that can be."""
         with contextlib.suppress(OSError):
             remove_tree(self.box)
+
+    def remove_left(self) -> None:
+        """Remove the temporary files that killed runs left outside the box: the recovery is over."""
+        self._left.remove()
 
     def clear(self) -> None:
         """End the zygotes; remove this worker's directory and all in it."""

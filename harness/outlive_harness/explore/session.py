@@ -16,16 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from outlive_harness.disk.mounts import detach
-from outlive_harness.disk.tree import remove_tree
-
 from .forked import Forked, can_fork
+from .own_directory import WORKERS, OwnDirectory, remove_stale
 
-_PREFIX = "outlive-"
 #: A tmpfs with less room than this is passed over for the directory of temporary files.
 _ROOM = 256 * 1024 * 1024
 _PATIENCE = 10.0
-#: Workers that may die in one session: one that a pipeline drags down is replaced, not a series.
+#: Workers that may die, and nothing be done in between: one that a pipeline drags down is replaced.
 _DEATHS = 8
 #: Bytes without which no worker can tell what it found.
 _RESULT_ROOM = 1 << 18
@@ -73,7 +70,7 @@ class Session:
         self._box_dir = box_dir
         self._owns_root = root is None
         self.root = root or Path()
-        self._lock: int | None = None
+        self._own: OwnDirectory | None = None
         self._forks = forks
         self._workers: list[_Worker] = []
         self._deaths = 0
@@ -96,34 +93,31 @@ class Session:
         most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         if 0 <= most < _RESULT_ROOM:
             raise NoRoomError(f"files may be of {most} bytes at most; raise the limit: ulimit -f unlimited")
-        if self._owns_root:
-            self.root = self._make_root()
         try:
+            if self._owns_root:
+                self._make_root()
             for _ in range(self.jobs):
                 self._workers.append(self._start())
         except BaseException:
             self.close()
             raise
 
-    def _make_root(self) -> Path:
+    def _make_root(self) -> None:
         where = self._box_dir or default_box_dir()
         remove_stale(where)
-        root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
-        # The lock says that somebody is using the directory; the kernel drops it when we die.
-        self._lock = os.open(root / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        for name in ("jobs", "records", "workers"):
-            (root / name).mkdir()
-        return root
+        self._own = OwnDirectory.make(where)
+        self.root = self._own.path
+        for name in ("jobs", "records", WORKERS):
+            (self.root / name).mkdir()
 
     def _start(self) -> _Worker:
         number = 0
         while True:  # numbers are shared by all sessions on one root
             with contextlib.suppress(FileExistsError):
-                (self.root / "workers" / str(number)).touch(exist_ok=False)
+                (self.root / WORKERS / str(number)).touch(exist_ok=False)
                 break
             number += 1
-        errors = (self.root / "workers" / str(number)).open("wb")
+        errors = (self.root / WORKERS / str(number)).open("wb")
         with errors:
             # The lock goes with the open file, which the worker holds to its end: see _outlast.
             fcntl.flock(errors, fcntl.LOCK_EX)
@@ -134,17 +128,14 @@ class Session:
         return worker
 
     def wait(self, seconds: float) -> None:
-        """Return when a worker has finished something, or after some time.
-
-        Raises:
-            WorkerDiedError: all workers are gone.
-        """
+        """Return when a worker has finished something, or has ended, or after some time."""
         streams = [worker.stdout for worker in self._workers if worker.poll() is None and worker.stdout]
         if not streams:
-            raise self._death(f"all {len(self._workers)} worker processes ended")
+            return  # they are to be replaced
         ready, _, _ = select.select(streams, [], [], seconds)
         for stream in ready:
-            os.read(stream.fileno(), 4096)
+            if os.read(stream.fileno(), 4096):
+                self._deaths = 0
 
     def wake(self) -> None:
         """Tell idle workers that there is new work on the board."""
@@ -174,7 +165,7 @@ class Session:
         return WorkerDiedError(f"{what}:\n{self._last_words()}")
 
     def _last_words(self) -> str:
-        texts = [path.read_text(errors="replace") for path in sorted((self.root / "workers").iterdir())]
+        texts = [path.read_text(errors="replace") for path in sorted((self.root / WORKERS).iterdir())]
         return "\n".join(text.strip()[-2000:] for text in texts if text.strip())
 
     @staticmethod
@@ -196,25 +187,17 @@ class Session:
                 worker.kill()
                 worker.wait()
         self._workers.clear()
-        if self._owns_root and self._lock is not None:
-            detach(self.root)  # of a worker that was killed
-            self._outlast()
-            with contextlib.suppress(OSError):  # what cannot be unmounted or removed was told of by the trial
-                remove_tree(self.root)
-            os.close(self._lock)
-            self._lock = None
+        if self._own is not None:
+            self._outlast(self._own)
+            self._own.remove()  # what cannot be unmounted or removed was told of by the trial
+            self._own = None
 
-    def _outlast(self) -> None:
+    @staticmethod
+    def _outlast(own: OwnDirectory) -> None:
         """Wait for the workers of others who joined and were killed: theirs end by themselves."""
         deadline = time.monotonic() + _PATIENCE
-        for path in (self.root / "workers").iterdir():
-            with path.open("rb") as errors:
-                while time.monotonic() < deadline:
-                    try:
-                        fcntl.flock(errors, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                        break
-                    except OSError:
-                        time.sleep(0.01)
+        while own.has_workers() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def _executed(root: Path, number: int, errors: BinaryIO) -> _Worker:
@@ -230,18 +213,3 @@ def _executed(root: Path, number: int, errors: BinaryIO) -> _Worker:
 def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def remove_stale(where: Path) -> None:
-    """Remove directories that killed sessions of this user left behind; never one that is in use."""
-    for root in where.glob(_PREFIX + "*"):
-        with contextlib.suppress(OSError):
-            if root.stat().st_uid != os.getuid():
-                continue
-            fd = os.open(root / "lock", os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                detach(root)
-                remove_tree(root)
-            finally:
-                os.close(fd)

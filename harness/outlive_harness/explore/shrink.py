@@ -35,7 +35,14 @@ def shrunk(
             break
         name = f"v-{record.place.name}-{digest(plan)}-{time.time_ns()}"
         orders = [
-            Order(record.place, one, memory=options.memory, by_exec=not options.zygote) for one in plans
+            Order(
+                record.place,
+                one,
+                memory=options.memory,
+                by_exec=not options.zygote,
+                profile=violation.profile or "strict",
+            )
+            for one in plans
         ]
         waiting = Waiting(board.post(session.root, name, "trial", orders), len(orders))
         yield waiting
@@ -72,7 +79,7 @@ def _fewer(lost: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 def _same(record: Record, trial: Trial, violation: Violation) -> list[Finding]:
     """Return the finding of a trial that is the violation's, if it has one."""
-    if weakness(trial.profile) > weakness(violation.profile):
+    if weakness(trial.profile) > weakness(violation.profile) or (trial.rests_on and not violation.rests_on):
         return []
     path = record.fold(violation.path)
     return [one for one in trial.findings if one.kind == violation.kind and record.fold(one.path) == path][:1]

@@ -1,8 +1,7 @@
 """Where in a Python program each op comes from: written down by the program, read while it stands still.
 
-In a run of its own, forked from the zygote, a profiling hook (sys.setprofile()) writes the stack of each
-call into C to memory that it shares with the worker; an op's stack is the one of the last such call of
-its thread. Trials have no hook.
+In a run of its own each Python of it follows its lines (see launch/traced.py), and leaves them in memory that
+it shares with the worker: an op's stack is where its thread is then. Trials follow nothing.
 """
 
 from __future__ import annotations
@@ -23,56 +22,63 @@ from .runner import Runner
 #: Runs of fewer ops are struck at every point, and no stacks are needed to choose.
 LEAST_OPS = 300
 #: Frames of others: they say nothing of where in the pipeline an op comes from.
-_FOREIGN = re.compile(r"^<frozen|/(site|dist)-packages/|/lib/python3[^/]*/|/outlive_harness/")
+_FOREIGN = re.compile(r"/(site|dist)-packages/|/outlive_harness/")
 #: Frames of its own that are kept, the innermost first.
 _MOST = 8
+#: How much longer a run may take that is followed so that points can be chosen by it, and seconds besides.
+_SLOWER, _SLACK = 5.0, 10.0
 
 
 def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
     """Run once more, and return what of the program itself is on the stack of each op, and the ops.
 
     Raises:
-        ZygoteError: no zygote is warm.
         OSError: the memory cannot be shared.
     """
     runner.fill(made.place / "template")
-    texts, ops = run_with_stacks(runner, made)
-    own = {text: _own(text) for text in set(texts)}
+    texts: list[bytes] = []
+    ops: list[Op] = []
+
+    def note(memory: mmap.mmap, op: Op) -> None:
+        texts.append(read(memory, op.tid))
+        ops.append(op)
+
+    # What is chosen without them is more than it need be, and right.
+    limit = min(made.limit, _SLACK + _SLOWER * made.seconds)
+    if run_followed(runner, made, note, limit).failure():
+        return [], []
+    own = {text: _own(text.decode(errors="surrogateescape")) for text in set(texts)}
     return [own[text] for text in texts], ops
 
 
-def run_with_stacks(
-    runner: Runner, made: Record, meet: Callable[[mmap.mmap, int, int], object] | None = None
-) -> tuple[list[str], list[Op]]:
-    """Run on the box as it is, and return the stack of each op and the ops.
+def run_followed(
+    runner: Runner, made: Record, note: Callable[[mmap.mmap, Op], object], limit: float | None = None
+) -> Ran:
+    """Run on the box as it is; *note* gets each op while its task stands still, and where its threads are.
 
-    A stack is a text, a line ``FILE:LINE FUNCTION`` for each frame, the innermost first. Where a task has
-    none, *meet* gets the memory with those of others, the op's place among the ops, and the task, which
-    stands still. See stacks_of() for what is raised.
+    Args:
+        runner: whose box it is.
+        made: of what is run.
+        note: what takes each op.
+        limit: seconds that it may take; None stands for the record's own.
+
+    Raises:
+        OSError: the memory cannot be shared.
     """
     place = Path(f"{runner.box}.stacks")
-    found: list[str] = []
-    ops: list[Op] = []
-    known: dict[bytes, str] = {}
     try:
         with place.open("w+b") as file:
             file.truncate(SLOT * SLOTS)
             with mmap.mmap(file.fileno(), SLOT * SLOTS) as memory:
 
                 def visit(op: Op, _number: int) -> Answer:
-                    text = read(memory, op.tid)
-                    if not text and meet is not None:
-                        meet(memory, len(ops), op.tid)
-                    if text not in known:
-                        known[text] = text.decode(errors="surrogateescape")
-                    found.append(known[text])
-                    ops.append(op)
+                    note(memory, op)
                     return GO
 
-                ran: Ran = runner.run(made.subject, timeout=made.limit, visit=visit, stacks=str(place))
+                seconds = made.limit if limit is None else limit
+                return runner.run(made.subject, timeout=seconds, visit=visit, stacks=str(place))
     finally:
         place.unlink(missing_ok=True)
-    return ([], []) if ran.failure() else (found, ops)
 
 
 def _own(text: str) -> str:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from outlive_harness import judge
 from outlive_harness.disk.power import State
 from outlive_harness.disk.tree import Tree
+from outlive_harness.explore import links
 from outlive_harness.explore.golden import Record
+from outlive_harness.explore.held_open import held_open
 from outlive_harness.explore.results import Finding
 from outlive_harness.explore.runner import BoxError, Runner, Touched
 from outlive_harness.faults import Strike, strikers
+from outlive_harness.faults import torn as torn_write
 from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.launch.run import Ran
 from outlive_harness.plan import Point
-from outlive_harness.trace import INSTALLS, Content, Op
+from outlive_harness.trace import INSTALLS, WRITES, Content, Op
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class Crash:
         state: what a power cut left, if it was one.
         went_on: whether the last of them went on after the strike.
         unseen: why it is not known what was visible meanwhile; "" if it is.
+        rests_on: what the runs rest on that were struck: see Trial.
     """
 
     op: Op | None = None
@@ -47,6 +52,7 @@ class Crash:
     state: State | None = None
     went_on: bool = False
     unseen: str = ""
+    rests_on: str = ""
 
 
 def unseen(record: Record, ran: Ran) -> str:
@@ -57,7 +63,7 @@ def unseen(record: Record, ran: Ran) -> str:
 
 
 def _matters(record: Record, path: str) -> bool:
-    return not path or record.subject.is_output(path)
+    return not path or record.is_shown(path)
 
 
 def run_struck(
@@ -87,13 +93,24 @@ def run_struck(
         syncs=keeper is not None,
         grace=strike.grace,
         data=keeper or False,
-        places=keeper is not None,
+        places=keeper is not None or strike.tear is not None,
     )
     crash.acks += ran.acks
+    crash.rests_on = crash.rests_on or cut_short(point, crash.op)
     crash.went_on = strike.goes_on
     if strike.goes_on and watcher.is_struck:
         crash.unseen = unseen(record, ran)
+    if ran.refused:
+        crash.unseen = f"the run {ran.failure()}"
     return ran, watcher.is_struck
+
+
+def cut_short(point: Point, op: Op | None) -> str:
+    """Say what a torn write rests on, where no kill leaves it; "" for anything else."""
+    is_short = (
+        point.fault == "torn" and op is not None and op.kind in WRITES and torn_write.is_short(op, point.part)
+    )
+    return torn_write.SHORT_WRITE if is_short else ""
 
 
 class _Watcher:
@@ -112,9 +129,9 @@ class _Watcher:
         self._to_look = False
         self._cut: set[str] = set()  # files of which a write failed, or was cut short
         self.is_struck = False
-        if record.varying or crash.found is not None or strike.goes_on:
+        if record.varying or record.uncompared or crash.found is not None or strike.goes_on:
             box = Path(os.path.realpath(runner.box))
-            self._versions = Versions(box, record.subject.is_output, any_install=True)
+            self._versions = Versions(box, record.is_shown, any_install=True)
             crash.versions = self._versions.known
 
     def visit(self, op: Op, number: int) -> Answer:
@@ -130,6 +147,8 @@ class _Watcher:
             self._tape.append(_torn_op(op, self._tear))
         if answer.errno or answer.part:
             self._cut.add(op.path)
+        if answer.crash and self._versions is not None:
+            self._versions.settle(self._record.uncompared)
         if answer.crash or answer.errno:
             return answer
         if self._tape is not None:
@@ -138,8 +157,8 @@ class _Watcher:
         if self._versions is not None and not self._installs_cut(op):
             self._versions.before(op)
         if self.is_struck and self._goes_on:
-            is_output = self._record.subject.is_output
-            self._to_look = is_output(op.path) or is_output(op.target) or op.kind == "rename"
+            is_shown = self._record.is_shown
+            self._to_look = is_shown(op.path) or is_shown(op.target) or op.kind in ("rename", "symlink")
         return answer
 
     def _installs_cut(self, op: Op) -> bool:
@@ -175,28 +194,57 @@ def torn(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Find
     if crash.versions is not None:
         # Where whole contents depend on who came first, on what a recovery found, or on an error that is
         # handled, what this very run made whole counts too. What it found is judged after the crash before.
-        own = {path: crash.versions.get(path, set()) for path in record.varying}
+        own = {path: crash.versions.get(path, set()) for path in record.varying | record.uncompared.keys()}
         if crash.found is not None or crash.went_on:
-            own = {path: crash.versions.get(path, set()) for path in known}
+            own |= {path: crash.versions.get(path, set()) for path in known}
         if crash.found is not None:
             for path in known.keys() & crash.found.keys():
                 own[path] = own[path] | {crash.found[path].digest}
         known = {**known, **{path: known.get(path, set()) | own[path] for path in own}}
     subject, golden_box = record.subject, record.place / "golden"
+    visible, golden, whole = _visible(runner, record, state, known, crash)
     found = judge.torn_outputs(
-        state,
-        record.final,
-        known,
-        is_output=subject.is_output,
+        visible,
+        golden,
+        whole,
+        is_output=whole.__contains__,
         is_append_only=subject.is_append_only,
         box=runner.box,
         golden_box=golden_box,
+        initial_box=record.place / "template",
         own=runner.own,
     )
     if record.refused:
         # Whole contents that were replaced later are not known; a strict prefix is torn all the same.
         found = [one for one in found if _is_prefix(runner.box / one[0], golden_box / one[0])]
-    return [Finding("torn-output", *one) for one in found]
+    return [_torn(record, *one) for one in found]
+
+
+def _torn(record: Record, path: str, sentence: str, detail: str) -> Finding:
+    """Say of a file that is kept open on purpose that it is, and what to declare then."""
+    held = held_open(record.ops, path)
+    if held is not None:
+        sentence, detail = f"{sentence}; the program keeps it open", f"{detail}\n{held.advice}"
+    return Finding("torn-output", path, sentence, detail)
+
+
+def _visible(
+    runner: Runner, record: Record, state: Tree, known: Mapping[str, set[str]], crash: Crash
+) -> tuple[Tree, Tree, dict[str, set[str]]]:
+    """Return what readers may see now and in the end, and which contents are whole, by the paths they use."""
+    is_output = record.subject.is_output
+    aliases = links.through(state, is_output)
+    visible = {**state, **{alias: state[path] for alias, path in aliases.items()}}
+    golden = {**record.final, **links.seen(record.final, is_output)}
+    whole = {path: digests for path, digests in known.items() if is_output(path)}
+    whole |= {alias: known.get(path, set()) for alias, path in aliases.items()}
+    if record.uncompared and crash.versions is not None:
+        ignored = runner.look(record.subject, whole=True)
+        golden |= record.uncompared
+        for path in record.uncompared.keys() & ignored.keys():
+            visible[path] = ignored[path]
+            whole[path] = known.get(path, set())
+    return visible, golden, whole
 
 
 def _is_prefix(part: Path, whole: Path) -> bool:

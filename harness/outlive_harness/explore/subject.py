@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import site
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from outlive_harness.disk.tree import Entry
 from outlive_harness.globs import matcher
-from outlive_harness.scenario import ACK_PATTERN, Scenario, takes_acks
+from outlive_harness.patterns import literal
+from outlive_harness.scenario import ACK_PATTERN, TMP_CHOICES, Scenario, takes_acks
 
 #: Where TMPDIR and HOME point, inside the box: what is left there is seen, but is never an output.
 TMP, HOME = ".tmp", ".home"
 _PLACE = "{box}"
+#: What interpreters keep among temporary files while they run, and a kill leaves: the JVM its counters, R and
+#: Python's multiprocessing a directory of a session, .NET its pipes.
+_SESSIONS = re.compile(
+    r"(?:^|/)(?:\.?tmp)/(?:hsperfdata_|Rtmp|pymp-|clr-debug-pipe-|dotnet-diagnostic-)[^/]+"
+)
+#: Python's tempfile tries a directory by such a file, in which is "blat".
+_PROBE = re.compile(re.escape(TMP) + r"/[a-z0-9_]{8}")
 #: What a test runner tells its children; a pipeline has no business to differ by it.
 _FOREIGN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT",
             "PYTEST_XDIST_TESTRUNUID", "OLDPWD")  # fmt: skip
+#: What switches assertions off, or lets a program that failed exit with 0: nothing for a scenario's own
+#: functions, whose assertions and exceptions are what they say.
+_MUTING = ("PYTHONOPTIMIZE", "PYTHONINSPECT")
+#: The program that runs a function of a scenario's file. -P: the box is the working directory, and no file
+#: in it may shadow a module.
+_BODY = (sys.executable, "-P", "-m", "outlive_harness._body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,10 @@ class Subject:
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         source: a directory that is copied into each box, if any.
         own: files of the user that the program's arguments name, and that it must not change.
+        standing: where the user stands: nothing is to be written there.
+        tmp: ``other`` if the temporary directory is another file system to the program, or ``same``.
+        environ: the environment of who asks, but for what a test runner tells its children.
+        edition: tells it from the same subject at another time, where what it reads may have changed.
     """
 
     name: str
@@ -55,6 +75,10 @@ class Subject:
     acks: str = ""
     source: str | None = None
     own: tuple[str, ...] = ()
+    standing: str = ""
+    tmp: str = TMP_CHOICES[0]
+    environ: tuple[tuple[str, str], ...] = ()
+    edition: str = ""
 
     def key(self) -> str:
         """Return a short name for what is recorded of it: equal subjects share one recording."""
@@ -67,9 +91,20 @@ class Subject:
             return [part.replace(_PLACE, str(box)) for part in argv], Path(self.home)
         return list(argv), box
 
-    def environment(self, box: Path) -> dict[str, str]:
-        """Return the environment of a run: the user's, with temporary files and caches in the box."""
-        env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+    def environment(self, box: Path, argv: Sequence[str] | None = None) -> dict[str, str]:
+        """Return the environment of one of its programs: the user's, temporary files and caches in the box.
+
+        A command has the user's as it is; in what runs a scenario's functions assertions are never off.
+
+        Args:
+            box: the box that it runs in.
+            argv: the program, as the subject names it; None for the pipeline.
+        """
+        argv = self.argv if argv is None else argv
+        env = dict(self.environ)
+        if tuple(argv[: len(_BODY)]) == _BODY:
+            for name in _MUTING:
+                env.pop(name, None)
         home, tmp = str(box / HOME), str(box / TMP)
         # Packages of the user's own site directory would vanish with a moved HOME.
         env.setdefault("PYTHONUSERBASE", site.getuserbase())
@@ -81,7 +116,7 @@ class Subject:
             "XDG_DATA_HOME": f"{home}/.local/share",
             "XDG_STATE_HOME": f"{home}/.local/state",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PWD": str(self.command(self.argv, box)[1]),
+            "PWD": str(self.command(argv, box)[1]),
         }
         return env
 
@@ -91,6 +126,10 @@ class Subject:
             return False
         return not self.outputs or matcher(self.outputs)(path)
 
+    def is_named(self, path: str) -> bool:
+        """Tell whether the outputs name a path as it is, with no wildcard, be it ignored or not."""
+        return self.judge_outputs and not _private(path) and literal(path) in self.outputs
+
     def is_append_only(self, path: str) -> bool:
         """Tell whether a prefix of the file counts as complete."""
         return matcher(self.append_only)(path)
@@ -98,6 +137,13 @@ class Subject:
     def is_ignored(self, path: str) -> bool:
         """Tell whether no check looks at a path."""
         return bool(self.ignore) and matcher(self.ignore)(path)
+
+
+def is_of_interpreter(path: str, entry: Entry | None = None) -> bool:
+    """Tell whether a path is an interpreter's own, as long as it runs, and not the program's."""
+    if _PROBE.fullmatch(path) and entry is not None:
+        return entry.kind == "file" and entry.size <= len("blat")
+    return _SESSIONS.search(path) is not None
 
 
 def _private(path: str) -> bool:
@@ -109,11 +155,10 @@ def from_scenario(scenario: Scenario) -> Subject:
     home = Path(scenario.file).parent
 
     def role(name: str) -> tuple[str, ...]:
-        # -P: the box is the working directory, and no file in it may shadow a module.
-        program = (sys.executable, "-P", "-m", "outlive_harness._body")
-        return (*program, scenario.file, scenario.name, name, str(Path.cwd()))
+        return (*_BODY, scenario.file, scenario.name, name, str(Path.cwd()))
 
-    argv = role("body") if scenario.command is None else absolute(scenario.command, home)
+    source = home / scenario.input if scenario.input else None
+    argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
     return Subject(
         scenario.name,
         argv,
@@ -129,8 +174,11 @@ def from_scenario(scenario: Scenario) -> Subject:
         check=role("check") if scenario.check else None,
         check_takes_acks=scenario.check is not None and takes_acks(scenario.check),
         acks=scenario.acks or (ACK_PATTERN if scenario.body else ""),
-        source=str(home / scenario.input) if scenario.input else None,
+        source=None if source is None else str(source),
+        standing=str(Path.cwd()),
         own=() if scenario.command is None else _own(argv),
+        tmp=scenario.tmp,
+        environ=tuple(sorted((key, value) for key, value in os.environ.items() if key not in _FOREIGN)),
     )
 
 
@@ -140,23 +188,36 @@ def _own(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in named if os.path.isabs(name) and os.path.isfile(name)))
 
 
-def absolute(command: Sequence[str], home: Path) -> tuple[str, ...]:
+def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> tuple[str, ...]:
     """Make arguments that are existing files relative to *home* absolute.
 
-    With ``{box}`` in the command nothing is changed: then it runs in *home*. A directory is left as
-    it is, since it may be the one that the pipeline makes in its box.
+    What lies below *source*, which is copied into each box, becomes relative to the box: the copy is run.
+    With ``{box}`` in the command nothing is changed: then it runs in *home*. Another directory is left as it
+    is, since it may be the one that the pipeline makes in its box.
     """
     if any(_PLACE in part for part in command):
         return tuple(command)
+    top = None if source is None else os.path.realpath(source)
 
     def fix(part: str) -> str:
+        if not part:
+            return part
+        path = os.path.abspath(home / part)
+        if top is not None and os.path.exists(path):
+            directory, name = os.path.split(path)
+            where = os.path.join(os.path.realpath(directory), name)
+            if where.startswith(f"{top}/"):
+                return os.path.relpath(where, top)
+        return path if os.path.isfile(path) else part
+
+    def fix_argument(part: str) -> str:
         option, equals, value = part.partition("=")
-        if part and not os.path.isabs(part) and os.path.isfile(home / part):
-            return str((home / part).absolute())
-        if equals and option.startswith("-") and value and os.path.isfile(home / value):
-            return f"{option}={(home / value).absolute()}"
-        return part
+        if equals and option.startswith("-") and not os.path.isfile(home / part):
+            return f"{option}={fix(value)}"
+        return fix(part)
 
     # A bare program name is looked up in PATH, as a shell does, even if a file here has that name.
     first = command[0] if os.sep not in command[0] else fix(command[0])
-    return (first, *(fix(part) for part in command[1:]))
+    if os.sep in command[0] and os.sep not in first:
+        first = f"./{first}"
+    return (first, *(fix_argument(part) for part in command[1:]))

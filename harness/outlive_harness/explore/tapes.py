@@ -22,15 +22,18 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import describe_difference
 from outlive_harness.plan import Plan, digest
-from outlive_harness.trace import Op
+from outlive_harness.trace import INSTALLS, Op
 
 from .board import load, save
+from .explained import unexplained
 from .golden import Record
 from .runner import Runner
 from .strike import Crash, run_struck
 
 #: Models that a worker keeps at hand.
 _AT_HAND = 2
+#: Recordings that are made until one shows what ops account for, and outputs of the last that are named.
+_ATTEMPTS, _NAMED = 3, 5
 #: Bytes of recorded data that are kept in memory; more than that goes to a file.
 MEMORY = 64 << 20
 
@@ -48,6 +51,7 @@ class Tape:
         said: how many of these before each op of the last run, and at its end.
         found: what the last run found, if it was itself a recovery.
         versions: whole contents that it made, by output path.
+        unexplained: outputs of the first run that its ops do not account for.
         reason: why no power cut can be told from it; "" if it can.
     """
 
@@ -59,6 +63,7 @@ class Tape:
     said: list[int] = field(default_factory=list)
     found: Tree | None = None
     versions: dict[str, set[str]] = field(default_factory=dict)
+    unexplained: list[str] = field(default_factory=list)
     reason: str = ""
 
     @property
@@ -76,10 +81,37 @@ class Tape:
 
     def name(self, lost: str) -> str:
         """Say what a lost op, or a part of one, was to do."""
+        return f"{lost} {self.ops[self._place(lost)].describe()}"
+
+    def _place(self, lost: str) -> int:
+        """Return where among the ops one is that was lost, or of which a part was."""
         run, slash, number = lost.rpartition("/")
         start = self.starts[int(run) - 1] if slash else self.last
-        op = self.ops[start + int(number.partition(".")[0]) - 1]
-        return f"{lost} {op.describe()}"
+        return start + int(number.partition(".")[0]) - 1
+
+    def kept(self, lost: Sequence[str], at: int) -> list[str]:
+        """Say what of the first *at* ops reached the disk although something before it was lost.
+
+        That is what no process could see while the machine ran; what comes before is as it should be.
+        """
+        whole = {self._place(name) for name in lost if "." not in name}
+        torn = {self._place(name) for name in lost} - whole
+        found: list[str] = []
+        moved: set[str] = set()  # what is kept of a file that gets another name is told by that
+        for place in range(at - 1, min(whole | torn, default=at) - 1, -1):
+            op = self.ops[place]
+            if place in torn:
+                found.append(f"a part of {self._number(place)} {op.describe()}")
+            elif place not in whole and op.changes and op.path not in moved:
+                found.append(f"{self._number(place)} {op.describe()}")
+                moved |= {op.path} if op.kind in INSTALLS else set()
+        return found[::-1]
+
+    def _number(self, place: int) -> str:
+        """Return an op as names of what was lost have it."""
+        run = bisect_right(self.starts, place)
+        number = place - self.starts[run - 1] + 1
+        return str(number) if run == len(self.starts) else f"{run}/{number}"
 
 
 class Recorded(NamedTuple):
@@ -116,9 +148,7 @@ class Tapes:
         Raises:
             BoxError: the box could not be filled, ...
         """
-        # What is confirmed by exec is not told from a recording that was not.
-        is_warm = record.preload is None or self.runner.is_warm(record.subject)
-        place = record.place / ("tapes" if is_warm else "tapes-exec") / digest(plan)
+        place = self._place(record, plan)
         known = self._at_hand.get(place)
         if known is None:
             known = self._at_hand[place] = self._load(record, plan, place, memory)
@@ -126,6 +156,36 @@ class Tapes:
                 self._at_hand.popitem(last=False)
         self._at_hand.move_to_end(place)
         return known
+
+    def unexplained(self, record: Record, *, memory: int = MEMORY) -> str:
+        """Say which output the ops of the golden run do not account for; "" if they account for all.
+
+        Raises:
+            BoxError: the box could not be filled, ...
+        """
+        for _ in range(_ATTEMPTS):
+            tape = self.of(record, (), memory=memory).tape
+            if not tape.unexplained:
+                return ""
+            self._forget(record, ())
+        several = ", ".join(tape.unexplained[:_NAMED])
+        more = len(tape.unexplained) - _NAMED
+        several += f" and {more} more" if more > 0 else ""
+        return (
+            f"{several}: no op of the run accounts for what is there. A process outside of its tree "
+            "(a service, a daemon?) changed it, and no fault can be injected there"
+        )
+
+    def _forget(self, record: Record, plan: Plan) -> None:
+        """Let a recording be made anew when it is asked for next."""
+        place = self._place(record, plan)
+        self._at_hand.pop(place, None)
+        remove_tree(place)
+
+    def _place(self, record: Record, plan: Plan) -> Path:
+        """Return where a recording is kept: one by exec is not the one from a zygote."""
+        is_warm = record.preload is None or self.runner.is_warm(record.subject)
+        return record.place / ("tapes" if is_warm else "tapes-exec") / digest(plan)
 
     def _load(self, record: Record, plan: Plan, place: Path, memory: int) -> Recorded:
         try:
@@ -189,7 +249,7 @@ class Tapes:
                 return
         tape.acks += crash.acks
         tape.starts.append(len(tape.ops))
-        versions = Versions(Path(os.path.realpath(runner.box)), subject.is_output, any_install=bool(plan))
+        versions = Versions(Path(os.path.realpath(runner.box)), record.is_shown, any_install=bool(plan))
 
         def visit(op: Op, _number: int) -> Answer:
             tape.ops.append(op)
@@ -198,9 +258,19 @@ class Tapes:
 
         before = len(tape.acks)
         ran = runner.run(subject, timeout=record.limit, visit=visit, data=blobs)
+        versions.settle(record.uncompared)
         tape.versions = versions.known
         tape.acks += ran.acks
         tape.said = [before + count for count in (*ran.said, len(ran.acks))]
+        if not plan and not ran.failure():
+            tape.unexplained = unexplained(
+                tape.initial,
+                tape.ops,
+                runner.look(subject, whole=True),
+                box=runner.box,
+                mark=runner.box_bytes,
+                is_output=record.is_shown,
+            )
         tape.reason = self._objection(record, tape, ran.failure(), ran.blind)
 
     def _objection(self, record: Record, tape: Tape, failure: str, blind: Sequence[tuple[str, str]]) -> str:
@@ -266,18 +336,19 @@ class Tapes:
         except LostError as error:
             raise NoStateError(f"{point}: {error}") from error
 
-    def strongest(self, record: Record, plan: Plan, state: State) -> str:
-        """Return the name of the profile that promises most and still admits a state.
+    def strongest(self, record: Record, plan: Plan, state: State, least: str) -> tuple[str, str]:
+        """Return the name of the profile that promises most and still admits a state, and on what it rests.
 
         Args:
             record: the golden run.
             plan: the crashes; the last power cut among them left the state.
             state: found after one op, it may be left after a later one, too, where no more was promised.
+            least: the profile that promises least of those that are asked.
         """
         cut = max(number for number, point in enumerate(plan) if point.fault == "power")
         tape, model = self.of(record, plan[:cut])
         assert model is not None
-        return model.strongest(state, tape.until(state))
+        return model.strongest(state, tape.until(state), least)
 
     def is_of(self, record: Record, plan: Plan, profile: str) -> bool:
         """Tell whether a disk with a profile leaves what each power cut of a plan is to leave.

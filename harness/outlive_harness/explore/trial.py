@@ -13,14 +13,16 @@ from outlive_harness.plan import Plan, Point, plan_text
 from outlive_harness.realfs import KINDS
 from outlive_harness.trace import Op
 
+from . import links
 from .acks import digest_text, lost_acks
 from .board import first_to, load, save
 from .golden import Record
 from .real import real_cuts
+from .rebase import told_by
 from .results import Finding, Trial
 from .runner import BoxError, Runner, Touched
-from .strike import Crash, run_struck, torn, unseen
-from .subject import HOME, TMP
+from .strike import Crash, cut_short, run_struck, torn, unseen
+from .subject import HOME, TMP, is_of_interpreter
 from .tapes import MEMORY, NoStateError, TapeError, Tapes
 
 #: Names that a crash left which are listed.
@@ -48,6 +50,7 @@ class Order:
         by_exec: whether each run is to be an exec, though a zygote would do.
         fresh: whether the recovery is, whatever the runs before it are.
         taped: whether what a torn write leaves may be told from a recording, with no run.
+        profile: what the disk promises at least where the power is cut.
         each: whether the outputs are judged after each of the plan's crashes, and not after the last alone.
     """
 
@@ -63,6 +66,7 @@ class Order:
     by_exec: bool = False
     fresh: bool = False
     taped: bool = False
+    profile: str = "strict"
     each: bool = False
 
 
@@ -70,6 +74,7 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
     """Carry out one order; trouble with the machine is told in the trial, not raised."""
     trial = Trial(order.plan)
     runner = tapes.runner
+    runner.fell_back = ""
     try:
         if order.by_exec:
             runner.cool()
@@ -82,8 +87,10 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
                 if order.fresh:
                     runner.cool()
                 examine(runner, record, order, trial, crash)
+                trial.rests_on = crash.rests_on or _first_cut_short(record, order.plan)
                 if crash.state is not None and trial.findings:
-                    trial.profile = tapes.strongest(record, order.plan, crash.state)
+                    trial.profile, why = tapes.strongest(record, order.plan, crash.state, order.profile)
+                    trial.rests_on = trial.rests_on or why
                 break
             # A run that did all its work in fewer ops shows that the point is not in every run.
             after = runner.look(record.subject)
@@ -93,7 +100,13 @@ def carry_out(tapes: Tapes, record: Record, order: Order) -> Trial:
         trial.trouble = str(error)
         trial.impossible = isinstance(error, NoStateError)
         runner.empty()
+    trial.fell_back = runner.fell_back
     return trial
+
+
+def _first_cut_short(record: Record, plan: Plan) -> str:
+    """Say what a plan rests on whose first crash was carried out before."""
+    return cut_short(plan[0], record.ops[plan[0].at - 1]) if plan[0].at <= len(record.ops) else ""
 
 
 def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tuple[Crash | None, Ran | None]:
@@ -103,7 +116,7 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
         told = _torn_off(tapes, record, order)
         if told is not None:
             trial.story.append(f"torn at {order.plan[0]}")
-            return _struck(trial, told), None
+            return _struck(record, trial, told), None
     if order.start is None:
         runner.fill(record.place / "template")
         points = order.plan
@@ -131,7 +144,7 @@ def _strike_all(tapes: Tapes, record: Record, order: Order, trial: Trial) -> tup
             trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
             return None, ran
     crash.torn = before | crash.torn
-    return _struck(trial, crash), ran
+    return _struck(record, trial, crash), ran
 
 
 def _torn_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> dict[str, Finding]:
@@ -141,10 +154,10 @@ def _torn_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> di
     return {one.path: replace(one, message=f"after {plan_text(plan)} {one.message}") for one in found}
 
 
-def _struck(trial: Trial, crash: Crash) -> Crash:
+def _struck(record: Record, trial: Trial, crash: Crash) -> Crash:
     trial.reached = True
     if crash.op is not None:
-        trial.op, trial.path = crash.op.describe(), crash.op.path
+        trial.op, trial.path, trial.mark = crash.op.describe(), crash.op.path, told_by(record, crash.op)
     return crash
 
 
@@ -155,15 +168,21 @@ def _torn_off(tapes: Tapes, record: Record, order: Order) -> Crash | None:
     if model is None or point.at > min(len(tape.ops), len(record.ops)):
         return None
     op, planned = tape.ops[point.at - 1], record.ops[point.at - 1]
-    is_it = (op.kind, record.fold(op.path), op.offset, op.length) == (
+    is_it = (op.kind, record.fold(op.path), op.offset, op.begin, op.length) == (
         planned.kind,
         record.fold(planned.path),
         planned.offset,
+        planned.begin,
         planned.length,
     )
     if not is_it or not tapes.runner.lay_out(model.state(point.at - 1), torn=(op, point.part)):
         return None
-    crash = Crash(op, acks=tape.acks[: tape.said[point.at - 1]], versions=tape.versions)
+    crash = Crash(
+        op,
+        acks=tape.acks[: tape.said[point.at - 1]],
+        versions=tape.versions,
+        rests_on=cut_short(point, op),
+    )
     for done in tape.ops[: point.at - 1]:
         crash.touched.note(done)
     return crash
@@ -185,6 +204,7 @@ def _cut(tapes: Tapes, record: Record, plan: Plan, memory: int, trial: Trial) ->
     for op in done:
         crash.touched.note(op)
     trial.lost = [tape.name(name) for name in state.lost]
+    trial.stayed = tape.kept(state.lost, state.at)
     return crash
 
 
@@ -258,7 +278,7 @@ def _beside_the_files(runner: Runner, record: Record, crash: Crash, files: Tree)
         several.append("\n".join(crash.acks))
     if crash.torn:
         several.append(repr(sorted(crash.torn)))
-    if any(op.kind in ("setxattr", "removexattr") for op in record.ops):
+    if any(op.kind in ("setxattr", "removexattr", "setflags") for op in record.ops):
         several.append(runner.attributes(files))
     return several
 
@@ -351,14 +371,13 @@ def _recover(
         if not ran.failure():
             break
     trial.redone = ran.ops
-    if ran.was_interrupted() and not record.refused:
-        trial.trouble = f"the recovery {ran.failure()}, which may come of being watched"
+    if not record.refused and (hindered := ran.hindered()):
+        trial.trouble = f"the recovery {hindered}"
         return
     if ran.failure():
         kind = "recovery-hung" if ran.ended == "timeout" else "recovery-failed"
-        trial.findings.append(
-            Finding(kind, "", f"run again after the crash, it {ran.failure()}", ran.stderr.strip())
-        )
+        sentence = f"the pipeline, run again after the crash, {ran.failure()}"
+        trial.findings.append(Finding(kind, "", sentence, ran.told))
         return
     if keep_ops and unseen(record, ran):  # which a deeper crash would have to strike
         trial.trouble = unseen(record, ran)
@@ -367,7 +386,8 @@ def _recover(
     if not record.subject.check_takes_acks:
         trial.findings += lost_acks(record.subject, after, runner.box, crash.acks)
     if record.subject.check:
-        _check(runner, record, trial)
+        told = runner.check(record.subject, trial.acks)
+        trial.findings += told.findings(record.value, takes_acks=record.subject.check_takes_acks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,9 +413,10 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
         sentence = f"after recovery {path} {'is missing' if is_gone else 'is not what the golden run wrote'}"
         detail = judge.describe_difference(path, record.final, after, golden_box, runner.box)
         trial.findings.append(Finding("diverged", path, sentence, detail))
+    trial.findings += _behind_links(runner, record, after, {finding.path for finding in trial.findings}, left)
     golden_names = {record.fold(path) for path in record.final}
     for path in judge.surplus(record.final, after):
-        if record.fold(path) in golden_names:
+        if record.fold(path) in golden_names or is_of_interpreter(path, after[path]):
             continue
         if subject.is_output(path) and not left.by_crash(path, after):
             sentence = f"after recovery there is an output that the golden run does not leave: {path}"
@@ -406,17 +427,20 @@ def _compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: _L
             where.append(Finding("litter", record.fold(path), f"{path} is left behind by the crash"))
 
 
-def _check(runner: Runner, record: Record, trial: Trial) -> None:
-    value, failed, _ = runner.check(record.subject, trial.acks)
-    if failed and record.subject.check_takes_acks and "AssertionError" in failed:
-        trial.findings.append(Finding("lost-ack", "", f"after recovery a promise is broken: {failed}"))
-    elif failed:
-        trial.findings.append(Finding("diverged", "", f"after recovery the check fails: it {failed}"))
-    elif value != record.value:
-        detail = f"golden: {value_text(record.value)}\nhere:   {value_text(value)}"
-        trial.findings.append(Finding("diverged", "", "after recovery the check gives another value", detail))
-
-
-def value_text(value: str) -> str:
-    """Shorten what a check printed."""
-    return value if len(value) <= 400 else value[:397] + "..."
+def _behind_links(runner: Runner, record: Record, after: Tree, told: set[str], left: _Left) -> list[Finding]:
+    """Compare what readers find through links with what they find after the golden run."""
+    is_output, box, golden_box = record.subject.is_output, runner.box, record.place / "golden"
+    golden, real = links.seen(record.final, is_output), links.through(after, is_output)
+    here = {alias: after[path] for alias, path in real.items()}
+    found = []
+    for path in judge.differing(golden, here, is_output):
+        if path not in told:
+            what = "is not what the golden run wrote" if path in here else "is missing"
+            detail = judge.describe_difference(path, golden, here, golden_box, box)
+            found.append(Finding("diverged", path, f"after recovery {path}, through a link, {what}", detail))
+    names = {record.fold(path) for path in golden.keys() | record.final.keys()}
+    for path in judge.surplus(golden, here):
+        if record.fold(path) not in names and not left.by_crash(real[path], after):
+            sentence = f"after recovery there is an output that the golden run does not leave: {path}"
+            found.append(Finding("diverged", path, f"{sentence} (through a link)"))
+    return found

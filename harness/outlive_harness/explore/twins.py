@@ -19,6 +19,7 @@ from outlive_harness.plan import Plan, Point
 from outlive_harness.trace import SYNCS, Op
 
 from .golden import Record
+from .rebase import told_by
 from .results import Trial
 
 _MAKES = os.O_CREAT | os.O_TRUNC | abi.O_TMPFILE_BIT
@@ -115,5 +116,6 @@ def _twin(record: Record, trial: Trial, plan: Plan) -> Trial:
         redone=-1,
         op=op.describe() if trial.reached else "",
         path=op.path if trial.reached else "",
+        mark=told_by(record, op) if trial.reached else "",
         story=[f"the same files as at {trial.plan[0]}"],
     )

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from outlive_harness.json_text import read_json
 from outlive_harness.plan import Plan, parse_plan, plan_text
 
 from .results import Finding, Trial
@@ -84,7 +85,7 @@ class Unfinished:
                 os.truncate(self._path, len(head) + sum(map(len, lines[:-1])))
                 del lines[-1]
             for line in lines:
-                campaign, facts = json.loads(line)
+                campaign, facts = read_json(line)
                 trial = _read_back(facts)
                 self._known.setdefault(campaign, {})[trial.plan] = trial
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or of another version

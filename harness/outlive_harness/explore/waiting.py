@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from . import board
-from .results import Broken
+from .results import Broken, Lost
 from .session import Session
 
 T = TypeVar("T")
@@ -17,6 +17,10 @@ T = TypeVar("T")
 
 class HarnessError(RuntimeError):
     """A fault of ours, with its traceback."""
+
+
+class LostError(HarnessError):
+    """Workers died of what they were to do, one after the other."""
 
 
 @dataclass(slots=True)
@@ -77,11 +81,17 @@ def handed_out(
     return next(iter(collect(waiting, kind)), None)
 
 
-def collect(waiting: Waiting, kind: type[T]) -> list[T]:  # noqa: ARG001 - for the type checker
+def collect(waiting: Waiting, kind: type[T], *, shared: bool = False) -> list[T]:  # noqa: ARG001 - for the type checker
     """Take a job from the board and return what was done of it: results of one kind.
 
+    Args:
+        waiting: for the job.
+        kind: of the results.
+        shared: whether others may ask for them as well; else they are gone from the board.
+
     Raises:
-        HarnessError: a fault of ours in one of its units.
+        LostError: one of its units was given up.
+        HarnessError: a fault of ours in one of them.
     """
     board.close(waiting.job)
     waiting.look()
@@ -89,5 +99,9 @@ def collect(waiting: Waiting, kind: type[T]) -> list[T]:  # noqa: ARG001 - for t
     for _, result in sorted(waiting.results.items()):
         if isinstance(result, Broken):
             raise HarnessError(result.traceback)
+        if isinstance(result, Lost):
+            raise LostError(result.why)
         results.append(cast("T", result))
+    if not shared:
+        board.remove(waiting.job)
     return results

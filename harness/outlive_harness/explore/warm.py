@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 from outlive_harness.launch.zygote import Preload, ZygoteError, installed_modules, own_sources, parse
@@ -25,7 +24,8 @@ def warm_up(runner: Runner, made: Record) -> None:
     """
     subject = made.subject
     argv = subject.command(subject.argv, runner.box)[0]
-    if made.refused or len(made.ops) < LEAST_OPS or parse(argv) is None:
+    path = subject.environment(runner.box).get("PATH")
+    if made.refused or len(made.ops) < LEAST_OPS or parse(argv, path) is None:
         return
     try:
         made.preload, why = _tried(runner, made, argv, made.reads, BODY)
@@ -48,11 +48,15 @@ def warm_up_check(runner: Runner, made: Record, reads: Sequence[str]) -> None:
     argv = made.subject.command(made.subject.check, runner.box)[0]
     if not reads or parse(argv) is None:
         return
-    with contextlib.suppress(ZygoteError):
+    try:
         preload, _ = _tried(runner, made, argv, reads, CHECK)
-        if preload is not None and runner.check(made.subject, made.acks)[:2] == (made.value, ""):
-            made.check_preload = preload
-            return
+        if preload is not None:
+            told = runner.check(made.subject, made.acks)
+            if not told.failed and told.value == made.value:
+                made.check_preload = preload
+                return
+    except ZygoteError as error:
+        made.warnings.append(f"no zygote for the check, each is an exec: {error}")
     runner.choose_start(made.subject, made.preload)
 
 

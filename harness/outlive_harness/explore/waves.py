@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from outlive_harness.faults import Fault
 from outlive_harness.plan import Plan
 
 from . import board
-from .campaign import Campaign, Explored
+from .campaign import Campaign, Explored, Planned
 from .golden import Record
+from .outputs_first import sampled
 from .planning import Base, cuts_of, draw, only_distinct, planned, recoveries
 from .results import Coverage, Trial
 from .runner import BoxError
+from .select import groups
 from .session import Session
 from .tapes import TapeError, Tapes
 from .trial import Order
@@ -103,11 +106,16 @@ def waves(
         bases = [Base((), record.ops)] if level == 1 else recoveries(one, level)
         every = planned(record, campaign, faults, bases, choose, first=level == 1)
         count = len(every)
-        if campaign.selects(count):
+        selects = campaign.selects(count)
+        if selects:
             every = only_distinct(record, every, bases, choose)
         cuts = yield from cuts_of(session, record, one, bases, faults, level)
         count, every = count + len(cuts), every + cuts
-        plans = draw(every, campaign.options.points, choose)
+        if level == 1:
+            selects = selects or (bool(cuts) and campaign.selects(len(record.ops)))
+            plans = _sample(record, one, every, choose, selects=selects)
+        else:
+            plans = draw(every, campaign.options.points, choose)
         if not plans:
             break
         _label(coverage, len(plans), len(every), count, campaign.options.seed)
@@ -133,6 +141,23 @@ def waves(
         one.trials += known
         if campaign.has_enough(one.trials):
             break
+
+
+def _sample(
+    record: Record, one: Explored, every: list[Planned], choose: random.Random, *, selects: bool
+) -> list[Planned]:
+    """Return so many plans as were asked for; the coverage learns which outputs these leave out.
+
+    *selects* says that of like points some stand for the others.
+    """
+    campaign, count = one.campaign, one.campaign.options.points
+    if count is None or count >= len(every) or not campaign.fault.intercepts:
+        return draw(every, count, choose)
+    alike = groups(record.ops, record.fold, record.stacks) if selects else ()
+    sample = sampled(record, [plan for plan, _, _ in every], count, choose, alike=alike)
+    one.coverage.reason = one.coverage.reason or sample.gap
+    by_plan = {each[0]: each for each in every}
+    return [by_plan[plan] for plan in sample.plans]
 
 
 def _alike(

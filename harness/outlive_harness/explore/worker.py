@@ -14,19 +14,20 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 from outlive_harness.intercept.supervisor import AbandonedError
 from outlive_harness.launch.reap import adopt_orphans
 
-from .board import AGAIN, OBSERVE, RECORD, SURVEY, TASK, Claimer, Unit, load, save
+from .board import AGAIN, LOST, OBSERVE, RECORD, SURVEY, TASK, Claimer, Unit, load, save
 from .golden import Record, record
 from .observe import observe
-from .results import Broken
-from .runner import Runner
+from .results import Broken, Lost, Trial
+from .runner import BoxError, Runner
 from .subject import Subject
 from .survey import survey
 from .tapes import Tapes
-from .trial import carry_out
+from .trial import Order, carry_out
 
 _IDLE = 0.02
 
@@ -56,19 +57,28 @@ class Worker:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, the owner must hear of it
             return Broken(traceback.format_exc())
+        finally:
+            self.runner.remove_left()
 
     def finish(self, unit: Unit) -> None:
         """Carry out a unit and publish what came of it."""
-        result = self.carry_out(unit)
+        result = _given_up(*unit.payload) if unit.kind == LOST else self.carry_out(unit)
         try:
             unit.finish(result)
         except OSError:  # the disk is full, and the box takes most of it
             self.runner.empty()
             unit.finish(result)
 
-    def _recorded(self, subject: Subject, place: Path, zygote: bool) -> Record:  # noqa: FBT001 - a payload
+    def _recorded(self, subject: Subject, place: Path, zygote: bool, memory: int) -> Record:  # noqa: FBT001 - a payload
         place.mkdir(parents=True, exist_ok=True)
         made = record(self.runner, subject, place, by_exec=not zygote)
+        if not (made.reason or made.refused):
+            self.runner.choose_start(subject, made.preload, made.check_preload)
+            try:
+                made.reason = self._tapes.unexplained(made, memory=memory)
+            except (BoxError, OSError) as error:
+                made.reason = str(error)
+                self.runner.empty()
         save(place / "record", made)
         return made
 
@@ -77,6 +87,21 @@ class Worker:
             self._record = load(place / "record")
         assert self._record is not None
         return self._record
+
+
+def _given_up(kind: str, payload: Any) -> object:  # noqa: ANN401 - as it was laid out
+    """Return what stands for the result of a unit that workers died of."""
+    why = (
+        "the harness's own process was killed each time that it ran this; either the pipeline, its setup or "
+        "its check ends processes outside itself, or the machine has too little memory"
+    )
+    if kind == RECORD:
+        subject, place, *_ = payload
+        made = Record(subject, place, reason=why)
+        place.mkdir(parents=True, exist_ok=True)
+        save(place / "record", made)
+        return made
+    return Trial(payload.plan, trouble=why) if isinstance(payload, Order) else Lost(why)
 
 
 def serve(root: Path, number: int) -> None:

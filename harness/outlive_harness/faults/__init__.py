@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Literal, Protocol
 
 from outlive_harness.intercept.supervisor import Answer
 from outlive_harness.plan import Point
+from outlive_harness.scenario import CUTS
 from outlive_harness.trace import Op
 
 
@@ -37,12 +38,19 @@ class Strike:
     goes_on: bool = False
 
 
+#: Which op a maintainer looks at first where a fault shows something: the one that its point names, the one
+#: before that, since what that did stands and nothing of the next, or none, where points are no ops.
+Blames = Literal["op", "before", "none"]
+
+
 class Fault(Protocol):
     """A way in which a machine fails."""
 
     name: str
     #: whether ops must be intercepted to strike with it
     intercepts: bool
+    #: the op whose line is told
+    blames: Blames
 
 
 class Striker(Fault, Protocol):
@@ -81,16 +89,17 @@ def table() -> dict[str, Fault]:
     return {fault.name: fault for fault in several}
 
 
-def strikers(*, number: int = signal.SIGTERM) -> dict[str, Striker]:
+def strikers(*, number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> dict[str, Striker]:
     """Return the faults that strike a run while it is under way, by name.
 
     Args:
         number: of the signal that ``term`` sends.
+        cuts: where ``torn`` cuts a write: ``pages`` or ``bytes``.
     """
-    return {fault.name: fault for fault in _strikers(number)}
+    return {fault.name: fault for fault in _strikers(number, cuts)}
 
 
-def _strikers(number: int = signal.SIGTERM) -> list[Striker]:
+def _strikers(number: int = signal.SIGTERM, cuts: str = CUTS[0]) -> list[Striker]:
     from outlive_harness.faults import eio, full, kill, term, timer, torn  # noqa: PLC0415
 
-    return [kill.Kill(), torn.Torn(), full.Full(), eio.Eio(), term.Term(number), timer.Timer()]
+    return [kill.Kill(), torn.Torn(cuts), full.Full(), eio.Eio(), term.Term(number), timer.Timer()]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Strike
+from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.plan import Point
 from outlive_harness.trace import Op
@@ -27,6 +27,7 @@ class Eio:
 
     name = "eio"
     intercepts = True
+    blames: Blames = "op"
 
     def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
         """Return a point for each op that can fail."""

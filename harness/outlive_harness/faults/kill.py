@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Strike
+from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.plan import Point
 from outlive_harness.trace import Op
@@ -17,6 +17,7 @@ class Kill:
 
     name = "kill"
     intercepts = True
+    blames: Blames = "before"
 
     def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
         """Return a point for each op."""

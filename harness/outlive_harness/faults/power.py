@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from outlive_harness.disk.power import PowerModel, State
+from outlive_harness.faults import Blames
 from outlive_harness.plan import Point
 
 
@@ -17,6 +18,7 @@ class Power:
 
     name = "power"
     intercepts = True
+    blames: Blames = "op"
 
     def points(
         self,

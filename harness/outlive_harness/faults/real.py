@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from outlive_harness.faults import Blames
+
 
 class RealDisk:
     """Cuts the power before each op, on a disk that is copied while the op stands still.
@@ -11,6 +13,7 @@ class RealDisk:
     """
 
     intercepts = True
+    blames: Blames = "op"
 
     def __init__(self, name: str) -> None:
         self.name = name

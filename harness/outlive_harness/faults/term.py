@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Strike
+from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.plan import Point
 from outlive_harness.trace import Op
@@ -28,6 +28,7 @@ class Term:
 
     name = "term"
     intercepts = True
+    blames: Blames = "op"
 
     def __init__(self, number: int = signal.SIGTERM) -> None:
         self._part = 0 if number == signal.SIGTERM else int(number)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from outlive_harness.faults import Strike
+from outlive_harness.faults import Blames, Strike
 from outlive_harness.plan import Point
 from outlive_harness.trace import Op
 
@@ -22,6 +22,7 @@ class Timer:
 
     name = "timer"
     intercepts = False
+    blames: Blames = "none"
 
     def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
         """Return moments in microseconds after the start, in order."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 _X86_64 = {
     "write": 1, "open": 2, "stat": 4, "lstat": 6, "mmap": 9, "ioctl": 16, "pwrite64": 18, "writev": 20,
-    "access": 21, "sendfile": 40, "bind": 49, "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77,
+    "access": 21, "sendfile": 40, "connect": 42, "sendto": 44, "sendmsg": 46, "bind": 49, "execve": 59,
+    "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77,
     "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88,
     "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "utime": 132, "mknod": 133,
     "pivot_root": 155, "chroot": 161, "sync": 162, "mount": 165, "setxattr": 188, "lsetxattr": 189,
@@ -21,8 +22,11 @@ _X86_64 = {
     "newfstatat": 262, "unlinkat": 263, "renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268,
     "faccessat": 269, "splice": 275,
     "sync_file_range": 277, "utimensat": 280, "fallocate": 285, "pwritev": 296, "open_by_handle_at": 304,
-    "syncfs": 306, "setns": 308, "renameat2": 316, "seccomp": 317, "copy_file_range": 326,
+    "syncfs": 306, "sendmmsg": 307, "setns": 308, "renameat2": 316, "seccomp": 317, "execveat": 322,
+    "copy_file_range": 326,
     "pwritev2": 328, "statx": 332,
+    "kill": 62, "rt_sigqueueinfo": 129, "tkill": 200, "tgkill": 234, "rt_tgsigqueueinfo": 297,
+    "mprotect": 10, "pkey_mprotect": 329,
 }  # fmt: skip
 _ARM64 = {
     "io_setup": 0, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
@@ -32,13 +36,16 @@ _ARM64 = {
     "openat": 56, "write": 64, "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76,
     "faccessat": 48, "newfstatat": 79,
     "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "utimensat": 88, "bind": 200,
-    "mmap": 222, "open_by_handle_at": 265, "syncfs": 267, "setns": 268, "renameat2": 276,
-    "seccomp": 277, "copy_file_range": 285, "pwritev2": 287, "statx": 291,
+    "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "connect": 203, "sendto": 206,
+    "sendmsg": 211, "execve": 221, "mmap": 222, "mprotect": 226, "rt_tgsigqueueinfo": 240,
+    "open_by_handle_at": 265, "syncfs": 267, "setns": 268, "sendmmsg": 269, "renameat2": 276, "seccomp": 277,
+    "execveat": 281, "copy_file_range": 285, "pwritev2": 287, "pkey_mprotect": 288, "statx": 291,
 }  # fmt: skip
 # From 5.1 on every architecture takes the same new numbers.
 _SHARED = {
     "io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsmount": 432, "openat2": 437,
     "faccessat2": 439, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467,
+    "pidfd_send_signal": 424,
 }  # fmt: skip
 
 
@@ -70,6 +77,7 @@ AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
 RENAME_EXCHANGE = 2
 RESOLVE_IN_ROOT = 0x10
+PROT_WRITE = 2
 MAP_SHARED = 1
 MAP_ANONYMOUS = 0x20
 RWF_APPEND = 0x10
@@ -86,6 +94,8 @@ UNKNOWN_CHANGES = (
     0x40285881, 0xC0C0586D, 0x4030580A, 0x4030580B, 0x40305824, 0x40305825, 0xC028660F, 0x00006611,
     0x50009401, 0x5000940E, 0x5000940F, 0x50009417, 0x50009418, 0x5000943F, 0x40809440,
 )  # fmt: skip
+#: Requests that set flags of an inode: FS_IOC_SETFLAGS in two widths, FS_IOC_FSSETXATTR (ioctl_iflags(2)).
+FLAG_CHANGES = (0x40086602, 0x40046602, 0x401C5820)
 #: Requests that put a loop device on a file (loop(4)).
 LOOP_SET_FD, LOOP_CHANGE_FD, LOOP_CONFIGURE = 0x4C00, 0x4C06, 0x4C0A
 CLONE_NEWNS = 0x20000

@@ -8,19 +8,24 @@ import stat
 import struct
 import sys
 from collections.abc import Callable, Collection
+from dataclasses import replace
+
+import psutil
 
 from outlive_harness.trace import NOW, OMIT, Content, Detail, Op, Seen
 
-from . import abi
-from .filter import INTERCEPTED, LOOKS
+from . import abi, signals
+from .filter import CONTACTS, INTERCEPTED, LOOKS, PROTECTIONS
 from .lookup import Found, Keeper, Lookup, holds_files
+from .peers import addresses, is_outside
+from .rewritten import Rewritten
 from .task import (
     MOST,
-    Place,
     behind,
     descriptor_info,
     descriptor_path,
     directory_of,
+    file_system,
     is_capable,
     locate,
     open_source,
@@ -30,6 +35,7 @@ from .task import (
     read_memory,
     read_parts,
     read_string,
+    shared_maps,
     umask,
 )
 
@@ -40,6 +46,13 @@ _HARMLESS = frozenset(
     {b"proc", b"sysfs", b"tmpfs", b"ramfs", b"devpts", b"devtmpfs", b"mqueue", b"cgroup", b"cgroup2"}
 )
 _AF_UNIX = 1
+_HOW_TO_SEND = "let the command start what it sends signals to, for example by sh -c"
+#: The list of who may access a file, as linux/posix_acl_xattr.h has it: a version, then tag, bits and id of
+#: each entry. The tags are those of the owner, the group and all others.
+_ACCESS = "system.posix_acl_access"
+_MINIMAL, _ACL_VERSION, _MINIMAL_TAGS = struct.Struct("<I HHI HHI HHI"), 2, (0x01, 0x04, 0x20)
+#: Bits of a mode that no list holds: set-user-id, set-group-id, sticky.
+_SPECIAL = 0o7000
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 #: Modes of fallocate(2) that file systems know; one that is not listed is taken to know all.
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE, _ZERO, _INSERT = 1, 2, 8, 16, 32
@@ -64,6 +77,8 @@ class Decoder(Lookup):
         places: whether writes carry where in the file they go: to find out costs half of an op's time.
         reads: whether to keep what is read outside the box.
         guarded: real paths outside the box that must not be changed: a call that would is to fail.
+        tmp: see Lookup.
+        spared: children of this process that are no part of the run, and get no signal from it.
     """
 
     def __init__(
@@ -74,22 +89,31 @@ class Decoder(Lookup):
         places: bool = True,
         reads: bool = False,
         guarded: Collection[bytes] = (),
+        tmp: str = "",
+        spared: Collection[int] = (),
     ) -> None:
-        super().__init__(box, data=data, guarded=guarded)
+        super().__init__(box, data=data, guarded=guarded, tmp=tmp)
         self._places = places
+        self._spared = spared
+        # To ask for writers is to open and close a file, which on a real disk changes what it asks for.
+        self._rewritten = Rewritten(self.box) if self._data and file_system(self.box) == _TMPFS else None
         #: paths outside the box that were opened, and programs that ran, as an ordered set
         self.reads: dict[str, None] | None = {} if reads else None
+        #: addresses outside the run's processes that it connected or sent to, and by how many calls
+        self.effects: dict[str, int] = {}
         #: paths in the box that were to be read, or asked for, whether they are there or not
         self.looked: dict[str, None] = {}
         #: (path, or "" for all of the box; what was out of sight there), as an ordered set.
         self.blind: dict[tuple[str, str], None] = {}
+        #: whether a file of the box was mapped to be read, by a descriptor that would let it be written to
+        self._is_mapped = False
         table = abi.native()
         assert table is not None
         self._audit = table.audit
         self._foreign_from = table.foreign_from
         self._decoders: dict[int, tuple[str, Callable[[str, int, Arguments], Op | None]]] = {
             table.numbers[name]: (name, getattr(self, "_" + _FAMILY[name]))
-            for name in (*INTERCEPTED, *LOOKS)
+            for name in (*INTERCEPTED, *CONTACTS, *LOOKS)
             if name in table.numbers
         }
 
@@ -99,6 +123,8 @@ class Decoder(Lookup):
         Raises:
             OSError: the task cannot be read: it died, or the kernel does not allow it.
         """
+        if self.made.awaited:
+            self.made.settle(tid)
         if audit != self._audit or (self._foreign_from and number >= self._foreign_from):
             self.blind["", "calls of a foreign architecture (32-bit or x32 code) were not understood"] = None
             return None
@@ -106,7 +132,12 @@ class Decoder(Lookup):
             name, decode = self._decoders[number]
         except KeyError:  # no call has such a number, and the kernel says so: ENOSYS
             return None
-        return decode(name, tid, arguments)
+        op = decode(name, tid, arguments)
+        if self._rewritten is not None and op is not None and op.detail is not None:
+            closed = self._rewritten.closed_before(op)
+            if closed:
+                op.detail = replace(op.detail, closed=closed)
+        return op
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -128,8 +159,10 @@ class Decoder(Lookup):
             position = a[3]
         if (flags & os.O_APPEND and not how & abi.RWF_NOAPPEND) or how & abi.RWF_APPEND:
             position = -1
+        seen = found.place.look() if self._data or position < 0 else None
+        end = seen.size if seen is not None and position < 0 else -1
         if not self._data:
-            return Op("write", name, found.inside, "", tid, position, length, flags)
+            return Op("write", name, found.inside, "", tid, position, length, flags, begin=end)
         unknown = ""
         data: bytes | None = None
         blob: Content | None = None
@@ -138,8 +171,8 @@ class Decoder(Lookup):
             data, blob = self._payload(read_parts(tid, parts))
         except OSError as error:
             unknown = f"its memory could not be read: {error.strerror or error}"
-        detail = Detail(found.place.look(), opened=flags, how=how, blob=blob, fails=fails, unknown=unknown)
-        return Op("write", name, found.inside, "", tid, position, length, flags, 0, data, detail)
+        detail = Detail(seen, opened=flags, how=how, blob=blob, fails=fails, unknown=unknown)
+        return Op("write", name, found.inside, "", tid, position, length, flags, 0, data, detail, end)
 
     def _copy(self, name: str, tid: int, a: Arguments) -> Op | None:
         out = {"sendfile": a[0], "ioctl": a[0]}.get(name, a[2])
@@ -169,7 +202,7 @@ class Decoder(Lookup):
             rest = max(0, there.size - begin)
             length = rest if name == "ioctl" and not length else min(length, MOST, rest)
         if not self._data:
-            return Op("copy", name, found.inside, origin, tid, position, length, flags)
+            return Op("copy", name, found.inside, origin, tid, position, length, flags, begin=begin)
         data: bytes | None = None
         blob: Content | None = None
         seen = found.place.look()
@@ -184,7 +217,7 @@ class Decoder(Lookup):
             except OSError as error:
                 unknown = f"{origin} could not be read: {error.strerror or error}"
         detail = Detail(seen, there, opened=flags, blob=blob, fails=fails, unknown=unknown)
-        return Op("copy", name, found.inside, origin, tid, position, length, flags, 0, data, detail)
+        return Op("copy", name, found.inside, origin, tid, position, length, flags, 0, data, detail, begin)
 
     def _can_copy(
         self, name: str, flags: int, seen: Seen | None, there: Seen | None, where: bytes
@@ -251,6 +284,8 @@ class Decoder(Lookup):
         found = self._by_fd(tid, a[0])
         if found.inside is None:
             return None
+        if request in abi.FLAG_CHANGES:
+            return Op("setflags", name, found.inside, tid=tid, detail=self._seen(found))
         if request in abi.RESERVATIONS:
             mode = abi.RESERVATIONS[request] | _KEEP_SIZE
             start, length = self._reserved(tid, a, found)
@@ -298,7 +333,8 @@ class Decoder(Lookup):
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
         raw = read_string(tid, address)
         raw = raw.lstrip(b"/") if is_rooted else raw
-        found = self._by_text(tid, dirfd, raw, follow=not (flags & os.O_NOFOLLOW or exclusive))
+        follow, is_sure = not (flags & os.O_NOFOLLOW or exclusive), bool(flags & os.O_TRUNC)
+        found = self._by_text(tid, dirfd, raw, follow=follow, is_sure=is_sure)
         if found.inside is None:
             if self.reads is not None and flags & (os.O_ACCMODE | os.O_TRUNC) == os.O_RDWR:
                 self._note_read(tid, dirfd, raw)
@@ -311,9 +347,14 @@ class Decoder(Lookup):
         """Keep a path as it was given: where its links lead may change, and that counts too."""
         assert self.reads is not None
         self.reads[os.fsdecode(program_of(tid))] = None
-        raw = self._note_look(tid, dirfd, raw)
-        if not raw.startswith(self._inside) and holds_files(raw):
+        raw = os.path.normpath(self._note_look(tid, dirfd, raw))
+        if not self._is_of_the_box(raw) and holds_files(raw):
             self.reads[os.fsdecode(raw)] = None
+
+    def _is_of_the_box(self, path: bytes) -> bool:
+        """Tell whether a path is the box, in it, or one of the two directories above a worker's box."""
+        parent = os.path.dirname(self.box)
+        return path.startswith(self._inside) or path in (self.box, parent, os.path.dirname(parent))
 
     def _note_look(self, tid: int, dirfd: int, raw: bytes) -> bytes:
         """Keep a path if it is in the box, there or not; return it from the root on."""
@@ -328,6 +369,27 @@ class Decoder(Lookup):
         raw = read_string(tid, address) if address else b""
         if raw:  # otherwise it asks for what a descriptor is open on
             self._note_look(tid, dirfd, raw)
+
+    def _execute(self, name: str, tid: int, a: Arguments) -> None:
+        """Keep what is executed: a program that is linked statically opens nothing by itself."""
+        if self.reads is None:
+            return
+        dirfd, address, flags = (a[0], a[1], a[4]) if name == "execveat" else (abi.AT_FDCWD, a[0], 0)
+        raw = read_string(tid, address)
+        if raw:
+            self._note_read(tid, dirfd, raw)
+        elif flags & abi.AT_EMPTY_PATH:
+            self._note_read(tid, abi.AT_FDCWD, descriptor_path(tid, dirfd & 0xFFFFFFFF))
+
+    def _contact(self, name: str, tid: int, a: Arguments) -> None:
+        """Keep whom the run talks to: what it does there is in no crash state."""
+        for address in addresses(name, tid, a):
+            path = os.fsencode(address.path)
+            if path.startswith(self._inside):
+                continue  # bound by the run itself: there is nobody else in the box
+            tree = [child.pid for child in psutil.Process().children(recursive=True)]
+            if is_outside(tid, address, tree):
+                self.effects[address.text] = self.effects.get(address.text, 0) + 1
 
     def _making(self, tid: int, found: Found) -> Detail | None:
         return Detail(found.place.look(), umask=umask(tid)) if self._data else None
@@ -376,46 +438,43 @@ class Decoder(Lookup):
         if name == "rename":
             a = (abi.AT_FDCWD, a[0], abi.AT_FDCWD, a[1], 0, 0)
         flags = a[4] if name == "renameat2" else 0
-        return self._pair("rename", name, tid, self._by_name(tid, a[0], a[1]), a[2], a[3], flags)
+        source = self._found(tid, a[0], read_string(tid, a[1]))
+        target = self._found(tid, a[2], read_string(tid, a[3]))
+        # The kernel compares the mounts before it looks whether the last names are there (fs/namei.c).
+        if source.place.path and target.place.path and self._crosses(source, target):
+            self._refuse_crossing("rename", tid, source, target)
+            return None
+        return self._pair("rename", name, tid, source, target, flags)
 
     def _link(self, name: str, tid: int, a: Arguments) -> Op | None:
         if name == "link":
             a = (abi.AT_FDCWD, a[0], abi.AT_FDCWD, a[1], 0, 0)
-        source = self._by_name(
+        source = self._found(
             tid,
             a[0],
-            a[1],
+            read_string(tid, a[1]),
             follow=bool(a[4] & abi.AT_SYMLINK_FOLLOW),
             empty=bool(a[4] & abi.AT_EMPTY_PATH),
         )
-        return self._pair("link", name, tid, source, a[2], a[3], a[4])
-
-    def _pair(
-        self, kind: str, name: str, tid: int, source: Found, dirfd: int, address: int, flags: int
-    ) -> Op | None:
-        target = self._by_name(tid, dirfd, address)
-        if source.inside is None and target.inside is None:
+        target = self._found(tid, a[2], read_string(tid, a[3]))
+        # Here it looks first whether the one is there and the other is not: those errors come before.
+        if self._crosses(source, target) and source.place.look() and target.place.path:
+            if target.place.look() is None:
+                self._refuse_crossing("link", tid, source, target)
             return None
-        # Into or out of the box: the side outside is written as an absolute path would be.
-        path = "/" if source.inside is None else source.inside
-        to = "/" if target.inside is None else target.inside
+        return self._pair("link", name, tid, source, target, a[4])
+
+    def _pair(self, kind: str, name: str, tid: int, source: Found, target: Found, flags: int) -> Op | None:
+        if source.inside is None or target.inside is None:
+            # One that has a name in the box and one that has not cannot succeed: its directory is not there.
+            if source.inside is None and target.inside is None:
+                self._noted(tid, source)
+                self._noted(tid, target)
+            return None
         if not self._data:
-            return Op(kind, name, path, to, tid, flags=flags)
-        seen, there = source.place.look(), target.place.look()
-        fails = 0
-        data: bytes | None = None
-        blob: Content | None = None
-        if not (source.place.path and target.place.path):
-            fails = errno.ENOENT
-        elif seen is not None and "/" in (path, to):
-            parent = target.place.path.rpartition(b"/")[0] or b"/"
-            above = Place(parent, parent).look()
-            if above is None or above.dev != seen.dev:
-                fails = errno.EXDEV
-            elif path == "/" and stat.S_ISREG(seen.mode):
-                data, blob = self._whole(source.place.where, seen.size)
-        detail = Detail(seen, there, blob=blob, fails=fails)
-        return Op(kind, name, path, to, tid, flags=flags, data=data, detail=detail)
+            return Op(kind, name, source.inside, target.inside, tid, flags=flags)
+        detail = Detail(source.place.look(), target.place.look())
+        return Op(kind, name, source.inside, target.inside, tid, flags=flags, detail=detail)
 
     def _symlink(self, name: str, tid: int, a: Arguments) -> Op | None:
         dirfd, address = (a[1], a[2]) if name == "symlinkat" else (abi.AT_FDCWD, a[1])
@@ -470,8 +529,6 @@ class Decoder(Lookup):
         kind = "removexattr" if "remove" in name else "setxattr"
         if found.inside is None:
             return None
-        if not self._data:
-            return Op(kind, name, found.inside, tid=tid)
         at = name.endswith("at")
         label, value, flags, fails = "", b"", 0, 0
         try:
@@ -483,8 +540,14 @@ class Decoder(Lookup):
                 value = read_memory(tid, address, min(size, 65536))
         except (OSError, struct.error):
             fails = errno.EFAULT
-        detail = Detail(found.place.look(), name=label, fails=fails)
-        return Op(kind, name, found.inside, tid=tid, flags=flags & 3, data=value, detail=detail)
+        mode = _minimal_mode(value) if label == _ACCESS else -1
+        seen = found.place.look() if self._data or mode >= 0 else None
+        if mode >= 0 and seen is not None:
+            kind, mode = "chmod", mode | (seen.mode & _SPECIAL)
+        op = Op(kind, name, found.inside, tid=tid, flags=flags & 3, mode=max(mode, 0))
+        if self._data:
+            op.data, op.detail = value, Detail(seen, name=label, fails=fails)
+        return op
 
     # -- what paths mean -----------------------------------------------------------------------------
 
@@ -514,6 +577,12 @@ class Decoder(Lookup):
         is_alias = a[3] & (abi.MS_BIND | abi.MS_MOVE) != 0 or kind not in _HARMLESS
         return is_alias or is_above or self._relative(there) is not None
 
+    def _signal(self, name: str, tid: int, a: Arguments) -> None:
+        whom = signals.outsider(name, tid, a, self._spared)
+        if whom:
+            number = signals.name_of(a[signals.CALLS[name]])
+            self.refuse(errno.EPERM, f"was not let send {number} to {whom}, outside the run; {_HOW_TO_SEND}")
+
     # -- syncs and memory ----------------------------------------------------------------------------
 
     def _sync(self, name: str, tid: int, a: Arguments) -> Op | None:
@@ -528,8 +597,9 @@ class Decoder(Lookup):
         opened = descriptor_info(tid, fd)[1]
         # By such a descriptor nothing can be done to what it names (open(2)).
         fails = errno.EBADF if opened & os.O_PATH else 0
-        detail = Detail(behind(tid, fd).look(), opened=opened, fails=fails)
-        return Op(name, name, inside, tid=tid, flags=opened & os.O_PATH, detail=detail)
+        start, length, how = a[1:4] if name == "sync_file_range" else (0, 0, 0)
+        detail = Detail(behind(tid, fd).look(), opened=opened, how=how, fails=fails)
+        return Op(name, name, inside, "", tid, start, length, opened & os.O_PATH, detail=detail)
 
     def _is_open(self, tid: int, fd: int) -> bool:
         """Tell whether a descriptor can be read or written, by the rights of its link (proc_pid_fd(5))."""
@@ -546,13 +616,43 @@ class Decoder(Lookup):
         fd = a[4] & 0xFFFFFFFF
         path = self._by_fd(tid, fd).inside
         if path is not None and descriptor_info(tid, fd)[1] & os.O_ACCMODE == os.O_RDWR:
-            self.blind[path, f"stores through memory to {path} (mmap, MAP_SHARED) were not seen"] = None
+            if a[2] & abi.PROT_WRITE:
+                self._note_stores(path)
+            else:
+                self._is_mapped = True
         return None
+
+    def _protect(self, _name: str, tid: int, a: Arguments) -> Op | None:
+        """Look for files of the box in memory that may be written to from now on, wherever that was moved."""
+        if self._is_mapped:
+            for place in shared_maps(tid, a[0], a[0] + a[1]):
+                path = self._relative(place)
+                if path is not None:
+                    self._note_stores(path)
+        return None
+
+    def _note_stores(self, path: str) -> None:
+        self.blind[path, f"stores through memory to {path} (mmap, MAP_SHARED) were not seen"] = None
 
 
 def is_from_pipe(name: str, source: Seen) -> bool:
     """Tell whether a copy takes what is in a pipe."""
     return name == "splice" and stat.S_ISFIFO(source.mode)
+
+
+def _minimal_mode(value: bytes) -> int:
+    """Return the permission bits that an access control list is, with which it is set; -1 if it is more.
+
+    One of owner, group and others alone is a mode by another name (posix_acl_equiv_mode()): GNU's cp -p,
+    cp -a, install and sed -i set it so.
+    """
+    if len(value) != _MINIMAL.size:
+        return -1
+    version, *entries = _MINIMAL.unpack(value)
+    tags, bits = tuple(entries[::3]), entries[1::3]
+    if version != _ACL_VERSION or tags != _MINIMAL_TAGS or any(one > 7 for one in bits):
+        return -1
+    return int(bits[0] << 6 | bits[1] << 3 | bits[2])
 
 
 def _id(register: int) -> int:
@@ -647,5 +747,9 @@ _FAMILY = {
         "view",
     ),
     "mmap": "mmap",
+    **dict.fromkeys(("execve", "execveat"), "execute"),
+    **dict.fromkeys(("connect", "sendto", "sendmsg", "sendmmsg"), "contact"),
+    **dict.fromkeys(signals.CALLS, "signal"),
+    **dict.fromkeys(PROTECTIONS, "protect"),
     **dict.fromkeys(LOOKS, "look"),
 }

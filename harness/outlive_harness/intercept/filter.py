@@ -13,7 +13,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from . import abi
+from . import abi, signals
 
 _LD_ABS = 0x20
 _JEQ = 0x15
@@ -38,10 +38,17 @@ _ALWAYS = (
 _OPENS = (("open", 1), ("openat", 2), ("open_by_handle_at", 2))
 #: Calls that ask whether a file is there; they stop only where it is asked what a program looks for.
 LOOKS = ("newfstatat", "statx", "stat", "lstat", "access", "faccessat", "faccessat2")
+#: Calls that say which programs are run and whom the run talks to; they stop only where it is asked what a
+#: program reads.
+CONTACTS = ("execve", "execveat", "connect", "sendto", "sendmsg", "sendmmsg")
+#: Calls that change what may be done to memory: they stop where it is to be written to.
+PROTECTIONS = ("mprotect", "pkey_mprotect")
 #: Asynchronous submission would slip past a filter on calls, so it is not there (ENOSYS).
 _ABSENT = ("io_uring_setup", "io_setup")
 
-INTERCEPTED = (*_ALWAYS, *(name for name, _ in _OPENS), "mmap", "ioctl")
+INTERCEPTED = (
+    *_ALWAYS, *(name for name, _ in _OPENS), "mmap", *PROTECTIONS, "ioctl", *signals.CALLS,
+)  # fmt: skip
 
 
 def _insn(code: int, jump_true: int, jump_false: int, k: int) -> bytes:
@@ -62,13 +69,14 @@ def _return(action: int) -> bytes:
     return _insn(_RET, 0, 0, action)
 
 
-def program(table: abi.Abi, *, reads: bool = False, looks: bool = False) -> bytes:
+def program(table: abi.Abi, *, reads: bool = False, looks: bool = False, channel: int = -1) -> bytes:
     """Assemble the filter for one architecture; every jump is local, so order is free.
 
     Args:
         table: its numbers.
-        reads: whether opens stop that only read, too.
+        reads: whether opens stop that only read, too, and calls that run a program or name an address.
         looks: whether calls stop that only ask whether a file is there.
+        channel: a descriptor on which sendmsg(2) never stops: the listener itself is sent over it.
     """
     notify, allow = _return(abi.SECCOMP_RET_USER_NOTIF), _return(abi.SECCOMP_RET_ALLOW)
     code = [
@@ -93,11 +101,23 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False) -> byte
         when(name, [notify] if reads else changes)
     shared_file = [_insn(_JSET, 0, 2, abi.MAP_SHARED), _insn(_JSET, 1, 0, abi.MAP_ANONYMOUS)]
     when("mmap", [_low_word(3), *shared_file, notify, allow])
+    for name in PROTECTIONS:
+        when(name, [_low_word(2), _insn(_JSET, 0, 1, abi.PROT_WRITE), notify, allow])
     loops = abi.LOOP_SET_FD, abi.LOOP_CHANGE_FD, abi.LOOP_CONFIGURE
-    requests = (abi.FICLONE, abi.FICLONERANGE, *abi.RESERVATIONS, *abi.UNKNOWN_CHANGES, *loops)
+    requests = (
+        abi.FICLONE,
+        abi.FICLONERANGE,
+        *abi.RESERVATIONS,
+        *abi.FLAG_CHANGES,
+        *abi.UNKNOWN_CHANGES,
+        *loops,
+    )
     when("ioctl", [_low_word(1), *_any_of(requests), notify, allow])
-    for name in LOOKS if looks else ():
-        when(name, [notify])
+    for name in (*(CONTACTS if reads else ()), *(LOOKS if looks else ())):
+        is_own = [_low_word(0), _insn(_JEQ, 0, 1, channel & 0xFFFFFFFF), allow] if name == "sendmsg" else []
+        when(name, [*is_own, notify])
+    for name, argument in signals.CALLS.items():
+        when(name, [_low_word(argument), *_any_of(signals.HARMLESS), allow, notify])
     for name in _ABSENT:
         when(name, [_return(abi.SECCOMP_RET_ERRNO | errno.ENOSYS)])
     code.append(allow)
@@ -122,7 +142,7 @@ def prctl(option: int, value: int) -> None:
         raise OSError(code, f"prctl({option}): {os.strerror(code)}")
 
 
-def install(table: abi.Abi | None, *, reads: bool = False, looks: bool = False) -> int:
+def install(table: abi.Abi | None, *, reads: bool = False, looks: bool = False, channel: int = -1) -> int:
     """Put the calling thread, and all that it will start, under the filter; return the listener.
 
     Raises:
@@ -131,7 +151,7 @@ def install(table: abi.Abi | None, *, reads: bool = False, looks: bool = False) 
     if table is None or sys.platform != "linux":
         raise OSError(errno.ENOSYS, f"no seccomp here that is known: {sys.platform}, {platform.machine()}")
     prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
-    code = program(table, reads=reads, looks=looks)
+    code = program(table, reads=reads, looks=looks, channel=channel)
     argument = _Program(len(code) // 8, code)
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     listener = _seccomp(table, flags, argument)

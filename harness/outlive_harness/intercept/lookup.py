@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol
 
 from outlive_harness.trace import Content, Detail, Seen
 
-from .task import Place, behind, descriptor_path, file_system, locate, read_file, read_string, through_itself
+from .made import Made
+from .task import Place, behind, descriptor_path, file_system, locate, read_string, through_itself
 
 #: Places that hold devices, and what the kernel makes up.
 _NO_FILES = (b"/dev/", b"/proc/", b"/sys/")
@@ -45,9 +46,18 @@ class Lookup:
         box: the real path of the box.
         data: whether ops carry the bytes that they write, and where these are kept: see Decoder.
         guarded: real paths outside the box that must not be changed.
+        tmp: a directory of the box, relative to it, that is a file system of its own to the program; "" for
+            none. Names outside the box are on another one in any case.
     """
 
-    def __init__(self, box: bytes, *, data: bool | Keeper = False, guarded: Collection[bytes] = ()) -> None:
+    def __init__(
+        self,
+        box: bytes,
+        *,
+        data: bool | Keeper = False,
+        guarded: Collection[bytes] = (),
+        tmp: str = "",
+    ) -> None:
         self.box = box.rstrip(b"/")
         self._inside = self.box + b"/"
         self._cut = len(self._inside)
@@ -58,12 +68,18 @@ class Lookup:
         self._tables: dict[int, int] = {}
         #: whether anything that is no file was opened for writing in the box: a named pipe, a device
         self._has_pipes = False
-        self.outside: dict[str, None] = {}
+        #: paths outside the box that were to be changed; one that was only opened with what stat(2) said then
+        self.outside: dict[str, tuple[int, ...] | None] = {}
+        #: temporary files outside the box that the run makes
+        self.made = Made()
         self._guarded = frozenset(guarded)
         #: what the call that was looked at last is to fail with, as an errno; whoever answers sets it back
         self.refusal = 0
-        #: guarded paths that were to be changed
+        #: what was refused so, in words that go on from "it"
         self.refused: dict[str, None] = {}
+        self._tmp = tmp
+        #: calls that failed since their two names are on different file systems, in words
+        self.crossings: dict[str, None] = {}
 
     def _relative(self, place: Place) -> str | None:
         path = place.path
@@ -112,30 +128,86 @@ class Lookup:
         return self._by_text(tid, dirfd, read_string(tid, address), follow=follow, empty=empty)
 
     def _by_text(
-        self, tid: int, dirfd: int, raw: bytes, *, follow: bool = False, empty: bool = False
+        self,
+        tid: int,
+        dirfd: int,
+        raw: bytes,
+        *,
+        follow: bool = False,
+        empty: bool = False,
+        is_sure: bool = True,
     ) -> Found:
+        return self._noted(tid, self._found(tid, dirfd, raw, follow=follow, empty=empty), is_sure=is_sure)
+
+    def _found(self, tid: int, dirfd: int, raw: bytes, *, follow: bool = False, empty: bool = False) -> Found:
+        """Find a file by its path; one that lies outside the box is not noted as changed."""
         place = locate(tid, dirfd, raw, follow=follow, empty=empty)
         inside = self._relative(place)
         if inside is None and raw and (other := through_itself(tid, dirfd, raw, follow=follow)):
             place, inside = other, self._relative(other)
-        if inside is None and place.path and holds_files(place.path):
-            self._note_outside(place.path)
         return Found(inside, place)
 
-    def _note_outside(self, path: bytes) -> None:
+    def _noted(self, tid: int, found: Found, *, is_sure: bool = True) -> Found:
+        """Note a file that is about to be changed, surely or perhaps, if it lies outside the box."""
+        if found.inside is None and found.place.path and holds_files(found.place.path):
+            self._note_outside(tid, found.place.path, is_sure=is_sure)
+        return found
+
+    def _file_system_of(self, found: Found) -> str:
+        """Return which file system a file is on to the program: ``box``, ``tmp`` or ``outside``."""
+        if found.inside is None:
+            return "outside"
+        return "tmp" if self._tmp and found.inside.startswith(self._tmp + "/") else "box"
+
+    def _crosses(self, source: Found, target: Found) -> bool:
+        """Tell whether two names are on different file systems, so that no call can move one to the other."""
+        return self._file_system_of(source) != self._file_system_of(target)
+
+    def _refuse_crossing(self, name: str, tid: int, source: Found, target: Found) -> None:
+        """Let the call fail with EXDEV, as between any two file systems: rename(2), link(2)."""
+        for one in (source, target):
+            if one.place.path in self._guarded:  # a file of the user's is the graver matter
+                self._note_outside(tid, one.place.path)
+                return
+        self.refusal = errno.EXDEV
+        names = (
+            os.fsdecode(one.place.path) if one.inside is None else one.inside for one in (source, target)
+        )
+        self.crossings[f"{name} {' -> '.join(names)}"] = None
+
+    def _note_outside(self, tid: int, path: bytes, *, is_sure: bool = True) -> None:
         if path in self._guarded:
-            self.refusal = errno.EROFS
-            self.refused[os.fsdecode(path)] = None
+            what = f"was not let change {os.fsdecode(path)}, a file of yours that its command names"
+            how = "copy it into each box by an input, or name a path in {box}"
+            self.refuse(errno.EROFS, f"{what}; {how}")
             return
         # A call that cannot succeed writes nothing: no such file to change, no right to make one.
-        where = path if os.path.lexists(path) else os.path.dirname(path)
-        if os.access(where, os.W_OK):
-            self.outside[os.fsdecode(path)] = None
+        is_there = os.path.lexists(path)
+        if os.access(path if is_there else os.path.dirname(path), os.W_OK):
+            text = os.fsdecode(path)
+            before = None if is_sure else _status(text)
+            self.outside[text] = before if text not in self.outside else self.outside[text] and before
+            if not is_there:
+                self.made.note(tid, path)
+
+    def refuse(self, number: int, what: str) -> None:
+        """Have the call that is looked at fail with an errno; *what* says what the run was not let do."""
+        self.refusal = number
+        self.refused[what] = None
 
     def left_outside(self) -> list[str]:
-        """List the paths outside the box that were written, without semaphores and the like that are gone."""
+        """List the paths outside the box that were written.
+
+        Left out are semaphores and the like that are gone, and files that were opened for writing as well as
+        reading and are as they were: SQLite opens each database so.
+        """
         shared = tuple(map(os.fsdecode, _SHARED_MEMORY))
-        return [path for path in self.outside if not path.startswith(shared) or os.path.lexists(path)]
+        return [
+            path
+            for path, before in self.outside.items()
+            if (before is None or _status(path) != before)
+            and (not path.startswith(shared) or os.path.lexists(path))
+        ]
 
     def _note_pipe(self, seen: Seen | None) -> None:
         """Keep in mind that something was opened for writing that is no file."""
@@ -159,21 +231,19 @@ class Lookup:
             return b"".join(parts), None
         return None, self._keeper.add(parts)
 
-    def _whole(self, path: bytes, size: int) -> tuple[bytes | None, Content | None]:
-        """Take in a file that comes into the box from elsewhere."""
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None, None
-        try:
-            return self._payload(read_file(fd, 0, size))
-        finally:
-            os.close(fd)
-
     def _file_system(self, seen: Seen, where: bytes) -> int:
         if seen.dev not in self._file_systems:
             self._file_systems[seen.dev] = file_system(where)
         return self._file_systems[seen.dev]
+
+
+def _status(path: str) -> tuple[int, ...] | None:
+    """Return what changes when a file is written; None if there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
 def holds_files(path: bytes) -> bool:

@@ -24,7 +24,7 @@ from outlive_harness.trace import Op
 
 from . import abi
 from .decode import Arguments, Decoder
-from .tear import write_prefix
+from .tear import ImmovableError, ShortWrites, write_prefix
 
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
@@ -181,6 +181,7 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
         poller.register(fd, select.POLLIN)
     if control is not None:
         poller.register(control, 0)
+    short = ShortWrites()
     deadline = time.monotonic() + timeout
     ending = "timeout"
     try:
@@ -205,6 +206,7 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
                         ident, tid, _, number, audit, _ = told[:6]
                         arguments = told[6:]
                         seen.pids.add(tid)
+                        short.lift(tid)
                         op = _decode(decoder, listener, ident, tid, number, audit, arguments)
                         if op is None or decoder.refusal:
                             refusal, decoder.refusal = decoder.refusal, 0
@@ -225,7 +227,7 @@ def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one 
                         value = 0
                         if answer.part:
                             call = tid, number, audit, arguments
-                            value = _write_part(decoder, listener, ident, call, answer.part)
+                            value = _write_part(decoder, listener, ident, call, answer.part, short)
                         _answer(listener, ident, answer.errno, value, done=answer.done or value > 0)
                     elif event & select.POLLHUP:  # no task uses the filter any more
                         seen.ended = "exited"
@@ -272,11 +274,20 @@ def _decode(
 
 
 def _write_part(
-    decoder: Decoder, listener: int, ident: int, call: tuple[int, int, int, Arguments], length: int
+    decoder: Decoder,
+    listener: int,
+    ident: int,
+    call: tuple[int, int, int, Arguments],
+    length: int,
+    short: ShortWrites,
 ) -> int:
-    """Write the first bytes of a write; return how many, 0 where the call fails or its task is gone."""
+    """Write the first bytes of a write; return how many, 0 where the task will itself, or is gone."""
     try:
-        return write_prefix(decoder, call, length)
+        try:
+            return write_prefix(decoder, call, length, goes_on=True)
+        except ImmovableError:
+            short.cut(decoder, call, length)
+            return 0
     except OSError:
         if _still_valid(listener, ident):
             raise
@@ -289,6 +300,18 @@ def _still_valid(listener: int, ident: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def let_go_on(listener: int) -> None:
+    """Take one notification, whatever it is of, and let its call run."""
+    buffer = bytearray(_NOTIFICATION.size)
+    try:
+        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_RECV, buffer)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EINTR):  # the task died meanwhile
+            raise
+    else:
+        _answer(listener, _NOTIFICATION.unpack(buffer)[0])
 
 
 def _answer(listener: int, ident: int, error: int = 0, value: int = 0, *, done: bool = False) -> None:

@@ -182,6 +182,29 @@ def open_source(tid: int, fd: int) -> int:
     return os.open(b"/proc/%d/fd/%d" % (tid, fd), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
+def shared_maps(tid: int, start: int, stop: int) -> list[Place]:
+    """Return the files of which a task's memory between two addresses is a shared map (proc_pid_maps(5)).
+
+    Raises:
+        OSError: it is gone.
+    """
+    found = []
+    with open(f"/proc/{tid}/maps", "rb") as maps:
+        for line in maps:
+            span, rights, *_, path = (
+                line.rstrip(b"\n").split(None, 5) if line.count(b"/") else (b"", b"", b"")
+            )
+            if rights.endswith(b"s") and _overlaps(span, start, stop):
+                path = path.replace(b"\\012", b"\n")
+                found.append(Place(path, b"/proc/%d/map_files/%s" % (tid, span)))
+    return found
+
+
+def _overlaps(span: bytes, start: int, stop: int) -> bool:
+    first, last = (int(address, 16) for address in span.split(b"-"))
+    return first < stop and start < last
+
+
 def umask(tid: int) -> int:
     """Return the file mode creation mask of a task.
 
@@ -251,7 +274,7 @@ def descriptor_info(tid: int, fd: int) -> tuple[int, int]:
     return int(words[1]), int(words[3], 8)
 
 
-def _signed(fd: int) -> int:
+def signed(fd: int) -> int:
     """Read an argument register as the C int that it is."""
     fd &= 0xFFFFFFFF
     return fd - (1 << 32) if fd >= 1 << 31 else fd
@@ -268,7 +291,7 @@ def locate(tid: int, dirfd: int, raw: bytes, *, follow: bool, empty: bool = Fals
     The kernel resolves all but the last name, from the task's own working directory or *dirfd*. The
     last name is followed when *follow* says so; *empty* allows an empty path that means *dirfd*.
     """
-    dirfd = _signed(dirfd)
+    dirfd = signed(dirfd)
     base = b"/proc/%d/cwd" % tid if dirfd == abi.AT_FDCWD else b"/proc/%d/fd/%d" % (tid, dirfd)
     if not raw:
         if not empty:
@@ -326,7 +349,7 @@ def through_itself(tid: int, dirfd: int, raw: bytes, *, follow: bool) -> Place |
 
 def directory_of(tid: int, dirfd: int) -> bytes:
     """Return the directory at which a relative path of a task begins."""
-    return _named(b"/proc/%d/cwd" % tid) if _signed(dirfd) == abi.AT_FDCWD else behind(tid, dirfd).path
+    return _named(b"/proc/%d/cwd" % tid) if signed(dirfd) == abi.AT_FDCWD else behind(tid, dirfd).path
 
 
 def program_of(tid: int) -> bytes:

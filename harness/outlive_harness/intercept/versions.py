@@ -2,7 +2,8 @@
 
 A content is whole at a path when no process has the file open for writing while it stands there:
 it was renamed or linked into place finished, or it stands there, with no writer left, when the path
-is opened again, truncated, unlinked or renamed. Whether somebody writes is asked of the kernel: a read
+is opened again, truncated, unlinked or renamed. An empty content is never whole by that alone: many programs
+create a file, close it, and open it again to write. Whether somebody writes is asked of the kernel: a read
 lease (fcntl(2), F_SETLEASE) is refused while the file is open for writing anywhere, in any process.
 """
 
@@ -12,7 +13,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from outlive_harness.disk.tree import digest_file
@@ -39,6 +40,22 @@ def has_writer(path: str) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def is_closed(path: str) -> bool:
+    """Tell whether nobody has a file open for writing; not so where that cannot be known."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 class Versions:
@@ -74,9 +91,14 @@ class Versions:
         elif op.kind in ("open", "unlink", "truncate"):
             self._note(op.path, op.path)
 
+    def settle(self, paths: Iterable[str]) -> None:
+        """Look at files as they stand now: at the end of a run, or while a task stands still."""
+        for path in paths:
+            self._note(path, path)
+
     def _pairs(self, source: str, target: str) -> list[tuple[str, str]]:
         """List the files that move when *source* becomes *target*; a directory brings all below it."""
-        if source == "/" or not os.path.isdir(f"{self._box}/{source}"):
+        if not os.path.isdir(f"{self._box}/{source}"):
             return [(source, target)]
         top = f"{self._box}/{source}"
         return [
@@ -92,7 +114,7 @@ class Versions:
         if installed:
             self.installed.add(as_path)
         full = f"{self._box}/{at}"
-        if not os.path.isfile(full) or os.path.islink(full):
+        if not os.path.isfile(full) or os.path.islink(full) or not os.path.getsize(full):
             return
         if (installed and self._any_install) or not has_writer(full):
             with contextlib.suppress(OSError):

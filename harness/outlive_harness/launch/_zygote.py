@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     Request = dict[str, Any]
     Socket = _socket.socket
 
-_MOST = 1 << 20
+#: Bytes that say how long the text after them is.
+_HEAD = 8
+_PIECE = 1 << 20
 _WORD = 4
 #: prctl(2)
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -46,7 +48,11 @@ class _Program(ctypes.Structure):
 
 def _receive(channel: Socket) -> tuple[Any, list[int]]:
     """Return the next request, None at the end, and its descriptors."""
-    text, extra, _, _ = channel.recvmsg(_MOST, _socket.CMSG_SPACE(8 * _WORD))
+    head, extra, _, _ = channel.recvmsg(_HEAD, _socket.CMSG_SPACE(8 * _WORD))
+    if not head:
+        return None, []
+    head += _exactly(channel, _HEAD - len(head))
+    text = _exactly(channel, int.from_bytes(head, sys.byteorder))
     fds = [
         int.from_bytes(data[at : at + _WORD], sys.byteorder)
         for level, kind, data in extra
@@ -54,7 +60,22 @@ def _receive(channel: Socket) -> tuple[Any, list[int]]:
         for at in range(0, len(data), _WORD)
     ]
     # Only our own worker is at the other end.
-    return (eval(text, {"__builtins__": {}}) if text else None), fds  # noqa: S307
+    return eval(text, {"__builtins__": {}}), fds  # noqa: S307
+
+
+def _exactly(channel: Socket, length: int) -> bytes:
+    text = bytearray()
+    while len(text) < length:
+        part = channel.recv(min(length - len(text), _PIECE))
+        if not part:  # nobody is left to serve
+            os._exit(0)
+        text += part
+    return bytes(text)
+
+
+def _answer(control: Socket, value: object) -> None:
+    text = repr(value).encode(errors="surrogatepass")
+    control.sendall(len(text).to_bytes(_HEAD, sys.byteorder) + text)
 
 
 def _send(channel: Socket, value: object, fds: Sequence[int] = ()) -> None:
@@ -153,8 +174,6 @@ def _become(request: Request, fds: list[int], parent: int) -> None:
         for fd, place in ((null, 0), (out, 1), (err, 2)):
             os.dup2(fd, place)
             os.close(fd)
-        if request["stacks"]:  # mapped before the filter is there: it is none of the program's doing
-            _watch_stacks(request["slots"], request["stacks"])
         listener: tuple[int, ...] = ()
         if request["filter"]:
             step = "intercept"
@@ -167,14 +186,6 @@ def _become(request: Request, fds: list[int], parent: int) -> None:
     for fd in listener:
         os.close(fd)
     channel.close()
-
-
-def _watch_stacks(module: str, place: str) -> None:
-    """Leave the stack of each call in a file, for whoever watches."""
-    names: dict[str, Any] = {"__name__": "_stack_slots"}
-    with open(module, "rb") as file:
-        exec(compile(file.read(), module, "exec"), names)  # noqa: S102 - our own module, found by its path
-    names["watch"](place)
 
 
 def _call(function: Callable[..., int], *values: Any) -> int:  # noqa: ANN401 - numbers and references
@@ -223,6 +234,7 @@ def _program(request: Request) -> Callable[[], object]:
         return lambda: exec(code, main.__dict__)  # noqa: S102 - python -c
     if not sys.flags.safe_path:
         sys.path.insert(0, os.path.dirname(os.path.realpath(target)))
+    target = target if os.path.isabs(target) else os.path.join(os.getcwd(), target)  # as since Python 3.9
     main.__dict__.update(__file__=target, __cached__=None, __loader__=SourceFileLoader("__main__", target))
 
     def run() -> None:
@@ -360,11 +372,11 @@ def main() -> None:
         if request is None:
             os._exit(0)
         if "reap" in request:
-            _send(control, os.waitpid(request["reap"], 0)[1])
+            _answer(control, os.waitpid(request["reap"], 0)[1])
         elif "preload" in request:
             bad = _preload(request["preload"]) + _mistaken(request["places"])
             _precompile(request["compile"])
-            _send(control, bad)
+            _answer(control, bad)
             for name in request["forget"]:  # of use to imports alone
                 os.environ.pop(name, None)
             # Not to be looked through again in each trial: that would copy the pages that they are on.

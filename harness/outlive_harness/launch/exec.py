@@ -6,7 +6,9 @@ The caller must be single-threaded (the worker is): the child runs Python betwee
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import select
 import signal
 import socket
 import sys
@@ -17,6 +19,10 @@ from pathlib import Path
 
 from outlive_harness.intercept import abi
 from outlive_harness.intercept.filter import install, prctl
+from outlive_harness.intercept.supervisor import let_go_on
+
+#: The least number of a descriptor that programs do not come to by themselves.
+_UNLIKELY = 900
 
 
 class InterceptionRefusedError(OSError):
@@ -62,7 +68,9 @@ def start(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     pid = os.fork()
     if pid == 0:
-        listen = partial(install, reads=reads, looks=looks) if intercept else None
+        theirs = _out_of_the_way(theirs)
+        how = partial(install, reads=reads, looks=looks, channel=theirs.fileno())
+        listen = how if intercept else None
         _become(argv, cwd, env, theirs, (out_write, err_write), listen)
     os.close(out_write)
     os.close(err_write)
@@ -75,7 +83,7 @@ def start(
                 text, fds, _, _ = socket.recv_fds(ours, 4096, 1)
                 listener = fds[0] if fds else None
                 text = text[1:] if fds else text
-            text += _until_closed(ours)
+            text += _until_closed(ours, listener if reads else None)
     except BaseException:
         Child(pid, listener, out_read, err_read).close()
         raise
@@ -111,12 +119,33 @@ def reset_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _until_closed(channel: socket.socket) -> bytes:
-    """Read to the end: a successful exec closes the other side without a word."""
+def _out_of_the_way(channel: socket.socket) -> socket.socket:
+    """Give a socket a number that the program will hardly use: on this one it may send unseen."""
+    with contextlib.suppress(OSError):  # a low limit on descriptors
+        return socket.socket(fileno=fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, _UNLIKELY))
+    return channel
+
+
+def _until_closed(channel: socket.socket, listener: int | None) -> bytes:
+    """Read to the end: a successful exec closes the other side without a word.
+
+    Where an exec is itself stopped by the filter, the child's attempts are let go on meanwhile.
+    """
     text = b""
-    while more := channel.recv(4096):
-        text += more
-    return text
+    poller = select.poll()
+    for fd in (channel.fileno(), *([] if listener is None else [listener])):
+        poller.register(fd, select.POLLIN)
+    while True:
+        for fd, event in poller.poll():
+            if fd == listener and event & select.POLLIN:
+                let_go_on(fd)
+            elif fd == listener:
+                poller.unregister(fd)
+            else:
+                more = channel.recv(4096)
+                if not more:
+                    return text
+                text += more
 
 
 def _become(

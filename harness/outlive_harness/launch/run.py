@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,11 +16,13 @@ import psutil
 
 from outlive_harness.intercept.decode import Decoder
 from outlive_harness.intercept.lookup import Keeper
+from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import DONE, GO, AbandonedError, Answer, Tail, Watched, watch
 from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.trace import Op
 
 from .exec import Child, start
+from .last_words import last_words, told
 from .reap import kill_tree
 from .zygote import Zygote
 
@@ -43,7 +46,10 @@ class Ran:
         said: how many of them were there before each op, where that was asked for.
         reads: paths outside its box that it opened or ran, where that was asked for.
         looked: paths in its box that it opened to read, tried to, or asked for, where that was wanted.
-        refused: a file outside its box that it was not let change; "" if it tried no such thing.
+        refused: what it was not let do outside its box, as "was not let change ..."; "" if it tried nothing.
+        effects: addresses outside of its processes that it connected or sent to, with the number of calls,
+            where that was asked for.
+        crossing: a rename or link that failed since its two names are on different file systems; "" if none.
     """
 
     ended: str
@@ -61,29 +67,37 @@ class Ran:
     reads: list[str] = field(default_factory=list)
     looked: list[str] = field(default_factory=list)
     refused: str = ""
+    effects: dict[str, int] = field(default_factory=dict)
+    crossing: str = ""
 
     def failure(self) -> str:
         """Say in a few words how it failed: its status and its last words; "" if it did not."""
         if self.refused:
-            return (
-                f"was not let change {self.refused}, a file of yours that its command names; "
-                "copy it into each box by an input, or name a path in {box}"
-            )
+            return self.refused
         if self.ended == "timeout":
             how = f"did not end within {self.seconds:.1f} s"
         elif self.code:
             how = f"was ended by signal {-self.code}" if self.code < 0 else f"exited with {self.code}"
         else:
             return ""
-        last = next((line for line in reversed(self.stderr.splitlines()) if line.strip()), "")
-        return f"{how}: {last.strip()}" if last else how
+        last = last_words(self.stderr, self.stdout)
+        return f"{how}: {last}" if last else how
 
-    def was_interrupted(self) -> bool:
-        """Tell whether it failed and speaks of an interrupted call.
+    @property
+    def told(self) -> str:
+        """What it said at its end: on standard error, or, if nothing, on standard output."""
+        return told(self.stderr, self.stdout)
 
-        The kernel interrupts one that waits to be seen when a handler runs, as no local file system does.
+    def hindered(self) -> str:
+        """Say how a run that was intercepted failed, where the harness may have failed it; else "".
+
+        It was not let do something, or it speaks of an interrupted call: the kernel interrupts one that waits
+        to be seen when a handler runs, as no local file system does.
         """
-        return bool(self.failure()) and os.strerror(errno.EINTR) in self.stderr
+        if self.refused or not self.failure():
+            return self.refused
+        is_interrupted = os.strerror(errno.EINTR) in self.stderr
+        return f"{self.failure()}, which may come of being watched" if is_interrupted else ""
 
 
 def run(  # noqa: PLR0913 - one call says all of one run
@@ -106,9 +120,10 @@ def run(  # noqa: PLR0913 - one call says all of one run
     promises: bool = False,
     control: int | None = None,
     zygote: Zygote | None = None,
-    stacks: str = "",
     guarded: Collection[str] = (),
+    tmp: str = "",
     spared: Collection[int] = (),
+    left: Made | None = None,
 ) -> Ran:
     """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
 
@@ -133,9 +148,11 @@ def run(  # noqa: PLR0913 - one call says all of one run
         promises: whether to tell how many of them came before each op.
         control: a descriptor whose hang-up abandons the run.
         zygote: forks the program, where it is not to be executed.
-        stacks: a file that a zygote's trial leaves its stacks in.
         guarded: files outside its box that it must not change.
+        tmp: a directory of its box that is another file system to it: see Lookup.
         spared: process ids of children of this process that are no part of the run.
+        left: takes the temporary files that the run has made outside its box, and may not have removed: it
+            did not come to its end, it failed, or processes of it were killed after that.
 
     Raises:
         InterceptionRefusedError: the filter could not be installed.
@@ -146,7 +163,7 @@ def run(  # noqa: PLR0913 - one call says all of one run
     """
     begun = time.monotonic()
     if zygote is not None:
-        child = zygote.start(cwd=cwd, intercept=visit is not None, stacks=stacks)
+        child = zygote.start(cwd=cwd, intercept=visit is not None)
     else:
         child = start(argv, cwd=cwd, env=env, intercept=visit is not None, reads=reads, looks=looks)
     streams = {child.stdout: Tail(acks), child.stderr: Tail()}
@@ -158,10 +175,13 @@ def run(  # noqa: PLR0913 - one call says all of one run
             places=places,
             reads=reads,
             guarded=[os.fsencode(name) for path in guarded for name in _names(path)],
+            tmp=tmp,
+            spared=spared,
         )
         if visit
         else None
     )
+    _note_program(decoder, argv, env, cwd)
     said: list[int] = []
     if visit is not None and promises:
         visit = _listening(visit, out, child.stdout, said)
@@ -190,6 +210,9 @@ def run(  # noqa: PLR0913 - one call says all of one run
         status = kill_tree(child.pid, seen.pids, spared=spared, reap=child.reap)
         if decoder is not None:
             decoder.close()
+            if left is not None and not (status == 0 and seen.ended == "exited"):
+                decoder.made.end()
+                left.take(decoder.made)
         for fd, tail in streams.items():
             tail.drain(fd)
         child.close()
@@ -212,7 +235,16 @@ def run(  # noqa: PLR0913 - one call says all of one run
         reads=list(decoder.reads or ()) if decoder else [],
         looked=list(decoder.looked) if decoder else [],
         refused=next(iter(decoder.refused), "") if decoder else "",
+        effects=decoder.effects if decoder else {},
+        crossing=next(iter(decoder.crossings), "") if decoder else "",
     )
+
+
+def _note_program(decoder: Decoder | None, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+    """Note what is executed first: that is over before the run is watched."""
+    if decoder is not None and decoder.reads is not None:
+        program = shutil.which(argv[0], path=env.get("PATH")) if os.sep not in argv[0] else str(cwd / argv[0])
+        decoder.reads[program or argv[0]] = None
 
 
 def _names(path: str) -> tuple[str, str]:

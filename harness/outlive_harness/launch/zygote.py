@@ -15,6 +15,7 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,9 +28,10 @@ from outlive_harness.intercept.filter import program
 from .exec import Child, refusal, reset_signals
 
 _HERE = Path(__file__).with_name("_zygote.py")
-_SLOTS = Path(__file__).with_name("_stack_slots.py")
 _HARNESS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_MOST = 1 << 20
+#: Bytes that say how long the text after them is: a list of modules may be of any length.
+_HEAD = 8
+_PIECE = 1 << 20
 #: Seconds that imports may take.
 _PATIENCE = 60.0
 #: Milliseconds after which it is looked what keeps a killed trial from its end, and how often.
@@ -56,9 +58,12 @@ class Script:
     argv: tuple[str, ...]
 
 
-def parse(argv: Sequence[str]) -> Script | None:
-    """Take a Python command line apart; None if it is none, or one that no zygote can stand in for."""
-    if not _is_interpreter(argv[0]):
+def parse(argv: Sequence[str], path: str | None = None) -> Script | None:
+    """Take a Python command line apart; None if it is none, or one that no zygote can stand in for.
+
+    *path* is the PATH that the program is looked for on; None for that of this process.
+    """
+    if not _is_interpreter(argv[0], path):
         return None
     at = 1
     while at < len(argv):
@@ -78,9 +83,9 @@ def parse(argv: Sequence[str]) -> Script | None:
     return None
 
 
-def _is_interpreter(program: str) -> bool:
+def _is_interpreter(program: str, path: str | None) -> bool:
     """Tell a Python interpreter from a script of that name: what that does before, each trial must do."""
-    found = shutil.which(program)
+    found = shutil.which(program, path=path)
     if found is None or not _PYTHON.fullmatch(os.path.basename(program)):
         return False
     if os.path.basename(os.path.dirname(found)) == "shims":  # of pyenv and the like, which only choose one
@@ -130,28 +135,32 @@ class Zygote:
     """
 
     def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], preload: Preload) -> None:
-        script = parse(argv)
+        script = parse(argv, env.get("PATH"))
         table = abi.native()
         if script is None or table is None:
             raise ZygoteError("no Python script")
         self._script, self._argv, self._table = script, list(argv), table
         self._filter = program(table)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair()
         self._control = ours
         ours.settimeout(_PATIENCE)
         with theirs:
             fd = theirs.fileno()
-            self._process = subprocess.Popen(
-                [*script.start, str(_HERE), str(fd)],
-                cwd=cwd,
-                env=_QUIET | dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,  # as a trial's are: how a stream is buffered depends on it
-                stderr=subprocess.PIPE,
-                pass_fds=[fd],
-                start_new_session=True,
-                preexec_fn=reset_signals,  # noqa: PLW1509 - a worker has one thread
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [*script.start, str(_HERE), str(fd)],
+                    cwd=cwd,
+                    env=_QUIET | dict(env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,  # as a trial's are: how a stream is buffered depends on it
+                    stderr=subprocess.PIPE,
+                    pass_fds=[fd],
+                    start_new_session=True,
+                    preexec_fn=reset_signals,  # noqa: PLW1509 - a worker has one thread
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                ours.close()
+                raise ZygoteError(f"it cannot be started: {error}") from error
         try:
             request = {
                 "preload": preload.modules,
@@ -170,25 +179,39 @@ class Zygote:
         return self._process.pid
 
     def _ask(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - what the request asks for
-        self._control.send(repr(request).encode(errors="surrogatepass"))
+        self._say(request)
         return self._answer()
 
-    def _answer(self) -> Any:  # noqa: ANN401 - as above
+    def _say(self, request: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        text = repr(request).encode(errors="surrogatepass")
+        whole = len(text).to_bytes(_HEAD, sys.byteorder) + text
         try:
-            text = self._control.recv(_MOST)
+            sent = socket.send_fds(self._control, [whole], fds) if fds else 0
+            self._control.sendall(memoryview(whole)[sent:])
         except OSError as error:
-            raise ZygoteError(f"it does not answer: {error.strerror or error}") from error
-        if not text:
-            raise ZygoteError("it ended while it imported what the pipeline does, or its trials ended it")
-        return _read(text)
+            raise ZygoteError(f"it is gone: {error.strerror or error}") from error
 
-    def start(self, *, cwd: Path, intercept: bool = True, stacks: str = "") -> Child:
+    def _answer(self) -> Any:  # noqa: ANN401 - as above
+        return _read(self._exactly(int.from_bytes(self._exactly(_HEAD), sys.byteorder)))
+
+    def _exactly(self, length: int) -> bytes:
+        text = bytearray()
+        while len(text) < length:
+            try:
+                part = self._control.recv(min(length - len(text), _PIECE))
+            except OSError as error:
+                raise ZygoteError(f"it does not answer: {error.strerror or error}") from error
+            if not part:
+                raise ZygoteError("it ended while it imported what the pipeline does, or its trials ended it")
+            text += part
+        return bytes(text)
+
+    def start(self, *, cwd: Path, intercept: bool = True) -> Child:
         """Start a trial, as exec.start() does; see there for what is raised.
 
         Args:
             cwd: where it runs.
             intercept: whether its calls are to be intercepted.
-            stacks: a file that its threads are to leave their stacks in; see _stack_slots.py.
         """
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
@@ -205,22 +228,20 @@ class Zygote:
                 abi.SECCOMP_FILTER_FLAG_NEW_LISTENER,
             ),
             "seccomp": self._table.numbers["seccomp"],
-            "stacks": stacks,
-            "slots": str(_SLOTS),
         }
         listener: int | None = None
         try:
             try:
-                fds = [out_write, err_write, theirs.fileno()]
-                socket.send_fds(self._control, [repr(request).encode(errors="surrogatepass")], fds)
-            except OSError as error:
-                raise ZygoteError(f"it is gone: {error.strerror or error}") from error
+                self._say(request, [out_write, err_write, theirs.fileno()])
             finally:
                 for fd in (out_write, err_write):
                     os.close(fd)
                 theirs.close()
             with ours:
-                text, received, _, _ = socket.recv_fds(ours, 4096, 1)
+                try:
+                    text, received, _, _ = socket.recv_fds(ours, 4096, 1)
+                except OSError as error:
+                    raise ZygoteError(f"it is gone: {error.strerror or error}") from error
             listener = received[0] if received else None
             pid = self._pid(text, cwd)
         except BaseException:
@@ -239,7 +260,7 @@ class Zygote:
         poller = select.poll()
         try:
             poller.register(self._control, select.POLLIN)
-            self._control.send(repr({"reap": pid}).encode())
+            self._say({"reap": pid})
             for _ in range(_LOOKS):
                 if poller.poll(_MOMENT):
                     return int(self._answer())
@@ -269,7 +290,10 @@ class Zygote:
 
 
 def _read(text: bytes) -> Any:  # noqa: ANN401 - what the other half wrote
-    return eval(text, {"__builtins__": {}})  # noqa: S307 - only our own zygote writes there
+    try:
+        return eval(text, {"__builtins__": {}})  # noqa: S307 - only our own zygote writes there
+    except Exception as error:  # what it runs found the way to us
+        raise ZygoteError(f"its answer cannot be read: {error}") from error
 
 
 def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, str]:
@@ -293,7 +317,7 @@ def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, st
         parts = directory[installed.end() :].strip("/")
         name = ".".join(filter(None, [*parts.split("/"), "" if stem == "__init__" else stem]))
         top = name.partition(".")[0]
-        if top == main or top in _projects(place[: installed.end()]):
+        if top == main or top in own_packages(place[: installed.end()]):
             continue
         if all(part.isidentifier() for part in name.split(".")):
             names.setdefault(name, directory)
@@ -301,7 +325,7 @@ def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, st
 
 
 @functools.cache
-def _projects(site: str) -> frozenset[str]:
+def own_packages(site: str) -> frozenset[str]:
     """Return the packages of a directory that came from somewhere else than an index (PEP 610)."""
     names: set[str] = set()
     for told in Path(site).glob("*.dist-info/direct_url.json"):

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from outlive_harness.explore.options import Options
+from outlive_harness.explore.results import Coverage, Verdict
+from outlive_harness.explore.verdict import none_asked_for
 from outlive_harness.explore.waiting import HarnessError
 from outlive_harness.pytest_support.driver import driver
 from outlive_harness.pytest_support.outcome import NotHeld, to_property, unless_held
@@ -104,17 +106,26 @@ class ScenarioItem(pytest.Item):
         self.fault = fault
 
     def runtest(self) -> None:
-        """Explore it; anything but held fails, unknown too."""
+        """Explore it; what is violated or unknown fails."""
         if self.fault == NO_FAULT:
-            wanted = ", ".join(self.config.getoption("outlive_faults"))
-            makes_sense = ", ".join(self.scenario.faults or ())
-            pytest.skip(f"of the faults asked for ({wanted}) none makes sense for it ({makes_sense})")
+            asked_for = Options(faults=self.config.getoption("outlive_faults"))
+            pytest.skip(none_asked_for(self.scenario, asked_for))
         several = (item for item in self.session.items if isinstance(item, ScenarioItem))
         items = sum(1 for item in several if item.fault != NO_FAULT)
         running = driver(self.config)
         with running.options(tuple(self.fault.split("+")), items=items) as options:
-            result = running.run(self.scenario, options)
+            result = running.run(self.scenario, options, is_item=True)
+        coverage = result.faults.get("torn")
+        if (
+            self.fault == "torn"
+            and result.ops
+            and coverage == Coverage()
+            and result.verdict is Verdict.UNKNOWN
+        ):
+            pytest.skip(result.reason)  # a kill leaves each write whole or not at all, which `kill` shows
         self.user_properties.append(("outlive", to_property(result, self.fault, running.seed)))
+        if result.verdict is Verdict.SKIPPED:
+            pytest.skip(result.reason)
         unless_held(result)
 
     def repr_failure(

@@ -13,6 +13,7 @@ from outlive_harness.explore import baseline
 from outlive_harness.explore.baseline import Baseline
 from outlive_harness.explore.engine import explore
 from outlive_harness.explore.options import Options
+from outlive_harness.explore.records import ROOM, Records
 from outlive_harness.explore.results import ScenarioResult
 from outlive_harness.explore.session import Session, WorkerDiedError
 from outlive_harness.pytest_support.budget import Budget
@@ -72,6 +73,7 @@ class Driver:
         self._select: str = config.getoption("outlive_select")
         self._zygote: bool = not config.getoption("outlive_no_zygote")
         self._profile: str | None = config.getoption("outlive_profile")
+        self._torn: str | None = config.getoption("outlive_torn")
         self._seconds: float | None = config.getoption("outlive_budget")
         self._known: Path | None = config.getoption("outlive_baseline")
         given: dict[str, str] | None = getattr(config, "workerinput", None)
@@ -86,6 +88,9 @@ class Driver:
             self._session: Session = _Joined(root, self._crowd)
         else:
             self._session = Session(jobs=1 if given else None)
+
+        #: golden runs of this process's own
+        self.records = Records(self._session, room=ROOM)
 
     def start(self) -> Session:
         """Return the session, started."""
@@ -118,6 +123,7 @@ class Driver:
                 self.seed,
                 self.store,
                 profile=self._profile,
+                torn=self._torn,
                 zygote=self._zygote,
                 select=self._select,
                 corpus=True,
@@ -127,9 +133,14 @@ class Driver:
     def _baseline(self) -> Baseline | None:
         return None if self._known is None else baseline.read(self._known)
 
-    def run(self, scenario: Scenario, options: Options) -> ScenarioResult:
-        """Explore one scenario; an interrupt is pytest's to handle."""
-        result = explore(self.start(), [scenario], options, explain=explain)
+    def run(self, scenario: Scenario, options: Options, *, is_item: bool = False) -> ScenarioResult:
+        """Explore one scenario; an interrupt is pytest's to handle.
+
+        The golden run of one that is an item is shared with the other processes, which may have its other
+        faults; that of one that a test hands in is this process's own.
+        """
+        records = None if is_item and self._processes > 1 else self.records
+        result = explore(self.start(), [scenario], options, explain=explain, records=records)
         if result.interrupted:
             raise KeyboardInterrupt
         return result.scenarios[0]

@@ -14,7 +14,7 @@ from outlive_harness.faults import table
 from outlive_harness.plan import Plan, Point, parse_plan
 from outlive_harness.pytest_support.driver import Driver
 from outlive_harness.pytest_support.outcome import trial_unless_held, unless_held
-from outlive_harness.scenario import Scenario, ScenarioError, scenario
+from outlive_harness.scenario import CUTS, Scenario, ScenarioError, scenario
 
 Told = TypeVar("Told", ScenarioResult, Trial)
 
@@ -45,6 +45,7 @@ class Outlive:
         seed: int | None = None,
         budget: float | None = None,
         profile: str | None = None,
+        torn: str | None = None,
     ) -> ScenarioResult:
         """Explore a scenario and return its result: verdict, reason, violations, coverage.
 
@@ -56,11 +57,14 @@ class Outlive:
             seed: decides the samples; None for that of --outlive-seed.
             budget: seconds after which no further trial is begun; None for no limit.
             profile: what the disk promises where the power is cut; None leaves it to the scenario.
+            torn: where ``torn`` cuts a write, ``"pages"`` or ``"bytes"``; None leaves it to the scenario.
 
         Raises:
             ScenarioError: an argument is not of the form it should be; the message begins with it.
         """
         _check_scenario(scenario)
+        if torn not in (None, *CUTS):
+            raise ScenarioError(f"torn={torn!r} must be 'pages' or 'bytes'")
         _whole("depth", depth)
         if points is not None:
             _whole("points", points)
@@ -70,7 +74,9 @@ class Outlive:
             raise ScenarioError(f"seed={seed!r} must be a whole number")
         if budget is not None and not budget >= 0:
             raise ScenarioError(f"budget={budget!r} must be a number of seconds, 0 or more")
-        options = Options(_names(faults), depth, points, budget, seed, self._driver.store, profile=profile)
+        options = Options(
+            _names(faults), depth, points, budget, seed, self._driver.store, profile=profile, torn=torn
+        )
         return self._driver.run(scenario, options)
 
     def check(  # noqa: PLR0913 - as many as run() takes, and its own
@@ -99,7 +105,7 @@ class Outlive:
             seed: see there.
             budget: see there.
             profile: see there.
-            **more: other keywords of scenario(): input, restarts, timeout, append_only, ignore, litter.
+            **more: other keywords of scenario(): input, restarts, timeout, append_only, ignore, litter, torn.
 
         Raises:
             ScenarioError: an argument is not of the form it should be; the message begins with it.
@@ -177,7 +183,7 @@ class Outlive:
         return result
 
     def _replay(self, scenario: Scenario, plan: Plan | None) -> tuple[Record, Trial | None]:
-        record, trial = replay(self._driver.start(), scenario, plan)
+        record, trial = replay(self._driver.start(), scenario, plan, records=self._driver.records)
         if record.reason:
             raise UntestableError(f"{scenario.name}: {record.reason}")
         return record, trial

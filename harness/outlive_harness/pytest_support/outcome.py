@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, replace
 from typing import Any
 
-from outlive_harness.explore.results import ScenarioResult, Trial, Verdict, read_back
+from outlive_harness.explore.results import ScenarioResult, Trial, Verdict, gravity, read_back
 from outlive_harness.plan import plan_text
-from outlive_harness.report.text import brief, details, visible, visible_lines
+from outlive_harness.report.text import brief, details, moment, visible, visible_lines
 
 
 class NotHeld(AssertionError):  # noqa: N818 - named as pytest's Failed is, for pytest's short summary
@@ -37,8 +37,9 @@ def trial_unless_held(name: str, trial: Trial) -> None:
     __tracebackhide__ = True
     title = f"{visible(name)}:{plan_text(trial.plan)}"
     if trial.findings:
-        lines = [f"violated: {title}" + (f", before: {visible(trial.op)}" if trial.op else "")]
-        for finding in trial.findings:
+        op = f", {moment(plan_text(trial.plan))}: {visible(trial.op)}" if trial.op else ""
+        lines = [f"violated: {title}{op}"]
+        for finding in sorted(trial.findings, key=lambda one: gravity(one.kind)):
             lines += [f"{finding.kind}: {visible(finding.message)}"]
             lines += [f"  {line}" for line in visible_lines(finding.detail) if line]
         raise NotHeld("\n".join(lines))

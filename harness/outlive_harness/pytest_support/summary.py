@@ -14,7 +14,9 @@ from outlive_harness.report import github
 from outlive_harness.report.text import counts, note, replay_line, verdict_line, verdict_word, visible
 
 _HEAD = ("scenario", "fault", "verdict", "points", "states", "note")
-_COLOURS = {Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "yellow"}
+_COLOURS = {
+    Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "yellow", Verdict.SKIPPED: "cyan",
+}  # fmt: skip
 
 
 def print_summary(reporter: pytest.TerminalReporter, texts: Mapping[str, str]) -> None:

@@ -108,4 +108,7 @@ def _readme(record: Record, trial: Trial, identifier: str) -> str:
     lost = [visible(one) for one in trial.lost]
     if lost:
         lines += ["", "## What the power cut lost", "", "```", *lost, "```"]
+    kept = [visible(one) for one in trial.stayed]
+    if kept:
+        lines += ["", "## What it kept beside that", "", "```", *kept, "```"]
     return "\n".join([*lines, "", "The command:", "", f"    {visible(shlex.join(subject.argv))}", ""])

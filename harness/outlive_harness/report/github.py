@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from outlive_harness.explain.causes import causes, location
 from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
 
-from .text import counts, explain, is_caught, note, verdict_line, verdict_word, visible
+from .text import counts, explain, is_no_alarm, note, unjudged, verdict_line, verdict_word, visible
 
 #: GitHub shows ten errors of a step; the first few are enough to begin with.
 _ANNOTATED = 5
@@ -28,7 +28,7 @@ def commands(result: RunResult) -> list[str]:
     """Return workflow commands, one a line: the first causes at their lines, and what is unknown."""
     lines: list[str] = []
     for one in result.scenarios:
-        if is_caught(one) or one.verdict is Verdict.HELD:
+        if is_no_alarm(one) or one.verdict is Verdict.HELD:
             continue
         found = causes([violation for violation in one.violations if not violation.known])
         if not found or one.expected:
@@ -66,11 +66,14 @@ def summary(result: RunResult) -> str:
     if result.scenarios:
         lines += ["", *_HEAD, *map(_row, result.scenarios)]
     for one in result.scenarios:
-        found = [] if is_caught(one) else causes(one.violations)[:_CAUSES]
+        found = [] if is_no_alarm(one) else causes(one.violations)[:_CAUSES]
         for cause in found:
             title = _cell(f"{one.name}: {explain(cause.lead)[0]}")
             told = _fenced("\n".join(explain(cause.lead)))
             lines += ["", f"<details><summary>{title}</summary>", "", told, "</details>"]
+    said = [f"- {_cell(f'{one.name}: {text}')}" for one in result.scenarios for text in unjudged(one)]
+    if said:
+        lines += ["", *said]
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,18 @@ from outlive_harness import __version__
 from outlive_harness.explain.causes import causes
 from outlive_harness.explore.results import Exhibit, RunResult, ScenarioResult, Violation
 
-from .text import brief, counts, note, replay_line, verdict_line, verdict_word, visible, visible_lines
+from .text import (
+    brief,
+    counts,
+    moment,
+    note,
+    replay_line,
+    untried,
+    verdict_line,
+    verdict_word,
+    visible,
+    visible_lines,
+)
 
 #: Violations of one scenario that are shown; the rest are counted.
 _SHOWN = 200
@@ -73,6 +84,8 @@ def _scenario(number: int, one: ScenarioResult) -> dict[str, Any]:
             for name, coverage in one.faults.items()
         ],
         "warnings": [visible(warning) for warning in one.warnings],
+        "not_judged": [(visible(item.what), visible(item.why)) for item in (*one.not_judged, *untried(one))]
+        + [(visible(effect.address), f"an effect outside: {effect.ops} calls") for effect in one.effects],
         "causes": [
             {
                 "id": f"s{number}v{place}",
@@ -97,8 +110,12 @@ def _violation(one: Violation) -> dict[str, Any]:
         "op": visible(one.op),
         "points": one.points,
         "is_cut": bool(one.profile),
+        "when": moment(one.point),
         "profile": one.profile,
+        "rests_on": one.rests_on,
         "lost": [visible(lost) for lost in one.lost],
+        "stayed": [visible(kept) for kept in one.stayed],
+        "within": visible(one.within),
         "detail": "\n".join(visible_lines(one.detail)),
         "left": [(visible(path), visible(what)) for path, what in one.left],
         "replay": replay_line(one),

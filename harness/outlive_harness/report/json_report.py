@@ -7,6 +7,8 @@ from typing import Any
 
 from outlive_harness.explore.results import RunResult, ScenarioResult, Violation
 
+from .text import untried
+
 SCHEMA = 1
 
 
@@ -37,15 +39,18 @@ def scenario_data(one: ScenarioResult) -> dict[str, Any]:
             for name, coverage in one.faults.items()
         },
         "violations": [_violation(violation) for violation in one.violations],
+        "not_judged": [{"what": item.what, "why": item.why} for item in (*one.not_judged, *untried(one))],
+        "effects": [{"address": effect.address, "ops": effect.ops} for effect in one.effects],
         "warnings": list(one.warnings),
     }
 
 
-_FIELDS = ("kind", "fault", "profile", "point", "op", "path", "message", "replay")
+_FIELDS = ("kind", "fault", "profile", "point", "op", "path", "message", "rests_on", "replay")
 
 
 def _violation(violation: Violation) -> dict[str, Any]:
     data = {field: getattr(violation, field) for field in _FIELDS}
     if violation.lost:
         data["message"] += f"; lost: {'; '.join(violation.lost)}"
-    return data
+    data |= {"line": violation.source, "within": violation.within, "advice": violation.advice}
+    return data | {"lost": list(violation.lost), "kept": list(violation.stayed)}

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from outlive_harness import __version__
 from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
 
-from .text import counts, details, verdict_word, visible
+from .text import counts, details, unjudged, verdict_word, visible
 
 
 def as_text(result: RunResult) -> str:
@@ -16,6 +16,7 @@ def as_text(result: RunResult) -> str:
     several = result.scenarios
     failed = sum(one.verdict is Verdict.VIOLATED for one in several)
     unknown = sum(one.verdict is Verdict.UNKNOWN for one in several)
+    skipped = sum(one.verdict is Verdict.SKIPPED for one in several)
     facts = {
         "tests": str(len(several)),
         "failures": str(failed),
@@ -23,7 +24,7 @@ def as_text(result: RunResult) -> str:
         "time": f"{result.seconds:.3f}",
     }
     root = ET.Element("testsuites", {"name": "outlive", **facts})
-    suite = ET.SubElement(root, "testsuite", {"name": "outlive", "skipped": "0", **facts})
+    suite = ET.SubElement(root, "testsuite", {"name": "outlive", "skipped": str(skipped), **facts})
     _properties(suite, {"version": __version__, "seed": str(result.seed), "verdict": str(result.verdict)})
     for one in several:
         _case(suite, one)
@@ -45,9 +46,11 @@ def _case(suite: ET.Element, one: ScenarioResult) -> None:
     for name, coverage in one.faults.items():
         facts[f"points.{name}"] = f"{coverage.tested}/{coverage.points}"
     for number, found in enumerate(one.violations, start=1):
-        for key in ("replay", "source", "advice"):
+        for key in ("replay", "source", "within", "advice"):
             if getattr(found, key):
                 facts[f"violation.{number}.{key}"] = visible(getattr(found, key))
+    for number, one_line in enumerate(unjudged(one), start=1):
+        facts[f"not-judged.{number}"] = one_line
     _properties(case, facts)
     text = "\n".join(details(one))
     if one.verdict is Verdict.VIOLATED:
@@ -56,6 +59,8 @@ def _case(suite: ET.Element, one: ScenarioResult) -> None:
         ET.SubElement(case, "failure", type=kind, message=visible(one.reason)).text = text
     elif one.verdict is Verdict.UNKNOWN:
         ET.SubElement(case, "error", type="unknown", message=visible(one.reason)).text = text
+    elif one.verdict is Verdict.SKIPPED:
+        ET.SubElement(case, "skipped", message=visible(one.reason))
     elif text:
         ET.SubElement(case, "system-out").text = text
 

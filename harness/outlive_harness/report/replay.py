@@ -9,11 +9,11 @@ from rich.text import Text
 
 from outlive_harness.disk.tree import Entry, Tree, scan
 from outlive_harness.explore.golden import Record
-from outlive_harness.explore.results import Trial
+from outlive_harness.explore.results import Trial, gravity
 from outlive_harness.explore.subject import HOME, TMP
 from outlive_harness.plan import Plan, plan_text
 
-from .text import visible, visible_lines
+from .text import moment, visible, visible_lines
 
 #: Ops before the crash, and names left on the disk, that are listed.
 _OPS = 40
@@ -48,6 +48,8 @@ def tell(out: Console, record: Record, trial: Trial | None, plan: Plan, place: P
     if not any(finding.kind.startswith("recovery-") for finding in trial.findings):
         say("  it exited with 0")
     _findings(say, trial)
+    if trial.rests_on and trial.findings:
+        say(f"rests on: {trial.rests_on}")
     say(f"boxes are kept in {place}:")
     kept = [name for name in ("golden", "crashed", "recovered") if (place / name).is_dir()]
     say(f"  {', '.join(kept)}")
@@ -85,14 +87,21 @@ def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
     where = "" if len(plan) == 1 else f", crash {len(plan)} of {len(plan)}"
     if plan[-1].fault == "power":
         say(f"power cut{where}, after: {trial.op}")
-        say(f"lost: {len(trial.lost)} ops or parts of them" if trial.lost else "lost: nothing")
+        several = (
+            "1 op, or a part of it" if len(trial.lost) == 1 else f"{len(trial.lost)} ops or parts of them"
+        )
+        say(f"lost: {several}" if trial.lost else "lost: nothing")
         say.lines("\n".join(trial.lost))
+        if trial.stayed:
+            say("kept beside that:")
+            say.lines("\n".join(trial.stayed))
         if trial.profile:
             say(f"even on a disk as: {trial.profile}")
         return
     is_cut = plan[-1].part and plan[-1].fault in ("torn", "full")
     part = f"; {_bytes(plan[-1].part)} of it still reach the file" if is_cut else ""
-    say(f"struck by {plan[-1].fault}{where}, before: {trial.op}{part}" if trial.op else f"struck{where}")
+    when = moment(plan_text(plan))
+    say(f"struck by {plan[-1].fault}{where}, {when}: {trial.op}{part}" if trial.op else f"struck{where}")
 
 
 def _left(say: _Say, record: Record, crashed: Path) -> None:
@@ -130,7 +139,7 @@ def _is_empty_home(path: str, tree: Tree) -> bool:
 def _findings(say: _Say, trial: Trial) -> None:
     if not trial.findings:
         say("held: nothing was violated", "green")
-    for finding in trial.findings:
+    for finding in sorted(trial.findings, key=lambda one: gravity(one.kind)):
         say(f"{finding.kind}: {finding.message}", "red")
         if finding.detail:
             say.lines(finding.detail)

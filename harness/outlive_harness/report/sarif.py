@@ -16,7 +16,7 @@ from outlive_harness import __version__
 from outlive_harness.explain.causes import causes, located, location
 from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict, Violation
 
-from .text import explain, is_caught, visible
+from .text import explain, is_no_alarm, unjudged, visible
 
 _RULES = {
     "torn-output": "A partial file is visible at an output's path.",
@@ -34,14 +34,20 @@ _NUMBERS = re.compile(r"[0-9]+")
 def as_text(result: RunResult) -> str:
     """Return the report."""
     names = list(_RULES)
-    found = [entry for one in result.scenarios if not is_caught(one) for entry in _results(one, names)]
+    found = [entry for one in result.scenarios if not is_no_alarm(one) for entry in _results(one, names)]
     rules = [{"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items()]
     driver = {"name": "outlive", "version": __version__, "rules": rules}
     run = {
         "tool": {"driver": driver},
         "originalUriBaseIds": {"ROOT": {"uri": f"file://{_uri(os.getcwd())}/"}},
-        "properties": {"seed": result.seed, "verdict": str(result.verdict)},
-        "invocations": [{"executionSuccessful": not result.interrupted}],
+        "properties": {
+            "seed": result.seed,
+            "verdict": str(result.verdict),
+            "notJudged": [
+                f"{visible(one.name)}: {text}" for one in result.scenarios for text in unjudged(one)
+            ],
+        },
+        "invocations": [_invocation(result)],
         "results": found,
     }
     whole = {
@@ -50,6 +56,17 @@ def as_text(result: RunResult) -> str:
         "runs": [run],
     }
     return json.dumps(whole, indent=2, ensure_ascii=True) + "\n"
+
+
+def _invocation(result: RunResult) -> dict[str, Any]:
+    """Tell how the run went: to its end or not, and what was left out of it, which is no result."""
+    notes = [
+        {"level": "note", "message": {"text": visible_text(f"{one.name}: skipped: {one.reason}")}}
+        for one in result.scenarios
+        if one.verdict is Verdict.SKIPPED
+    ]
+    told = {"executionSuccessful": not result.interrupted}
+    return {**told, "toolExecutionNotifications": notes} if notes else told
 
 
 def _results(one: ScenarioResult, names: list[str]) -> list[dict[str, Any]]:
@@ -93,7 +110,9 @@ def visible_text(text: str) -> str:
 def _of(lead: Violation, one: ScenarioResult) -> list[dict[str, Any]]:
     """Return the place of a violation: its line, or the scenario's file."""
     spot = location(lead)
-    return [_place(*spot)] if spot is not None else _file_of(one)
+    # The line of a package, where the program has none, is below a directory that is not named.
+    is_there = spot is not None and (os.path.isabs(spot[0]) or os.path.isfile(spot[0]))
+    return [_place(*spot)] if spot is not None and is_there else _file_of(one)
 
 
 def _file_of(one: ScenarioResult) -> list[dict[str, Any]]:

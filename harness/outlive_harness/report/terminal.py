@@ -29,7 +29,9 @@ from outlive_harness.plan import plan_text
 
 from .text import counts, details, note, verdict_line, verdict_word, visible
 
-_COLOURS = {Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "yellow"}
+_COLOURS = {
+    Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "yellow", Verdict.SKIPPED: "cyan",
+}  # fmt: skip
 #: Columns of a log: wide enough for any table of ours; it is its reader that breaks lines.
 _LOG_WIDTH = 140
 #: Seconds without a word after which a log gets a line: a silent job is taken for a hung one.
@@ -221,6 +223,14 @@ def _total(result: RunResult) -> Text:
     line = Text(str(result.verdict), style=_COLOURS[result.verdict])
     line = Text.assemble(line, f": {verdict_line(result.scenarios)}; {tested} crash points, {states} states")
     line.append(f" in {result.seconds:.1f} s, {rate:.0f} points a second; seed {result.seed}")
+    line.append(_not_tried(result))
     if result.interrupted:
         line.append("; interrupted")
     return line
+
+
+def _not_tried(result: RunResult) -> str:
+    """Say which faults no scenario was put through."""
+    several = [one.not_asked for one in result.scenarios if one.faults]
+    missing = [name for name in several[0] if all(name in others for others in several)] if several else []
+    return f"; faults not tried: {', '.join(missing)}" if missing else ""

@@ -7,7 +7,8 @@ import shlex
 from dataclasses import replace
 
 from outlive_harness.explain.causes import causes
-from outlive_harness.explore.results import ScenarioResult, Verdict, Violation
+from outlive_harness.explore.results import NotJudged, ScenarioResult, Verdict, Violation
+from outlive_harness.faults import strikers
 from outlive_harness.realfs import KINDS
 
 #: Lines of a violation's detail that are shown; a traceback's last lines are the ones that matter.
@@ -21,6 +22,8 @@ _NOTE = 60
 _FRAMES = 3
 #: Lost ops of one power cut that are named.
 _LOST = 6
+#: Patterns of litter that are told.
+_LITTER, _PATTERNS = "litter", 4
 
 
 def visible(text: str) -> str:
@@ -57,10 +60,14 @@ def explain(violation: Violation) -> list[str]:
         lines.append(f"  {_struck(violation)}{_likewise(violation)}")
     if violation.source:
         lines.append(f"  from: {visible(violation.source)}")
+        lines += [f"        by way of {visible(violation.within)}"] if violation.within else []
         lines += [f"        called at {visible(frame)}" for frame in violation.stack[1:][:_FRAMES]]
     if violation.profile:
         lost = _listed(violation.lost) or "nothing: all of it had reached the disk"
-        lines += [f"  lost: {lost}", f"  even on a disk as: {visible(violation.profile)}"]
+        kept = [f"  kept: {_listed(violation.stayed)}"] if violation.stayed else []
+        lines += [f"  lost: {lost}", *kept, f"  even on a disk as: {visible(violation.profile)}"]
+    if violation.rests_on:
+        lines.append(f"  rests on: {violation.rests_on}")
     lines += [f"  {line}" for line in _last(visible_lines(violation.detail)) if line]
     if violation.confirmed is False:
         lines.append(
@@ -79,14 +86,22 @@ def _struck(violation: Violation) -> str:
     if violation.profile:  # what was lost is told in words
         crashes = violation.point.split("+")
         crashes[-1] = crashes[-1].partition("-")[0]
-        op = f", after: {visible(violation.op)}" if violation.op else ""
+        op = f", {moment(violation.point)}: {visible(violation.op)}" if violation.op else ""
         return f"power cut at {'+'.join(crashes)}{op}"
     if violation.fault in KINDS:
         journal = ", its journal just written" if "." in violation.point.partition("+")[0] else ""
         on = f"on a real {violation.fault}{journal}"
         return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
-    op = f", before: {visible(violation.op)}" if violation.op else ""
+    op = f", {moment(violation.point)}: {visible(violation.op)}" if violation.op else ""
     return f"struck at {violation.point}{op}"
+
+
+def moment(point: str) -> str:
+    """Say when a plan's last fault strikes the op that it names: before it runs, in it, or after it."""
+    fault = strikers().get(point.rpartition("+")[2].partition("@")[0])
+    if fault is None:  # the power is cut
+        return "after"
+    return "before" if fault.blames == "before" else "in"
 
 
 def _listed(lost: tuple[str, ...]) -> str:
@@ -122,7 +137,8 @@ def _from_here(path: str) -> str:
 def details(result: ScenarioResult) -> list[str]:
     """Return what a person needs to know of a scenario beyond its verdict."""
     lines: list[str] = []
-    if is_caught(result):
+    if is_no_alarm(result):
+        lines += visible_lines(result.reason) if result.reason and not is_caught(result) else []
         lines += [f"as expected: {brief(violation)}" for violation in result.violations]
     else:
         if result.reason and not _is_told(result):
@@ -137,15 +153,45 @@ def details(result: ScenarioResult) -> list[str]:
         for cause in found[_TOLD:][:_LISTED]:
             lines += [brief(cause.lead), *(f"  replay: {line}" for line in [replay_line(cause.lead)] if line)]
         more = len(found) - _TOLD - _LISTED
-        lines += [f"... and {more} more violations; --json FILE lists all of them"] if more > 0 else []
+        rest = f"... and {more} more violation{'s' * (more > 1)}; --json FILE lists all of them"
+        lines += [rest] if more > 0 else []
         lines += [f"known: {brief(one)}" for one in result.violations if one.known]
+    lines += unjudged(result)
+    if result.again:
+        lines.append(f"tested again: {visible(result.again)}")
     if result.corpus:
         commit = "; commit it" if os.path.isfile(result.file) else ""
         where = visible(_from_here(result.corpus))
         lines.append(f"kept in {where}: struck first from now on{commit}")
     # What a bad pipeline leaves behind is no news either.
-    warnings = [one for one in result.warnings if not (is_caught(result) and one.startswith("litter: "))]
+    warnings = [one for one in result.warnings if not (is_no_alarm(result) and one.startswith("litter: "))]
     return lines + [f"warning: {warning}" for warning in _grouped(warnings)]
+
+
+def untried(result: ScenarioResult) -> list[NotJudged]:
+    """Return what was not tried: crash points that were left out, and faults that nobody asked for."""
+    found = [
+        NotJudged(
+            f"{coverage.points - coverage.tested} of {coverage.points} crash points of {name}",
+            coverage.reason or coverage.label or "not tried",
+        )
+        for name, coverage in result.faults.items()
+        if coverage.tested < coverage.points
+    ]
+    if result.not_asked:
+        found.append(NotJudged(f"faults {', '.join(result.not_asked)}", "not asked for"))
+    return found
+
+
+def unjudged(result: ScenarioResult) -> list[str]:
+    """Return lines that say what the verdict says nothing of, without points and faults: see untried()."""
+    found = [f"{visible(one.what)} ({visible(one.why)})" for one in result.not_judged]
+    lines = [f"not judged: {'; '.join(found)}"] if found else []
+    effects = [f"{visible(one.address)} ({one.ops} call{'s' * (one.ops != 1)})" for one in result.effects]
+    if effects:
+        what = "what was done there, once or several times, no check looks at"
+        lines.append(f"not judged: effects at {', '.join(effects)}: {what}")
+    return lines
 
 
 def _is_told(result: ScenarioResult) -> bool:
@@ -155,10 +201,15 @@ def _is_told(result: ScenarioResult) -> bool:
 
 
 def _grouped(warnings: list[str]) -> list[str]:
-    """Say a thing once: warnings that differ only behind their first colon become one line."""
+    """Say a thing once: warnings that differ only behind their first colon become one line.
+
+    Litter is a line a pattern already, and the first few of these are told.
+    """
     groups: dict[str, list[str]] = {}
     for warning in warnings:
-        groups.setdefault(warning.partition(": ")[0], []).append(warning)
+        what = warning.partition(": ")[0]
+        is_told = what == _LITTER and sum(key.startswith(_LITTER) for key in groups) < _PATTERNS
+        groups.setdefault(warning if is_told else what, []).append(warning)
     return [
         visible(several[0].replace("\n", "; "))
         + (f" (and {len(several) - 1} more like it)" if len(several) > 1 else "")
@@ -169,6 +220,11 @@ def _grouped(warnings: list[str]) -> list[str]:
 def is_caught(result: ScenarioResult) -> bool:
     """Tell whether a pipeline that is known to be bad was found out: then its violations are no alarm."""
     return bool(result.expected) and result.verdict is Verdict.HELD
+
+
+def is_no_alarm(result: ScenarioResult) -> bool:
+    """Tell whether what a scenario violates fails nothing: it was caught, or was not asked for in full."""
+    return is_caught(result) or result.verdict is Verdict.SKIPPED
 
 
 def verdict_word(result: ScenarioResult) -> str:
@@ -199,7 +255,7 @@ def note(result: ScenarioResult) -> str:
 def verdict_line(results: list[ScenarioResult]) -> str:
     """Count the verdicts: "23 held (11 of them known bad, and caught), 1 unknown"."""
     parts = []
-    for verdict in (Verdict.VIOLATED, Verdict.UNKNOWN, Verdict.HELD):
+    for verdict in (Verdict.VIOLATED, Verdict.UNKNOWN, Verdict.HELD, Verdict.SKIPPED):
         several = [one for one in results if one.verdict is verdict]
         caught = sum(map(is_caught, several))
         if several:

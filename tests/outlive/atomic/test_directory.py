@@ -231,8 +231,11 @@ def test_long_names_that_begin_alike(tmp_path, no_exchange):  # noqa: ARG001 - t
     monday, tuesday = (tmp_path / ("n" * 240 + day) for day in ("monday", "tuesday"))
     for tree in (monday, tuesday):
         make(tree)
-    aside = {_directory._aside(_directory.directory_destination(str(one), "none", overwrite=True, parents=False))
-             for one in (monday, tuesday)}  # fmt: skip
+    places = [
+        _directory.directory_destination(str(one), "none", overwrite=True, parents=False)
+        for one in (monday, tuesday)
+    ]
+    aside = {_directory._aside(place) for place in places}
     assert len(aside) == 2
     assert all(len(os.path.basename(one)) <= 255 for one in aside)  # noqa: PTH119 - text
 

@@ -192,9 +192,7 @@ def test_a_name_of_a_class_of_its_own_is_the_string_that_it_is(tmp_path, store, 
     run.mark_done(Stage.CLEAN, version="1")
     assert plain.done() == ["clean"]
     assert run.step_done(Stage.CLEAN)
-    assert run.marked(Stage.CLEAN)
     assert run.why(Stage.CLEAN) == "clean will not run: it is done"
-    run.settle(Stage.CLEAN)
     assert finish(run.items(Stage.CLEAN, [Stage.CLEAN])) == [Stage.CLEAN]
     assert finish(plain.items("clean", ["clean"])) == []
     run.clear(Stage.CLEAN)

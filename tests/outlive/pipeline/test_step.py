@@ -601,7 +601,7 @@ def test_a_mark_of_an_input_that_changed_never_exists(run, marks, monkeypatch):
     with pytest.raises(SystemExit):
         run([step(inputs="raw")(work)])
     monkeypatch.undo()
-    assert not Checkpoints(marks.directory, store=marks.store).marked("work")
+    assert Checkpoints(marks.directory, store=marks.store).done() == []
 
 
 def test_what_a_killed_run_forgot_of_the_step_itself_is_on_the_disk_before_it_runs(tmp_path, monkeypatch):

@@ -1,0 +1,214 @@
+"""The directory that a session makes and removes, and those that killed ones left behind.
+
+It lies where others write too, so that its name and its place prove nothing. What is removed is what we can
+only have made ourselves: a directory of this user's that nobody else may enter, opened through no link, with
+a mark in it that names this very directory. Whoever uses it holds a lock on the mark, and the mark goes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+from typing import Self
+
+from outlive_harness.disk.mounts import below, detach
+from outlive_harness.disk.tree import empty_directory
+
+_NAME = re.compile("outlive-[0-9a-f]{16}")
+_MARK = ".outlive-session"
+_VERSION = 1
+#: The directory in it that has a file for each worker, locked while that lives.
+WORKERS = "workers"
+_OPENED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class OwnDirectory:
+    """A directory that is ours, opened, and locked against removal by others.
+
+    Args:
+        path: where it is.
+        place: a descriptor of the directory that it is in.
+        fd: its own.
+        mark: the one of its mark, which holds the lock.
+    """
+
+    def __init__(self, path: Path, place: int, fd: int, mark: int) -> None:
+        self.path = path
+        self._place, self._fd, self._mark = place, fd, mark
+
+    @classmethod
+    def make(cls, where: Path) -> Self:
+        """Make one in a directory.
+
+        Raises:
+            OSError: nothing can be made there.
+        """
+        place = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            while True:
+                name = f"outlive-{secrets.token_hex(8)}"
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=place)
+                    opened = _made(place, name)
+                    if opened is not None:
+                        return cls(where / name, place, *opened)
+        except BaseException:
+            os.close(place)
+            raise
+
+    def has_workers(self) -> bool:
+        """Tell whether a worker that was started in it still lives."""
+        return _has_workers(self._fd)
+
+    def remove(self) -> None:
+        """Remove it and all in it; what cannot be removed is left for a later session."""
+        with contextlib.suppress(OSError):
+            _remove(self._place, self.path.name, self._fd)
+        for fd in (self._mark, self._fd, self._place):
+            os.close(fd)
+
+
+def remove_stale(where: Path) -> None:
+    """Remove the directories that killed sessions of this user left in another; never one that is in use."""
+    with contextlib.suppress(OSError):
+        place = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for name in filter(_NAME.fullmatch, os.listdir(place)):
+                with contextlib.suppress(OSError):
+                    _remove_if_stale(place, name)
+        finally:
+            os.close(place)
+
+
+def _made(place: int, name: str) -> tuple[int, int] | None:
+    """Open and mark a directory that was just made; None where another session took it for a stale one."""
+    try:
+        fd = os.open(name, _OPENED, dir_fd=place)
+    except FileNotFoundError:
+        return None
+    try:
+        mark = _marked(fd, name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(_MARK, dir_fd=fd)
+            os.rmdir(name, dir_fd=place)
+        os.close(fd)
+        raise
+    if mark is None:
+        os.close(fd)
+        return None
+    return fd, mark
+
+
+def _marked(fd: int, name: str) -> int | None:
+    """Make the mark, locked from before there is anything in it; None where that is gone already."""
+    try:
+        mark = os.open(_MARK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=fd)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(mark).st_nlink:
+            os.write(mark, _text(fd, name))
+            os.fsync(mark)  # after a power cut it is there as long as what else is
+            return mark
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(mark)
+        raise
+    os.close(mark)
+    return None
+
+
+def _text(fd: int, name: str) -> bytes:
+    """Return what the mark of a directory says: a copy of it elsewhere says it of another one."""
+    return f"outlive session {_VERSION} {name} {os.fstat(fd).st_ino}\n".encode()
+
+
+def _remove_if_stale(place: int, name: str) -> None:
+    fd = os.open(name, _OPENED, dir_fd=place)
+    try:
+        info = os.fstat(fd)
+        if info.st_uid != os.geteuid() or info.st_mode & 0o077:
+            return
+        try:
+            mark = os.open(_MARK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fd)
+        except FileNotFoundError:
+            if not os.listdir(fd):  # its session was killed before it marked it, or after it had emptied it
+                os.rmdir(name, dir_fd=place)
+            return
+        try:
+            if _is_ours(mark, fd, name) and not _has_workers(fd):
+                _remove(place, name, fd)
+        finally:
+            os.close(mark)
+    finally:
+        os.close(fd)
+
+
+def _is_ours(mark: int, fd: int, name: str) -> bool:
+    """Tell whether a mark is one of ours, and nobody uses its directory; from then on it is locked.
+
+    Raises:
+        OSError: somebody does.
+    """
+    info = os.fstat(mark)
+    if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1:
+        return False
+    fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    text = os.pread(mark, 256, 0)
+    # A session that is killed while it makes its mark leaves an empty one, and nothing beside it.
+    return text == _text(fd, name) or (not text and os.listdir(fd) == [_MARK])
+
+
+def _has_workers(fd: int) -> bool:
+    """Tell whether a worker lives: each holds the lock on a file of its own to its end."""
+    try:
+        place = os.open(WORKERS, _OPENED, dir_fd=fd)
+    except OSError:
+        return False
+    try:
+        return any(_is_locked(place, name) for name in os.listdir(place))
+    finally:
+        os.close(place)
+
+
+def _is_locked(place: int, name: str) -> bool:
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _remove(place: int, name: str, fd: int) -> None:
+    """Remove a directory that is ours, what tells so last.
+
+    Raises:
+        OSError: it cannot be removed, and is marked still.
+    """
+    detach(fd)  # of a worker that was killed
+    if below(fd):
+        return
+    empty_directory(fd, spared=_MARK)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_MARK, dir_fd=fd)
+    try:
+        os.rmdir(name, dir_fd=place)
+    except OSError:  # somebody still writes there
+        again = _marked(fd, name)
+        if again is not None:
+            os.close(again)
+        raise

@@ -1,0 +1,61 @@
+"""What a program said of its failure, in a line: its error, if it names one, else what it said last."""
+
+from __future__ import annotations
+
+import re
+
+#: How Python begins to tell of an exception, and what it draws before each line of a group.
+_TRACEBACK = re.compile(
+    r"(?P<drawn> +[|+] )?.*?(?P<group>Exception Group )?Traceback \(most recent call last\):"
+)
+_DRAWN = re.compile(r"^ *(\| |\+[-+ 0-9.]*$)")
+#: How other languages name an error in a line of its own: Node, the JVM, Go, Rust.
+_ERROR = re.compile(
+    r"(?:Uncaught )?(?:[\w$]+\.)*(?:[A-Z]\w*)?(?:Error|Exception)(?:: .*| \[.*)?"
+    r"|Exception in thread .*|Caused by: .*|panic: .*|thread '.*' .*panicked at .*"
+)
+#: Characters of what was said that are kept, from its end.
+MOST = 4000
+
+
+def last_words(stderr: str, stdout: str) -> str:
+    """Return the line that tells most of a failure; "" if nothing was said.
+
+    Of Python's last traceback that is the exception's type and the first line of its message: what comes
+    after it is the rest of that, or somebody else's.
+    """
+    lines = stderr.splitlines()
+    found = _of_python(lines) or next(
+        (line for line in reversed(lines) if _ERROR.fullmatch(line.strip())), ""
+    )
+    if not found:
+        found = _last(lines)
+    if not found:
+        found = _last(stdout.splitlines())
+        return f"{found.strip()} (on standard output)" if found else ""
+    return found.strip()
+
+
+def told(stderr: str, stdout: str) -> str:
+    """Return the end of what a program said: on standard error, or else on standard output."""
+    said = stderr.strip()
+    if said or not stdout.strip():
+        return said[-MOST:]
+    return f"its standard error is empty; its standard output ends with:\n{stdout.strip()[-MOST:]}"
+
+
+def _of_python(lines: list[str]) -> str:
+    """Return the exception of the last traceback."""
+    for number in range(len(lines) - 1, -1, -1):
+        begun = _TRACEBACK.fullmatch(lines[number])
+        if begun is None:
+            continue
+        rest = (_DRAWN.sub("", line) if begun["drawn"] else line for line in lines[number + 1 :])
+        found = [line for line in rest if line and not line[0].isspace()]
+        # A group is followed by what is in it, of which the last may have no traceback.
+        return (found[-1] if begun["group"] else found[0]) if found else ""
+    return ""
+
+
+def _last(lines: list[str]) -> str:
+    return next((line for line in reversed(lines) if line.strip()), "")
