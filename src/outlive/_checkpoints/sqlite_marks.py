@@ -120,7 +120,7 @@ class SqliteMarks:
         self._database.write_out()
         query = "SELECT part, name, marked_at, claims FROM marks WHERE run = ? ORDER BY part, name"
         for part, name, marked_at, text in self._database.rows(query, (self._run,)):
-            described: dict[str, Any] = {"run_id": self._run_id, "step": decoded(part[1:] or name)}
+            described: dict[str, Any] = {"run_id": self._run_id, "step": decoded(part[1:] if part else name)}
             if part:
                 described["item"] = decoded(name)
             record = {} if text is None else _record(text)

@@ -408,7 +408,7 @@ def test_parents_chdir_and_modes(monkeypatch, tmp_path):
     made = tmp_path / "a" / "b" / "c"
     assert made.read_text() == "new"
     assert stat.S_IMODE(made.stat().st_mode) == 0o640
-    with pytest.raises(FileNotFoundError, match="create it first"), atomic_batch() as batch:
+    with pytest.raises(FileNotFoundError, match="create it, or give parents=True"), atomic_batch() as batch:
         batch.write(tmp_path / "no" / "x", "new")
 
 

@@ -20,6 +20,7 @@ from outlive import PublishedNotDurableError, atomic_directory, remove_orphans
 from outlive._atomic import directory as _directory
 from outlive._atomic import orphans as _orphans
 from outlive._atomic import temporary as _temporary
+from outlive._system import locks as _locks
 from outlive._system import renames as _renames
 
 SUFFIX = ".outlive-tmp"
@@ -146,7 +147,7 @@ os.rename = lambda source, target: die() if target == sys.argv[1] else rename(so
 def test_killed_after_two_renames(tmp_path, no_exchange, calls):  # noqa: ARG001 - as the killed process
     """Without a swap, the next call brings both renames to the disk before it takes the old tree apart."""
     make(tmp_path / "tree")
-    run_killed(tmp_path, "_renames.exchange = lambda *_: False\n_place.sync_directory = die")
+    run_killed(tmp_path, "_renames.exchange = lambda *_: False\n_destination.sync_directory = die")
     calls.clear()
     make(tmp_path / "tree", "newer")
     assert calls[:3] == [f"fsync {tmp_path.name}", "rmdir sub", f"rmdir .tree.old{SUFFIX}"]
@@ -495,7 +496,7 @@ def test_symbolic_link_is_followed(tmp_path):
 def test_chdir_and_parents(monkeypatch, tmp_path):
     """Missing directories are made if that is asked for, and a chdir in the body redirects nothing."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="create it first"):
+    with pytest.raises(FileNotFoundError, match="create it, or give parents=True"):
         make("a/b/tree")
     with atomic_directory("a/b/tree", parents=True) as folder:
         os.chdir("/")
@@ -508,8 +509,8 @@ def test_chdir_and_parents(monkeypatch, tmp_path):
     [
         ("file", NotADirectoryError, "is not a directory"),
         ("file/x", NotADirectoryError, "cannot be reached"),
-        (".", OSError, "names a directory without its name"),
-        ("/", OSError, "names a directory without its name"),
+        (".", OSError, "does not end in the name of a directory"),
+        ("/", OSError, "does not end in the name of a directory"),
         ("", ValueError, "is empty"),
         (b"x", TypeError, "is not a path"),
         ("x" * 256, OSError, "cannot be reached"),
@@ -572,7 +573,7 @@ def test_threads_that_replace_one_tree(tmp_path):
 
 def test_old_tree_is_removed_where_there_are_no_locks(monkeypatch, tmp_path):
     """Where orphans are not removed, a write still tidies up after itself."""
-    monkeypatch.setattr(_orphans, "_fcntl", None)
+    monkeypatch.setattr(_locks, "_fcntl", None)
     for text in ("old", "new"):
         make(tmp_path / "tree", text)
     assert os.listdir(tmp_path) == ["tree"]

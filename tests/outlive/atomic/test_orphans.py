@@ -255,7 +255,7 @@ def test_no_name_is_free(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "urandom", lambda _count: b"\2")
     for number in ("0", "1", "02"):
         (tmp_path / f".out.{number}{SUFFIX}").symlink_to("nowhere")
-    with pytest.raises(OSError, match=r"takes no new file .no temporary name is free") as caught:
+    with pytest.raises(OSError, match=r"accepts no new file .no temporary name is free") as caught:
         atomic_write(tmp_path / "out", "new", overwrite=False)
     assert not isinstance(caught.value, FileExistsError)  # it would say that the destination is there
 
@@ -332,7 +332,7 @@ NETWORK = b"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /net rw,x - nfs4 server:/
 def test_where_locks_are_not_believed(monkeypatch, mounts, tmp_path, gone):
     """Without locks, on a network, or where that cannot be told, nothing is removed, and writes go on."""
     if gone == "locks":
-        monkeypatch.setattr(_orphans, "_fcntl", None)
+        monkeypatch.setattr(_locks, "_fcntl", None)
     else:
         mounts(2, None if gone == "mounts" else NETWORK)
     (tmp_path / f".out.0{SUFFIX}").touch()
@@ -503,26 +503,26 @@ def test_the_mount_table_is_read_once(monkeypatch, mounts, tmp_path, line, devic
     mounts(1, f"1 0 0:1 / / rw - {line} rw\n".encode())
     looks, is_local = [], _locks.is_local
     monkeypatch.setattr(_locks, "is_local", lambda folder: looks.append(folder) or is_local(folder))
-    answers = {_locks.believes(f"{tmp_path}/.out.0{SUFFIX}", device) for _ in range(5)}
+    answers = {_locks.believes(str(tmp_path), device) for _ in range(5)}
     assert answers == {"ext4" in line}
     assert looks == [str(tmp_path)]
 
 
 def test_what_is_known_of_mounts_ends_with_a_descriptor_that_somebody_closed(mounts, tmp_path):
     """Mounts are then looked up anew, and what has the number of the descriptor by now stays open."""
-    path, device = f"{tmp_path}/.out.0{SUFFIX}", os.makedev(0, 77)
+    place, device = str(tmp_path), os.makedev(0, 77)
     mounts(1, b"1 0 0:1 / / rw - ext4 /dev/a rw\n")
-    assert _locks.believes(path, device)
+    assert _locks.believes(place, device)
     number = _locks._watch._table.fileno()
     mounts(1, b"1 0 0:1 / / rw - nfs4 server:/ rw\n")
     os.close(number)
-    assert _locks.believes(path, device) is False
+    assert _locks.believes(place, device) is False
     watch = _locks._watch
     others, end = os.pipe()
     os.close(end)
     os.dup2(others, watch._table.fileno())  # a number that is another's, who has an event to tell
     mounts(1, b"1 0 0:1 / / rw - ext4 /dev/a rw\n")
-    assert _locks.believes(path, device)
+    assert _locks.believes(place, device)
     assert os.path.samestat(os.fstat(watch._table.fileno()), os.fstat(others))
     for one in (others, watch._table.fileno()):
         os.close(one)
@@ -530,14 +530,14 @@ def test_what_is_known_of_mounts_ends_with_a_descriptor_that_somebody_closed(mou
 
 def test_a_child_looks_up_mounts_by_itself(mounts, tmp_path):
     """A child that is forked takes no news from its parent, and knows nothing that may be old."""
-    path, device = f"{tmp_path}/.out.0{SUFFIX}", os.makedev(0, 77)
+    place, device = str(tmp_path), os.makedev(0, 77)
     mounts(1, b"1 0 0:1 / / rw - ext4 /dev/a rw\n")
-    assert _locks.believes(path, device)
+    assert _locks.believes(place, device)
     watch = _locks._watch
     child = os.fork()
     if child == 0:
         mounts(1, b"1 0 0:1 / / rw - nfs4 server:/ rw\n")
-        is_right = _locks.believes(path, device) is False and _locks._watch is not watch
+        is_right = _locks.believes(place, device) is False and _locks._watch is not watch
         os._exit(not is_right)
     assert os.waitpid(child, 0)[1] == 0
     assert _locks._watch is watch
@@ -553,11 +553,11 @@ os.chdir(sys.argv[1])
 os.mkdir("a")
 while True:
     subprocess.check_call(["mount", "-t", "tmpfs", "none", "a"])
-    device, first = os.stat("a").st_dev, _locks.believes("a/x", os.stat("a").st_dev)
+    device, first = os.stat("a").st_dev, _locks.believes("a", os.stat("a").st_dev)
     subprocess.check_call(["umount", "a"])
     subprocess.check_call(["mount", "-t", "devpts", "-o", "newinstance", "none", "a"])
     if os.stat("a").st_dev == device:  # nobody else took the number meanwhile
-        print(first, _locks.believes("a/x", device))
+        print(first, _locks.believes("a", device))
         break
     subprocess.check_call(["umount", "a"])
 """

@@ -281,7 +281,7 @@ def test_parent_of_the_directory_must_exist(tmp_path):
     """The directory is made, its parents are not: the error says which to create."""
     checkpoints = Checkpoints(tmp_path / "no" / "marks")
     assert not checkpoints.step_done("clean")
-    with pytest.raises(FileNotFoundError, match="create it first") as caught:
+    with pytest.raises(FileNotFoundError, match="create that first") as caught:
         checkpoints.mark_done("clean")
     assert caught.value.filename == str(tmp_path / "no")
     assert os.listdir(tmp_path) == []

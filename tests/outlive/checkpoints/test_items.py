@@ -71,7 +71,7 @@ def test_an_item_that_is_none_of_the_step(marks):
     """It is refused before a body runs, and nothing is marked; so is what has no name."""
     items = marks.items("s", "abc")
     for call in (items.done, lambda item: items.doing(item).__enter__()):
-        with pytest.raises(ValueError, match=r"^item='x' is none of the items of step 's'"):
+        with pytest.raises(ValueError, match=r"^item='x' is not one of the items of step 's'"):
             call("x")
         with pytest.raises(TypeError, match=r"^item=3 is not a string"):
             call(3)
@@ -146,7 +146,7 @@ if __name__ == "__main__":
     try:
         run.mark_done("s")
     except RuntimeError as error:
-        assert "1 of its 10 items are not done, such as '7'" in str(error), error
+        assert "1 of its 10 items are pending, such as '7'" in str(error), error
     else:
         raise AssertionError
     items.done(7)
@@ -230,7 +230,7 @@ except RuntimeError as error:
 """
     command = [sys.executable, "-c", program, marks.store]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ran.stdout == "this process was forked in the body; only the one that entered it can end it\n"
+    assert ran.stdout == "this process was forked in the body; only the process that entered it can end it\n"
     assert pending(marks, "s", "a") == ["a"]
 
 
@@ -323,7 +323,7 @@ def test_outputs_that_cannot_be_vouched_for(marks, store):
     items = marks.items("s", "a")
     for outputs, kind, said in (
         ("none", FileNotFoundError, "none"),
-        (3, TypeError, "^outputs=3 are no paths"),
+        (3, TypeError, "^outputs=3 is neither a path nor a list of paths"),
         ([""], ValueError, "^outputs='' is empty"),
         *([(".", ValueError, "lies inside outputs")] if store == "sqlite" else []),
     ):
@@ -344,7 +344,7 @@ def test_an_output_that_is_changed_while_it_is_recorded(marks, monkeypatch):
         Path("out").write_text("22")
 
     monkeypatch.setattr(type(items._marks), "put", late)
-    with pytest.raises(RuntimeError, match=r"^outputs=.*out' changed meanwhile"):
+    with pytest.raises(RuntimeError, match=r"^outputs=.*out' changed before the step could be marked"):
         items.done("a", outputs="out")
     monkeypatch.undo()
     assert list(items) == ["a"]
@@ -364,9 +364,7 @@ def test_a_step_with_a_pending_item_is_not_marked(marks):
     with ThreadPoolExecutor(2) as pool:
         for item in items:
             pool.submit(work, item)  # nobody asks how it ended
-    with pytest.raises(
-        RuntimeError, match=r"^name='s' cannot be marked: 1 of its 3 items are not done.* 'b'"
-    ):
+    with pytest.raises(RuntimeError, match=r"^name='s' cannot be marked: 1 of its 3 items are pending.* 'b'"):
         marks.mark_done("s")
     assert not marks.step_done("s")
     marks.mark_done("other")
@@ -413,7 +411,7 @@ def test_a_step_of_a_pipeline_with_a_pending_item_fails(marks):
             assert item not in broken
             made.append(item)
 
-    with pytest.raises(RuntimeError, match="1 of its 3 items are not done"):
+    with pytest.raises(RuntimeError, match="1 of its 3 items are pending"):
         run_steps([work], checkpoints=marks, report=str)
     assert made == ["a", "c"]
     broken.clear()

@@ -178,7 +178,7 @@ FOREIGN = {
     "a socket": (lambda path: os.mknod(path, stat.S_IFSOCK | 0o600), "is not a regular file"),
     "a file of another program": (
         lambda path: path.write_text("12345\n"),
-        "holds what outlive did not write",
+        "has content that outlive did not write",
     ),
 }
 
@@ -242,7 +242,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, code):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", no_lock)
-    with pytest.raises(OSError, match=r"gives no lock .*; give a directory on a local disk") as caught:
+    with pytest.raises(OSError, match=r"without locks .*; give a directory on a local disk") as caught:
         run_lock(tmp_path).__enter__()
     assert caught.value.errno == code
 
@@ -262,7 +262,7 @@ def test_the_lock_holds_where_nothing_can_be_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "pwrite", full)
     with run_lock(tmp_path):
-        assert refused(tmp_path).endswith("it has not said which")
+        assert refused(tmp_path).endswith("its process is not known")
 
 
 @pytest.mark.parametrize(

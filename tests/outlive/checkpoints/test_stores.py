@@ -151,7 +151,7 @@ def test_a_store_that_is_none(tmp_path):
 @pytest.mark.parametrize("most", [0, -1, 1.5, True, "all"])
 def test_a_group_of_a_wrong_size(tmp_path, store, most):
     """The value is shown."""
-    with pytest.raises(ValueError, match=r"^most=.* is no whole number from 1"):
+    with pytest.raises(ValueError, match=r"^most=.* is not a whole number from 1"):
         Checkpoints(tmp_path, store=store).group(most=most)
 
 
@@ -752,7 +752,7 @@ def test_a_database_of_another_program(run):
     Path(run.directory).mkdir()
     with closing(sqlite3.connect(the_file(run))) as db:
         db.execute("CREATE TABLE mine (x)")
-    with pytest.raises(ValueError, match=r"^directory='.*': its marks.sqlite is none of outlive's"):
+    with pytest.raises(ValueError, match=r"^directory='.*': its marks.sqlite was not made by outlive"):
         run.mark_done("a")
 
 

@@ -175,7 +175,7 @@ def test_an_output_that_was_changed_while_it_was_recorded_is_not_marked(run, mon
 
     wait_for_the_clock()
     monkeypatch.setattr(_file_facts, "digest_of_file", meanwhile)
-    with pytest.raises(RuntimeError, match=r"^outputs='out/clean.csv' changed meanwhile"):
+    with pytest.raises(RuntimeError, match=r"^outputs='out/clean.csv' changed before the step could be"):
         run.mark_done("clean", outputs=[OUT, "out/last"])
     assert not run.step_done("clean")
 
@@ -194,7 +194,7 @@ def test_an_output_that_was_changed_while_its_mark_was_written_is_not_marked(run
         put(*what)
 
     monkeypatch.setattr(run._store, "put", late)
-    with pytest.raises(RuntimeError, match=r"^outputs='out/clean\.csv' changed meanwhile"):
+    with pytest.raises(RuntimeError, match=r"^outputs='out/clean\.csv' changed before the step could be"):
         run.mark_done("clean", outputs=OUT)
     assert list(Checkpoints(store=store).records()) == []
 
@@ -216,7 +216,7 @@ def test_what_is_changed_within_a_second_of_a_file_system_that_counts_in_seconds
     Path("raw").write_text("1")
     monkeypatch.setattr(os, "lstat", coarse)
     if change == "an input of a step":
-        with pytest.raises(RuntimeError, match="raw' changed meanwhile"):
+        with pytest.raises(RuntimeError, match="raw' changed before the step could be"):
             run_steps([step(name="work", inputs="raw")(work)], checkpoints=run, report=str)
         return
     digest = _file_facts.digest_of_file
@@ -230,7 +230,7 @@ def test_what_is_changed_within_a_second_of_a_file_system_that_counts_in_seconds
         return found
 
     monkeypatch.setattr(_file_facts, "digest_of_file", meanwhile)
-    with pytest.raises(RuntimeError, match="changed meanwhile"):
+    with pytest.raises(RuntimeError, match="changed before the step could be"):
         run.mark_done("clean", outputs=OUT)
 
 
@@ -404,7 +404,7 @@ def test_a_directory_is_an_output_with_all_that_is_below(run, tmp_path, change):
         ({"params": {"limit": 3}}, {"params": {"limit": 4}}, "its parameter limit was 3 and is 4"),
         ({"params": {"limit": 3}}, {"params": {}}, "its parameter limit was 3 and is not given"),
         ({"params": {}}, {"params": {"x": None}}, "its parameter x was not given and is None"),
-        ({}, {"params": {}}, "no parameters were put down when it was marked"),
+        ({}, {"params": {}}, "no parameters were recorded when it was marked"),
         ({"version": "1"}, {"version": "2"}, "its version was '1' and is '2'"),
         ({}, {"version": "1"}, "its version was None and is '1'"),
         ({}, {"outputs": [OUT]}, f"its outputs were [] and are ['{OUT}']"),
@@ -487,13 +487,17 @@ def test_the_functions_take_the_same(run):
 @pytest.mark.parametrize(
     ("wish", "error", "said"),
     [
-        ({"outputs": 3}, TypeError, r"^outputs=3 are no paths"),
+        ({"outputs": 3}, TypeError, r"^outputs=3 is neither a path nor a list of paths"),
         ({"outputs": [3]}, TypeError, r"^outputs=3 is not a path"),
         ({"outputs": [""]}, ValueError, r"^outputs='' is empty"),
-        ({"params": [1]}, TypeError, r"^params=\[1\] is no mapping"),
-        ({"params": {1: 1}}, TypeError, r"^params=\{1: 1\} is no mapping"),
-        ({"params": {"a": print}}, TypeError, r"^params\['a'\]=<built-in function print> is nothing"),
-        ({"params": {"a": float("nan")}}, TypeError, r"^params\['a'\]=nan is nothing"),
+        ({"params": [1]}, TypeError, r"^params=\[1\] is not a mapping of names to values"),
+        ({"params": {1: 1}}, TypeError, r"^params=\{1: 1\} is not a mapping of names to values"),
+        (
+            {"params": {"a": print}},
+            TypeError,
+            r"^params\['a'\]=<built-in function print> cannot be held",
+        ),
+        ({"params": {"a": float("nan")}}, TypeError, r"^params\['a'\]=nan cannot be held"),
         ({"version": 2}, TypeError, r"^version=2 is not a string"),
     ],
 )

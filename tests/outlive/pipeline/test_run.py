@@ -217,7 +217,7 @@ def test_step_whose_body_has_not_run(checkpoints):
         with pytest.raises(TypeError, match=r"^steps\[1\]=.* is async or a generator: its call runs none"):
             run_steps([("first", int), ("step", step)], checkpoints=checkpoints)
     for step in (coroutine, generator, both):
-        with pytest.raises(TypeError, match=r"^step='step' gave back an? .*: its body has not run"):
+        with pytest.raises(TypeError, match=r"^step='step' returned an? .*: its body has not run"):
             run_steps([("step", lambda step=step: step())], checkpoints=checkpoints)
     assert checkpoints.done() == []
 
@@ -238,7 +238,7 @@ def test_step_that_may_not_have_ended(checkpoints):
         "chained": lambda: itertools.chain([1]),
     }
     for name, function in steps.items():
-        with pytest.raises(TypeError, match=f"^step='{name}' gave back a "):
+        with pytest.raises(TypeError, match=f"^step='{name}' returned a "):
             run_steps({name: function}, checkpoints=checkpoints)
     assert checkpoints.done() == []
 

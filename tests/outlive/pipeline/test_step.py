@@ -95,7 +95,7 @@ def test_functions_that_one_decorator_declares_are_steps_of_their_own(run):
     later = step(name="later", after=two)(lambda: ran.append("later"))
     run([("one", one), later, ("two", two)])
     assert ran == ["one", "two", "later"]
-    with pytest.raises(ValueError, match="is none of the steps"):
+    with pytest.raises(ValueError, match="is not one of the steps"):
         run([("one", one), later])
 
 
@@ -123,15 +123,15 @@ class Counter:
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (Counter().count, r"takes no attribute; declare functools\.partial"),
-        (print, "takes no attribute"),
-        (int, "takes no attribute"),
+        (Counter().count, r"cannot have attributes; declare functools\.partial"),
+        (print, "cannot have attributes"),
+        (int, "cannot have attributes"),
         (staticmethod(named), "put @step below @staticmethod"),
         ("clean", "is not a function"),
     ],
 )
 def test_what_cannot_be_declared(function, said):
-    """What takes no attribute, or would lose it, is refused at once."""
+    """What cannot have attributes, or would lose it, is refused at once."""
     with pytest.raises(TypeError, match=rf"^function=.*{said}"):
         step(outputs="x")(function)
 
@@ -274,7 +274,7 @@ def test_what_is_made_where_a_link_leads_is_known_by_its_other_name(run):
         ({"a": "c", "b": "a", "c": "b"}, "in a circle: a after c after b after a"),
         ({"a": "a", "b": (), "c": ()}, "in a circle: a after a"),
         ({"a": "b", "b": "c", "c": "b"}, "in a circle: b after c after b"),
-        ({"a": "x", "b": (), "c": ()}, "^after='x' of step 'a' is none of the steps"),
+        ({"a": "x", "b": (), "c": ()}, "^after='x' of step 'a' is not one of the steps"),
     ],
 )
 def test_an_order_that_cannot_be(run, after, message):
@@ -298,7 +298,7 @@ def test_an_order_that_cannot_be(run, after, message):
             {"outputs": "d/x"},
             "outputs='d/x' of step 'b' and outputs='d' of",
         ),
-        ({"inputs": "x", "outputs": "x"}, {}, "inputs='x' of step 'a' is what it makes"),
+        ({"inputs": "x", "outputs": "x"}, {}, "inputs='x' of step 'a' is one of its outputs"),
         ({"inputs": "x", "outputs": "y"}, {"inputs": "y", "outputs": "x"}, "in a circle: a after b after a"),
     ],
 )
@@ -429,7 +429,7 @@ def test_an_input_that_is_gone_undoes_nothing(run):
     Path("raw").unlink()
     assert run(steps) == [StepResult("out", "skipped")]
     Path("out").unlink()
-    with pytest.raises(FileNotFoundError, match=r"inputs='raw' of step 'out' is not there") as caught:
+    with pytest.raises(FileNotFoundError, match=r"inputs='raw' of step 'out' does not exist") as caught:
         run(steps)
     assert caught.value.outlive_results == [StepResult("out", "failed", f"FileNotFoundError: {caught.value}")]
 
@@ -565,7 +565,7 @@ def test_items_are_not_made_of_an_input_that_has_changed_since_the_step_began(ru
         Path("raw").write_text("2")
         finish(marks.items("work", ["a"]))
 
-    with pytest.raises(RuntimeError, match=r"raw' changed meanwhile"):
+    with pytest.raises(RuntimeError, match=r"raw' changed before the step could be marked"):
         run([step(inputs="raw")(work)])
     assert list(marks.records()) == []
 
@@ -695,7 +695,7 @@ def test_a_report_that_fails_does_not_hide_what_failed(run):
     assert caught.value.outlive_results == [StepResult("broken", "failed", "OSError: disk full")]
     assert caught.value.__notes__ == [
         "in step 'broken'; the steps before it stay marked as done",
-        "to report it failed as well (BrokenPipeError: gone)",
+        "the report of it failed as well (BrokenPipeError: gone)",
     ]
 
 
