@@ -14,11 +14,11 @@ from outlive import mark_done, step_done
 
 def publish(text: str) -> None:
     """Write an output that no crash spoils, without the library."""
-    with open("out/letter.new", "w") as file:
+    with Path("out/letter.new").open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.rename("out/letter.new", "out/letter")
+    Path("out/letter.new").rename("out/letter")
     out = os.open("out", os.O_RDONLY | os.O_DIRECTORY)
     os.fsync(out)
     os.close(out)
