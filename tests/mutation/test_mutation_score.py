@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from _mutants import APART, CALLS, REPLACED, SOURCE, derived, mutants
+from _mutants import APART, CALLS, REPLACED, SOURCE, derived, mutants, named
 
 from outlive_harness.explore.engine import Options, explore
 from outlive_harness.explore.results import Coverage, ScenarioResult, Verdict
@@ -27,26 +27,31 @@ PARENTS_AGAIN = Path(__file__).with_name("_again_parents.py")
 TREE_AGAIN = Path(__file__).with_name("_again_tree.py")
 SQLITE = Path(__file__).with_name("_sqlite.py")
 #: In what restart a survivor is tried at last, by its file; else it is RESTART.
-AGAIN = {"_directory.py": TREE_AGAIN, "_orphans.py": TREE_AGAIN, "_place.py": PARENTS_AGAIN}
+AGAIN = {
+    "_atomic/destination.py": PARENTS_AGAIN,
+    "_atomic/directory.py": TREE_AGAIN,
+    "_atomic/orphans.py": TREE_AGAIN,
+}
 #: To which pipelines what is in a file of the library matters, one after the other; else it is PIPELINE.
 MATTERS = {
-    "_atomic.py": (PIPELINE, FILES),
-    "_batch.py": (GROUPS,),
-    "_checkpoints.py": (PIPELINE, VOUCH),
-    "_claims.py": (DECLARED,),
-    "_items.py": (VOUCH,),
-    "_marker_files.py": (PIPELINE, VOUCH),
-    "_directory.py": (GROUPS,),
-    "_durable.py": (PIPELINE, GROUPS),
-    "_orphans.py": (PIPELINE, GROUPS),
-    "_outputs.py": (VOUCH,),
-    "_place.py": (FILES,),
-    "_sqlite_file.py": (SQLITE,),
-    "_straight.py": (PIPELINE,),
-    "_step.py": (DECLARED,),
-    "_steps.py": (PIPELINE, DECLARED),
-    "_syscalls.py": (FILES,),
-    "_temporary.py": (PIPELINE, GROUPS),
+    "_atomic/batch.py": (GROUPS,),
+    "_atomic/destination.py": (FILES,),
+    "_atomic/directory.py": (GROUPS,),
+    "_atomic/files.py": (PIPELINE, FILES),
+    "_atomic/orphans.py": (PIPELINE, GROUPS),
+    "_atomic/path.py": (FILES,),
+    "_atomic/publish.py": (PIPELINE, FILES),
+    "_atomic/temporary.py": (PIPELINE, GROUPS),
+    "_checkpoints/checkpoints.py": (PIPELINE, VOUCH),
+    "_checkpoints/default.py": (PIPELINE, VOUCH),
+    "_checkpoints/file_facts.py": (VOUCH,),
+    "_checkpoints/items.py": (VOUCH,),
+    "_checkpoints/marker_files.py": (PIPELINE, VOUCH),
+    "_checkpoints/sqlite_file.py": (SQLITE,),
+    "_checkpoints/sqlite_format.py": (SQLITE,),
+    "_pipeline/run.py": (PIPELINE, DECLARED),
+    "_system/durability.py": (PIPELINE, GROUPS),
+    "_system/renames.py": (FILES,),
 }
 #: Where the outputs of a pipeline are; else they are in `out`.
 OUTPUTS = {PARENTS_AGAIN: "deep/note"}
@@ -67,21 +72,21 @@ for place in sys.argv[1:]:
 MUTANTS = {mutant.name: mutant for mutant in mutants()}
 #: Mutants that no crash can tell from the library, and why.
 HARMLESS = {
-    "removed: _bring_to_disk([path], os.path.dirname(mark.directory))": (
+    "removed: _bring_to_disk([path], os.path.dirname(marker.directory))": (
         "it takes a run that writes an output again as it was, and is killed before it marks it"
     ),
-    "before the one before: sync_names(place.names, place.directory)": (
+    "before the one before: sync_directory(resolved.names, resolved.directory)": (
         "what it changes places with is a lock, and here nobody else writes; in test_orphans.py others do"
     ),
-    "after the next: finish(temporary.descriptor, place, status)": (
+    "after the next: finish(temporary.descriptor, resolved, status)": (
         "what it changes places with closes the file or looks whether it is still there"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_batch.py:292 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
-    "removed: self._sync_many()": "likewise",
+    "_atomic/batch.py:303 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
+    "removed: self._sync_if_many()": "likewise",
     "removed: os.unlink(draft.inner)": "what an error leaves goes with the directory that it is in",
     "removed: self._remove(draft)": "likewise",
-    "_orphans.py:161 removed: os.unlink(path)": "only to ask for orphans by age leads there",
+    "_atomic/orphans.py:117 removed: os.unlink(path)": "only to ask for orphans by age leads there",
     "removed: os.unlink(self.path)": "only an error leads there, as in test_orphans.py",
     "removed: self._take_back()": "only who loses the file to another leads there, as in test_orphans.py",
     "removed: _empty(below.fileno(), makes_writable=makes_writable)": (
@@ -89,14 +94,14 @@ HARMLESS = {
     ),
     "after the next: _remove(items, _markers(items))": "an empty directory is left then, in each run alike",
     "after the next: _remove(folder, markers)": "likewise",
-    "before the one before: checkpoints.mark_done(name, **declared)": (
+    "before the one before: self._checkpoints.mark_done(name, **declaration)": (
         "what it changes places with refuses pending items, as mark_done does"
     ),
     "removed: os.fchmod(where, stat.S_IRWXU)": (
         "only who is not root is refused the removal; test_directory.py has a tree with such directories"
     ),
     "removed: _empty(number, makes_writable=True)": "likewise",
-    "_directory.py:209 durable='none': synced_directory": (
+    "_atomic/directory.py:214 durable='none': synced_directory": (
         "only where names cannot be swapped is there a tree that was set aside; test_directory.py goes there"
     ),
     "after the next: sync_file(made, durable)": (
@@ -105,10 +110,10 @@ HARMLESS = {
     "after the next: os.replace(entry, name, src_dir_fd=number, dst_dir_fd=number)": (
         "what it changes places with is a lock, and here nobody else writes"
     ),
-    "removed: _syscalls.rename_new(temporary.path, place.target)": (
+    "removed: renames.rename_new(temporary.path, resolved.target)": (
         "no pipeline here makes a directory that may not be replaced; tests/outlive/test_directory.py does"
     ),
-    "removed: _publish_new(place, temporary)": "likewise",
+    "removed: _publish_new(resolved, temporary)": "likewise",
     "before the one before: with synced_directory(parent), suppress(FileExistsError):": (
         "what it changes places with only says in words why the directory cannot be made"
     ),
@@ -329,18 +334,19 @@ def test_every_call_that_matters_has_its_mutants():
     """The derivation finds the library's fsyncs, flushes, renames and syncing blocks, each at its line."""
     removed = {name.partition(" ")[0] for name in MUTANTS if name.partition(" ")[2].startswith("removed: ")}
     expected = {
-        f"{path.name}:{number}"
-        for path in SOURCE.glob("*.py")
-        if path.name not in APART
+        f"{named(path)}:{number}"
+        for path in SOURCE.rglob("*.py")
+        if named(path) not in APART
         for number, line in enumerate(path.read_text().splitlines(), start=1)
         if line.strip().startswith(
             (
                 "os.fsync(",
                 "sync_file(",
                 "sync_tree(",
-                "sync_names(",
+                "sync_path(",
+                "sync_directory(",
                 "rename_into_place(",
-                "with place.synced(",
+                "with resolved.synced(",
             )
         )
     }
@@ -356,7 +362,7 @@ def test_new_code_has_mutants_by_itself(tmp_path):
     path.write_text(
         "def f(a, durable):\n    a.flush()\n    if durable:\n        os.fsync(a)\n    a.close()\n"
     )
-    found = {mutant.name for mutant in derived(path, ast.parse(path.read_text()), CALLS)}
+    found = {mutant.name for mutant in derived("new.py", ast.parse(path.read_text()), CALLS)}
     assert found >= {
         "new.py:2 removed: a.flush()",
         "new.py:2 after the next: a.flush()",

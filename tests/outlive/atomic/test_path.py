@@ -146,7 +146,7 @@ def test_body_that_leaves_no_file(tmp_path, left):
     (tmp_path / "out").write_text("old")
     kind = FileNotFoundError if left == "nothing" else OSError
     with (
-        pytest.raises(kind, match="was not written: (what )?the body left") as caught,
+        pytest.raises(kind, match=r"was not written: (what )?the body left") as caught,
         atomic_path(tmp_path / "out") as path,
     ):
         if left == "directory":
