@@ -48,8 +48,8 @@ UNMOVED = {
     "_system/durability.py",
     "_system/renames.py",
 }
-#: Files whose mutants are not derived. What goes over the network has a real store in test_remote.py, and who
-#: holds a lock is killed in test_run_lock.py: no crash of a box tells anything of them. What is fsynced around
+#: Files whose mutants are not derived. What goes over the network has a real store in test_remote.py, and
+#: test_run_lock.py kills who holds a lock: no crash of a box tells anything of them. What is fsynced around
 #: SQLite, test_stores.py asks: to lose it takes two crashes in its log, more states than a test goes through.
 APART = {
     "remote/_bucket.py",
@@ -235,7 +235,7 @@ REPLACED = {
     ),
     "the file is made where it is to be": (
         "_checkpoints/sqlite_file.py",
-        'atomic_write(self.path, empty_file(is_logged=may_log(self.directory)), overwrite=False)',
+        "atomic_write(self.path, empty_file(is_logged=may_log(self.directory)), overwrite=False)",
         'open(self.path, "wb").write(empty_file(is_logged=may_log(self.directory)))',
     ),
     "all steps are marked before the first has run": (

@@ -82,7 +82,9 @@ HARMLESS = {
         "what it changes places with closes the file or looks whether it is still there"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_atomic/batch.py:303 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
+    "_atomic/batch.py:303 removed: self._sync_files()": (
+        "what is not fsynced when many wait is fsynced at the end"
+    ),
     "removed: self._sync_if_many()": "likewise",
     "removed: os.unlink(draft.inner)": "what an error leaves goes with the directory that it is in",
     "removed: self._remove(draft)": "likewise",
