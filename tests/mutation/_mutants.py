@@ -88,11 +88,13 @@ class Mutant(NamedTuple):
         name: what was done, and where.
         file: which file of the library.
         text: its whole new content.
+        lines: lines of the unchanged file. A process that executes none of them does as it did before.
     """
 
     name: str
     file: str
     text: str
+    lines: set[int]
 
 
 #: name: (file, what stands there, what stands there instead)
@@ -281,11 +283,14 @@ def _plain(mutant: Mutant) -> str:
 
 
 def _replaced(name: str, file: str, *changes: str) -> Mutant:
-    text = (SOURCE / file).read_text()
+    original = text = (SOURCE / file).read_text()
+    lines: set[int] = set()
     for old, new in zip(changes[::2], changes[1::2], strict=True):
-        assert text.count(old) == 1, f"{name}: {old!r} stands {text.count(old)} times in {file}"
+        assert original.count(old) == 1, f"{name}: {old!r} stands {original.count(old)} times in {file}"
+        first = original[: original.index(old)].count("\n") + 1
+        lines |= set(range(first, first + len(old.splitlines())))
         text = text.replace(old, new)
-    return Mutant(name, file, text)
+    return Mutant(name, file, text, lines)
 
 
 def _carriers(trees: list[ast.Module]) -> set[str]:
@@ -323,12 +328,22 @@ def derived(file: str, tree: ast.Module, calls: set[str]) -> list[Mutant]:
             changed = ast.parse(source)
             if change(getattr(_sites(changed, calls)[place][0], field), index):
                 label = f"{file}:{statement.lineno} {what}: {_shown(statement)}"
-                found.append(Mutant(label, file, _text(changed)))
+                # What is moved up may run where what stands before it now ends the block.
+                before = getattr(holder, field)[index - 1] if what == "before the one before" else statement
+                found.append(Mutant(label, file, _text(changed), _lines(before) | _lines(statement)))
     for place, (node, what, _) in enumerate(_values(tree)):
         changed = ast.parse(source)
         _values(changed)[place][2]()
-        found.append(Mutant(f"{file}:{node.lineno} {what}", file, _text(changed)))
+        # A default matters where the function is called, not where it is defined.
+        shows = node.body if isinstance(node, ast.FunctionDef) else [node]
+        lines = set().union(*map(_lines, shows))
+        found.append(Mutant(f"{file}:{node.lineno} {what}", file, _text(changed), lines))
     return found
+
+
+def _lines(node: ast.AST) -> set[int]:
+    """Return the lines on which a node stands, and what is in it."""
+    return set(range(node.lineno, node.end_lineno + 1))
 
 
 def _text(tree: ast.Module) -> str:
