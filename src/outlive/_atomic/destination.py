@@ -279,7 +279,7 @@ def checked_durable(value: object) -> str:
     """Return the level of durability.
 
     Raises:
-        ValueError: There is no such level.
+        ValueError: The level is unknown.
     """
     levels = ", ".join(map(repr, _LEVELS))
     if isinstance(value, bool):

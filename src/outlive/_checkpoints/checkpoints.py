@@ -48,8 +48,7 @@ class Checkpoints:
 
     The run's id is part of a mark's identity. Two runs with different ids do not see each other's marks. With
     the same id, or none, the second run continues where the first one stopped, and skips everything if that
-    one finished. So a pipeline that runs once a day over new input takes the day as its id, and one that runs
-    more often takes something finer.
+    one finished. So a pipeline that runs daily takes the day as its id, and one that runs hourly the hour.
 
     Any string is a name or an id. In the names of files, lower-case ASCII letters, digits, `_` and `-` stand
     for themselves, and all other bytes are spelt `%xx`; a long name is cut and ends in a hash. So `clean` is
@@ -75,7 +74,7 @@ class Checkpoints:
 
     Raises:
         TypeError: The directory is not a path, or the id is not a string.
-        ValueError: The directory is empty or an impossible name, or there is no such store; or, on first use,
+        ValueError: The directory is empty or an impossible name, or the store is unknown; or, on first use,
             the SQLite file was made by another program or a newer version.
     """
 
@@ -141,10 +140,9 @@ class Checkpoints:
 
         Raises:
             TypeError: The name is not a string, or another argument has the wrong type.
-            ValueError: There is no such way to verify.
-            NotADirectoryError: Something else stands where the directory of the marks should be.
-            OSError: The mark or a file exists and cannot be read, or the directory of the marks cannot be
-                fsynced.
+            ValueError: The way to verify is unknown.
+            OSError: The mark or a file exists and cannot be read, or something else stands where the
+                directory of the marks should be, or that cannot be fsynced.
         """
         check_verify(verify)
         is_plain = inputs is None and outputs is None and params is None and version is None

@@ -85,9 +85,7 @@ def run_lock(
         yield
     finally:
         try:
-            if (
-                os.getpid() == process
-            ):  # else this is a child that was forked in the body: its parent releases it
+            if os.getpid() == process:  # a child that was forked in the body leaves it to its parent
                 _release(file.fileno())
         finally:
             file.close()

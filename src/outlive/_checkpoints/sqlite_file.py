@@ -256,9 +256,8 @@ class Database:
         refuse_other_than_directory(self.directory, self.directory)
         if not os.path.lexists(self.path):
             return None
-        before = identity(
-            self.path
-        )  # if the file is replaced before it is opened, the connection is not current
+        # Before it is opened: if the file is replaced in between, the connection is not current.
+        before = identity(self.path)
         connection = connected(self.path)
         try:
             prepare(connection, self.directory)

@@ -26,7 +26,7 @@ def check_verify(verify: object) -> None:
     """Refuse an unknown way to verify files.
 
     Raises:
-        ValueError: There is no such way.
+        ValueError: The way is unknown.
     """
     if verify not in _VERIFY:
         raise ValueError(f"verify={shown(verify)} is not one of {', '.join(map(repr, _VERIFY))}")

@@ -42,8 +42,8 @@ def named_before(named: Mapping[str, Named]) -> dict[str, list[str]]:
 def makers(named: Mapping[str, Named]) -> dict[str, list[str]]:
     """Return, for each step, the steps whose outputs it reads.
 
-    An output that is a link counts as the link: its target may be another step's output, or an input of its
-        own.
+    An output that is a link counts as the link: its target may be another step's output, or an input of the
+    step itself.
 
     Raises:
         ValueError: A step reads what it makes; or two steps make one file, or one makes what is inside

@@ -118,7 +118,7 @@ class Retry:
         return isinstance(error, self.on) and not getattr(error, "outlive_durability", False)
 
     def pause(self, error: Exception, number: int) -> float:
-        """Return the seconds to wait after attempt `number`, counted from 0, failed with an error."""
+        """Return the seconds to wait after an attempt, counted from 0, has failed with an error."""
         for hint in (self._hinted(error), getattr(error, "retry_after", None)):
             if _is_seconds(hint):
                 return float(hint)  # type: ignore[arg-type]  # _is_seconds has seen that it is a number

@@ -167,9 +167,8 @@ class RemoteCheckpoints:
             "run_id": self.run_id,
             "step": name,
             "outputs": {key: list(outputs[key]) for key in sorted(outputs)},
-            "by": os.urandom(
-                16
-            ).hex(),  # differs from a marker that another process makes of the same outputs
+            # So that it differs from a marker that another process makes of the same outputs.
+            "by": os.urandom(16).hex(),
         }
         return json.dumps(facts) + "\n"
 

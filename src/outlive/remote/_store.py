@@ -56,10 +56,7 @@ def opened(url: str, timeout: float, options: dict[str, Any]) -> Store:
         OSError: The directory does not exist.
     """
     scheme = urlsplit(url).scheme
-    if scheme in (
-        "file",
-        "memory",
-    ):  # without a client, and without retries: these two options have no effect
+    if scheme in ("file", "memory"):  # which have no client and retry nothing: two options have no effect
         wrong = next((name for name in options if name not in ("client_options", "retry_config")), None)
         if wrong is not None:
             raise TypeError(f"{wrong}= is not an option for store={url!r}")
