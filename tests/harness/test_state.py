@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from outlive import Checkpoints, _orphans, atomic_open, run_lock
+from outlive import Checkpoints, atomic_open, run_lock
+from outlive._atomic import orphans
 from outlive_harness import cli
 from outlive_harness.cli import state as state_module
 
@@ -213,9 +214,9 @@ def test_a_dry_run_of_gc_tells_what_gc_removes(state):
 
 def test_gc_by_age_where_locks_say_nothing(state, monkeypatch):
     """On a network file system temporary files stay, and are told of, unless their age is given."""
-    monkeypatch.setattr(_orphans, "believes", lambda *_: False)
+    monkeypatch.setattr(orphans, "believes", lambda *_: False)
     monkeypatch.setattr(state_module, "is_local", lambda _: False)
-    monkeypatch.setattr(_orphans, "_time_of", lambda _: time.time_ns() + 2 * 86_400 * 10**9)
+    monkeypatch.setattr(orphans, "_time_of", lambda _: time.time_ns() + 2 * 86_400 * 10**9)
     Checkpoints().mark_done("s")
     orphan = Path(".checkpoints/.s.done.0.outlive-tmp")
     orphan.touch()
@@ -286,13 +287,13 @@ def test_a_time_that_no_calendar_has(state, monkeypatch):
 
 def test_why_looks_once(state, marked, monkeypatch):
     """With --verify hash all files that a mark vouches for are read: once."""
-    doubt, looks = Checkpoints.doubt, []
+    why_stale, looks = Checkpoints.why_stale, []
 
     def counted(self, name, **options):
         looks.append(name)
-        return doubt(self, name, **options)
+        return why_stale(self, name, **options)
 
-    monkeypatch.setattr(Checkpoints, "doubt", counted)
+    monkeypatch.setattr(Checkpoints, "why_stale", counted)
     assert state("why", "fetch", "--verify", "hash")[1] == "fetch will not run: it is done\n"
     assert looks == ["fetch"]
     assert marked.runs() == ["", "monday"]

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import click
 
 from outlive import AlreadyRunningError, Checkpoints, atomic_write, remove_orphans, run_lock
-from outlive._marker_files import stem
-from outlive._mounts import is_local
+from outlive._checkpoints.names import stem
+from outlive._system.locks import is_local
 from outlive_harness.report.files import check_target, write_text
 from outlive_harness.results.scenario import ScenarioError
 from outlive_harness.results.verdicts import Exit
@@ -112,9 +112,9 @@ def why(
     with _told():
         given, (run_id, step) = name, _listed(name, directory, run_id, store)
         runs = list(_runs(directory, run_id, store))
-        run = next((one for one in runs if one.marked(step)), runs[0])
-        doubt = run.doubt(step, verify=verify)
-        names = [] if run.marked(step) else [known for one in runs for known in one.done()]
+        run = next((one for one in runs if step in one.done()), runs[0])
+        doubt = run.why_stale(step, verify=verify)
+        names = [] if step in run.done() else [known for one in runs for known in one.done()]
         near = difflib.get_close_matches(step, names, 1)
     if out is not None:
         return _as_json(out, run_id=run.run_id, step=step, done=not doubt, doubt=doubt)
@@ -308,7 +308,7 @@ def _steps(run: Checkpoints) -> list[dict[str, Any]]:
         else:
             row["marked_at"] = record.get("marked_at")
             row["doubt"] = (
-                f"its mark is {record['doubt']}" if "doubt" in record else run.doubt(record["step"])
+                f"its mark is {record['doubt']}" if "doubt" in record else run.why_stale(record["step"])
             )
     return [steps[name] for name in sorted(steps)]
 
@@ -317,7 +317,7 @@ def _there(run: Checkpoints, names: tuple[str, ...]) -> set[str]:
     """Return the steps of a run that have a mark or an item, whole or damaged."""
     found = {record["step"] for record in run.records()}
     # Of a damaged marker with a long name, no record tells that.
-    return found | {name for name in names if name not in found and run.doubt(name) != _UNMARKED}
+    return found | {name for name in names if name not in found and run.why_stale(name) != _UNMARKED}
 
 
 def _folders(directory: Path) -> list[str]:
