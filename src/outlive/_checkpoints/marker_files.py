@@ -33,8 +33,8 @@ from .store import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_SUFFIX = ".done"
-_ITEMS = ".items"
+SUFFIX = ".done"
+ITEMS = ".items"
 
 #: A link is not a marker, nor is a pipe, which may block, nor a socket (open(2)).
 _READ = os.O_RDONLY
@@ -55,7 +55,7 @@ class MarkerFiles:
         # The name of a run's directory has no dot; those of markers and of items' directories have one.
         self._folders = [directory, *([os.path.join(directory, stem(run_id))] if run_id else [])]
         if step is not None:
-            self._folders.append(os.path.join(self._folders[-1], stem(step) + _ITEMS))
+            self._folders.append(os.path.join(self._folders[-1], stem(step) + ITEMS))
         self._made: tuple[int, int] | None = None
         self._lasting: dict[str, _Identity] = {}
         self._looked: tuple[str, _Identity | None] = "", None  # the marker that was read last
@@ -105,7 +105,7 @@ class MarkerFiles:
         Raises:
             OSError: Something else than a regular file stands there.
         """
-        marker = os.path.join(self._folder(), stem(name) + _SUFFIX)
+        marker = os.path.join(self._folder(), stem(name) + SUFFIX)
         mode = _mode(marker)
         if mode and not stat.S_ISREG(mode):
             kind, code = ("a directory", errno.EISDIR) if stat.S_ISDIR(mode) else ("not a file", errno.EINVAL)
@@ -134,7 +134,7 @@ class MarkerFiles:
     def forget(self, name: str | None) -> None:
         folder = self._folder()
         # The items first: a kill in between must not leave them without their step's mark.
-        for items in self._entries(_ITEMS) if name is None else [os.path.join(folder, stem(name) + _ITEMS)]:
+        for items in self._entries(ITEMS) if name is None else [os.path.join(folder, stem(name) + ITEMS)]:
             _remove(items, _markers(items))
             _remove_empty(items)
         markers = self._marker_files() if name is None else [self._marker(name)]
@@ -156,7 +156,7 @@ class MarkerFiles:
         for marker in self._marker_files():
             yield self._described(marker)
         if self._step is None:
-            for folder in self._entries(_ITEMS):
+            for folder in self._entries(ITEMS):
                 yield from self.items(_owner(folder, "step")).records()
 
     def _described(self, marker: str) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class MarkerFiles:
         # A marker that was copied or renamed holds the name of another step.
         if isinstance(name, str) and marker == self._marker(name) and self._is_own(name, content, fields):
             return name, fields
-        spelt = os.path.basename(marker).removesuffix(_SUFFIX)
+        spelt = os.path.basename(marker).removesuffix(SUFFIX)
         return name_of(spelt) or spelt, {}
 
     def _make_folders(self) -> None:
@@ -204,7 +204,7 @@ class MarkerFiles:
         return self._folders[-1]
 
     def _marker(self, name: str) -> str:
-        return f"{self._folders[-1]}{os.sep}{stem(name)}{_SUFFIX}"
+        return f"{self._folders[-1]}{os.sep}{stem(name)}{SUFFIX}"
 
     def _marker_files(self) -> list[str]:
         return _markers(self._folder())
@@ -234,7 +234,7 @@ class MarkerFiles:
 
 def _owner(folder: str, field: str) -> str:
     """Return the run's id or the step's name that a folder is for; its spelling if nothing shows the name."""
-    spelt = os.path.basename(folder).removesuffix(_ITEMS)
+    spelt = os.path.basename(folder).removesuffix(ITEMS)
     known = name_of(spelt)
     if known is not None:
         return known
@@ -291,11 +291,11 @@ def _has_marks(folder: str) -> bool:
 
 
 def _with_items(folder: str) -> list[str]:
-    return [folder, *_entries(folder, _ITEMS)]
+    return [folder, *_entries(folder, ITEMS)]
 
 
 def _markers(folder: str) -> list[str]:
-    return [path for path in _entries(folder, _SUFFIX) if stat.S_ISREG(_mode(path))]
+    return [path for path in _entries(folder, SUFFIX) if stat.S_ISREG(_mode(path))]
 
 
 def _entries(folder: str, suffix: str) -> list[str]:
@@ -329,7 +329,7 @@ def _identities(folder: str) -> dict[str, _Identity]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(_SUFFIX):
+                if entry.name.endswith(SUFFIX):
                     status = entry.stat(follow_symlinks=False)
                     found[f"{folder}{os.sep}{entry.name}"] = status.st_ino, status.st_ctime_ns
     except FileNotFoundError:  # another process clears them; each one is looked at later
