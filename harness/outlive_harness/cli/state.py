@@ -26,7 +26,7 @@ _DAY = 86_400 * 10**9  # ns
 def _where(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options that locate the marks."""
     for option in (
-        click.option("--store", type=click.Choice(marks.STORES), help="Marks of this store marks.alone."),
+        click.option("--store", type=click.Choice(marks.STORES), help="Only the marks of this store."),
         click.option("--run-id", metavar="ID", help="The run; the empty string is the run without an id."),
         click.option(
             "--dir",
