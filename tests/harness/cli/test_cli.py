@@ -21,7 +21,7 @@ from outlive_harness.cli import check, declared, running
 from outlive_harness.jobs import session
 from outlive_harness.jobs.tasks import HarnessError
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 OUTLIVE = [sys.executable, "-P", "-m", "outlive_harness"]
 #: Variables of the surroundings that change how reports look.
 LOOKS = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
