@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from outlive_harness.disk.model import Disk
-from outlive_harness.disk.tree import remove_tree, scan
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.disk.tree import scan
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch import reap
 from outlive_harness.launch.options import Program, RunOptions

@@ -8,10 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-from outlive_harness.disk.admit import UndecidedError
+from outlive_harness.disk.persistence.admit import UndecidedError
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.disk.realfs import RealFs, mounted
-from outlive_harness.disk.tree import remove_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.reap import adopt_orphans
 from outlive_harness.results.run_spec import run_spec_of

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from outlive_harness.disk.model import Disk
-from outlive_harness.disk.tree import remove_tree, scan
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.disk.tree import scan
 from outlive_harness.results.ops import Op
 
 LESSON = Path(__file__).parents[2] / "scenarios" / "lesson.py"

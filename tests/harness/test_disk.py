@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from outlive_harness.disk.tree import copy_tree, digest_bytes, remove_tree, scan, tree_digest
+from outlive_harness.disk.copying import copy_tree
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.disk.tree import digest_bytes, scan, tree_digest
 from outlive_harness.intercept.versions import has_writer
 
 

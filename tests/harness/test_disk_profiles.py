@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outlive_harness.disk.admit import UndecidedError
+from outlive_harness.disk.persistence.admit import UndecidedError
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.disk.profiles import PROFILES, profile_named, strongest_first
 from outlive_harness.results.ops import Op

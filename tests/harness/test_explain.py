@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from outlive_harness.explain import task
 from outlive_harness.explain.align import aligned
 from outlive_harness.explain.causes import causes, located
 from outlive_harness.explain.frames import Frame
@@ -15,6 +14,7 @@ from outlive_harness.explain.repairs import numbered, repairs
 from outlive_harness.explain.sources import Source
 from outlive_harness.explain.task import blamed, explain
 from outlive_harness.explore.engine import explore
+from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.record import Record
 from outlive_harness.results.findings import Violation
 from outlive_harness.results.ops import Op
@@ -339,7 +339,7 @@ def test_each_fault_says_which_op_it_blames(name, ops):
 def test_a_fault_that_is_added_is_blamed_by_its_trait(monkeypatch, blames, expected):
     """No fault is known by its name."""
     added = SimpleNamespace(name="added", intercepts=True, blames=blames)
-    monkeypatch.setattr(task, "every", lambda: {"added": added})
+    monkeypatch.setitem(FAULTS, "added", added)
     trace = [op("mkdir", "a"), op("mkdir", "b"), op("mkdir", "c")]
     assert blamed(trace, "diverged", "a", (Point("added", 3),)) == expected
 

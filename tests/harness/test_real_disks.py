@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from outlive_harness.disk.realfs import KINDS, missing
-from outlive_harness.disk.tree import remove_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.results.plan import Point
 from outlive_harness.results.scenario_files import find_files, load_file
 from outlive_harness.results.verdicts import Verdict
@@ -281,7 +281,7 @@ def test_what_is_missing_is_said(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "geteuid", lambda: 0)
         patched.setenv("PATH", "/nonexistent")
-        assert missing("btrfs") == "mkfs.btrfs is not there: Debian has it in the package btrfs-progs"
+        assert missing("btrfs") == "mkfs.btrfs is not installed: Debian has it in the package btrfs-progs"
     missing.cache_clear()
     if os.geteuid() == 0 and shutil.which("setpriv"):  # as root in a container
         code = "from outlive_harness.realfs import missing; print(missing('ext4'))"

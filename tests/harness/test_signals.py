@@ -111,7 +111,7 @@ def alone():
         ("os.kill(os.getppid(), 9)", "SIGKILL to its parent, outside the run"),
         ("os.kill(os.getppid(), signal.SIGTERM)", "SIGTERM to its parent, outside the run"),
         ("os.killpg(os.getpgid(os.getppid()), 9)", "SIGKILL to process group"),
-        ("os.kill(-1, 9)", "SIGKILL to every process there is, outside the run"),
+        ("os.kill(-1, 9)", "SIGKILL to every process of this machine, outside the run"),
     ],
 )
 def test_a_run_ends_neither_its_parent_nor_everything(box, alone, whom, said):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from outlive_harness.disk.copying import copy_tree
 from outlive_harness.disk.power import PowerModel
-from outlive_harness.disk.tree import copy_tree, scan
+from outlive_harness.disk.tree import scan
 from outlive_harness.results.ops import Op
 from outlive_harness.results.verdicts import Verdict
 from outlive_harness.world.unchanged import LARGE, UnchangedFiles

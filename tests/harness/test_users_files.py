@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from outlive_harness.disk.mounts import below, detach
-from outlive_harness.disk.tree import remove_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.results.verdicts import Verdict
 
 REFUSED = "was not let change"

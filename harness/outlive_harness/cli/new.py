@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 from outlive import atomic_write
-from outlive_harness.disk.tree import copy_tree, remove_tree
+from outlive_harness.disk.copying import copy_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.explore.golden import observe_command
 from outlive_harness.golden.observe import Observation
 from outlive_harness.report.text import visible

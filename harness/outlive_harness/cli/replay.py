@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from outlive_harness import __version__
-from outlive_harness.disk.tree import copy_tree, remove_tree
+from outlive_harness.disk.copying import copy_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.explore.replay import replay
 from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.marks import marks

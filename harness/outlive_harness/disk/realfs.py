@@ -1,12 +1,11 @@
 """Ground truth: the same crash points on a real file system.
 
-The box is the root of a file system whose image is a file in memory. While an op stands still the image
-is copied, and the copy, mounted later, has just what that file system leaves after a power cut at that
-moment: the page cache is lost, the journal is replayed.
+The box is the root of a file system whose image is a file in memory. While an op is stopped the image is
+copied; the copy, mounted later, holds what that file system leaves after a power cut at that moment: the page
+cache is lost, the journal is replayed.
 
-Needs root, loop devices (loop(4)) and mkfs. All mounts are in a mount namespace of this process alone
-(unshare(2), CLONE_NEWNS), so that they end with it, and ``mount -o loop`` gives the devices back
-(LO_FLAGS_AUTOCLEAR).
+Needs root, loop devices (loop(4)) and mkfs. All mounts are in this process's own mount namespace (unshare(2),
+CLONE_NEWNS), so they end with it, and ``mount -o loop`` frees the devices (LO_FLAGS_AUTOCLEAR).
 """
 
 from __future__ import annotations
@@ -25,9 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_CAP_SYS_ADMIN = 21
-_CLONE_NEWNS = 0x00020000
-_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
+from outlive_harness import abi
+
 #: Attempts to copy an image while nothing is written to it, and seconds between two.
 _ATTEMPTS, _PAUSE = 200, 0.01
 _LIMIT = 60.0
@@ -38,11 +36,11 @@ class Kind:
     """A file system.
 
     Attributes:
-        name: as mount(8) has it.
-        make: the program that makes one, with its options.
-        size: bytes of an image; a hole as long as nothing is written there.
-        options: of the mount.
-        package: Debian's package of the program.
+        name: its name for mount(8).
+        make: the command that makes one.
+        size: bytes of an image; a hole until something is written there.
+        options: options of the mount.
+        package: Debian's package of the command.
     """
 
     name: str
@@ -55,7 +53,7 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        # Small file systems get small blocks by default; those that people have do not.
+        # By default a small file system gets small blocks, unlike the ones in use.
         Kind("ext4", ("mkfs.ext4", "-q", "-F", "-b", "4096"), 64 << 20, "", "e2fsprogs"),
         # A copy has the UUID of the original.
         Kind("xfs", ("mkfs.xfs", "-q", "-f"), 300 << 20, ",nouuid", "xfsprogs"),
@@ -65,36 +63,36 @@ KINDS = {
 
 
 class RealFsError(RuntimeError):
-    """A real file system cannot be had, or failed; the message says why."""
+    """A real file system cannot be made or mounted, or failed; the message says why."""
 
 
 @cache
 def missing(name: str) -> str:
-    """Say what this machine lacks to make a file system and mount it; "" if nothing."""
+    """Return what this machine lacks to make a file system and mount it; "" if nothing."""
     kind = KINDS[name]
-    asked: tuple[tuple[Callable[[], bool], str], ...] = (
-        (lambda: sys.platform == "linux", "file systems are mounted on Linux alone"),
+    conditions: tuple[tuple[Callable[[], bool], str], ...] = (
+        (lambda: sys.platform == "linux", "only Linux can mount these file systems"),
         (lambda: os.geteuid() == 0, "only root may mount file systems"),
         (_may_mount, "root lacks CAP_SYS_ADMIN here, as in most containers, and may not mount file systems"),
         (
             lambda: shutil.which(kind.make[0]) is not None,
-            f"{kind.make[0]} is not there: Debian has it in the package {kind.package}",
+            f"{kind.make[0]} is not installed: Debian has it in the package {kind.package}",
         ),
         (lambda: os.path.exists("/dev/loop-control"), "there are no loop devices (/dev/loop-control)"),
         (lambda: _knows(name), f"this kernel has no {name}"),
     )
-    return next((lack for there, lack in asked if not there()), "")
+    return next((lack for is_met, lack in conditions if not is_met()), "")
 
 
 def _may_mount() -> bool:
-    """Tell whether this process has the capability that mount(2) and unshare(2) ask for."""
+    """Return whether this process has the capability that mount(2) and unshare(2) need."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as status:
         effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
-    return bool(effective >> _CAP_SYS_ADMIN & 1)
+    return bool(effective >> abi.CAP_SYS_ADMIN & 1)
 
 
 def _knows(name: str) -> bool:
-    """Tell whether the kernel has a file system, or a module for it."""
+    """Return whether the kernel has a file system, or a module for it."""
     with open("/proc/filesystems", encoding="ascii") as listing:
         if name in listing.read().split():
             return True
@@ -109,12 +107,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @cache
 def seclude() -> None:
-    """Give this process its own mount namespace, once; nothing that it mounts is seen by others.
+    """Give this process its own mount namespace, once: no other process sees its mounts.
 
     Raises:
         RealFsError: the kernel, or a container, refuses.
     """
-    if _libc.unshare(_CLONE_NEWNS) or _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None):
+    if _libc.unshare(abi.CLONE_NEWNS) or _libc.mount(b"none", b"/", None, abi.MS_REC | abi.MS_PRIVATE, None):
         why = os.strerror(ctypes.get_errno())
         raise RealFsError(f"this process cannot have a mount namespace of its own: {why}")
 
@@ -130,15 +128,15 @@ def _run(*argv: str) -> None:
 
 @contextlib.contextmanager
 def mounted(name: str, image: Path, where: Path, options: str = "") -> Iterator[Path]:
-    """Mount an image on a directory, for as long as the body runs.
+    """Mount an image on a directory while the body runs.
+
+    btrfs knows file systems by their UUID: an image and its copy cannot be mounted at the same time.
 
     Args:
-        name: which file system: a name of KINDS.
-        image: what is mounted.
+        name: the file system: a name of KINDS.
+        image: the image.
         where: the directory; it is made.
-        options: of the mount, beside those that it needs, as ``,noatime``.
-
-    Of btrfs no two images that come of one another may be mounted at a time: it knows them by their id.
+        options: more options of the mount, such as ``,noatime``.
 
     Raises:
         RealFsError: it cannot be mounted: it is damaged, the kernel refuses, ...
@@ -154,7 +152,7 @@ def mounted(name: str, image: Path, where: Path, options: str = "") -> Iterator[
 
 
 def _unmount(where: Path) -> None:
-    """Unmount a directory; one that is still in use is let go of as soon as it is not."""
+    """Unmount a directory; one that stays in use is detached, and unmounted once it is free."""
     for _ in range(_ATTEMPTS):
         try:
             _run("umount", str(where))
@@ -166,12 +164,12 @@ def _unmount(where: Path) -> None:
 
 
 class RealFs:
-    """A new, empty file system, mounted for as long as its body runs.
+    """A new, empty file system, mounted while its body runs.
 
     Args:
-        name: which: a name of KINDS.
-        image: the file that it is in; it is made anew.
-        where: the directory that it is mounted on.
+        name: the file system: a name of KINDS.
+        image: the file for its image; it is overwritten.
+        where: the directory to mount it on.
 
     Raises:
         RealFsError: it cannot be made or mounted.
@@ -186,13 +184,11 @@ class RealFs:
         with open(self._image, "wb") as file:
             file.truncate(self._kind.size)
         _run(*self._kind.make, str(self._image))
-        _run(
-            "fallocate", "--dig-holes", str(self._image)
-        )  # an empty log is zeros, which each copy would copy
+        _run("fallocate", "--dig-holes", str(self._image))  # each copy would copy the zeros of an empty log
         self._mount.enter_context(mounted(self._kind.name, self._image, self._where))
         self._device = device_of(self._where)
         with contextlib.suppress(FileNotFoundError):
-            (self._where / "lost+found").rmdir()  # it is e2fsck's, and made again when it is needed
+            (self._where / "lost+found").rmdir()  # e2fsck makes it again when it is needed
         return self
 
     def __exit__(
@@ -201,7 +197,7 @@ class RealFs:
         self._mount.close()
 
     def sync(self) -> None:
-        """Make all that is there durable."""
+        """Make all files durable."""
         fd = os.open(self._where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if _libc.syncfs(fd) != 0:
@@ -210,10 +206,10 @@ class RealFs:
             os.close(fd)
 
     def commit(self) -> None:
-        """Have the journal written, as its timer or another program's fsync would: names, and no data.
+        """Have the journal written, as its timer or another program's fsync would: names, not data.
 
-        A file without a name is fsynced: that takes along what else is in the running transaction
-        (ext4, xfs; btrfs logs it apart).
+        The fsync of a file without a name commits the whole running transaction (ext4, xfs; btrfs logs the
+        file apart).
         """
         fd = os.open(self._where, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
@@ -223,17 +219,17 @@ class RealFs:
             os.close(fd)
 
     def snapshot(self, copy: Path) -> None:
-        """Copy what is on the disk now; who changes files meanwhile must stand still.
+        """Copy the image as it is now, while no process changes files.
 
-        Write-back may go on by itself. A copy during which the device wrote is no moment of the disk: it
-        is thrown away and made again.
+        Write-back may still go on. A copy made while the device wrote shows no single moment of the disk: it
+        is made again.
 
         Raises:
-            RealFsError: the disk never came to rest.
+            RealFsError: the disk was written to all the time.
             OSError: there is no room for the copy.
         """
         for _ in range(_ATTEMPTS):
-            # The image's own time is set before data comes in, the device's counters after.
+            # A write sets the image's time before its data arrives, the device's counters after.
             time_before, before = os.stat(self._image).st_ctime_ns, self._activity()
             if before[0] == 0:
                 copy_sparse(self._image, copy)
@@ -243,9 +239,9 @@ class RealFs:
         raise RealFsError(f"the file system on {self._device} was written to all the time")
 
     def _activity(self) -> tuple[int, ...]:
-        """Return how many requests are under way, and what was written, discarded and flushed so far.
+        """Return the requests under way, and the counts of what was written, discarded and flushed.
 
-        ``Documentation/block/stat.rst``.
+        Source: ``Documentation/block/stat.rst``.
         """
         with open(f"/sys/block/{self._device}/stat", encoding="ascii") as stat:
             numbers = [int(word) for word in stat.read().split()]
@@ -253,7 +249,7 @@ class RealFs:
 
 
 def device_of(where: Path) -> str:
-    """Return the block device that is mounted on a directory."""
+    """Return the name of the block device that is mounted on a directory."""
     number = os.stat(where).st_dev
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
         for line in mounts:
@@ -264,7 +260,7 @@ def device_of(where: Path) -> str:
 
 
 def copy_sparse(source: Path, copy: Path) -> None:
-    """Copy a file and leave its holes out."""
+    """Copy a file, holes as holes."""
     with open(source, "rb", buffering=0) as old, open(copy, "wb", buffering=0) as new:
         size = os.fstat(old.fileno()).st_size
         new.truncate(size)
@@ -272,7 +268,7 @@ def copy_sparse(source: Path, copy: Path) -> None:
         while end < size:
             try:
                 start = os.lseek(old.fileno(), end, os.SEEK_DATA)
-            except OSError:  # ENXIO: nothing but a hole
+            except OSError:  # ENXIO: only a hole follows
                 return
             end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
             os.lseek(new.fileno(), start, os.SEEK_SET)

@@ -116,9 +116,7 @@ class Fault:
     def objection(self, _point: Point, _op: Op | None) -> str:
         """Return why the fault cannot be injected at a point; "" if it can.
 
-        Args:
-            point: the point, perhaps typed by a user.
-            op: the op that it names, if that is known.
+        A user may have typed the point. The op is the one that the point names, None if that is not known.
         """
         return ""
 

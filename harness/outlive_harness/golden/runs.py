@@ -102,7 +102,7 @@ def _take_in(runner: Runner, made: Record, first: FinishedRun) -> None:
         (path, f"not judged: {path} is {paths[path]}, which it makes anew" if path in paths else why)
         for path, why in made.trace.blind
     ]
-    made.spec = replace(made.spec, ignore=(*made.spec.ignore, *ignored(paths)))
+    made.spec = replace(made.spec, ignore=(*dict.fromkeys((*made.spec.ignore, *ignored(paths))),))
     made.final = runner.box.look(made.spec)
     made.led_to = links.targets(made.initial, made.ops, os.fsdecode(runner.box.bytes))
 

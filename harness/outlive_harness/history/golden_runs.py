@@ -14,7 +14,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from outlive_harness.disk.tree import remove_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.golden.record import Record
 from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
@@ -119,7 +119,8 @@ class Records(Shared):
                 self._drop(one)
 
     def _of(self, spec: RunSpec) -> _Kept:
-        return next(one for one in self._kept if one.spec == spec)
+        # A golden run may find more to ignore: its spec is not the one that was claimed then.
+        return next(one for one in self._kept if one.spec.edition == spec.edition)
 
     def _places(self, one: _Kept) -> list[Path]:
         """Return where a golden run is kept: one by exec alone is another."""

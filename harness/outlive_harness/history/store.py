@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from outlive import atomic_write
-from outlive_harness.disk.tree import remove_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.results.json_text import read_json
 from outlive_harness.results.keywords import KEYWORDS, with_option
 from outlive_harness.results.scenario import Scenario, ScenarioError

@@ -11,7 +11,7 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from outlive_harness import abi
 
@@ -39,6 +39,12 @@ CONTACTS = ("execve", "execveat", "connect", "sendto", "sendmsg", "sendmmsg")
 PROTECTIONS = ("mprotect", "pkey_mprotect")
 #: Asynchronous submission would slip past a filter on calls, so these fail with ENOSYS.
 _ABSENT = ("io_uring_setup", "io_setup")
+
+#: Requests of ioctl(2) that stop.
+_REQUESTS = (
+    abi.FICLONE, abi.FICLONERANGE, *abi.RESERVATIONS, *abi.FLAG_CHANGES, *abi.UNKNOWN_CHANGES,
+    abi.LOOP_SET_FD, abi.LOOP_CHANGE_FD, abi.LOOP_CONFIGURE,
+)  # fmt: skip
 
 INTERCEPTED = (
     *_ALWAYS, *(name for name, _ in _OPENS), "mmap", *PROTECTIONS, "ioctl", *signals.CALLS,
@@ -72,57 +78,45 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False, channel
         looks: whether calls that only ask whether a file exists stop too.
         channel: a descriptor on which sendmsg(2) never stops: the listener itself is sent over it.
     """
-    notify, allow = _return(abi.SECCOMP_RET_USER_NOTIF), _return(abi.SECCOMP_RET_ALLOW)
+    notify = _return(abi.SECCOMP_RET_USER_NOTIF)
     code = [
         _insn(abi.BPF_LD_W_ABS, 0, 0, abi.SECCOMP_DATA_ARCH),
-        # A task of another architecture is let through call by call, and reported as unseen.
+        # Calls of a task of another architecture are stopped, let go on, and reported as unseen.
         _insn(abi.BPF_JEQ_K, 1, 0, table.audit),
         notify,
         _insn(abi.BPF_LD_W_ABS, 0, 0, abi.SECCOMP_DATA_NR),
     ]
     if table.foreign_from:
         code += [_insn(abi.BPF_JGE_K, 0, 1, table.foreign_from), notify]
-
-    def when(name: str, block: list[bytes]) -> None:
+    for name, block in _blocks(reads=reads, looks=looks, channel=channel):
         if name in table.numbers:
             code.append(_insn(abi.BPF_JEQ_K, 0, len(block), table.numbers[name]))
             code.extend(block)
+    code.append(_return(abi.SECCOMP_RET_ALLOW))
+    return b"".join(code)
 
+
+def _blocks(*, reads: bool, looks: bool, channel: int) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the instructions that decide about each call; the arguments are those of program()."""
+    notify, allow = _return(abi.SECCOMP_RET_USER_NOTIF), _return(abi.SECCOMP_RET_ALLOW)
     for name in _ALWAYS:
-        when(name, [notify])
+        yield name, [notify]
     for name, argument in _OPENS:
         changes = [_low_word(argument), _insn(abi.BPF_JSET_K, 0, 1, abi.OPEN_CHANGES), notify, allow]
-        when(name, [notify] if reads else changes)
-    shared_file = [
-        _insn(abi.BPF_JSET_K, 0, 2, abi.MAP_SHARED),
-        _insn(abi.BPF_JSET_K, 1, 0, abi.MAP_ANONYMOUS),
-    ]
-    when("mmap", [_low_word(3), *shared_file, notify, allow])
+        yield name, [notify] if reads else changes
+    is_shared, is_anonymous = abi.MAP_SHARED, abi.MAP_ANONYMOUS
+    of_a_file = [_insn(abi.BPF_JSET_K, 0, 2, is_shared), _insn(abi.BPF_JSET_K, 1, 0, is_anonymous)]
+    yield "mmap", [_low_word(3), *of_a_file, notify, allow]
     for name in PROTECTIONS:
-        when(name, [_low_word(2), _insn(abi.BPF_JSET_K, 0, 1, abi.PROT_WRITE), notify, allow])
-    loops = abi.LOOP_SET_FD, abi.LOOP_CHANGE_FD, abi.LOOP_CONFIGURE
-    requests = (
-        abi.FICLONE,
-        abi.FICLONERANGE,
-        *abi.RESERVATIONS,
-        *abi.FLAG_CHANGES,
-        *abi.UNKNOWN_CHANGES,
-        *loops,
-    )
-    when("ioctl", [_low_word(1), *_any_of(requests), notify, allow])
+        yield name, [_low_word(2), _insn(abi.BPF_JSET_K, 0, 1, abi.PROT_WRITE), notify, allow]
+    yield "ioctl", [_low_word(1), *_any_of(_REQUESTS), notify, allow]
     for name in (*(CONTACTS if reads else ()), *(LOOKS if looks else ())):
-        is_own = (
-            [_low_word(0), _insn(abi.BPF_JEQ_K, 0, 1, channel & 0xFFFFFFFF), allow]
-            if name == "sendmsg"
-            else []
-        )
-        when(name, [*is_own, notify])
+        is_own = [_low_word(0), _insn(abi.BPF_JEQ_K, 0, 1, channel & 0xFFFFFFFF), allow]
+        yield name, [*is_own, notify] if name == "sendmsg" else [notify]
     for name, argument in signals.CALLS.items():
-        when(name, [_low_word(argument), *_any_of(signals.HARMLESS), allow, notify])
+        yield name, [_low_word(argument), *_any_of(signals.HARMLESS), allow, notify]
     for name in _ABSENT:
-        when(name, [_return(abi.SECCOMP_RET_ERRNO | errno.ENOSYS)])
-    code.append(allow)
-    return b"".join(code)
+        yield name, [_return(abi.SECCOMP_RET_ERRNO | errno.ENOSYS)]
 
 
 class _Program(ctypes.Structure):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from outlive_harness.disk.mounts import below, detach
-from outlive_harness.disk.tree import empty_directory
+from outlive_harness.disk.removal import empty_directory
 
 _NAME = re.compile("outlive-[0-9a-f]{16}")
 _MARK = ".outlive-session"

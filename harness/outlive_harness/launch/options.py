@@ -1,4 +1,4 @@
-"""One run before it starts: the program, what is done with the run, and who runs it."""
+"""One run before it starts: the program, the options of the run, and the process that hosts it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Visit = Callable[[Op, int], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is run.
+    """A program to run.
 
     Attributes:
         argv: the program and its arguments.
@@ -27,8 +27,8 @@ class Program:
         box: the directory whose ops are counted.
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         guarded: files outside the box that it must not change.
-        tmp: a directory of the box that is another file system to it: see Lookup; "" for none.
-        zygote: forks the program, where it is not to be executed.
+        tmp: a directory of the box that it sees as another file system: see Lookup; "" for none.
+        zygote: forks the program; None to execute it.
     """
 
     argv: Sequence[str]
@@ -43,23 +43,22 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What is done with one run.
+    """The options of one run.
 
     Attributes:
         timeout: seconds until it is killed as hung.
-        visit: sees each op before it runs, and says what becomes of it; without it the run is not
-            intercepted.
-        data: whether ops carry the bytes written, and all else that the model of the disk needs; or where the
-            bytes are to be kept, if not in the ops themselves.
-        places: whether writes carry where in the file they go.
-        reads: whether to note what it reads and executes, and whom it talks to.
-        looks: whether to note what it only asks for as well: is it there?
-        tear: where the run is crashed in front of a write, write so many bytes of it first.
-        syncs: whether calls are run that only make data durable; else they are answered with success.
-        grace: seconds that the run has left once a signal was sent to it.
+        visit: called with each op before it runs, returns the answer; without it the run is not intercepted.
+        data: whether ops carry the bytes that they write, and all else that the model of the disk needs; a
+            Keeper keeps the bytes outside the ops.
+        places: whether writes carry their offset in the file.
+        reads: whether to note the files that it reads and executes, and the addresses that it talks to.
+        looks: whether to note also the paths of which it only asks whether they exist.
+        tear: the bytes to write of the write before which the run is crashed; None for none.
+        syncs: whether to run calls that only make data durable; else they succeed without running.
+        grace: seconds that the run has left after a signal was sent to it.
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
         promises: whether to count the acknowledgements before each op.
-        stacks: a file in which each Python of the run leaves the lines that it is at; "" for none.
+        stacks: a file in which each Python interpreter of the run records its stacks; "" for none.
     """
 
     timeout: float
@@ -78,13 +77,13 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The process that runs it.
+    """The process that runs a program.
 
     Attributes:
         control: a descriptor whose hang-up abandons the run; None for none.
-        spared: process ids of children of this process that are no part of the run.
-        left: takes the temporary files that the run has made outside its box, and may not have removed: it
-            did not come to its end, it failed, or processes of it were killed after that.
+        spared: process ids of children of this process that are not part of the run.
+        left: receives the temporary files that the run made outside its box and may not have removed, because
+            it was killed or failed, or processes of it were killed at its end.
     """
 
     control: int | None = None

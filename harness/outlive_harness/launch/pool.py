@@ -1,4 +1,4 @@
-"""The zygotes of one worker: which of them stand in for exec, and which are not tried again."""
+"""The zygotes of one worker: which of them replace exec, and which are not tried again."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from outlive_harness.results.run_spec import RunSpec
 
 from .zygote import Preload, Zygote, ZygoteError
 
-#: Zygotes that a worker has: it goes back and forth between the scenarios that are under way.
+#: The most zygotes of a worker, which goes back and forth between scenarios.
 _ZYGOTES = 6
-#: How often one may die until none is started in its place.
+#: Deaths after which a zygote is not replaced.
 _LIVES = 3
-#: The programs of a pipeline that may be forked from a zygote of their own.
+#: The programs of a pipeline that may have a zygote.
 BODY, CHECK = "body", "check"
 
-_Key = tuple[str, str, Preload]  # run spec, role, what was done beforehand
+_Key = tuple[str, str, Preload]  # run spec, role, preload
 
 
 class ZygotePool:
     """The zygotes of one worker.
 
     Attributes:
-        fell_back: why a zygote that was chosen could not serve, so that exec did; "" if each could.
+        fell_back: why exec was used instead of a chosen zygote; "" if it was not.
     """
 
     def __init__(self) -> None:
         self.fell_back = ""
-        #: the one that was used last at the end
+        #: the most recently used is last
         self._zygotes: dict[_Key, Zygote] = {}
-        #: which of them stand in for exec, by role
+        #: those that replace exec, by role
         self._chosen: dict[str, _Key] = {}
-        #: how often each died, and why it is not tried again
+        #: the deaths of each, and why it is not tried again
         self._deaths: Counter[_Key] = Counter()
         self._unfit: dict[_Key, str] = {}
 
     @property
     def pids(self) -> list[int]:
-        """Their process ids: they are no part of any run."""
+        """The process ids of the zygotes, which are not part of any run."""
         return [zygote.pid for zygote in self._zygotes.values()]
 
     def is_warm(self, spec: RunSpec) -> bool:
@@ -46,24 +46,24 @@ class ZygotePool:
         return BODY in self._chosen and self._chosen[BODY][0] == spec.key()
 
     def of(self, spec: RunSpec, role: str | None) -> Zygote | None:
-        """Return the zygote that stands in for exec; None where exec is to be used."""
+        """Return the zygote of a program; None if it is to be executed."""
         key = self._chosen.get(role) if role is not None else None
         return self._zygotes[key] if key is not None and key[0] == spec.key() else None
 
     def warm(
         self, spec: RunSpec, argv: tuple[str, ...], box: Path, preload: Preload, role: str
     ) -> tuple[str, ...]:
-        """Have a zygote from here on; return the modules that it cannot have imported.
+        """Use a zygote from now on; return the modules that it must not import.
 
         Args:
             spec: the pipeline.
             argv: the program of the role.
             box: where it runs.
-            preload: what the zygote is to do beforehand.
+            preload: what the zygote does before its trials.
             role: BODY or CHECK.
 
         Raises:
-            ZygoteError: there can be none.
+            ZygoteError: no zygote can serve it.
         """
         key = spec.key(), role, preload
         self._chosen.pop(role, None)
@@ -85,7 +85,7 @@ class ZygotePool:
         return zygote.bad
 
     def failed(self, role: str | None, error: ZygoteError) -> None:
-        """Note that the zygote of a role is gone; exec is used from here on."""
+        """Note that the zygote of a role is gone, and use exec from now on."""
         assert role is not None
         key = self._chosen[role]
         self._zygotes.pop(key).close()
@@ -96,7 +96,7 @@ class ZygotePool:
             self._unfit[key] = self.fell_back
 
     def cool(self) -> None:
-        """Use exec from here on."""
+        """Use exec from now on."""
         self._chosen.clear()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One run of a program, from its start until nothing of it is left."""
+"""One run of a program, from its start until no process of it is left."""
 
 from __future__ import annotations
 
@@ -25,30 +25,34 @@ from .last_words import last_words, told
 from .options import Host, Program, RunOptions, Visit
 from .reap import kill_tree
 
-_SPARED = frozenset({"fsync", "fdatasync", "sync", "syncfs"})
-#: Seconds that background processes have to end after the program itself has.
+#: Seconds that background processes have to end after the program itself.
 LINGER = 1.0
 
 
 @dataclass(slots=True)
 class FinishedRun:
-    """How a run went.
+    """The result of a run.
 
     Attributes:
-        ended: ``exited``; ``crashed``, by us, where it was asked for; or ``timeout``.
+        ended: ``exited``, ``crashed`` (killed as requested), or ``timeout``.
         code: its exit status; a negative number is the signal that ended it.
-        ops: how many ops it made on its box; 0 where it was not intercepted.
+        ops: the number of its ops on the box; 0 if it was not intercepted.
         seconds: wall time.
-        is_alone: whether the first thread of its first process made all calls that were intercepted.
-        lingering: processes that it left running, and that were killed.
-        acks: what lines of its standard output acknowledged.
-        said: how many of them were there before each op, where that was asked for.
-        reads: paths outside its box that it opened or ran, where that was asked for.
-        looked: paths in its box that it opened to read, tried to, or asked for, where that was wanted.
-        refused: what it was not let do outside its box, as "was not let change ..."; "" if it tried nothing.
-        effects: addresses outside of its processes that it connected or sent to, with the number of calls,
-            where that was asked for.
-        crossing: a rename or link that failed since its two names are on different file systems; "" if none.
+        stdout: the end of its standard output.
+        stderr: the end of its standard error.
+        is_alone: whether the first thread of its first process made all intercepted calls.
+        lingering: whether it left processes running, which were killed.
+        acks: what the lines of its standard output acknowledged.
+        said: the number of acknowledgements before each op, if requested.
+        outside: paths outside its box that it wrote.
+        blind: (path, or "" for the whole box; what was not seen there).
+        reads: paths outside its box that it opened or ran, if requested.
+        looked: paths in its box that it opened for reading, tried to, or asked for, if requested.
+        refused: what it was not let do outside its box, as "was not let change ..."; "" for nothing.
+        effects: addresses outside its processes that it connected or sent to, with the number of calls, if
+            requested.
+        crossing: a rename or link that failed because its two names are on different file systems; "" for
+            none.
     """
 
     ended: str
@@ -70,7 +74,7 @@ class FinishedRun:
     crossing: str = ""
 
     def failure(self) -> str:
-        """Say in a few words how it failed: its status and its last words; "" if it did not."""
+        """Return how it failed, in a few words: its status and its last words; "" if it did not."""
         if self.refused:
             return self.refused
         if self.ended == "timeout":
@@ -84,14 +88,14 @@ class FinishedRun:
 
     @property
     def told(self) -> str:
-        """What it said at its end: on standard error, or, if nothing, on standard output."""
+        """The end of its standard error, or else of its standard output."""
         return told(self.stderr, self.stdout)
 
     def hindered(self) -> str:
-        """Say how a run that was intercepted failed, where the harness may have failed it; else "".
+        """Return how an intercepted run failed, if the harness may be the reason; else "".
 
-        It was not let do something, or it speaks of an interrupted call: the kernel interrupts one that waits
-        to be seen when a handler runs, as no local file system does.
+        Either it was refused something, or it reports an interrupted call: a signal handler interrupts a call
+        that waits for the supervisor, and never one on a local file system.
         """
         if self.refused or not self.failure():
             return self.refused
@@ -100,7 +104,7 @@ class FinishedRun:
 
 
 def run(program: Program, options: RunOptions, host: Host | None = None) -> FinishedRun:
-    """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
+    """Run a program to its end or its crash point; afterwards no process of it is alive.
 
     Raises:
         InterceptionRefusedError: the filter could not be installed.
@@ -138,23 +142,26 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
             tail.drain(fd)
         child.close()
     if status is None and seen.ended in ("exited", "lingering"):
-        why = "its exit status is lost: somebody else waited for it"
+        why = "its exit status is lost: another part of this process waited for it"
         raise ChildProcessError(errno.ECHILD, why, program.argv[0])
-    ran = FinishedRun(
-        "exited" if seen.ended == "lingering" else seen.ended,
-        os.waitstatus_to_exitcode(status) if status is not None else 0,
-        seen.ops,
-        time.monotonic() - begun,
-        out.text(),
-        err.text(),
-        is_alone=seen.pids == {child.pid},
-        lingering=seen.ended == "lingering",
-        acks=out.matches,
-        said=said,
-    )
+    ran = _finished(seen, status, out, err)
+    ran.seconds, ran.is_alone, ran.said = time.monotonic() - begun, seen.pids == {child.pid}, said
     if decoder is not None:
         _take_over(ran, decoder)
     return ran
+
+
+def _finished(seen: WatchReport, status: int | None, out: Tail, err: Tail) -> FinishedRun:
+    return FinishedRun(
+        "exited" if seen.ended == "lingering" else seen.ended,
+        os.waitstatus_to_exitcode(status) if status is not None else 0,
+        seen.ops,
+        0.0,
+        out.text(),
+        err.text(),
+        lingering=seen.ended == "lingering",
+        acks=out.matches,
+    )
 
 
 def _started(program: Program, options: RunOptions) -> Child:
@@ -181,7 +188,7 @@ def _decoder(program: Program, options: RunOptions, host: Host) -> Decoder:
         tmp=program.tmp,
         spared=host.spared,
     )
-    if decoder.reads is not None:  # the first exec is over before the run is watched
+    if decoder.reads is not None:  # the first exec is not intercepted
         name = program.argv[0]
         found = (
             str(program.cwd / name) if os.sep in name else shutil.which(name, path=program.env.get("PATH"))
@@ -193,14 +200,14 @@ def _decoder(program: Program, options: RunOptions, host: Host) -> Decoder:
 def _wrapped(
     visit: Visit, program: Program, options: RunOptions, listening: tuple[Tail, int, list[int]]
 ) -> Visit:
-    """Return what sees each op: with the acknowledgements counted, and syncs spared, as the options say."""
+    """Return the visitor of each op, which also counts acknowledgements and skips syncs by the options."""
     if options.promises:
         visit = _listening(visit, *listening)
     return visit if options.syncs else _without_syncs(visit, program.box)
 
 
 def _take_over(ran: FinishedRun, decoder: Decoder) -> None:
-    """Note in the result of a run what the decoder saw of it."""
+    """Copy what the decoder saw of a run into its result."""
     ran.outside, ran.blind = decoder.left_outside(), list(decoder.blind)
     ran.reads, ran.looked = list(decoder.reads or ()), list(decoder.looked)
     ran.refused = next(iter(decoder.refused), "")
@@ -209,13 +216,13 @@ def _take_over(ran: FinishedRun, decoder: Decoder) -> None:
 
 
 def _names(path: str) -> tuple[str, str]:
-    """Return the real path of a file and that of its name, a link perhaps: another file is put there, too."""
+    """Return the real paths of a file and of its name, which may be a link: neither must change."""
     directory, name = os.path.split(path)
     return os.path.realpath(path), os.path.join(os.path.realpath(directory), name)
 
 
 def _listening(visit: Visit, out: Tail, stream: int, said: list[int]) -> Visit:
-    """Note what was acknowledged before each op."""
+    """Count the acknowledgements before each op."""
 
     def visiting(op: Op, number: int) -> Answer:
         out.drain(stream)
@@ -226,11 +233,12 @@ def _listening(visit: Visit, out: Tail, stream: int, said: list[int]) -> Visit:
 
 
 def _without_syncs(visit: Visit, box: Path) -> Visit:
-    """Spare the disk what no process can see: that changes no crash state but those of a power cut."""
+    """Skip syncs: no process sees their effect, and only crash states of a power cut depend on it."""
 
     def visiting(op: Op, number: int) -> Answer:
         answer = visit(op, number)
-        if answer is GO and op.kind in _SPARED and _can_be_synced(op, box):
+        is_sync = op.traits.syncs and not op.traits.syncs_range
+        if answer is GO and is_sync and _can_be_synced(op, box):
             return DONE
         return answer
 
@@ -238,12 +246,12 @@ def _without_syncs(visit: Visit, box: Path) -> Visit:
 
 
 def _can_be_synced(op: Op, box: Path) -> bool:
-    """Tell whether a sync succeeds: not through O_PATH (open(2)), nor of a pipe or a socket (fsync(2))."""
+    """Return whether a sync succeeds: not by O_PATH (open(2)), nor of a pipe or a socket (fsync(2))."""
     if op.flags & os.O_PATH:
         return False
     try:
         mode = os.lstat(box / op.path).st_mode
-    except OSError:  # it was unlinked, and the kernel knows: then the call is run
+    except OSError:  # unlinked: the kernel decides
         return False
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from outlive_harness import __version__
-from outlive_harness.disk.tree import copy_tree
+from outlive_harness.disk.copying import copy_tree
 from outlive_harness.golden.record import Record
 from outlive_harness.results.run_spec import BOX, HOME, TMP
 from outlive_harness.results.trials import Trial

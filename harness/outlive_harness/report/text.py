@@ -99,7 +99,7 @@ def _crash(violation: Violation) -> str:
         journal = ", its journal just written" if plan[0].part else ""
         on = f"on a real {violation.fault}{journal}"
         return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
-    return f"struck at {violation.point}{op}"
+    return f"injected at {violation.point}{op}"
 
 
 def moment(plan: Plan) -> str:

@@ -19,6 +19,8 @@ class OpKind(NamedTuple):
         times: it changes only times.
         syncs: it changes nothing that a process can see, and makes earlier ops durable.
         syncs_all: it does so for a whole file system.
+        syncs_data_only: it leaves attributes out.
+        syncs_range: it only starts the write-back of a range, or waits for it, and promises nothing.
         needs_room: it needs room on the disk, on any file system.
         can_fail: the system call can fail.
         about_directory: its path is a directory.
@@ -35,6 +37,8 @@ class OpKind(NamedTuple):
     times: bool = False
     syncs: bool = False
     syncs_all: bool = False
+    syncs_data_only: bool = False
+    syncs_range: bool = False
     needs_room: bool = False
     can_fail: bool = True
     about_directory: bool = False
@@ -63,8 +67,8 @@ KINDS = {
         OpKind("removexattr", attributes=True),
         OpKind("setflags", attributes=True),
         OpKind("fsync", syncs=True),
-        OpKind("fdatasync", syncs=True),
-        OpKind("sync_file_range", syncs=True),
+        OpKind("fdatasync", syncs=True, syncs_data_only=True),
+        OpKind("sync_file_range", syncs=True, syncs_range=True),
         OpKind("syncfs", syncs=True, syncs_all=True),
         OpKind("sync", syncs=True, syncs_all=True, can_fail=False),
     )

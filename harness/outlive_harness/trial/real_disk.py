@@ -8,7 +8,8 @@ from pathlib import Path
 from random import Random
 
 from outlive_harness.disk.realfs import RealFs, RealFsError, missing, mounted
-from outlive_harness.disk.tree import remove_tree, tree_digest
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.disk.tree import tree_digest
 from outlive_harness.golden.record import Record
 from outlive_harness.golden.similar import distinct, groups
 from outlive_harness.intercept.supervisor import GO, Answer

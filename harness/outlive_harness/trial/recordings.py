@@ -17,7 +17,8 @@ from typing import NamedTuple
 from outlive_harness.disk.blobs import Blobs, BlobsError
 from outlive_harness.disk.model import Disk, UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel, State
-from outlive_harness.disk.tree import Tree, remove_tree
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.disk.tree import Tree
 from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.explained import unexplained
 from outlive_harness.golden.record import Record

@@ -10,20 +10,22 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from outlive_harness import abi
+from outlive_harness.disk.copying import copy_tree
 from outlive_harness.disk.power import State
-from outlive_harness.disk.tree import WHOLE, Tree, attributes, copy_tree, readable, remove_tree, scan
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.disk.tree import WHOLE, Tree, attributes, readable, scan
 from outlive_harness.intercept.task import file_system
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import RunSpec
 
 from .unchanged import LARGE, UnchangedFiles
 
-#: The directory in which the command line keeps what it finds.
+#: The directory in which the command line keeps its results.
 _OWN = ".outlive"
 _NO_ROOM = os.strerror(errno.ENOSPC)
-#: tmpfs and ramfs, as statfs(2) calls them.
-_IN_MEMORY = frozenset({0x01021994, 0x858458F6})
-#: Bytes without which a run's failure may be that of the disk that its box is on.
+_IN_MEMORY = frozenset({abi.TMPFS_MAGIC, abi.RAMFS_MAGIC})
+#: With fewer free bytes, a run may have failed because the disk of its box is full.
 _LEAST_ROOM = 1 << 20
 
 
@@ -41,7 +43,7 @@ class Box:
         place: that directory.
         path: the box.
         bytes: its real path.
-        is_in_memory: whether an fsync costs nothing where it is.
+        is_in_memory: whether an fsync costs nothing on its file system.
         unchanged: the large files in it that no run has touched.
     """
 
@@ -51,13 +53,13 @@ class Box:
         self.bytes = os.fsencode(os.path.realpath(place)) + b"/box"
         self.is_in_memory = file_system(os.fsencode(place)) in _IN_MEMORY
         self.unchanged = UnchangedFiles(self.path, place / "unchanged")
-        #: the same box of any worker of this session
+        #: the box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.bytes)))
 
     # -- filling it ----------------------------------------------------------------------------------
 
     def fill(self, source: Path | None, *, is_users: bool = False) -> None:
-        """Make the box anew, as a copy of *source*, which may be the user's own directory, or empty.
+        """Make the box anew: empty, or as a copy of *source*, which may be the user's own directory.
 
         Raises:
             BoxError: the disk is full, the source cannot be read, ...
@@ -67,7 +69,7 @@ class Box:
             self.pour(source, copies, is_users=is_users)
 
     def _emptied(self, source: Path | None) -> dict[str, str]:
-        """Make the box anew, and empty; return the copies that stay of files that come from *source*."""
+        """Make the box anew, and empty; return the unchanged copies of files of *source*, by path."""
         try:
             copies = self.unchanged.shelve(source)
             remove_tree(self.path)
@@ -77,7 +79,7 @@ class Box:
         return copies
 
     def pour(self, source: Path, copies: Mapping[str, str] | None = None, *, is_users: bool = False) -> None:
-        """Copy *source* into the box, which is there and empty; of some files there are copies already.
+        """Copy *source* into the existing, empty box; *copies* are those of its files that are kept.
 
         Raises:
             BoxError: the disk is full, the source cannot be read, ...
@@ -90,13 +92,17 @@ class Box:
             raise self._not_filled(error) from error
 
     def lay_out(self, state: State, *, torn: tuple[Op, int] | None = None) -> bool:
-        """Make the box anew, with what a power cut leaves; then with so much of a write, if it is known.
+        """Make the box anew, as a power cut leaves it; then add the first bytes of a write.
+
+        Args:
+            state: what the power cut leaves.
+            torn: a write and the number of its bytes; None for none.
 
         Returns:
-            Whether all of it could be laid out.
+            Whether the data of that write is known.
 
         Raises:
-            BoxError: the disk is full, what was recorded cannot be read, ...
+            BoxError: the disk is full, recorded data cannot be read, ...
         """
         copies = self._emptied(state.initial)
         try:
@@ -114,9 +120,9 @@ class Box:
         return BoxError(f"the box at {self.path} could not be filled: {error}")
 
     def _rehome(self, *, lays: bool = False) -> None:
-        """Let files that name another worker's box name this one: both are one to the pipeline.
+        """Replace other workers' boxes by this one in contents and link targets: the box must have one path.
 
-        *lays* says that all files are just as in the source that they come from.
+        *lays* says that all files are as in the source that they come from.
         """
         for directory, _, names in os.walk(self.path):
             for name in names:
@@ -153,10 +159,10 @@ class Box:
     # -- reading it ----------------------------------------------------------------------------------
 
     def look(self, spec: RunSpec, *, whole: bool = False) -> Tree:
-        """Read the files of the box, but for what is ignored unless the *whole* is wanted.
+        """Read the files of the box, without the ignored ones unless *whole*.
 
         Raises:
-            BoxError: something in it cannot be read.
+            BoxError: a file in it cannot be read.
         """
         try:
             skip = spec.is_ignored if spec.ignore and not whole else None
@@ -165,7 +171,7 @@ class Box:
             raise BoxError(f"the box could not be read: {error}") from error
 
     def attributes(self, tree: Tree) -> str:
-        """Return a text for the attributes and flags of the files of a tree; "" if there are none."""
+        """Return the attributes and flags of a tree's files as a text; "" if there are none."""
         found = attributes(self.path, tree)
         return repr(sorted(found.items())) if found else ""
 
@@ -186,7 +192,7 @@ class Box:
     # -- its path, and its room ----------------------------------------------------------------------
 
     def own(self, content: bytes) -> bytes:
-        """Return a content with the box of another worker named as this one: to a pipeline they are one."""
+        """Return a content in which any worker's box is this one."""
         return self._boxes.sub(lambda _: self.bytes, content)
 
     def without_path(self, value: bytes) -> bytes:
@@ -194,20 +200,20 @@ class Box:
         return self._boxes.sub(b"{box}", value)
 
     def as_told(self, text: str) -> str:
-        """Return a text for a person: with paths in the box as they are from there."""
+        """Return a text with the paths in the box made relative to it."""
         for box in {str(self.path), os.fsdecode(self.bytes)}:
             text = text.replace(box + os.sep, "").replace(box, "{box}")
         return text
 
     def expect_room(self, golden: Tree, *said: str) -> None:
-        """Make sure that a failure does not come from the disk that the box is on.
+        """Make sure that a run did not fail because the disk of the box is full.
 
         Args:
-            golden: what a run leaves, which is less than it needs.
-            said: what was said of the failure; another box may have taken the room, and given it back.
+            golden: the files that a run leaves, which take less room than it needs.
+            said: the program's account of its failure; another box may have taken the room, and freed it.
 
         Raises:
-            BoxError: it may.
+            BoxError: the disk may be full.
         """
         room = os.statvfs(self.place)
         free = room.f_bavail * room.f_frsize
@@ -220,7 +226,7 @@ class Box:
             )
 
     def empty(self) -> None:
-        """Give back the room that the box takes, after trouble with it, as far as possible."""
+        """Free the room of the box after an error, as far as possible."""
         with contextlib.suppress(OSError):
             remove_tree(self.path)
 
@@ -230,19 +236,19 @@ class Box:
 
 
 def is_own(path: str) -> bool:
-    """Return whether a path of the user's input is what outlive itself keeps there."""
+    """Return whether a path of the user's input is outlive's own directory."""
     return path == _OWN
 
 
 def _write_part(box: Path, op: Op, length: int) -> bool:
-    """Write the first bytes of what an op writes; return whether it is known what, and where."""
+    """Write the first bytes of a write; return whether its data and its file are known."""
     content = op.content
     if content is None or not op.path:
         return False
     data = content[:length] if isinstance(content, bytes) else content.read(0, length)
     try:
         fd = os.open(box / op.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:  # it has no name any more, or nobody may write to it
+    except OSError:  # the file has no name any more, or is not writable
         return False
     try:
         at = op.offset if op.offset >= 0 else os.fstat(fd).st_size

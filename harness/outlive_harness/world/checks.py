@@ -1,7 +1,6 @@
-"""What a scenario's check said of a box: the value that it returned, or the exception that it raised.
+"""The result of a scenario's check: the value that it returned, or the exception that it raised.
 
-It says so in a file of its own (see _body.py): a kind of violation hangs on it, and what a program prints is
-anybody's words.
+The check writes it to a file (see _body.py): the kind of a violation depends on it, and any code can print.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ _SHOWN, _LINES = 400, 12
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check said.
+    """The result of a check.
 
     Attributes:
-        value: what it returned, as repr() writes it.
+        value: the repr() of its value.
         failed: how it failed, in a few words; "" if it did not.
-        detail: all that its exception said, and where it was raised; "" where ``failed`` says that.
+        detail: the whole message of its exception, and where it was raised; "" if ``failed`` says it all.
         is_assertion: whether it failed by an assertion.
-        reads: paths outside the box that it opened or ran, where that was asked for and could be seen.
+        reads: paths outside the box that it opened or ran, if requested and visible.
     """
 
     value: str = ""
@@ -39,14 +38,14 @@ class CheckResult:
 
     @property
     def failure(self) -> str:
-        """How it failed, with all that there is to say of it."""
+        """How it failed, with all details."""
         return f"{self.failed}\n{self.detail}" if self.detail else self.failed
 
     def findings(self, golden: str, *, takes_acks: bool) -> list[Finding]:
-        """Compare it with what the check returned after the golden run.
+        """Return the violations, compared with the check after the golden run.
 
         Args:
-            golden: that value.
+            golden: the value that the check returned then.
             takes_acks: whether its assertions are about what was acknowledged.
         """
         if self.failed and self.is_assertion and takes_acks:
@@ -62,10 +61,10 @@ class CheckResult:
 
 
 def check_result(said: Path, ran: FinishedRun) -> CheckResult:
-    """Return what a check said: in the file *said*, and by how its process ended."""
+    """Return the result of a check from the file *said* and the end of its process."""
     try:
         facts: dict[str, Any] = json.loads(said.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # it was ended before it could say anything, or while it did
+    except (OSError, ValueError):  # it ended before it could write, or while it wrote
         facts = {}
     error = facts.get("error")
     if error is not None:
@@ -83,7 +82,7 @@ def check_result(said: Path, ran: FinishedRun) -> CheckResult:
 
 
 def _difference(golden: str, here: str) -> str:
-    """Show two values, or where they differ if they are of several lines."""
+    """Return two values for people, or a diff of them if they have several lines."""
     if "\n" not in golden + here:
         return f"golden: {_shortened(golden)}\nhere:   {_shortened(here)}"
     lines = difflib.unified_diff(golden.splitlines(), here.splitlines(), "golden", "here", n=1, lineterm="")

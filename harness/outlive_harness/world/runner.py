@@ -24,7 +24,7 @@ from outlive_harness.results.run_spec import HOME, TMP, RunSpec
 from .box import Box, BoxError
 from .checks import CheckResult, check_result
 
-#: How a setup and a check are run.
+#: Options for a setup and a check.
 _HELPER = RunOptions(timeout=300.0)
 _HELPER_THAT_TELLS = RunOptions(timeout=300.0, visit=lambda _op, _number: GO, reads=True)
 
@@ -34,7 +34,7 @@ class Runner:
 
     Args:
         place: the worker's private directory.
-        control: a descriptor whose hang-up abandons the run that is under way.
+        control: a descriptor whose hang-up abandons the current run.
 
     Attributes:
         box: the box.
@@ -47,13 +47,13 @@ class Runner:
         #: temporary files outside the box that killed runs left
         self._left = Made()
 
-    # -- what is run ---------------------------------------------------------------------------------
+    # -- a pipeline's programs -----------------------------------------------------------------------
 
     def prepare(self, spec: RunSpec, template: Path) -> list[str]:
         """Make the template that every box of a pipeline starts from: directories, input, setup.
 
         Returns:
-            The paths outside the box that the setup opened or executed, as far as that could be seen.
+            The paths outside the box that the setup opened or executed, if visible.
 
         Raises:
             BoxError: the input does not exist, the setup fails, ...
@@ -63,7 +63,7 @@ class Runner:
             raise BoxError(f"the input {source} is not a directory")
         if source is not None and self.box.place.resolve().is_relative_to(source.resolve()):
             raise BoxError(f"the input {source} holds the boxes themselves; give --box-dir outside it")
-        self.box.unchanged.distrust()  # it is the user's, and may have changed since it was copied last
+        self.box.unchanged.distrust()  # the user may have changed the input since it was last copied
         self.box.fill(source, is_users=True)
         for name in (TMP, HOME):
             (self.box.path / name).mkdir(exist_ok=True)
@@ -77,10 +77,10 @@ class Runner:
         return read
 
     def run(self, spec: RunSpec, options: RunOptions) -> FinishedRun:
-        """Run the pipeline on the box as it is. See launch.run for what is raised.
+        """Run the pipeline on the box as it is; see launch.run for the errors.
 
-        Where a zygote was chosen, the run is forked from it, unless the run is to show what it reads, is not
-        intercepted, or is to leave in a file where it is.
+        The run is forked from the chosen zygote, if there is one, unless it is to note what it reads, is not
+        intercepted, or records its stacks.
         """
         argv = tuple(traced.command(spec.argv)) if options.stacks else spec.argv
         role = None if options.reads or options.visit is None or options.stacks else BODY
@@ -90,7 +90,7 @@ class Runner:
         return self._launch(spec, argv, role, options, acks=spec.acks)
 
     def check(self, spec: RunSpec, acks: Sequence[str] = (), *, reads: bool = False) -> CheckResult:
-        """Run the pipeline's check on the box; *reads* is whether to show what the check reads."""
+        """Run the pipeline's check on the box; *reads* is whether to note what it reads."""
         if spec.check_takes_acks:
             self._acks.write_text(json.dumps(list(acks)))
         self._said.unlink(missing_ok=True)
@@ -101,7 +101,7 @@ class Runner:
         said = check_result(self._said, ran)
         value = self.box.without_path(os.fsencode(said.value))
         places = f"{self.box.place}/", f"{os.path.realpath(self.box.place)}/"
-        read = [path for path in said.reads if not path.startswith(places)]  # what it is handed is no input
+        read = [path for path in said.reads if not path.startswith(places)]  # its arguments are not inputs
         return replace(said, value=os.fsdecode(value), reads=read)
 
     def _check_argv(self, spec: RunSpec) -> tuple[str, ...]:
@@ -111,27 +111,27 @@ class Runner:
 
     @property
     def _acks(self) -> Path:
-        """Where a check reads what was acknowledged."""
+        """The file from which a check reads the acknowledgements."""
         return self.box.place / "acks"
 
     @property
     def _said(self) -> Path:
-        """Where a check writes what came of it."""
+        """The file to which a check writes its result."""
         return self.box.place / "checked"
 
     def _telling(self, spec: RunSpec, argv: tuple[str, ...]) -> FinishedRun | None:
-        """Execute a setup or a check that shows what it reads; None where that cannot be seen."""
+        """Execute a setup or a check and note what it reads; None if that is not visible."""
         try:
             return self._launch(spec, argv, None, _HELPER_THAT_TELLS)
         except InterceptionRefusedError:
             return None
 
-    # -- how it is run -------------------------------------------------------------------------------
+    # -- running one of them -------------------------------------------------------------------------
 
     def _launch(
         self, spec: RunSpec, argv: tuple[str, ...], role: str | None, options: RunOptions, *, acks: str = ""
     ) -> FinishedRun:
-        """Run one of a pipeline's programs: forked from the zygote for its role, if one was chosen."""
+        """Run one of a pipeline's programs: forked from the zygote chosen for its role, if any."""
         box = self.box
         command, cwd = spec.command(argv, box.path)
         environment = spec.environment(box.path, argv)
@@ -158,9 +158,9 @@ class Runner:
                 self._zygotes.failed(role, error)
 
     def _ran(self, program: Program, options: RunOptions) -> FinishedRun:
-        """Run a program; what it leaves mounted in its box is unmounted, and an error."""
+        """Run a program; unmount what it leaves mounted in its box, and raise an error."""
         place = self.box.place
-        mounts = below(place)  # the box itself, where it is on a real file system
+        mounts = below(place)  # the box itself, if it is on a real file system
         try:
             ran = run(program, options, Host(self._control, self.spared, self._left))
         finally:
@@ -169,19 +169,19 @@ class Runner:
             self._refuse_mounts(mounted[0], mounts)
         if ran.blind:
             self.box.unchanged.distrust()
-        if ran.failure():  # its words are shown when no box is there any more
+        if ran.failure():  # they are shown when the box is gone
             ran.stdout, ran.stderr = self.box.as_told(ran.stdout), self.box.as_told(ran.stderr)
         return ran
 
     def _refuse_mounts(self, point: str, before: list[Mount]) -> NoReturn:
-        """Say what a run left mounted in its box: that is neither a state of it nor ours to remove."""
+        """Raise an error for a file system that a run left mounted in the box."""
         what = f"the pipeline left something mounted in its box, at {os.path.relpath(point, self.box.path)}"
         if below(self.box.place) != before:
             raise BoxError(f"{what}; it cannot be unmounted, and nothing there was touched: unmount {point}")
-        raise BoxError(f"{what}: what lies there is not judged; it was unmounted")
+        raise BoxError(f"{what}: the files there are not judged; it was unmounted")
 
     def _noting(self, visit: Visit) -> Visit:
-        """Note what ops are about, while a run makes them."""
+        """Note the files that each op is about."""
 
         def noting(op: Op, number: int) -> Answer:
             self.box.unchanged.note(op)
@@ -193,12 +193,12 @@ class Runner:
 
     @property
     def spared(self) -> list[int]:
-        """Processes that are no part of any run."""
+        """Processes that are not part of any run."""
         return self._zygotes.pids
 
     @property
     def fell_back(self) -> str:
-        """Why a zygote that was chosen could not serve, so that exec did; "" if each could."""
+        """Why exec was used instead of a chosen zygote; "" if it was not."""
         return self._zygotes.fell_back
 
     @fell_back.setter
@@ -210,16 +210,16 @@ class Runner:
         return self._zygotes.is_warm(spec)
 
     def warm(self, spec: RunSpec, preload: Preload, role: str = BODY) -> tuple[str, ...]:
-        """Have a zygote for a pipeline from here on; return the modules that it cannot have imported.
+        """Use a zygote for a pipeline from now on; return the modules that it must not import.
 
         Raises:
-            ZygoteError: there can be none.
+            ZygoteError: no zygote can serve it.
         """
         argv = spec.argv if role == BODY else self._check_argv(spec)
         return self._zygotes.warm(spec, argv, self.box.path, preload, role)
 
     def choose_start(self, spec: RunSpec, preload: Preload | None, check: Preload | None = None) -> None:
-        """Have zygotes that stand in for exec, where there is anything to preload and they can be had."""
+        """Use zygotes instead of exec, if there is anything to preload and they can serve."""
         self.cool()
         for role, wanted in ((BODY, preload), (CHECK, check)):
             if wanted is not None:
@@ -230,13 +230,13 @@ class Runner:
                     self.fell_back = str(error)
 
     def cool(self) -> None:
-        """Execute what is run from here on."""
+        """Use exec from now on."""
         self._zygotes.cool()
 
     # -- its end -------------------------------------------------------------------------------------
 
     def remove_left(self) -> None:
-        """Remove the temporary files that killed runs left outside the box: the recovery is over."""
+        """Remove the temporary files that killed runs left outside the box, after the recovery."""
         self._left.remove()
 
     def clear(self) -> None:

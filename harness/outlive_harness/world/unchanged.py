@@ -1,8 +1,7 @@
-"""Large files of a box that no run has touched: from one trial to the next they are kept, not copied anew.
+"""Large files of a box that no run has touched: they are kept from trial to trial, not copied again.
 
-A file counts as untouched where no op has named it, or a directory above it, since it was laid there, where
-nothing was out of sight, and where it is the same inode of the same size, mode and times. Its digest is
-known.
+A file counts as untouched if no op has named it or a directory above it since it was put there, no change
+went unseen, and it is the same inode with the same size, mode and times. Its digest is then known.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from outlive_harness.disk.tree import remove_tree
+from outlive_harness.disk.removal import remove_tree
 from outlive_harness.results.ops import Op
 
-#: Files of fewer bytes are copied: that takes less than to think about it.
+#: Smaller files are copied: that is faster.
 LARGE = 1 << 20
 
 
 class _Laid(NamedTuple):
-    """A file as it was laid."""
+    """The status of a file when it was put there."""
 
     inode: int
     size: int
@@ -34,7 +33,7 @@ class UnchangedFiles:
 
     Args:
         box: the box.
-        shelf: where they are while the box is made anew: a directory on the same file system.
+        shelf: the directory that holds them while the box is made anew, on the same file system.
     """
 
     def __init__(self, box: Path, shelf: Path) -> None:
@@ -47,31 +46,31 @@ class UnchangedFiles:
         return bool(self._laid)
 
     def note(self, op: Op) -> None:
-        """Take an op that is about to run: what it names may change."""
+        """Note an op that is about to run: the files that it names may change."""
         for path in (op.path, op.target):
             touched = [one for one in self._laid if f"{one}/".startswith(f"{path}/")] if path else ()
             for one in touched:
                 del self._laid[one]
 
     def distrust(self) -> None:
-        """Take none to be untouched: something ran that was not seen."""
+        """Treat every file as touched: something ran that was not seen."""
         self._laid.clear()
 
     def is_intact(self, path: str, info: os.stat_result) -> bool:
-        """Tell whether a file of the box is as it was laid."""
+        """Return whether a file of the box is untouched."""
         return self._laid.get(path) == _as_laid(info)
 
     def digest(self, path: str, info: os.stat_result) -> str | None:
-        """Return the digest of a file of the box, if it is intact and was digested before."""
+        """Return the digest of a file of the box, if it is untouched and was digested before."""
         return self._digests.get(path) if self.is_intact(path, info) else None
 
     def digested(self, path: str, info: os.stat_result, digest: str) -> None:
-        """Take the digest of a file of the box."""
+        """Keep the digest of a file of the box."""
         if self.is_intact(path, info):
             self._digests[path] = digest
 
     def shelve(self, source: Path | None) -> dict[str, str]:
-        """Take out of the box what is intact and comes from *source*: path on the shelf, by path."""
+        """Move the untouched files of *source* to the shelf; return their paths there, by path."""
         found: dict[str, str] = {}
         if self._laid and source == self._source:
             remove_tree(self._shelf)
@@ -91,7 +90,7 @@ class UnchangedFiles:
         return found
 
     def lay(self, path: str) -> None:
-        """Take it that a file of the box is as that of the source, attributes too, if it is a large one."""
+        """Note that a file of the box, if it is large, equals the source's, attributes included."""
         info = os.lstat(f"{self._box}/{path}")
         if stat.S_ISREG(info.st_mode) and info.st_size >= LARGE and info.st_nlink == 1:
             self._laid[path] = _as_laid(info)

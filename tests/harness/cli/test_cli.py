@@ -114,7 +114,7 @@ def test_a_violation_exits_with_1_and_can_be_pasted_back(outlive, script, tmp_pa
     """The report says what, at which op and path, and its replay line shows the same, boxes included."""
     done = outlive("check", "--", "sh", script(TORN), status=1)
     assert "torn-output: out is visible half-written: 0 of 4 bytes" in done.stdout
-    assert "struck at kill@2, before: write out (4 bytes)" in done.stdout
+    assert "injected at kill@2, before: write out (4 bytes)" in done.stdout
     (line,) = replay_lines(done.stdout)
     assert line == "outlive replay pipe:kill@2"
     told = replayed(outlive, line, status=1).stdout

@@ -173,7 +173,7 @@ def test_an_empty_shell_is_none(outlive):
             "no crash point full@3.99999: op 3 is 'write out/report (5000 bytes)'",
         ),
         ("full@2.1", 3, "the run has no crash point full@2.1: op 2 is 'open out/report'"),
-        ("full@3", 1, "struck by full, in: write out/report"),
+        ("full@3", 1, "full injected, in: write out/report"),
         ("term@2.999", 2, "plan='term@2.999': 999 is no signal"),
     ],
 )

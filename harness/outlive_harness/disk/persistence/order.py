@@ -1,4 +1,4 @@
-"""In which order the crash states after an op are tried: the most often fatal first."""
+"""The order in which crash states after an op are tried: the most often fatal first."""
 
 from __future__ import annotations
 
@@ -6,37 +6,22 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from .files import ENTRY
+from outlive_harness.disk.model.files import ENTRY
+
+from .closure import Closure
 from .micro import History
 from .view import bits
 
-#: How likely a micro-op is lost, in random sets.
+#: Probabilities that a micro-op is lost, for random sets.
 _LIKELY = (0.02, 0.1, 0.3, 0.5, 0.8)
 
 
-class Model(Protocol):
-    """What is asked of the model of power cuts."""
-
-    @property
-    def history(self) -> History:
-        """The trace."""
-
-    def loose(self, at: int, *, returned: bool = True) -> int:
-        """Return what may be lost."""
-
-    def close(self, at: int, dropped: int, *, returned: bool = True) -> int:
-        """Add all that cannot persist without it."""
-
-    def keep(self, at: int, kept: int, *, returned: bool = True) -> int:
-        """Add all that must have persisted before it."""
-
-
 class _Moment(NamedTuple):
-    """What a model is asked about: the moment after an op, or before its return."""
+    """The moment after an op, or before its return."""
 
-    model: Model
+    model: Closure
     at: int
     returned: bool
 
@@ -50,8 +35,8 @@ class _Moment(NamedTuple):
         return self.model.keep(self.at, kept, returned=self.returned)
 
 
-def chosen(model: Model, at: int, *, returned: bool) -> Iterator[int]:
-    """Yield sets of lost micro-ops after an op, as bits; some come more than once."""
+def chosen(model: Closure, at: int, *, returned: bool) -> Iterator[int]:
+    """Yield sets of lost micro-ops after an op, as bits; some are yielded more than once."""
     moment = _Moment(model, at, returned)
     loose = moment.loose()
     yield loose
@@ -73,8 +58,8 @@ def chosen(model: Model, at: int, *, returned: bool) -> Iterator[int]:
     )
 
 
-def random_sets(model: Model, at: int, random: Random, *, returned: bool) -> Iterator[int]:
-    """Yield random sets of lost micro-ops after an op, as bits, without end: of whole ops and of parts."""
+def random_sets(model: Closure, at: int, random: Random, *, returned: bool) -> Iterator[int]:
+    """Yield random sets of lost micro-ops after an op, as bits, without end: whole ops, then parts."""
     moment = _Moment(model, at, returned)
     loose = moment.loose()
     units = list(_groups(model.history, loose)["op"].values()), [1 << number for number in bits(loose)]
@@ -87,18 +72,18 @@ def random_sets(model: Model, at: int, random: Random, *, returned: bool) -> Ite
             yield moment.close(gone)
 
 
-def every(model: Model, at: int, most: int, *, returned: bool) -> list[int] | None:
-    """Return all sets of lost micro-ops after an op, as bits; None where they are more than *most*."""
+def every(model: Closure, at: int, most: int, *, returned: bool) -> list[int] | None:
+    """Return all sets of lost micro-ops after an op, as bits; None if there are more than *most*."""
     moment = _Moment(model, at, returned)
     loose = moment.loose()
     if loose.bit_count() >= most:
-        return None  # each may be the first that is lost
+        return None  # each micro-op may be the first lost one
     with_it: dict[int, int] = {}
     for_it: dict[int, int] = {}
     found: list[int] = []
-    waiting = [(0, loose)]  # what is lost, and what is not decided yet
+    waiting = [(0, loose)]  # (lost, undecided)
     while waiting:
-        # Of what waits each gives one set at least: no choice goes against those before it.
+        # Each waiting choice gives at least one set: no choice contradicts an earlier one.
         if len(found) + len(waiting) > most:
             return None
         dropped, open_ = waiting.pop()
@@ -126,7 +111,7 @@ def _in_turn(*several: Iterable[int]) -> Iterator[int]:
 
 
 def _groups(history: History, loose: int) -> dict[str, dict[int, int]]:
-    """Put what may be lost together: by op, data by file, names by directory, all data, all names."""
+    """Group the micro-ops that may be lost: by op, data by file, names by directory, all data, all names."""
     groups: dict[str, dict[int, int]] = {name: defaultdict(int) for name in ("op", "data", "names", "kind")}
     for number in bits(loose):
         micro = history.micros[number]
@@ -139,7 +124,7 @@ def _groups(history: History, loose: int) -> dict[str, dict[int, int]]:
 
 
 def _prefixes(moment: _Moment, masks: list[int], loose: int) -> Iterator[int]:
-    """Lose the last, the last two, ... of them."""
+    """Lose the last group, the last two, ..."""
     gone = 0
     for mask in masks:
         gone |= mask
@@ -147,19 +132,19 @@ def _prefixes(moment: _Moment, masks: list[int], loose: int) -> Iterator[int]:
 
 
 def _without(moment: _Moment, masks: Iterable[int]) -> Iterator[int]:
-    """Lose each, with what depends on it."""
+    """Lose each group, with what depends on it."""
     for mask in masks:
         yield moment.close(mask)
 
 
 def _alone(moment: _Moment, masks: list[int], loose: int) -> Iterator[int]:
-    """Lose all but each, and what it needs."""
+    """Lose all except each group and what it needs."""
     for mask in masks:
         yield loose & ~moment.keep(mask)
 
 
 def _torn(moment: _Moment, masks: list[int], loose: int) -> Iterator[int]:
-    """Lose the end of each op from each of its parts on; with all else there, and with nothing else."""
+    """Lose the end of each op from each of its parts on: all else persists, or nothing else."""
     for mask in masks:
         rest = mask & (mask - 1)
         while rest:

@@ -1,11 +1,11 @@
-"""Whether files that were found are a crash state of the model: decided name by name, not by trying all.
+"""Whether found files are a crash state of the model: decided name by name, without trying all states.
 
-All that a profile demands has the form "this persists only after that", and all that the found files
-demand has the form "the last change of this that persisted is one of these". Of two sets of
-micro-ops that meet such demands their union meets them too, so there is a largest one. It is what
-remains when nothing is lost at first and then only what must be.
+Every demand of a profile has the form "this persists only after that", and every demand of the found files
+has the form "the last change of this that persisted is one of these". If two sets of micro-ops meet such
+demands, so does their union: there is a largest set. It remains if nothing is lost at first, and then only
+what must be.
 
-Where a name may stand for several files (an old and a new one), each is tried.
+If a name may stand for several files (an old and a new one), each is tried.
 """
 
 from __future__ import annotations
@@ -14,33 +14,32 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from . import content
-from .content import BLOCK, Block
-from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Change, Node
+from outlive_harness.disk import content
+from outlive_harness.disk.content import BLOCK, Block
+from outlive_harness.disk.model.files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Change, Node
+from outlive_harness.disk.tree import Entry, Tree, scan
+
+from .closure import Closure
 from .micro import Key, is_below
-from .tree import Entry, Tree, scan
-
-if TYPE_CHECKING:
-    from .power import PowerModel
 
 Reader = Callable[[str], bytes]
 
-#: Ways in which found files may have come about that are tried.
+#: The most ways in which found files may have come about that are tried.
 _MOST_WAYS = 4096
-#: Contents of one file that are tried where only its digest is known.
+#: The most contents of one file that are tried if only its digest is known.
 _MOST_CONTENTS = 4096
 
 
 class UndecidedError(RuntimeError):
-    """Found files may have come about in too many ways to try them all."""
+    """There are too many ways in which found files may have come about."""
 
 
 def admits(
-    model: PowerModel, found: Tree | Path, at: int, *, read: Reader | None = None, returned: bool = True
+    model: Closure, found: Tree | Path, at: int, *, read: Reader | None = None, returned: bool = True
 ) -> bool:
-    """Do PowerModel.admits(); the model's view stands after op *at*."""
+    """Implement PowerModel.admits(); the model's view is moved to op *at*."""
     if isinstance(found, Path):
         root = found
         found = scan(root)
@@ -52,10 +51,10 @@ def admits(
     return any(case.solve(demands) for demands in case.ways())
 
 
-#: What a length of what persisted of a chain of changes can be: one that will not do, or will; and of a
-#: file's sizes too short a one, which will do below an edge that fits, and an edge that is short itself.
+#: How a prefix of a chain of changes can fit: not at all, or it does. A file's size can also be too short,
+#: which fits below an edge that fits, and an edge can be too short itself.
 _NO, _FITS, _SHORT, _EDGE, _SHORT_EDGE = 0, 1, 2, 3, 4
-#: For each chain of changes, which lengths of what persisted of it will do.
+#: For each chain of changes, how each length of its persistent prefix fits.
 Demands = dict[Key, list[int]]
 
 
@@ -63,11 +62,11 @@ class _Name(NamedTuple):
     """A name of a directory.
 
     Attributes:
-        path: of it.
-        key: what changes.
-        values: those that it had in turn.
-        candidates: those of them that fit what was found.
-        above: the directories that it is in; a circle is not followed, so one of them shows no name.
+        path: its path.
+        key: the thing that changes.
+        values: its values in turn.
+        candidates: the values that fit the found files.
+        above: the directories above it; a cycle is not followed, so a name of one of them is not shown.
     """
 
     path: str
@@ -79,7 +78,7 @@ class _Name(NamedTuple):
 
 @dataclass(slots=True)
 class _Way:
-    """A choice of files for names, as far as it was made."""
+    """A partial choice of files for names."""
 
     directories: list[tuple[str, int, frozenset[int]]]
     names: list[_Name]
@@ -92,7 +91,7 @@ class _Way:
 
 @dataclass(slots=True)
 class _Case:
-    model: PowerModel
+    model: Closure
     found: Tree
     at: int
     read: Reader | None
@@ -110,17 +109,17 @@ class _Case:
             if entry.kind == "dir":
                 self.below.setdefault(path, {})
 
-    # -- what the model has --------------------------------------------------------------------------
+    # -- the model's values --------------------------------------------------------------------------
 
     def chain(self, key: Key) -> list[int]:
-        """Return the micro-ops up to now that change one thing."""
+        """Return the micro-ops up to the op that change one thing."""
         if key not in self.chains:
             end = self.model.history.end[self.at]
             self.chains[key] = [number for number in self.model.history.chains.get(key, ()) if number < end]
         return self.chains[key]
 
     def values(self, key: Key, now: Any) -> list[Any]:  # noqa: ANN401
-        """Return what one thing was before its first change, after it, after the second, ..."""
+        """Return the values of one thing: before its first change, after it, after the second, ..."""
         chain = self.chain(key)
         if not chain:
             return [now]
@@ -128,7 +127,7 @@ class _Case:
         return [changes[0].before, *(change.after for change in changes)]
 
     def sizes(self, key: Key, now: int, wanted: int) -> list[int]:
-        """Return which lengths of the chain of a file's sizes will do."""
+        """Return how each length of the chain of a file's sizes fits."""
         values = self.values(key, now)
         fits = [_FITS if value == wanted else _NO for value in values]
         below = {
@@ -144,17 +143,17 @@ class _Case:
         return fits
 
     def change(self, number: int, key: Key) -> Change:
-        """Return what a micro-op does to one thing."""
+        """Return a micro-op's change of one thing."""
         return next(change for change in self.model.history.micros[number].changes if change.key == key)
 
     def node(self, number: int) -> Node:
-        """Return a file as it is when nothing is lost."""
+        """Return a file as it is if nothing is lost."""
         return self.model.view.nodes[number]
 
-    # -- which file stands where ---------------------------------------------------------------------
+    # -- which file is behind which name -------------------------------------------------------------
 
     def ways(self) -> Iterator[Demands]:
-        """Yield what must be so, for each way to tell which file stands behind each found name."""
+        """Yield the demands of each way to choose the file behind each found name."""
         waiting = [_Way([("", ROOT, frozenset())], [], {ROOT: ""}, {})]
         for tries in itertools.count():
             if not waiting:
@@ -163,7 +162,7 @@ class _Case:
                 raise UndecidedError(f"more than {_MOST_WAYS} ways in which the files may have come about")
             way = waiting.pop()
             if tries and not self.solve(way.demands):
-                continue  # what was chosen so far cannot be, whatever else is chosen
+                continue  # impossible, whatever else is chosen
             while way.directories or way.names:
                 if not way.names:
                     names = self._names(*way.directories.pop())
@@ -181,7 +180,7 @@ class _Case:
                 yield way.demands
 
     def _names(self, path: str, number: int, above: frozenset[int]) -> list[_Name] | None:
-        """Return the names of a directory, and what each may stand for; None if one cannot be."""
+        """Return the names of a directory and the files each may stand for; None if one has none."""
         node = self.node(number)
         found = self.below[path]
         above |= {number}
@@ -214,7 +213,7 @@ class _Case:
                 yield candidate, {}  # a second name of the same file
 
     def _is_same(self, first: str, second: str) -> bool:
-        """Tell whether two paths show the same, and so can be names of one file or directory."""
+        """Return whether two paths show the same, and so can be names of one file or directory."""
         if self.found[first] != self.found[second]:
             return False
         below = self.below.get(first, {}), self.below.get(second, {})
@@ -232,10 +231,10 @@ class _Case:
             way.files[candidate] = name.path
         return way
 
-    # -- whether a file can be what was found --------------------------------------------------------
+    # -- whether a file can be the found one ---------------------------------------------------------
 
     def match(self, number: int, path: str) -> list[Demands]:
-        """Return the ways in which a file can be what was found at a path; none if it cannot."""
+        """Return the ways in which a file can be the one found at a path; none if it cannot."""
         if (number, path) not in self.matches:
             self.matches[number, path] = self._match(number, path)
         return self.matches[number, path]
@@ -271,7 +270,7 @@ class _Case:
         return [] if more is None else [{**demands, **more}]
 
     def _compare(self, number: int, data: bytes, versions: dict[int, list[Block | None]]) -> Demands | None:
-        """Compare the blocks of a file with a content."""
+        """Return the demands of a content on the blocks of a file; None if it does not fit."""
         demands: Demands = {}
         for index in range((len(data) + BLOCK - 1) // BLOCK):
             part = data[index * BLOCK : (index + 1) * BLOCK]
@@ -285,7 +284,7 @@ class _Case:
     def _try_contents(
         self, number: int, entry: Entry, versions: dict[int, list[Block | None]]
     ) -> Iterator[Demands]:
-        """Try all contents of a file for one with the digest that was found."""
+        """Yield the demands of all contents of a file with the found digest."""
         fixed = {index: blocks[0] for index, blocks in versions.items() if len(blocks) == 1}
         several = {index: blocks for index, blocks in versions.items() if len(blocks) > 1}
         tries = itertools.product(*(range(len(blocks)) for blocks in several.values()))
@@ -304,10 +303,10 @@ class _Case:
                     for index, place in chosen.items()
                 }
 
-    # -- whether it can all be so at once ------------------------------------------------------------
+    # -- whether all demands can be met at once ------------------------------------------------------
 
     def solve(self, demands: Demands) -> bool:
-        """Lose what must be lost; tell whether the rest is a state."""
+        """Lose what must be lost; return whether the rest is a state."""
         held = self.model.durable(self.at, returned=self.returned)
         dropped = 0
         waiting = [(self.chain(key), allowed) for key, allowed in demands.items()]
@@ -329,13 +328,13 @@ class _Case:
 
 
 def _lower(chain: list[int], allowed: list[int], place: int, dropped: int) -> tuple[int, int]:
-    """Return how much of a chain may have persisted, and what more is lost then; -1 if it cannot be.
+    """Return the longest prefix of a chain that may have persisted (-1 if none), and what more is lost then.
 
     Args:
         chain: the micro-ops that change one thing.
-        allowed: which lengths of it will do.
+        allowed: how each length of the prefix fits.
         place: the length so far.
-        dropped: what is lost. The last that persisted counts.
+        dropped: the lost micro-ops; the last one that persisted counts.
     """
     more, edge = 0, -1
     while place >= 0:
@@ -354,6 +353,3 @@ def _lower(chain: list[int], allowed: list[int], place: int, dropped: int) -> tu
 def _bytes(block: Block | None, length: int) -> bytes:
     data = b"" if block is None else block.read()[:length]
     return data.ljust(length, b"\0")
-
-
-__all__ = ["Reader", "UndecidedError", "admits"]

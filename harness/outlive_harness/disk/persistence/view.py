@@ -1,20 +1,32 @@
-"""The files of a history at any of its moments, and a digest of them that follows each change."""
+"""The files of a recording at any moment, and a digest of them that follows each change."""
 
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from . import content
-from .content import BLOCK, Block
-from .files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, XATTR, Node, put, walk_nodes
-from .micro import History
+from outlive_harness.disk import content
+from outlive_harness.disk.content import BLOCK, Block
+from outlive_harness.disk.model.files import (
+    ATTRIBUTE,
+    BLOCK_OF,
+    ENTRY,
+    ROOT,
+    SIZE,
+    XATTR,
+    Node,
+    put,
+    walk_nodes,
+)
+
+from .micro import History, Key, is_below
 
 _BITS = (1 << 128) - 1
 
-#: Values that differ from those of a moment: by file, then by aspect and place.
+#: Values that differ from those at a moment: by file, then by (aspect, where).
 Overlay = Mapping[int, Mapping[tuple[str, str | int], Any]]
 
 
@@ -23,10 +35,9 @@ def _number(*values: object) -> int:
 
 
 class View:
-    """A history's files, at a moment that can be moved.
+    """The files of a history at a moment that can be moved.
 
-    Digests are sums, of blocks and of names, so that a change costs what changed and not what is
-    there.
+    Digests are sums over blocks and names, so an update costs as much as what changed.
     """
 
     def __init__(self, history: History) -> None:
@@ -46,7 +57,7 @@ class View:
                 self._parents[below][number, name] = None
 
     def move(self, at: int) -> None:
-        """Do or undo micro-ops until the first *at* of them are done and no others."""
+        """Do or undo micro-ops until exactly the first *at* of them are done."""
         micros = self._history.micros
         while self.at < at:
             for change in micros[self.at].changes:
@@ -82,7 +93,7 @@ class View:
     # -- digests -------------------------------------------------------------------------------------
 
     def digest(self, number: int = ROOT) -> int:
-        """Return a number of 128 bits for a file and all below it, as they are now."""
+        """Return a digest of 128 bits of a file and all below it, as they are now."""
         known = self._digests.get(number)
         if known is None:
             node = self.nodes[number]
@@ -121,7 +132,7 @@ class View:
         return _number(node.kind, node.target, size, blocks & _BITS, names & _BITS, shown)
 
     def digest_with(self, overlay: Overlay) -> int:
-        """Return the digest of the top directory where some values are others."""
+        """Return the digest of the top directory with some values replaced."""
         touched: dict[int, set[str]] = {number: set() for number in overlay}
         for number, values in overlay.items():
             touched[number] |= {str(where) for aspect, where in values if aspect == ENTRY}
@@ -168,7 +179,7 @@ class View:
         for name in touched[number]:
             total -= names.get(name, 0)
             below = values.get((ENTRY, name), node.entries.get(name))
-            if below is not None and below not in above:  # a circle is cut, as walk_nodes() does
+            if below is not None and below not in above:  # a cycle is cut, as in walk_nodes()
                 total += _number(name, self._digest_with(below, overlay, touched, above))
         above.discard(number)
         return total
@@ -187,7 +198,7 @@ class View:
         return total
 
     def links(self, numbers: Iterable[int], overlay: Overlay) -> int:
-        """Return a number for which names are of one file, of some files; 0 where each has one at most."""
+        """Return a digest of which names belong to one file; 0 if each file has one name at most."""
         counted = {number: len(self._parents[number]) for number in numbers}
         for directory, values in overlay.items() if counted else ():
             for (aspect, where), value in values.items():
@@ -208,7 +219,7 @@ class View:
     # -- files ---------------------------------------------------------------------------------------
 
     def node_with(self, number: int, overlay: Overlay) -> Node:
-        """Return a file where some values are others."""
+        """Return a file with some values replaced."""
         node, values = self.nodes[number], overlay.get(number)
         if values is None:
             return node
@@ -226,7 +237,7 @@ class View:
 
 
 def _mark(index: int, block: Block | None, cut: int | None = None) -> int:
-    """Return Block.mark(), of what lies before a cut only."""
+    """Return Block.mark() of the bytes before a cut."""
     if block is None or (cut is not None and cut <= 0):
         return 0
     if cut is None or cut >= block.length:
@@ -235,9 +246,35 @@ def _mark(index: int, block: Block | None, cut: int | None = None) -> int:
 
 
 def bits(mask: int) -> Iterator[int]:
-    """Yield the places of the bits that are set, in order."""
+    """Yield the positions of the bits that are set, in order."""
     text = bin(mask)[:1:-1]
     place = text.find("1")
     while place >= 0:
         yield place
         place = text.find("1", place + 1)
+
+
+def value_without(history: History, key: Key, end: int, dropped: int) -> Any:  # noqa: ANN401 - of any aspect
+    """Return the value of one thing after the first *end* micro-ops without those that are dropped."""
+    chain, micros = history.chains[key], history.micros
+    place = bisect_left(chain, end)
+    least = 0
+    while place and (dropped >> chain[place - 1] & 1 or is_below(micros[chain[place - 1]])):
+        if not dropped >> chain[place - 1] & 1:
+            least = max(least, micros[chain[place - 1]].stop)
+        place -= 1
+    changes = micros[chain[max(place - 1, 0)]].changes
+    change = next(change for change in changes if change.key == key)
+    value = change.after if place else change.before
+    return max(value, least) if least else value
+
+
+def overlay_without(history: History, end: int, dropped: int) -> Overlay:
+    """Return the values that differ after the first *end* micro-ops if some of them are dropped."""
+    overlay: dict[int, dict[tuple[str, str | int], Any]] = defaultdict(dict)
+    for number in bits(dropped):
+        for aspect, node, where, _, _ in history.micros[number].changes:
+            values = overlay[node]
+            if (aspect, where) not in values:
+                values[aspect, where] = value_without(history, (aspect, node, where), end, dropped)
+    return overlay

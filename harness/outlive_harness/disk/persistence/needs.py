@@ -1,26 +1,29 @@
-"""What must persist before what on a disk with a profile: the rules behind the table in profiles.py."""
+"""The order in which micro-ops persist on a disk with a profile: the rules behind profiles.py."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from .content import BLOCK
-from .files import BLOCK_OF
-from .micro import History, Micro, size_of
-from .profiles import RENAME_EXCHANGE, Profile, is_metadata, is_one_step, last_change
+from outlive_harness import abi
+from outlive_harness.disk.content import BLOCK
+from outlive_harness.disk.model.files import BLOCK_OF
+from outlive_harness.disk.profiles import Profile
 
-#: Bytes of a write that reaches the disk whole: more than one folio of it may be written apart.
+from .micro import History, Micro, size_of
+from .syncs import is_metadata, is_one_step, last_change
+
+#: The longest write that persists whole: the folios of a longer one may be written apart.
 _WHOLE_UP_TO = 1 << 16
 
 
 def needs(history: History, profile: Profile) -> list[set[int]]:
-    """Return, for each micro-op, those that must persist before it; a circle persists as one."""
+    """Return, for each micro-op, those that must persist before it; those in a cycle persist as one."""
     found = [
         set(micro.needs) if profile.names_in_order or micro.what not in ("name", "move") else set()
         for micro in history.micros
     ]
     flushed = _Flushed(history)
-    due: set[int] = set()  # what persists before the next that is committed
+    due: set[int] = set()  # what must persist before the next commit
     for op in range(1, len(history.ops) + 1):
         parts = [history.micros[number] for number in history.parts(op)]
         if history.ops[op - 1].traits.writes:
@@ -38,7 +41,7 @@ def needs(history: History, profile: Profile) -> list[set[int]]:
 def _before(
     history: History, profile: Profile, micro: Micro, parts: list[Micro], flushed: _Flushed
 ) -> set[int]:
-    """Return what must persist before one micro-op."""
+    """Return the micro-ops that must persist before one of them."""
     others = {other.number for other in parts} - {micro.number}
     if micro.what == "move":
         first = profile.one_step_rename == "directory" and micro.part == 1
@@ -52,7 +55,7 @@ def _before(
 
 
 class _Flushed:
-    """What of each file its write-back brings to the disk, op by op."""
+    """The micro-ops of each file that its write-back persists, op by op."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -61,7 +64,7 @@ class _Flushed:
         self._emptied: dict[int, int] = {}
 
     def note(self, micro: Micro) -> None:
-        """Take a micro-op that comes next."""
+        """Add the next micro-op."""
         if not micro.changes:
             return
         node = micro.changes[0].node
@@ -73,15 +76,15 @@ class _Flushed:
             self._emptied[node] = micro.number
 
     def of(self, node: int, op: int, what: str) -> set[int]:
-        """Return what write-back started before an op brings to the disk before the next commit.
+        """Return what write-back that starts before an op persists before the next commit.
 
         Args:
             node: the file.
-            op: by then.
-            what: ``size``, the growths; ``fresh``, also the data of blocks that had nothing; "" nothing.
+            op: the op.
+            what: ``size``, the growths; ``fresh``, also the data of blocks that had none; "" nothing.
         """
-        # Blocks that were allocated beforehand are none that write-back has to allocate: it is not even
-        # started (ext4_alloc_da_blocks()). Seen on Linux 6.18: renamed over a name, and empty.
+        # If all blocks were allocated beforehand, write-back is not even started (ext4_alloc_da_blocks()).
+        # Seen on Linux 6.18: renamed over a name, and empty.
         if not what or self._history.allocated.get(node, op) < op:
             return set()
         found = {*self.growths[node], *(self._fresh[node] if what == "fresh" else ())}
@@ -89,7 +92,7 @@ class _Flushed:
 
 
 def _due(history: History, profile: Profile, op: int, flushed: _Flushed) -> set[int]:
-    """Return what persists before all that is committed from an op on: files closed, and waited for."""
+    """Return what persists before all commits from an op on: of closed files, and of waited-for ranges."""
     due: set[int] = set()
     for node in history.closed.get(op, ()):
         due |= flushed.of(node, op, profile.close_flushes)
@@ -99,7 +102,7 @@ def _due(history: History, profile: Profile, op: int, flushed: _Flushed) -> set[
 
 
 def _join(profile: Profile, parts: list[Micro], found: list[set[int]]) -> None:
-    """Make one what of a write persists as one."""
+    """Join the parts of a write that persist as one."""
     if profile.whole_blocks:
         _join_halves(parts, found)
     if profile.whole_writes:
@@ -107,7 +110,7 @@ def _join(profile: Profile, parts: list[Micro], found: list[set[int]]) -> None:
 
 
 def _join_halves(parts: list[Micro], found: list[set[int]]) -> None:
-    """Make the halves of a write within one block one, and their growths too."""
+    """Join the halves of a write within one block, and their growths."""
     blocks = {change.where for micro in parts for change in micro.changes if change.aspect == BLOCK_OF}
     if len(blocks) == 1:
         for what in ("data", "grow"):
@@ -117,7 +120,7 @@ def _join_halves(parts: list[Micro], found: list[set[int]]) -> None:
 
 
 def _join_whole(parts: list[Micro], found: list[set[int]]) -> None:
-    """Make what a write puts into blocks that had nothing one, and the growths for it."""
+    """Join the parts of a write that go into blocks without data, and the growths for them."""
     written = [micro for micro in parts if micro.what == "data"]
     if not written or written[-1].stop - written[0].start > _WHOLE_UP_TO:
         return
@@ -131,7 +134,7 @@ def _join_whole(parts: list[Micro], found: list[set[int]]) -> None:
 
 def _before_replacing(history: History, profile: Profile, micro: Micro, flushed: _Flushed) -> set[int]:
     change = micro.changes[0]
-    exchange = history.ops[micro.op - 1].flags & RENAME_EXCHANGE
+    exchange = history.ops[micro.op - 1].flags & abi.RENAME_EXCHANGE
     if change.before is None or exchange:
         return set()
     return flushed.of(change.after, micro.op, profile.replace_flushes)
@@ -140,7 +143,7 @@ def _before_replacing(history: History, profile: Profile, micro: Micro, flushed:
 def _before_growing(
     history: History, profile: Profile, micro: Micro, growths: dict[int, list[int]]
 ) -> set[int]:
-    """A growth is followed by the data that it makes room for."""
+    """Return what must persist before a growth; the micro-op after it is the data that it makes room for."""
     data, node = history.micros[micro.number + 1], micro.changes[0].node
     before = set()
     if profile.data_first == "all" or (profile.data_first == "fresh" and _is_fresh(data)):
@@ -151,14 +154,14 @@ def _before_growing(
 
 
 def _before_edge(history: History, profile: Profile, micro: Micro) -> set[int]:
-    """It is the write-back of a block that takes the size to its end."""
+    """Return what must persist before an edge: the block whose write-back takes the size to its end."""
     node = micro.changes[0].node
     last = last_change(history, (BLOCK_OF, node, (size_of(micro, node) - 1) // BLOCK), micro.number)
     return {number for number in last if profile.data_first == "all" or _is_fresh(history.micros[number])}
 
 
 def waited(history: History, op: int) -> list[int]:
-    """Return the data that a sync_file_range waited for."""
+    """Return the data that a sync_file_range(2) waited for."""
     node, start, stop = history.waited[op]
     past = history.end[op]
     parts = (history.micros[number] for number in history.own[node] if number < past)

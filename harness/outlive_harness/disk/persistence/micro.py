@@ -1,4 +1,4 @@
-"""A trace taken apart into micro-ops: the smallest steps that a disk may persist or lose.
+"""A recording cut into micro-ops: the smallest steps that a disk may persist or lose.
 
 =============================  ==========================================================
 op                             micro-ops, in order
@@ -7,17 +7,17 @@ write that extends             for each piece: the size grows (zeros), then the 
 overwrite                      data, a piece at a time
 truncate                       size; the rest of the last block cleared; blocks freed
 create, link, mkdir, symlink   directory entry
-unlink, rmdir                  directory entry removed (what is freed then cannot be seen)
+unlink, rmdir                  directory entry removed (freed blocks are not visible)
 rename                         source entry, destination entry
 chmod, chown, xattr, utime     attribute
 =============================  ==========================================================
 
-A piece is an aligned block of 4096 bytes (more for a write of very many); a write within one block is
-two halves, so that it can be torn in the middle.
+A piece is an aligned block of 4096 bytes (larger for a very long write); a write within one block is two
+halves, so that it can be torn in the middle.
 
-What holds whatever the disk is: the changes of one entry, of one block and of one attribute persist
-in order. Sizes are set, not added: a later one stands for those before it; but the end of a block that is
-written in the gap that a write past the end left (is_below()) counts only where the size itself is lost.
+On any disk the changes of one entry, of one block and of one attribute persist in order. Sizes are set, not
+added: a later size replaces those before it; but if a write past the end leaves a gap, the end of a block
+written in that gap (is_below()) counts only if the size itself is lost.
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from outlive_harness import abi
+from outlive_harness.disk.content import BLOCK
+from outlive_harness.disk.model import Disk
+from outlive_harness.disk.model.files import BLOCK_OF, ENTRY, SIZE, Change, Files
 from outlive_harness.results.ops import Op
 
-from .content import BLOCK
-from .files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE, Change, Files
-from .model import Disk
-
-#: A write is cut into no more pieces than this.
+#: The most pieces of one write.
 _MOST_PIECES = 256
 
-#: Of sync_file_range(2): write what is not under way, and wait for it.
-_WRITE_AND_WAIT = 2 | 4
-#: Modes of fallocate(2) that allocate nothing: a hole, blocks taken out or moved apart.
-_GIVES_BACK = 2 | 8 | 32
+_WRITE_AND_WAIT = abi.SYNC_FILE_RANGE_WRITE | abi.SYNC_FILE_RANGE_WAIT_AFTER
+#: Modes of fallocate(2) that allocate no blocks for the range.
+_GIVES_BACK = abi.FALLOC_PUNCH_HOLE | abi.FALLOC_COLLAPSE_RANGE | abi.FALLOC_INSERT_RANGE
 
 Key = tuple[str, int, str | int]
 
@@ -48,14 +47,14 @@ class Micro(NamedTuple):
     """One micro-op.
 
     Attributes:
-        number: its place among all, from 0.
-        op: number of the op that it is a part of, from 1.
-        part: which part, from 1.
+        number: its number among all, from 0.
+        op: the number of its op, from 1.
+        part: its number within the op, from 1.
         what: as Step.what.
-        changes: what it changes.
+        changes: its changes.
         start: as Step.start.
         stop: as Step.stop.
-        needs: micro-ops that must persist before it, on any disk.
+        needs: micro-ops that must persist before it on any disk.
     """
 
     number: int
@@ -73,19 +72,19 @@ class Sync(NamedTuple):
 
     Attributes:
         op: its number.
-        kind: the op's kind, or ``own`` for a write that persists itself.
+        is_own: whether it is a write that makes only its own data durable (``O_SYNC``).
         node: the file or directory that it is about; None for all of them.
         data_only: whether attributes are left out (``fdatasync``, ``O_DSYNC``).
     """
 
     op: int
-    kind: str
+    is_own: bool
     node: int | None
     data_only: bool
 
 
 def cut(start: int, stop: int) -> Iterator[int]:
-    """Yield where a write from one offset to another is cut into pieces."""
+    """Yield the offsets at which a write from one offset to another is cut into pieces."""
     first, last = start // BLOCK, (stop - 1) // BLOCK
     if first == last:
         yield (start + stop) // 2
@@ -94,49 +93,49 @@ def cut(start: int, stop: int) -> Iterator[int]:
     while (last - first + 1) * BLOCK > _MOST_PIECES * size:
         size *= 2
     if size > BLOCK and (first + 1) * BLOCK % size:
-        yield (first + 1) * BLOCK  # what is left of a last block is often written back alone
+        yield (first + 1) * BLOCK  # the rest of a last block is often written back alone
     yield from range((start // size + 1) * size, stop, size)
 
 
 class History:
-    """The micro-ops of a trace, and the files at any moment of it.
+    """The micro-ops of a recording, and the files after it.
 
     Args:
-        initial: the files before the first op; all of them are durable. It is used up.
-        ops: the trace, with data.
+        initial: the files before the first op, all durable; it is used up.
+        ops: the ops, recorded with data.
 
     Raises:
-        UnmodelledError: what an op did is not known.
+        UnmodelledError: the effect of an op is not known.
     """
 
     def __init__(self, initial: Disk, ops: Sequence[Op]) -> None:
         self.ops = list(ops)
         self.micros: list[Micro] = []
-        #: number of micro-ops of ops 1 to k
+        #: the number of micro-ops of ops 1 to k, by k
         self.end = [0]
         self.syncs: dict[int, Sync] = {}
-        #: micro-ops by what they change, in order
+        #: micro-ops by the thing that they change, in order
         self.chains: dict[Key, list[int]] = defaultdict(list)
         #: names that changed, by directory
         self.names: dict[int, dict[str, None]] = defaultdict(dict)
         #: indices of blocks that changed, by file
         self.blocks: dict[int, dict[int, None]] = defaultdict(dict)
-        #: micro-ops that give a file a name or take one away, by file
+        #: micro-ops that give a file a name or remove one, by file
         self.namings: dict[int, list[int]] = defaultdict(list)
-        #: micro-ops by the file or directory whose own state they change
+        #: micro-ops by the file or directory that they change
         self.own: dict[int, list[int]] = defaultdict(list)
-        #: files of which parts were written back out of order (sync_file_range)
+        #: files with parts written back out of order (sync_file_range)
         self.scattered: set[int] = set()
-        #: what sync_file_range waited for, by its op: the file, where it begins and ends
+        #: what sync_file_range waited for, by its op: (file, start, stop)
         self.waited: dict[int, tuple[int, int, int]] = {}
-        #: files that were emptied, written anew and closed, by the op before which that was seen
+        #: files that were truncated, rewritten and closed, by the op before which that was seen
         self.closed: dict[int, list[int]] = defaultdict(list)
-        #: files of which blocks were allocated before they were written, with the first op that did so
+        #: files with blocks allocated before they were written, and the first op that did so
         self.allocated: dict[int, int] = {}
         self.files: Files = initial.files
-        #: files that were there before the first op
+        #: files from before the first op
         self.given = frozenset(self.files.nodes)
-        #: files that have several names at some time
+        #: files that have several names at any time
         self.linked = {
             number for number, node in self.files.nodes.items() if node.links > 1 and node.kind == "file"
         }
@@ -148,7 +147,7 @@ class History:
     def _take(self, disk: Disk, number: int, op: Op) -> None:
         self._note(disk, number, op)
         if op.detail is not None and op.detail.fails:
-            return  # an fsync that fails makes nothing durable either
+            return  # a failed fsync makes nothing durable either
         if op.traits.syncs:
             self._sync(disk, number, op)
             return
@@ -173,18 +172,18 @@ class History:
                 if op.kind == "link":
                     self.linked.add(change.after)
         if written is not None:
-            self.syncs[number] = Sync(number, "own", written, op.persists == "data")
+            self.syncs[number] = Sync(number, is_own=True, node=written, data_only=op.persists == "data")
 
     def _sync(self, disk: Disk, number: int, op: Op) -> None:
         node = None if op.traits.syncs_all else disk.find(op)
-        if op.kind == "sync_file_range":
+        if op.traits.syncs_range:
             self._scatter(number, op, node)
         elif node is not None or op.traits.syncs_all:
-            self.syncs[number] = Sync(number, op.kind, node, op.kind == "fdatasync")
+            self.syncs[number] = Sync(number, is_own=False, node=node, data_only=op.traits.syncs_data_only)
             disk.settle(node)
 
     def _note(self, disk: Disk, number: int, op: Op) -> None:
-        """Note what decides when files are written back."""
+        """Note what decides when a file is written back."""
         for identity in op.detail.closed if op.detail is not None else ():
             node = disk.number_of(identity)
             if node is not None:
@@ -220,31 +219,15 @@ def _key(change: Change) -> Key:
 
 
 def size_of(micro: Micro, node: int) -> int:
-    """Return the size that a micro-op makes a file; at least that, where it is_below()."""
+    """Return the size that a micro-op gives a file; the least size, if it is_below()."""
     return micro.stop if is_below(micro) else next(c.after for c in micro.changes if c.key == (SIZE, node, 0))
 
 
 def is_below(micro: Micro) -> bool:
-    """Tell whether it leaves the size as it is where that persisted, and else makes it the end of a block."""
+    """Return whether a micro-op sets the size to a block's end only if the size itself is lost."""
     return micro.what == "edge" and micro.stop > 0
 
 
 def aspects(micro: Micro) -> set[str]:
-    """Return which aspects of files a micro-op changes."""
+    """Return the aspects of files that a micro-op changes."""
     return {change.aspect for change in micro.changes}
-
-
-__all__ = [
-    "ATTRIBUTE",
-    "BLOCK_OF",
-    "ENTRY",
-    "SIZE",
-    "History",
-    "Key",
-    "Micro",
-    "Sync",
-    "aspects",
-    "cut",
-    "is_below",
-    "size_of",
-]

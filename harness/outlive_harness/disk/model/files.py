@@ -1,4 +1,4 @@
-"""Files as inodes, and the smallest changes of them: what a disk may persist or lose."""
+"""Files as inodes, and their smallest changes, which a disk may persist or lose."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from outlive_harness.disk import content
+from outlive_harness.disk.blobs import Blob
+from outlive_harness.disk.content import BLOCK, Block
+from outlive_harness.disk.tree import BOX_MARK, Entry, Tree, mark_links, readable
 from outlive_harness.results.ops import Content
 
-from . import content
-from .blobs import Blob
-from .content import BLOCK, Block
-from .tree import BOX_MARK, Entry, Tree, mark_links, readable
-
-#: Aspects of a file that change.
+#: The aspects of a file that change.
 ENTRY, SIZE, BLOCK_OF, ATTRIBUTE = "entry", "size", "block", "attribute"
 #: The number of the top directory.
 ROOT = 1
-#: What names of extended attributes begin with among a node's attributes.
+#: The prefix of extended attributes among a node's attributes.
 XATTR = "xattr:"
 #: Files up to this size are read when they are loaded.
 _SMALL = 1 << 16
@@ -34,9 +33,9 @@ class Change(NamedTuple):
         aspect: ENTRY (a name of a directory: a file's number or None), SIZE, BLOCK_OF (a Block or
             None), ATTRIBUTE (any value or None).
         node: number of the file or directory.
-        where: the name, 0, the block's index, the attribute's name.
-        before: its value.
-        after: its value.
+        where: the name, 0, the block's index, or the attribute's name.
+        before: the value before.
+        after: the value after.
     """
 
     aspect: str
@@ -47,7 +46,7 @@ class Change(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int, str | int]:
-        """What changes."""
+        """The thing that changes."""
         return self.aspect, self.node, self.where
 
 
@@ -55,15 +54,14 @@ class Step(NamedTuple):
     """Changes that a disk persists together or not at all: a micro-op.
 
     Attributes:
-        what: ``name`` (an entry is made, replaced or removed), ``move`` (one of the two halves of a
-            rename), ``grow`` (a write makes the file longer), ``edge`` (write-back takes the size to a
-            block's end), ``size`` (a truncation or fallocate sets the size), ``data`` (bytes of a block
-            are written), ``zero`` (the rest of a block is cleared), ``free`` (blocks past the end are
-            given back), ``attribute``.
+        what: ``name`` (an entry is made, replaced or removed), ``move`` (one half of a rename), ``grow`` (a
+            write makes the file longer), ``edge`` (write-back takes the size to a block's end), ``size`` (a
+            truncation or fallocate sets the size), ``data`` (bytes of a block are written), ``zero`` (the
+            rest of a block is cleared), ``free`` (blocks past the end are freed), ``attribute``.
         changes: the changes.
-        start: of ``data``, where in the file it begins.
-        stop: and where it ends; of an ``edge`` below the size, which changes nothing where that
-            persisted, the size that there is at least.
+        start: the offset at which ``data`` begins.
+        stop: the offset at which it ends; for an ``edge`` below the size, which has no effect if the size
+            persisted, the least size.
     """
 
     what: str
@@ -78,13 +76,13 @@ class Node:
 
     Attributes:
         kind: as in tree.Entry.
-        target: of a link its text, of a special file its type.
-        entries: of a directory, numbers by name.
+        target: the text of a link, or the type of a special file.
+        entries: a directory's files: numbers by name.
         size: bytes of a file.
-        blocks: of a file, by index; one that is missing is all zeros.
+        blocks: a file's blocks by index; a missing block is all zeros.
         attributes: ``mode``, ``owner``, ``times``, and ``xattr:NAME``.
-        links: how many names it has.
-        linkable: whether it can get a name again when it has none (``O_TMPFILE`` without ``O_EXCL``).
+        links: the number of its names.
+        linkable: whether it can get a name if it has none (``O_TMPFILE`` without ``O_EXCL``).
         touched: the thread that changed it last; 0 for none.
         low: the size before a write past it left a gap, while that growth may be lost; -1 for none.
         edges: ends of blocks written below the size since then.
@@ -109,17 +107,17 @@ class Node:
 
 
 class Files:
-    """Files by number, and how changes are done and undone to them."""
+    """Files by number."""
 
     def __init__(self) -> None:
         self.nodes: dict[int, Node] = {ROOT: Node("dir", attributes={"mode": 0o755}, links=1)}
 
     def put(self, change: Change, value: Any) -> None:  # noqa: ANN401 - as many kinds of values as aspects
-        """Set what a change is about to its value before, or after."""
+        """Set the thing that a change is about to its value before, or after."""
         put(self.nodes[change.node], change.aspect, change.where, value)
 
     def walk(self, path: str) -> int | None:
-        """Return the number of the file at a path; None if there is none."""
+        """Return the number of the file at a path; None if there is no file."""
         number = ROOT
         if path:
             for name in path.split("/"):
@@ -130,10 +128,10 @@ class Files:
         return number
 
     def load(self, root: Path) -> None:
-        """Take over the files below a directory; large contents are read later, and must stay as they are.
+        """Load the files below a directory; large contents are read later, and must not change.
 
         Raises:
-            OSError: something cannot be read.
+            OSError: a file cannot be read.
         """
         self.nodes[ROOT].attributes = _attributes(str(root), os.stat(root))
         self._load(str(root), ROOT, {})
@@ -155,7 +153,7 @@ class Files:
 
 
 def put(node: Node, aspect: str, where: str | int, value: Any) -> None:  # noqa: ANN401 - see Files.put()
-    """Set one value of a node; None takes it away."""
+    """Set one value of a node; None removes it."""
     if aspect == SIZE:
         node.size = value
         return
@@ -169,7 +167,7 @@ def put(node: Node, aspect: str, where: str | int, value: Any) -> None:  # noqa:
 
 
 def _node(path: str, info: os.stat_result) -> Node:
-    """Read one file, all but what is in it if it is a directory."""
+    """Read one file; of a directory, only its attributes."""
     attributes = _attributes(path, info)
     if stat.S_ISDIR(info.st_mode):
         return Node("dir", attributes=attributes)
@@ -202,24 +200,24 @@ def _xattrs(path: str) -> dict[str | int, Any]:
         names = os.listxattr(path, follow_symlinks=False)
         return {XATTR + name: os.getxattr(path, name, follow_symlinks=False) for name in names}
     except OSError:
-        return {}  # no such thing here, or not for us
+        return {}  # not supported, or not permitted
 
 
 def walk_nodes(node_of: Callable[[int], Node]) -> Iterator[tuple[str, int]]:
-    """Yield (path, number) for all below the top directory, a directory before what is in it."""
+    """Yield (path, number) of all files below the top directory, a directory before its files."""
     waiting = [("", ROOT, frozenset({ROOT}))]
     while waiting:
         prefix, directory, above = waiting.pop()
         for name, number in node_of(directory).entries.items():
             if number in above:
-                continue  # two halves of renames can make a circle where each may be lost alone
+                continue  # halves of renames that are lost alone can make a cycle
             yield prefix + name, number
             if node_of(number).kind == "dir":
                 waiting.append((f"{prefix}{name}/", number, above | {number}))
 
 
 def entry(node: Node, digest: str) -> Entry:
-    """Return the entry of a tree for a node; *digest* is that of its content, if it is a file."""
+    """Return a node's entry in a tree; *digest* is that of a file's content."""
     if node.kind == "file":
         return Entry("file", node.mode, node.size, digest)
     return Entry(node.kind, 0 if node.kind == "link" else node.mode, 0, node.target)
@@ -260,24 +258,24 @@ def write_nodes(
 ) -> list[str]:
     """Make files real below an existing, empty directory: modes, hard links, attributes, known times.
 
-    Owners are set where this process may, and extended attributes where the file system takes them. A
-    file whose times are not known is as old as its making here.
+    Owners are set if permitted, and extended attributes if the file system supports them. A file whose times
+    are not known gets those of its creation here.
 
     Args:
-        node_of: gives the files.
-        directory: where they are made.
-        initial: the directory that the first of them were loaded from.
-        copies: copies of single files of that, by relative path; they are moved in.
+        node_of: returns a file by its number.
+        directory: the directory.
+        initial: the directory that the initial files were loaded from.
+        copies: copies of files of that directory, by relative path; they are moved in.
 
     Returns:
-        Files of over 64 KiB that are as in the initial directory, content and attributes: relative paths.
+        Relative paths of the files over 64 KiB with the content and attributes that they have in *initial*.
 
     Raises:
-        OSError: something cannot be made.
+        OSError: a file cannot be made.
     """
     same: list[str] = []
     made: dict[int, str] = {}
-    later: list[tuple[str, Node]] = []
+    directories: list[tuple[str, Node]] = []
     for path, number in walk_nodes(node_of):
         node, where = node_of(number), f"{directory}/{path}"
         if number in made and node.kind != "dir":
@@ -286,28 +284,36 @@ def write_nodes(
         made[number] = where
         if node.kind == "dir":
             os.mkdir(where, 0o700)
-            later.append((where, node))
+            directories.append((where, node))
             continue
-        if node.kind == "link":
-            os.symlink(node.target, where)
-        elif node.kind == "file":
-            is_same = node.size > _SMALL and initial is not None and _is_file(node, f"{initial}/{path}")
-            if is_same:
-                same.append(path)
-            if is_same and copies and path in copies:
-                os.rename(copies[path], where)
-            else:
-                _write_file(where, node)
-        elif not _make_special(where, node):
+        is_same = node.kind == "file" and initial is not None and _is_file(node, f"{initial}/{path}")
+        if is_same:
+            same.append(path)
+        if is_same and copies and path in copies:
+            os.rename(copies[path], where)
+        elif not _make(where, node):
             continue
         _finish(where, node)
-    for where, node in reversed(later):
+    for where, node in reversed(directories):
         _finish(where, node)
     return same
 
 
+def _make(where: str, node: Node) -> bool:
+    """Make a file, link or special file; return False if it may not be made."""
+    if node.kind == "link":
+        os.symlink(node.target, where)
+    elif node.kind == "file":
+        _write_file(where, node)
+    else:
+        return _make_special(where, node)
+    return True
+
+
 def _is_file(node: Node, path: str) -> bool:
-    """Tell whether a node is as the file is that it was loaded from, but for the time of its last reading."""
+    """Return whether a node equals the large file that it was loaded from, except for its access time."""
+    if node.size <= _SMALL:
+        return False
     source = content.source_of(node.blocks, node.size)
     if not isinstance(source, Blob) or not source.is_file(path):
         return False
@@ -331,7 +337,7 @@ def _write_file(where: str, node: Node) -> None:
 def _make_special(where: str, node: Node) -> bool:
     kind = int(node.target, 8)
     try:
-        # A socket is nothing without its process, and which device one was is not kept.
+        # The device number of a device is not kept.
         os.mknod(where, kind if kind in (stat.S_IFIFO, stat.S_IFSOCK) else stat.S_IFCHR)
     except PermissionError:
         return False
