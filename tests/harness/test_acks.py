@@ -136,5 +136,5 @@ def test_a_pattern_that_is_none_is_refused(pattern):
     """The message begins with the argument and its value."""
     from outlive_harness import scenario
 
-    with pytest.raises(ValueError, match=r"^acks=.* is no regular expression"):
+    with pytest.raises(ValueError, match=r"^acks=.* is not a regular expression"):
         scenario(command=["true"], acks=pattern)

@@ -58,7 +58,7 @@ class Proposal:
 def missing_inputs(seen: Observation, exists: Callable[[str], bool]) -> list[str]:
     """Return the paths that the command looked for in its box, where they exist only in the user's directory.
 
-    What the command makes itself is no input, and neither is a marker that an earlier run of the user's left.
+    What the command makes itself is no input, and neither is a marker that an earlier run left.
     """
     made = {path for op in seen.ops for path in (op.path, op.target) if path}
     wanted = [
@@ -168,9 +168,9 @@ def _require(seen: Observation, outputs: Collection[str], guesses: Guesses) -> N
     if not guesses:
         outside = "; it wrote outside its box: " + _listed(seen.outside) if seen.outside else ""
         raise ScenarioError(f"it leaves no files in its box, so there is nothing to compare{outside}")
-    told = _listed([f"{path} ({guess.why})" for path, guess in sorted(guesses.items())])
+    files = _listed([f"{path} ({guess.why})" for path, guess in sorted(guesses.items())])
     raise ScenarioError(
-        f"it leaves no file that could be compared: {told}; fix its clock and its seed, or write a "
+        f"it leaves no file that could be compared: {files}; fix its clock and its seed, or write a "
         "scenario whose check judges them"
     )
 

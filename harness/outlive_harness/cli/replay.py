@@ -65,7 +65,7 @@ def command(
     name, colon, text = identifier.rpartition(":")
     if not colon or not name:
         raise PlanError(
-            f"ID={identifier!r} is no replay id: it should be SCENARIO:FAULT@OP, as in report:kill@3"
+            f"ID={identifier!r} is not a replay id: it should be SCENARIO:FAULT@OP, as in report:kill@3"
         )
     plan = parse_plan(text)
     store = Store(STORE.absolute())

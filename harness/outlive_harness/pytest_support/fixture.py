@@ -19,7 +19,7 @@ from outlive_harness.results.verdicts import ScenarioResult
 from .driver import Driver
 from .outcome import trial_unless_held, unless_held
 
-Told = TypeVar("Told", ScenarioResult, Trial)
+Judged = TypeVar("Judged", ScenarioResult, Trial)
 #: Keywords of which run() takes a value of its own.
 _FOR_ALL = with_option("pytest", is_for_all=True)
 
@@ -162,7 +162,7 @@ class Outlive:
     def assert_held(self, subject: Scenario, **options: Any) -> ScenarioResult: ...  # noqa: ANN401 - run()'s
 
     @overload
-    def assert_held(self, subject: Told) -> Told: ...
+    def assert_held(self, subject: Judged) -> Judged: ...
 
     def assert_held(
         self,
@@ -213,7 +213,7 @@ def _names(faults: str | Iterable[str] | None, key: str = "faults") -> tuple[str
     names = (faults,) if isinstance(faults, str) else tuple(faults)
     for name in names:
         if name not in NAMES:
-            raise ScenarioError(f"{key}={name!r} is no fault; there are: {', '.join(NAMES)}")
+            raise ScenarioError(f"{key}={name!r} is not a fault; there are: {', '.join(NAMES)}")
     if not names:
         raise ScenarioError(f"{key}={faults!r} must name at least one fault")
     return names

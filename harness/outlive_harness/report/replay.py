@@ -103,7 +103,8 @@ def _crash(say: _Say, trial: Trial, plan: Plan) -> None:
     is_cut = plan[-1].part and FAULTS[plan[-1].fault].part == "bytes"
     part = f"; {_bytes(plan[-1].part)} of it still reached the file" if is_cut else ""
     when = moment(plan)
-    say(f"struck by {plan[-1].fault}{where}, {when}: {trial.op}{part}" if trial.op else f"struck{where}")
+    op = f", {when}: {trial.op}{part}" if trial.op else ""
+    say(f"{plan[-1].fault} injected{where}{op}")
 
 
 def _left(say: _Say, record: Record, crashed: Path) -> None:

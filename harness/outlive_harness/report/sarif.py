@@ -58,8 +58,8 @@ def _invocation(result: RunResult) -> dict[str, Any]:
         for one in result.scenarios
         if one.verdict is Verdict.SKIPPED
     ]
-    told = {"executionSuccessful": not result.interrupted}
-    return {**told, "toolExecutionNotifications": notes} if notes else told
+    facts = {"executionSuccessful": not result.interrupted}
+    return {**facts, "toolExecutionNotifications": notes} if notes else facts
 
 
 def _results(one: ScenarioResult, names: list[str]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ COLOURS = {
 #: How many lines of a violation's detail are shown; the last lines of a traceback matter.
 _DETAIL = 20
 #: How many violations of one scenario are shown in full; their boxes are kept.
-_TOLD = 3
+_IN_FULL = 3
 #: How many further violations get a line each.
 _LISTED = 7
 _NOTE = 60
@@ -99,7 +99,7 @@ def _crash(violation: Violation) -> str:
         journal = ", its journal just written" if plan[0].part else ""
         on = f"on a real {violation.fault}{journal}"
         return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
-    return f"struck at {violation.point}{op}"
+    return f"injected at {violation.point}{op}"
 
 
 def moment(plan: Plan) -> str:
@@ -151,14 +151,14 @@ def details(result: ScenarioResult) -> list[str]:
             lines += _last(visible_lines(result.reason))
         found = causes([one for one in result.violations if not one.known])
         advised: set[str] = set()
-        for cause in found[:_TOLD]:
+        for cause in found[:_IN_FULL]:
             advice = cause.lead.advice
             lines += explain(cause.lead if advice not in advised else replace(cause.lead, advice="as above"))
             advised |= {advice} - {""}
             lines += [f"  also: {brief(other)}" for other in cause.others[:_LISTED]]
-        for cause in found[_TOLD:][:_LISTED]:
+        for cause in found[_IN_FULL:][:_LISTED]:
             lines += [brief(cause.lead), *(f"  replay: {line}" for line in [replay_line(cause.lead)] if line)]
-        more = len(found) - _TOLD - _LISTED
+        more = len(found) - _IN_FULL - _LISTED
         rest = f"... and {more} more violation{'s' * (more > 1)}; --json FILE lists all of them"
         lines += [rest] if more > 0 else []
         lines += [f"known: {brief(one)}" for one in result.violations if one.known]

@@ -58,7 +58,7 @@ def violations(key: str, value: object) -> tuple[str, ...]:
     kinds = strings(key, value)
     for kind in kinds:
         if kind not in VIOLATIONS:
-            raise ScenarioError(f"{key}={kind!r} is no violation; there are: {', '.join(VIOLATIONS)}")
+            raise ScenarioError(f"{key}={kind!r} is not a violation; there are: {', '.join(VIOLATIONS)}")
     return kinds
 
 
@@ -71,7 +71,7 @@ def patterns(key: str, value: object) -> tuple[str, ...]:
         try:
             matcher([part])
         except re.error as error:
-            raise ScenarioError(f"{key}={part!r} is no pattern: {error}") from error
+            raise ScenarioError(f"{key}={part!r} is not a pattern: {error}") from error
     return parts
 
 
@@ -126,7 +126,7 @@ def regex(key: str, value: object) -> str:
     try:
         re.compile(value)  # type: ignore[call-overload]  # it may be anything
     except (re.error, TypeError) as error:
-        raise ScenarioError(f"{key}={value!r} is no regular expression: {error}") from error
+        raise ScenarioError(f"{key}={value!r} is not a regular expression: {error}") from error
     return text(key, value)
 
 
@@ -149,7 +149,7 @@ class Keyword(NamedTuple):
 
     Attributes:
         name: the keyword; its option is ``--name``, pytest's is ``--outlive-name``.
-        default: its value where it is not given.
+        default: its value if it is not given.
         kind: the function that checks a value and returns it as it is kept.
         choices: the values that there are to choose from; empty if they are not few.
         doors: where an option sets it: ``check``, ``test``, ``pytest``.

@@ -93,7 +93,7 @@ def size(plan: Plan) -> tuple[int, int, Plan]:
 
 
 class PlanError(ValueError):
-    """A text is no plan."""
+    """A text is not a plan."""
 
 
 def parse_plan(text: str) -> Plan:
@@ -106,7 +106,7 @@ def parse_plan(text: str) -> Plan:
     for word in text.split("+"):
         match = _POINT.fullmatch(word)
         if match is None:
-            raise PlanError(f"{text!r} is no plan: {word!r} should be FAULT@OP, for example kill@3")
+            raise PlanError(f"{text!r} is not a plan: {word!r} should be FAULT@OP, for example kill@3")
         fault, at, part, lost = match.groups(default="")
         points.append(Point(fault, int(at), int(part or 0), _names(lost, word)))
     return tuple(points)

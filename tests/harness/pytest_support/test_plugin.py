@@ -93,7 +93,7 @@ def test_outcomes_say_what_was_found_and_how_to_see_it_again(suite, workers):
     text = done.stdout.str()
     assert set(re.findall(r"scenarios/s\.py::\w+\[\w+\]", text)) == set(IDS) == set(collected(suite))
     assert "torn-output: o is visible half-written: 0 of 9 bytes" in text
-    assert "struck at kill@2, before: write o (9 bytes)" in text
+    assert "injected at kill@2, before: write o (9 bytes)" in text
     assert "replay: outlive replay torn:kill@2" in text
     assert "boxes:  .outlive/failures/torn-kill@2-" in text
     assert "unknown: nondeterministic: two runs with no fault differ in o" in text
@@ -270,7 +270,7 @@ def test_a_fault_of_ours_shows_its_traceback(suite, monkeypatch):
         "hook/sitecustomize.py",
         "import sys\n"
         "if 'outlive_harness.trial.worker' in sys.orig_argv:\n"
-        "    from outlive_harness.explore import trial\n"
+        "    from outlive_harness.trial import trial\n"
         "    trial.tree_digest = None\n",
     )
     monkeypatch.setenv("PYTHONPATH", str(suite.path / "hook"))
@@ -395,7 +395,7 @@ FIXTURE = """
     @pytest.mark.parametrize(("call", "message"), [
         (lambda outlive: outlive.run(3), "scenario=3 must be a scenario"),
         (lambda outlive: outlive.run(inside()), "scenario=<.*> is declared inside a function"),
-        (lambda outlive: outlive.run(good, faults="kil"), "faults='kil' is no fault; there are: kill"),
+        (lambda outlive: outlive.run(good, faults="kil"), "faults='kil' is not a fault; there are: kill"),
         (lambda outlive: outlive.run(good, faults=[]), r"faults=\\[\\] must name at least one"),
         (lambda outlive: outlive.run(good, depth=0), "depth=0 must be a whole number"),
         (lambda outlive: outlive.run(good, points=0), "points=0 must be a whole number"),
@@ -404,9 +404,9 @@ FIXTURE = """
         (lambda outlive: outlive.check("ls"), "command='ls' must be a list"),
         (lambda outlive: outlive.check(["ls"], litter="x"), "litter='x' must be"),
         (lambda outlive: outlive.trial(good, ()), r"plan=\\(\\) must be one or more"),
-        (lambda outlive: outlive.trial(good, "kill"), "'kill' is no plan"),
+        (lambda outlive: outlive.trial(good, "kill"), "'kill' is not a plan"),
         (lambda outlive: outlive.trial(good, "term@1.999"), "plan='term@1.999': 999 is no signal"),
-        (lambda outlive: outlive.trial(good, "kil@1"), "plan='kil' is no fault"),
+        (lambda outlive: outlive.trial(good, "kil@1"), "plan='kil' is not a fault"),
     ])
     def test_wrong_arguments(outlive, call, message):
         with pytest.raises(ValueError, match="^" + message):

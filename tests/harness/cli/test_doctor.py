@@ -12,7 +12,7 @@ from outlive_harness import cli
 from outlive_harness.cli import machine as doctor
 from outlive_harness.disk.realfs import KINDS, missing
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

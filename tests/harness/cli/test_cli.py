@@ -21,7 +21,7 @@ from outlive_harness.cli import check, declared, running
 from outlive_harness.jobs import session
 from outlive_harness.jobs.tasks import HarnessError
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 OUTLIVE = [sys.executable, "-P", "-m", "outlive_harness"]
 #: Variables of the surroundings that change how reports look.
 LOOKS = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -114,7 +114,7 @@ def test_a_violation_exits_with_1_and_can_be_pasted_back(outlive, script, tmp_pa
     """The report says what, at which op and path, and its replay line shows the same, boxes included."""
     done = outlive("check", "--", "sh", script(TORN), status=1)
     assert "torn-output: out is visible half-written: 0 of 4 bytes" in done.stdout
-    assert "struck at kill@2, before: write out (4 bytes)" in done.stdout
+    assert "injected at kill@2, before: write out (4 bytes)" in done.stdout
     (line,) = replay_lines(done.stdout)
     assert line == "outlive replay pipe:kill@2"
     told = replayed(outlive, line, status=1).stdout
@@ -395,7 +395,7 @@ def test_an_interrupt_ends_everything_and_tells_what_was_found(script, tmp_path)
         cwd=tmp_path, env=surroundings(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        wait_for(lambda: len(list(boxes.glob("outlive-*/jobs/t-*/results/*"))) > 4, process)
+        wait_for(lambda: len(list(boxes.glob("outlive-*/jobs/*/results/*"))) > 4, process)
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -513,13 +513,13 @@ REFUSED = {
     "check --input nowhere -- true": "Directory 'nowhere' does not exist",
     "check --input plain -- true": "Directory 'plain' is a file",
     "check --box-dir nowhere -- true": "Directory 'nowhere' does not exist",
-    "check --outputs [z-a] -- true": "outputs='[z-a]' is no pattern: bad character range z-a",
+    "check --outputs [z-a] -- true": "outputs='[z-a]' is not a pattern: bad character range z-a",
     "check --ignore /tmp/x -- true": "ignore='/tmp/x' must be a pattern of paths relative to the box",
     "check --append-only ../x -- true": "append_only='../x' must be a pattern of paths relative to the box",
     "check --litter maybe -- true": "'maybe' is not one of 'warn', 'fail'",
     "check --json nowhere/r.json -- true": "r.json' cannot be written: No such file or directory",
-    "check --json r --html r -- true": "--json and --html are one file: 'r'",
-    "check --json - --sarif - -- true": "--json and --sarif are one file: '-'",
+    "check --json r --html r -- true": "--json and --html name one file: 'r'",
+    "check --json - --sarif - -- true": "--json and --sarif name one file: '-'",
     "check --baseline no/k.json --update-baseline -- true": "k.json' cannot be written: No such file or dir",
     "check --json . -- true": "cannot be written: Is a directory",
     "test": "there is no directory scenarios/ here; outlive new NAME writes a first scenario",
@@ -527,11 +527,11 @@ REFUSED = {
     "test empty": "no scenarios in empty",
     "test good --only nix": "--only='nix': no such scenario; there are: alone, both",
     "test good twin": "two scenarios are named 'both'",
-    "test good --outputs [z-a]": "--outputs='[z-a]' is no pattern",
+    "test good --outputs [z-a]": "--outputs='[z-a]' is not a pattern",
     "replay": "Missing argument 'ID'",
-    "replay nonsense": "ID='nonsense' is no replay id: it should be SCENARIO:FAULT@OP",
-    "replay x:kill": "'kill' is no plan",
-    "replay x:kill@1": "no scenario 'x' in a directory scenarios/, which is not here; where it is else",
+    "replay nonsense": "ID='nonsense' is not a replay id: it should be SCENARIO:FAULT@OP",
+    "replay x:kill": "'kill' is not a plan",
+    "replay x:kill@1": "no scenario 'x' in a directory scenarios/, which is not here; if it is else",
     "replay alone:nope@1 good": "unknown fault 'nope'",
     "new 3a": "NAME='3a' must be a Python identifier",
     "new class": "NAME='class' must be a Python identifier",
@@ -764,7 +764,7 @@ def test_a_disk_of_boxes_that_is_full_is_told_with_what_helps(monkeypatch, tmp_p
     for free, error in ((0, session.NoRoomError), (1 << 30, OSError)):
         monkeypatch.setattr(shutil, "disk_usage", lambda _path, free=free: usage._replace(free=free))
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        with pytest.raises(error, match="by --box-dir" if not free else "No space"):  # noqa: SIM117
+        with pytest.raises(error, match="with --box-dir" if not free else "No space"):  # noqa: SIM117
             with running.session_of(1, tmp_path):
                 raise full
 

@@ -175,7 +175,7 @@ def test_anything_callable_can_be_a_body(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"expect": "torn"}, "expect='torn' is no violation; there are: not-idempotent"),
+        ({"expect": "torn"}, "expect='torn' is not a violation; there are: not-idempotent"),
         ({"command": "ls -l"}, "command='ls -l' must be a list"),
         ({"command": []}, r"command=\[\] must be a list"),
         ({"depth": 0}, "depth=0 must be a whole number from 1 on"),

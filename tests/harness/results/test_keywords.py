@@ -13,7 +13,7 @@ from outlive_harness.results.keywords import KEYWORD, KEYWORDS, NAMES, with_opti
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import Scenario, ScenarioError
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 
 
 def test_scenario_takes_the_keywords_of_the_table():

@@ -100,7 +100,7 @@ def test_a_violation_says_what_where_how_and_how_again():
     """One sentence, the op, the difference, the boxes and the line to paste."""
     assert explain(violation(3, points=2, detail="golden: x\nhere:   y", kept="/kept", confirmed=True)) == [
         "torn-output: out is visible half-written: 3 of 9 bytes",
-        "  struck at kill@3, before: write out (4 bytes) (and at 1 more point)",
+        "  injected at kill@3, before: write out (4 bytes) (and at 1 more point)",
         "  golden: x",
         "  here:   y",
         "  boxes:  /kept",

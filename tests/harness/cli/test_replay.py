@@ -127,7 +127,7 @@ def test_a_recovery_that_does_something_else_is_unknown(outlive, tmp_path):
     (tmp_path / "pipe.py").write_text(RECOVERING.replace('open("o"', 'open("q"'))
     status, out, _ = outlive("replay", ident)
     assert status == 3, out
-    assert "unknown: the recovery has changed: op " in out
+    assert "unknown: the recovery has changed: its op " in out
 
 
 @pytest.mark.usefixtures("failed")
@@ -173,7 +173,7 @@ def test_an_empty_shell_is_none(outlive):
             "no crash point full@3.99999: op 3 is 'write out/report (5000 bytes)'",
         ),
         ("full@2.1", 3, "the run has no crash point full@2.1: op 2 is 'open out/report'"),
-        ("full@3", 1, "struck by full, in: write out/report"),
+        ("full@3", 1, "full injected, in: write out/report"),
         ("term@2.999", 2, "plan='term@2.999': 999 is not a signal"),
     ],
 )
@@ -208,7 +208,7 @@ def test_an_export_shows_the_failure_by_itself(failed, outlive, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "exit status: 0" in done.stdout
     assert "the same files" in done.stdout
-    assert "expected is that these differ" in done.stdout
+    assert "these are expected to differ" in done.stdout
     assert f"Files {target}/golden/out/report and {target}/crashed/out/report differ" in done.stdout
     failed.write_text(PIPELINE)
     status, _, err = outlive("replay", "pipe:kill@3", "--export", str(target))

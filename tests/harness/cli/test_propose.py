@@ -23,7 +23,7 @@ from outlive_harness.results.patterns import globs, literal
 from outlive_harness.results.scenario import ScenarioError
 from outlive_harness.results.scenario_files import load_file
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 OUTLIVE = [sys.executable, "-P", "-m", "outlive_harness"]
 LARGE = 100_000
 
@@ -541,7 +541,7 @@ def test_where_calls_are_refused_what_is_left_is_enough_for_a_proposal(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "names.txt").write_text("b\na\n")
     done = subprocess.run(
-        [sys.executable, "-P", "-c", REFUSED, str(Path(__file__).parent)],
+        [sys.executable, "-P", "-c", REFUSED, str(Path(__file__).parents[1])],
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
