@@ -259,7 +259,7 @@ def test_a_careful_trace_has_nothing_to_repair():
 def test_each_habit_is_applied_where_it_is_missing():
     """The fsync of a file comes before its rename, that of the directory after it, and nowhere twice."""
     ops = [made("t"), op("write", "t", length=1), op("rename", "t", "out/a"), op("mkdir", "out/b")]
-    file, directory = (one for one in repairs(ops, outputs) if one.name in ("file", "directory"))
+    file, directory = (one for one in repairs(ops, outputs) if one.habit in ("file", "directory"))
     assert (file.sites, file.say(3)) == ((3,), "fsync the file before the rename")
     assert kinds(file, ops)[2:4] == [("fsync", "t"), ("rename", "t")]
     assert (directory.sites, directory.say(4)) == ((3, 4), "fsync the directory after the mkdir")
@@ -272,7 +272,7 @@ def test_each_habit_is_applied_where_it_is_missing():
 def test_an_output_is_written_beside_its_place():
     """All of its ops are on the other name; then come fsync, rename and fsync of the directory."""
     ops = [made("out/a"), op("write", "out/a", length=1, data=b"x"), op("mkdir", "other")]
-    beside = next(one for one in repairs(ops, outputs) if one.name == "beside")
+    beside = next(one for one in repairs(ops, outputs) if one.habit == "beside")
     other = "out/a.outlive-repaired"
     assert kinds(beside, ops) == [
         ("open", other), ("write", other), ("fsync", other), ("rename", other), ("fsync", "out"),
@@ -284,7 +284,7 @@ def test_a_lock_is_not_written_beside_its_place():
     """Another file under its name would be another lock."""
     ops = [op("open", "run.x", flags=os.O_CREAT), op("write", "run.x", length=9), op("truncate", "run.x")]
     ops += [made("state/LOCK"), op("write", "state/LOCK", length=1), made("a"), op("write", "a", length=1)]
-    (beside,) = (one for one in repairs(ops, lambda _: True) if one.name == "beside")
+    (beside,) = (one for one in repairs(ops, lambda _: True) if one.habit == "beside")
     assert beside.sites == (6,)
 
 

@@ -484,7 +484,7 @@ def test_a_scenario_is_left_at_its_first_violation_where_that_is_asked_for(explo
     assert 0 < fast.faults["kill"].tested < fast.faults["kill"].points
     assert "points were enough" in fast.faults["kill"].note
     assert fast.warnings[-2:] == [
-        f"stopped at the first violation: {fault} has not struck" for fault in ("torn", "power")
+        f"stopped at the first violation: {fault} was not tried" for fault in ("torn", "power")
     ]
     (good,) = explored(GOOD, fail_fast=True).scenarios
     assert good.verdict is Verdict.HELD

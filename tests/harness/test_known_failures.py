@@ -147,7 +147,7 @@ def report():
     assert kept
     status, out, _ = outlive("test", "--profile", "ext4")
     assert status == 0, out
-    assert f"{kept[0]['point']} is not struck: no disk as ext4 leaves what failed" in out
+    assert f"{kept[0]['point']} is not tried: no disk as ext4 leaves what failed" in out
     assert read("scenarios/regressions/report.json")["failures"] == kept
     assert outlive("test", "--profile", "posix")[0] == 1
 

@@ -47,8 +47,8 @@ def test_a_sample_that_leaves_an_output_out_is_unknown(one):
     source = LONG.format(faults="'kill'").replace("i == 3", "False")
     result = one(source, points=2)
     assert result.verdict is Verdict.UNKNOWN
-    assert result.reason.startswith("kill: of the 2 points of the sample none is on an op of out/")
-    assert result.reason.endswith("; 5 have one for each output")
+    assert result.reason.startswith("kill: none of the 2 points of the sample is on an op of out/")
+    assert result.reason.endswith("; 5 points have one for each output")
     result = one(source, points=5)
     assert result.verdict is Verdict.HELD
     assert "sampled 5 of" in result.reason

@@ -117,7 +117,7 @@ def test_what_has_not_changed_is_left_out(project, explored):
     for name in ("first", "second"):
         assert after[name]["verdict"] == "held"
         assert after[name]["faults"] == before[name]["faults"]
-        assert "nothing that it came of has changed" in after[name]["reason"]
+        assert "nothing that it rests on has changed" in after[name]["reason"]
     outlive(project)
     assert explored() == ["first", "second"]  # without the option all are run
 
@@ -256,9 +256,9 @@ def test_what_a_setup_copies_is_part_of_what_a_result_came_of(tmp_path):
     (tmp_path / "scenarios" / "copied.py").write_text(SET_UP.replace("HERE", str(tmp_path)))
     outlive(tmp_path)
     (tmp_path / "data" / "letters").touch()
-    assert "nothing that it came of has changed" in str(outlive(tmp_path, "--changed"))
+    assert "nothing that it rests on has changed" in str(outlive(tmp_path, "--changed"))
     (tmp_path / "data" / "letters").write_text("b")
-    assert "nothing that it came of has changed" not in str(outlive(tmp_path, "--changed"))
+    assert "nothing that it rests on has changed" not in str(outlive(tmp_path, "--changed"))
 
 
 LONG = """
@@ -449,7 +449,7 @@ def opens():
 """)
     outlive(project)
     found, _ = outlive(project, "--changed")
-    assert "nothing that it came of has changed" in found["opens"]["reason"]
+    assert "nothing that it rests on has changed" in found["opens"]["reason"]
 
 
 def test_why_a_scenario_is_tested_again_is_said(project):

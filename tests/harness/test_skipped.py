@@ -28,15 +28,15 @@ OLD = "setup=lambda: open('o', 'w').write('x' * 8)"
     ("source", "more", "options", "verdict", "reason"),
     [
         # Nothing that it declares is asked for.
-        (TORN, "faults='power'", {"faults": ("kill", "eio")}, "skipped", "none was asked for (kill, eio)"),
+        (TORN, "faults='power'", {"faults": ("kill", "eio")}, "skipped", "was asked for (kill, eio)"),
         # What it needs is one of those left out, and so cannot be missed.
         (UNSYNCED, "faults=('kill', 'power'), expect='torn-output'", {"faults": ("kill",)}, "skipped",
-         "no torn-output by kill alone: the options leave out what it names beside that: power"),
+         "no torn-output by kill alone: the options leave out what it also names: power"),
         (UNSYNCED, f"faults='power', expect='torn-output', {OLD}", {"profile": "ext4-ordered"}, "skipped",
-         "names beside that: a disk as posix"),
+         "also names: a disk as posix"),
         (UNSYNCED, f"faults='power', expect='torn-output', {OLD}", {"profile": "posix"}, "held", "caught"),
         # One that names no fault is shown by the default.
-        (TORN, "expect='torn-output'", {"faults": ("eio",)}, "skipped", "names beside that: kill"),
+        (TORN, "expect='torn-output'", {"faults": ("eio",)}, "skipped", "also names: kill"),
         # All that it declares was there, and did not show it.
         (UNSYNCED, "faults='kill', expect='torn-output'", {"faults": ("kill", "power")}, "violated",
          "expected torn-output"),
@@ -112,7 +112,7 @@ def test_every_report_says_that_it_was_skipped_and_why(suite):
     assert (facts["verdict"], [one["verdict"] for one in facts["scenarios"]]) == (
         "held", ["held", "skipped", "skipped"],
     )  # fmt: skip
-    reason = "of its faults (power) none was asked for (kill)"
+    reason = "none of its faults (power) was asked for (kill)"
     last = facts["scenarios"][2]
     assert (last["reason"], last["faults"], last["violations"]) == (reason, {}, [])
     tests = ET.fromstring(Path("x").read_text())[0]  # noqa: S314 - our own
@@ -154,5 +154,5 @@ def test_pytest_skips_it():
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "1 passed, 2 skipped" in done.stdout
-    assert "of its faults (power) none was asked for (kill)" in done.stdout
-    assert "the options leave out what it names beside that: power" in done.stdout
+    assert "none of its faults (power) was asked for (kill)" in done.stdout
+    assert "the options leave out what it also names: power" in done.stdout

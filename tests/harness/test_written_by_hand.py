@@ -77,7 +77,7 @@ def test_a_fault_of_another_version_is_kept_and_not_struck(one, tmp_path, monkey
     path, text = regressions(tmp_path, "zork@2", "kill@2", "kill@1+zork@1")
     result = one(GOOD, regressions=True, faults=("kill",))
     assert result.verdict is Verdict.HELD
-    said = [f"regressions/good.json: {point} is kept, and not struck: this version knows no fault 'zork'"
+    said = [f"regressions/good.json: {point} is kept, but not tried: this version has no fault 'zork'"
             for point in ("zork@2", "kill@1+zork@1")]  # fmt: skip
     assert result.warnings[:2] == said
     assert path.read_text() == text
@@ -91,7 +91,7 @@ def test_a_file_of_many_failures_is_struck_in_part(tmp_path, monkeypatch):
     record = Record(run_spec_of(scenario(command=["true"], name="good")), tmp_path)
     plans, said = Regressions(path).plans(record)
     assert list(map(plan_text, plans)) == points[:64]
-    assert said == ["regressions/good.json: of 20000 failures the first 64 are struck"]
+    assert said == ["regressions/good.json: of 20000 failures the first 64 are tried"]
     assert path.read_text() == text
 
 

@@ -1,8 +1,8 @@
-"""Repairs of a trace: what the ops would be, had the program been written with care.
+"""Repairs of a trace: the ops of the same program, had it been written with care.
 
-Each is one habit of careful programs (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014;
-fsync(2), rename(2)): fsync the file before its rename, fsync the directory after it, write beside the
-destination and rename, make the marker after the output. A repair is applied at sites: numbers of ops.
+Each repair is one habit of careful programs (Pillai et al., "All File Systems Are Not Created Equal", OSDI
+2014; fsync(2), rename(2)): fsync the file before its rename, fsync the directory after it, write beside the
+destination and rename, make the marker after the output. It is applied at sites, which are numbers of ops.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from outlive_harness.results.op_kinds import KINDS
 from outlive_harness.results.ops import Op
 
-#: What the temporary file of a repaired trace is named by: nothing a pipeline would use.
+#: The suffix of a temporary file in a repaired trace, which no pipeline uses.
 _BESIDE = ".outlive-repaired"
-#: Bytes of a file that is written another way: its ops then carry their data with them.
+#: The most bytes of files that a repair writes beside their destinations, as their data must be in memory.
 _MOST = 16 << 20
-#: What is done to a file that is open, beside writes.
+#: Kinds of ops on an open file, besides writes.
 _ON_FILE = frozenset({"truncate", "chmod", "chown", "fsync", "fdatasync"})
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """An op of a repaired trace, and the number of the op of the run that it stands beside."""
+    """An op of a repaired trace, and the number of the original op that it comes from or follows."""
 
     number: int
     op: Op
@@ -38,16 +38,23 @@ class Repair:
     """A change to a trace.
 
     Attributes:
-        name: which habit.
-        say: tells what to do at a site, to be followed by "at" and its place.
-        sites: numbers of the ops where it is applied.
-        apply: gives the ops as they would be, with the repair at some of the sites.
+        habit: the habit: ``file``, ``directory``, ``beside`` or ``marker``.
+        say: returns what to do at a site, to be followed by "at" and its place.
+        sites: the numbers of the ops to which it can be applied.
+        apply: returns the ops with the repair applied at some of the sites.
+        about: the path of a marker; "" for other habits.
     """
 
-    name: str
+    habit: str
     say: Callable[[int], str]
     sites: tuple[int, ...]
     apply: Callable[[Trace, frozenset[int]], Trace]
+    about: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What distinguishes it from the other repairs of a run."""
+        return self.habit, self.about
 
 
 def numbered(ops: Iterable[Op]) -> Trace:
@@ -56,11 +63,11 @@ def numbered(ops: Iterable[Op]) -> Trace:
 
 
 def repairs(ops: Sequence[Op], is_output: Callable[[str], bool]) -> list[Repair]:
-    """Return what could be repaired in a run, each kind at all of its sites.
+    """Return the possible repairs of a run, each with all of its sites.
 
     Args:
         ops: the run.
-        is_output: tells outputs by their paths.
+        is_output: returns whether a path is an output.
     """
     found = [_file_first(ops), _directory_after(ops), _beside(ops, is_output), *_marker_after(ops, is_output)]
     return [one for one in found if one is not None]
@@ -70,7 +77,7 @@ def repairs(ops: Sequence[Op], is_output: Callable[[str], bool]) -> list[Repair]
 
 
 def _file_first(ops: Sequence[Op]) -> Repair | None:  # noqa: C901 - a case a kind of op
-    """What is renamed, or left to be read, has reached the disk before anything later does."""
+    """Make a renamed file, or one that is left, reach the disk before anything later does."""
     dirty: dict[str, int] = {}
     renamed: list[int] = []
     for number, op in enumerate(ops, start=1):
@@ -104,7 +111,7 @@ def _file_first(ops: Sequence[Op]) -> Repair | None:  # noqa: C901 - a case a ki
 
 
 def _changes(op: Op) -> bool:
-    """Tell whether an op changes what is in a file."""
+    """Return whether an op changes the content of a file."""
     return op.changes_content or op.empties
 
 
@@ -113,10 +120,10 @@ def _changes(op: Op) -> bool:
 
 @dataclass(slots=True)
 class _Names:
-    """Names that no fsync of their directory has followed yet.
+    """Changed names whose directory was not synced since.
 
     Attributes:
-        pending: the op after which there could be one, by directory and name.
+        pending: the op after which it could be synced, by directory and name.
     """
 
     pending: dict[tuple[str, str], int]
@@ -131,7 +138,7 @@ class _Names:
         elif op.traits.installs:
             self.pending.pop((_above(op.path), op.path), None)  # a temporary name needs none of its own
             self.pending[_above(op.target), op.target] = number
-        elif op.traits.writes:  # a file's name is told to the disk once it is written
+        elif op.traits.writes:  # the name is synced after the last write to the file
             if (_above(op.path), op.path) in self.pending:
                 self.pending[_above(op.path), op.path] = number
         elif op.creates or op.kind in _NAMES:
@@ -142,7 +149,7 @@ _NAMES = frozenset({"mkdir", "symlink", "mknod", "unlink", "rmdir"})
 
 
 def _directory_after(ops: Sequence[Op]) -> Repair | None:
-    """A name has reached the disk before anything later does."""
+    """Make a name reach the disk before anything later does."""
     names = _Names({})
     for number, op in enumerate(ops, start=1):
         names.note(number, op)
@@ -181,10 +188,10 @@ class _Session:
 
 
 def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | None:
-    """An output is written beside its place, made durable and renamed, its directory synced.
+    """Write an output beside its destination, make it durable, rename it, and sync its directory.
 
-    Not so a lock: who holds it must keep the file that others open. It is known by its name, or by being
-    emptied at the end, as that of outlive.run_lock is; flock(2) itself is no op.
+    A lock file is left out, as its holder must keep the file that others open. It is recognised by its name,
+    or as it is empty at the end, like that of outlive.run_lock; flock(2) is not an op.
     """
     sessions: list[_Session] = []
     opened: dict[str, _Session] = {}
@@ -200,7 +207,7 @@ def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | Non
             opened.pop(op.target, None)
     emptied = {op.path: op.kind == "truncate" and not op.length for op in ops if _changes(op)}
     sessions = [one for one in sessions if not (emptied.get(one.path) or _is_lock(one.path))]
-    # A copy asks for more than there is, so what counts is what was recorded.
+    # A copy may ask for more bytes than its source has, so the recorded data count.
     written = [op for op in ops if op.traits.writes and op.path in {one.path for one in sessions}]
     size = sum(op.length if op.content is None else len(op.content) for op in written)
     if not sessions or size > _MOST:
@@ -229,7 +236,7 @@ def _written_beside(trace: Trace, session: _Session) -> Trace:
     for one, is_last in _with_last(trace):
         op = one.op
         if op.detail is not None and op.detail.fails:
-            continue  # cp(1) tries what may not work
+            continue  # cp(1) makes calls that fail
         if session.first <= one.number <= session.last and op.path == path:
             content = op.content
             data = content if content is None or isinstance(content, bytes) else content.read()
@@ -250,7 +257,7 @@ def _written_beside(trace: Trace, session: _Session) -> Trace:
 
 
 def _marker_after(ops: Sequence[Op], is_output: Callable[[str], bool]) -> list[Repair]:
-    """What says that an output is done is made after it: for each file that is made before an output."""
+    """Make a file after an output, as it may be the output's marker: for each file made before an output."""
     touched: dict[str, list[int]] = {}
     for number, op in enumerate(ops, start=1):
         for path in {*op.paths}:
@@ -261,7 +268,7 @@ def _marker_after(ops: Sequence[Op], is_output: Callable[[str], bool]) -> list[R
         made = [n for n in numbers if ops[n - 1].traits.installs or ops[n - 1].traits.makes]
         later = [last for output, last in outputs.items() if output != path and last > numbers[-1]]
         if path and made and later and not any(one.startswith(path + "/") for one in touched):
-            last = ops[numbers[-1] - 1]  # what is made beside it and renamed goes by its final name
+            last = ops[numbers[-1] - 1]  # a file that is renamed at last goes by its final name
             name = last.target if last.kind == "rename" and last.path == path else path
             found.append(_moved(name, numbers, min(later), ops[min(later) - 1]))
     return found
@@ -284,13 +291,13 @@ def _moved(path: str, numbers: Sequence[int], behind: int, output: Op) -> Repair
         made = output.target if output.traits.installs else output.path
         return f"make {path} after {made}, not before it,"
 
-    return Repair(f"marker {path}", say, (numbers[0],), apply)
+    return Repair("marker", say, (numbers[0],), apply, path)
 
 
 def _with_last(trace: Trace) -> Iterator[tuple[Numbered, bool]]:
-    """Yield each op, and whether it is the last that stands for an op of the run."""
-    for place, one in enumerate(trace):
-        yield one, place + 1 == len(trace) or trace[place + 1].number != one.number
+    """Yield each op, and whether it is the last one that comes from its original op."""
+    for index, one in enumerate(trace):
+        yield one, index + 1 == len(trace) or trace[index + 1].number != one.number
 
 
 def _fsync(path: str, tid: int) -> Op:

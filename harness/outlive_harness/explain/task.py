@@ -1,4 +1,4 @@
-"""The explanation of one scenario's violations: done by a worker, put into words where it was asked for."""
+"""The explanation of one scenario's violations: found by a worker, and attached to the violations."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from outlive_harness.world.box import BoxError
 from .advise import Advice, Faulty, Wanted, advise
 from .sources import Source, followed, sources_of_recovery
 
-#: Plans of several crashes whose ops are looked for.
+#: The most plans of several crashes whose sources are found.
 _PLANS = 4
 
 
 @dataclass(slots=True)
 class Explanation:
-    """What was found out.
+    """The explanation of violations.
 
     Attributes:
-        sources: where each op of the golden run comes from.
-        advice: repairs under which violations are gone.
-        recoveries: where the op of a recovery comes from that a plan of several crashes is about, by plan.
+        sources: the source of each op of the golden run.
+        advice: repairs that cure violations.
+        recoveries: the source of the op of a recovery that a plan of several crashes blames, by plan.
     """
 
     sources: list[Source] = field(default_factory=list)
@@ -46,12 +46,12 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class ExplainTask(Task[Explanation]):
-    """Where violations come from, and what would cure them.
+    """Finds the sources of violations, and cures for them.
 
     Attributes:
-        place: directory of the record.
-        wanted: what is to be cured.
-        plans: of several crashes, whose last op is asked for.
+        place: the record's directory.
+        wanted: the violations to cure.
+        plans: plans of several crashes, whose last op's source is needed.
     """
 
     place: Path
@@ -59,11 +59,11 @@ class ExplainTask(Task[Explanation]):
     plans: tuple[Plan, ...] = ()
 
     def lost(self, _why: str) -> Explanation:
-        """Return an explanation that says nothing: the violations stand without it."""
+        """Return an empty explanation: the violations are reported without one."""
         return Explanation()
 
     def run(self, bench: Bench) -> Explanation:
-        """Find it out; trouble with the machine leaves a part of it unsaid."""
+        """Return the explanation; an error of the machine leaves a part of it empty."""
         recordings, record = bench.recordings, bench.record(self.place)
         run = followed(bench.runner, record)
         found = Explanation(run.of(record.ops))
@@ -84,7 +84,7 @@ class ExplainTask(Task[Explanation]):
 def explain(
     session: Session, record: Record, result: ScenarioResult, options: Options, judged: dict[str, Faulty]
 ) -> Waits[None]:
-    """Say of each violation where it comes from, and what would cure it."""
+    """Attach to each violation its source, and a cure if there is one."""
     faults = tuple(name for name in result.faults if FAULTS[name].follows_from_ops)
     profile = next((one.profile for one in result.faults.values() if one.profile), "posix")
     wanted = Wanted(faults, profile, options.seed, judged, options.memory, options.torn or CUTS[0])
@@ -105,7 +105,7 @@ def _attribute(violation: Violation, record: Record, found: Explanation) -> None
     plan = parse_plan(violation.point) if violation.point else ()
     violation.advice = cure.text if cure is not None else ""
     number = 0
-    if not plan:  # the golden runs alone show it: what made the file last
+    if not plan:  # the golden runs alone show it: blame the last op on the file
         made = (n for n, op in enumerate(record.ops, start=1) if violation.path in op.paths)
         number = max(made, default=0)
     elif cure is not None and cure.sites:
@@ -121,20 +121,20 @@ def _attribute(violation: Violation, record: Record, found: Explanation) -> None
 
 
 def _done(point: Point) -> int:
-    """Return the last op that had run, at least in part, when a fault struck."""
+    """Return the number of the last op that had run, at least in part, when the fault was injected."""
     return point.at - (FAULTS[point.fault].blames == "before")
 
 
 def _site(sites: Sequence[int], ops: Sequence[Op], path: str, plan: Plan) -> int:
-    """Return the place of a repair that a violation is about: one that the run had come to by then.
+    """Return the site of a repair that a violation is about: one that the run had reached by then.
 
-    That is the last one on the file that is wrong, or whose data were lost, or that was being made.
+    That is the last site on the violated file, on a file that lost data, or on the file of the blamed op.
     """
     point = plan[-1]
     past = [site for site in sites if site <= _done(point)] if len(plan) == 1 else []
     lost = [ops[number - 1] for number in _lost(point) if number <= len(ops)]
-    struck = ops[min(max(_done(point), 1), len(ops)) - 1]
-    about = [path, *struck.paths] if not lost else [*(name for op in lost for name in op.paths), path]
+    last = ops[min(max(_done(point), 1), len(ops)) - 1]
+    about = [path, *last.paths] if not lost else [*(name for op in lost for name in op.paths), path]
     for name in about:
         for site in reversed(past):
             if name and name in ops[site - 1].paths:
@@ -144,17 +144,17 @@ def _site(sites: Sequence[int], ops: Sequence[Op], path: str, plan: Plan) -> int
 
 
 def _lost(point: Point) -> list[int]:
-    """Return the ops of the run that a power cut lost, or of which it lost a part."""
+    """Return the numbers of the run's ops that a power cut lost, at least in part."""
     return [int(name.partition(".")[0]) for name in point.lost if "/" not in name]
 
 
 def blamed(ops: Sequence[Op], kind: str, path: str, plan: Plan) -> int:
-    """Return the number of the op that a maintainer would look at first; 0 if nobody can say."""
+    """Return the number of the op that a maintainer should look at first; 0 if it is unknown."""
     if not plan or not ops or FAULTS[plan[-1].fault].blames == "none":
         return 0
     point = plan[-1]
     at = min(max(1, _done(point)), len(ops))
-    if kind == "torn-output":  # where the output was opened to be written in place
+    if kind == "torn-output":  # blame the op that opened the output to write it in place
         on_it = [n for n in range(at, 0, -1) if path in ops[n - 1].paths]
         opened = (n for n in on_it if ops[n - 1].kind == "open" or path == ops[n - 1].target)
         return next(opened, on_it[-1] if on_it else at)

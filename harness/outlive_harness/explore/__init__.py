@@ -1,6 +1,6 @@
-"""From scenarios to verdicts: golden run, search by each fault, confirmation, and one verdict of all.
+"""From scenarios to verdicts: golden run, search by each fault, confirmation, and the verdict.
 
-Several scenarios are under way at a time, each a generator of the jobs that it waits for. This room may
-import ``history`` and everything below. Explanations are handed in by a door; how a verdict is shown is
-``report``'s.
+Several scenarios are explored at a time, each by a generator that yields the jobs that it waits for. This
+room may import ``history`` and everything below it. Explanations never come in, as a door hands in the
+explainer; nor does the presentation of verdicts.
 """

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Budget:
-    """Shares what time is left among the scenarios that are still to be explored.
+    """Shares the remaining time among the scenarios that are not explored yet.
 
     Attributes:
-        end: moment of the wall clock at which it is used up; None for no limit.
-        left: how many scenarios there are.
-        begun: the names of those that have had a share.
+        end: wall-clock time at which the budget is used up; None for no limit.
+        left: the number of scenarios.
+        begun: the names of the scenarios that have had a share.
     """
 
     end: float | None
@@ -21,7 +21,7 @@ class Budget:
     begun: set[str] = field(default_factory=set)
 
     def until(self, name: str) -> float | None:
-        """Return the moment until which this scenario's trials may begin; None for no limit."""
+        """Return the wall-clock time until which a scenario's trials may start; None for no limit."""
         if self.end is None:
             return None
         now = time.time()

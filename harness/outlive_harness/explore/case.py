@@ -1,4 +1,4 @@
-"""One scenario on its way to a verdict."""
+"""One scenario, from its golden run to its verdict."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from .golden import recorded
 from .merge import Merged, merge, violations_of, warnings_of
 from .unjudged import note_unjudged
 
-#: What states violate, by their digests: (kind, folded path).
+#: The violations of crash states, by the states' digests: (kind, folded path).
 Known = dict[str, frozenset[tuple[str, str]]]
-#: Says of violations where they come from: see explain.task.
+#: Finds the sources of violations: see explain.task.
 Explainer = Callable[[Session, Record, ScenarioResult, Options, Known], Waits[None]]
 
 
@@ -48,13 +48,13 @@ class Surroundings:
     """What all scenarios of one invocation share.
 
     Attributes:
-        session: whose workers do it.
-        options: what the user chose.
+        session: the session whose workers do the tasks.
+        options: the user's choices.
         budget: shares the time.
-        records: which golden runs there are.
-        ledger: results that are known already; None to keep none.
-        explain: says of violations where they come from; None for nobody.
-        baseline: the violations that are known today; None for no file.
+        records: the golden runs that exist.
+        ledger: the results that are kept; None to keep none.
+        explain: finds the sources of violations; None for no explanations.
+        baseline: the known violations; None for no baseline.
     """
 
     session: Session
@@ -68,15 +68,15 @@ class Surroundings:
 
 @dataclass(slots=True)
 class Case:
-    """One scenario on its way to a verdict.
+    """The exploration of one scenario.
 
     Attributes:
         around: what all scenarios share.
         scenario: the scenario.
-        regressions: what failed once.
-        result: what is known of it so far.
-        merged: what its crash states violate, and what is left behind.
-        unfinished: where its trials are kept in case the run is cut short.
+        regressions: its kept failures.
+        result: its result so far.
+        merged: the violations of its crash states, and the litter.
+        unfinished: keeps its trials in case the run is cut short.
         hash_seeds: the job that runs it with other hash seeds; None if there is none, or it was collected.
     """
 
@@ -93,7 +93,7 @@ class Case:
         self.result = ScenarioResult(one.name, file=one.file, expected=one.expect)
 
     def explore(self) -> Exploration:
-        """Explore it; return its result."""
+        """Explore the scenario; return its result."""
         ledger = self.around.ledger
         known = ledger.recall(self.scenario, self.around.options) if ledger is not None else ""
         if isinstance(known, ScenarioResult):
@@ -105,7 +105,7 @@ class Case:
         except GivenUpError as error:
             return cut_short(self.result, str(error))
         finally:
-            self.result.seconds = time.monotonic() - begun  # of a run that was cut short, too
+            self.result.seconds = time.monotonic() - begun  # even if the run was cut short
             if self.unfinished is not None:
                 self.unfinished.close()
 
@@ -119,9 +119,9 @@ class Case:
         spec = around.records.claim(scenario)
         record = yield from recorded(around.session, spec, options)
         around.records.note(scenario, record)
-        came_of = ledger.came_of(scenario, options, record.reads) if ledger is not None else {}
-        if ledger is not None and came_of:
-            self.unfinished = ledger.unfinished(scenario, came_of, record)
+        basis = ledger.basis(scenario, options, record.reads) if ledger is not None else {}
+        if ledger is not None and basis:
+            self.unfinished = ledger.unfinished(scenario, basis, record)
         result.warnings += record.warnings
         result.ops = len(record.ops)
         if record.reason:
@@ -132,14 +132,14 @@ class Case:
         conclude(result, record, scenario, options, around.baseline)
         result.seconds = time.monotonic() - begun
         if ledger is not None:
-            ledger.remember(scenario, options, came_of, result)
+            ledger.remember(scenario, options, basis, result)
         if self.unfinished is not None:
             self.unfinished.forget()
         around.records.release(spec)
         return result
 
     def _search(self, record: Record) -> Waits[None]:
-        """Find the violations, explain them, and keep what failed."""
+        """Find the violations, explain them, and keep them as regressions."""
         around, scenario, result = self.around, self.scenario, self.result
         options = around.options
         if options.exhibit:
@@ -165,13 +165,13 @@ class Case:
         return wanted and any(not one.known for one in self.result.violations)
 
     def _violations(self, record: Record) -> Waits[None]:
-        """Find the violations; if a zygote shows others than exec, find them by exec alone."""
+        """Find the violations; if runs in a zygote differ from runs by exec, search again by exec alone."""
         result = self.result
         by_exec = not self.around.options.zygote or record.preload is None
         trials = yield from self._by_each_fault(record, by_exec=by_exec)
         why = "" if by_exec else (yield from self._otherwise_by_exec(record, trials))
         if why:
-            # What a zygote shows and a fresh interpreter does not is ours, not the pipeline's.
+            # A violation that only a zygote shows is our fault, not the pipeline's.
             result.violations, result.faults = [], {}
             self.merged = Merged()
             if result.exhibit is not None:
@@ -180,12 +180,12 @@ class Case:
             yield from self._by_each_fault(record, by_exec=True)
 
     def _otherwise_by_exec(self, record: Record, trials: list[Trial]) -> Waits[str]:
-        """Return what came out otherwise in a zygote than by exec; "" if nothing is known to."""
+        """Return how runs in a zygote differ from runs by exec; "" if no difference is known."""
         result = self.result
         if any(one.confirmed is False for one in result.violations):
-            return "a violation that was seen in it was not by exec"
+            return "a violation in it did not show by exec"
         if result.reason or self.scenario.expect or any(not one.known for one in result.violations):
-            return ""  # it is not called held, or what it is known for was seen by exec
+            return ""  # the verdict is not held, or rests on violations that were confirmed by exec
         plans = sample(trials)
         if not plans:
             return ""
@@ -194,11 +194,7 @@ class Case:
         return why
 
     def _by_each_fault(self, record: Record, *, by_exec: bool) -> Waits[list[Trial]]:
-        """Search by each fault; then carry out each violation once more, in a fresh process.
-
-        Returns:
-            The trials.
-        """
+        """Search by each fault, then confirm each violation by exec; return the trials."""
         around, scenario, result = self.around, self.scenario, self.result
         result.zygote = not by_exec
         result.violations += violations_of(scenario.name, record)
@@ -219,7 +215,7 @@ class Case:
         if self.hash_seeds is not None:
             job, self.hash_seeds = self.hash_seeds, None
             (result.reason,) = yield from results_of(job)
-        if result.reason:  # what it leaves is compared with something else each time
+        if result.reason:  # a nondeterministic pipeline has no golden outputs to compare with
             result.violations.clear()
         if around.baseline is not None and not scenario.expect:
             around.baseline.mark(result)
@@ -227,7 +223,7 @@ class Case:
         return trials
 
     def _searches(self, record: Record, several: dict[str, SearchState], *, by_exec: bool) -> Waits[None]:
-        """Search by one fault after the other; *several* takes each search as it begins."""
+        """Search by one fault after the other; add each search to *several* as it begins."""
         around, scenario, result = self.around, self.scenario, self.result
         options = around.options
         for search in self._wanted(record, by_exec=by_exec):
@@ -235,7 +231,7 @@ class Case:
             wanted = frozenset() if options.exhaustive else frozenset(scenario.expect) - found
             first = options.fail_fast and not scenario.expect
             if first and found:
-                result.warnings.append(f"stopped at the first violation: {search.name} has not struck")
+                result.warnings.append(f"stopped at the first violation: {search.name} was not tried")
                 continue
             if scenario.expect and not options.exhaustive and not wanted:
                 break
@@ -249,23 +245,23 @@ class Case:
             yield from search_deeper(around.session, record, list(several.values()), until)
 
     def _note_kept(self, one: SearchState) -> None:
-        """Note which kept failures could not be carried out; drop those that never can be again."""
+        """Note the regressions that could not be tried; drop those that no longer exist."""
         warnings = self.result.warnings
         for trial in one.gone:
-            why = trial.trouble or "its op is not reached any more"
+            why = trial.trouble or "its crash point is not reached any more"
             warnings.append(self.regressions.drop(trial.plan, why))
-        why = f"is not struck: no disk as {one.search.profile} leaves what failed"
+        why = f"is not tried: no disk as {one.search.profile} leaves what failed"
         warnings += [f"{plan_text(plan)} {why}" for plan in one.unreachable]
 
     def _wanted(self, record: Record, *, by_exec: bool) -> Iterator[FaultSearch]:
-        """Yield what is to be done with each fault, with what failed once as its beginning."""
+        """Yield the search of each fault, which begins with the regressions."""
         options, scenario = self.around.options, self.scenario
         kept: list[Plan] = []
         if not record.refused:
             kept, notes = self.regressions.plans(record)
             self.result.warnings += notes
         names = faults_of(options, scenario)
-        # If nobody chose the faults, what failed once by another one is tried with that, too.
+        # If the user chose no faults, regressions of other faults are tried too.
         more = dict.fromkeys(plan[0].fault for plan in kept if plan[0].fault not in names)
         faults = [_usable(name, record)[0] for name in names]
         for name in (*names, *(more if options.faults is None else ())):
@@ -286,12 +282,12 @@ class Case:
 
 
 def _kinds(several: Iterable[SearchState]) -> set[str]:
-    """Return the kinds of violations that were found so far."""
+    """Return the kinds of violations found so far."""
     return {finding.kind for one in several for trial in one.trials for finding in trial.findings}
 
 
 def _usable(name: str, record: Record) -> tuple[Fault, list[str]]:
-    """Return the fault that stands in for *name* on this machine, and what its coverage leaves out."""
+    """Return the fault to use for *name* on this machine, and notes on what its coverage leaves out."""
     fault = FAULTS[name]
     if fault.intercepts and record.refused:
         return STAND_IN, [f"{STAND_IN.name} instead of {name}: {record.refused}"]

@@ -1,4 +1,4 @@
-"""One verdict from all that was seen: what was not tested is unknown, never held."""
+"""The verdict of a scenario: what was not tested is unknown, never held."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def conclude(
     options: Options,
     baseline: Baseline | None = None,
 ) -> None:
-    """Give the verdict.
+    """Set the verdict of a result, and its reason.
 
     Args:
-        result: what was found; takes the verdict and its reason.
+        result: the result.
         record: the golden run.
-        scenario: what was explored.
-        options: what the user chose.
-        baseline: the violations that are known today.
+        scenario: the scenario.
+        options: the user's choices.
+        baseline: the known violations.
     """
     gaps = _gaps(result, record)
     untested = gaps or _untested(result)
@@ -40,7 +40,7 @@ def conclude(
     elif baseline is not None and gone:
         several = ", ".join(map(str, gone))
         result.verdict = Verdict.VIOLATED
-        result.reason = f"gone: {several}; {baseline.path} still lists it, --update-baseline takes it out"
+        result.reason = f"gone: {several}; {baseline.path} still lists it, --update-baseline removes it"
     else:
         known = known_count(len(result.violations)) if result.violations else ""
         deeper = sum(coverage.deeper for coverage in result.faults.values())
@@ -50,7 +50,7 @@ def conclude(
 
 
 def cut_short(result: ScenarioResult, why: str) -> ScenarioResult:
-    """Give the verdict of a scenario that was not explored to its end; return its result."""
+    """Set the verdict of a scenario that was not explored to its end; return its result."""
     result.reason = why
     result.verdict = Verdict.VIOLATED if result.violations and not result.expected else Verdict.UNKNOWN
     return result
@@ -59,7 +59,7 @@ def cut_short(result: ScenarioResult, why: str) -> ScenarioResult:
 def _conclude_expected(
     result: ScenarioResult, scenario: Scenario, options: Options, gaps: str, untested: str
 ) -> None:
-    """Give the verdict of a known-bad scenario: it is held if it shows all that it must."""
+    """Set the verdict of a known-bad scenario: held if it shows all expected violations."""
     found = {violation.kind for violation in result.violations}
     missing = [kind for kind in scenario.expect if kind not in found]
     is_exhaustive = all(coverage.is_exhaustive for coverage in result.faults.values())
@@ -70,7 +70,7 @@ def _conclude_expected(
         result.verdict = Verdict.SKIPPED
         result.reason = (
             f"no {', '.join(missing)} by {', '.join(result.faults)} alone: the options leave out what it "
-            f"names beside that: {left_out(options, scenario)}"
+            f"also names: {left_out(options, scenario)}"
         )
     elif untested or not is_exhaustive:  # a sample or random moments may have missed it
         result.verdict = Verdict.UNKNOWN
@@ -85,7 +85,7 @@ def _notes(result: ScenarioResult) -> str:
 
 
 def _gaps(result: ScenarioResult, record: Record) -> str:
-    """Return why something that was to be tested was not; "" if all was."""
+    """Return why not everything was tested that should be; "" if everything was."""
     if result.reason:
         return result.reason
     gaps = (_gap(name, coverage, record) for name, coverage in result.faults.items())
@@ -100,7 +100,7 @@ def _gaps(result: ScenarioResult, record: Record) -> str:
 
 def _gap(name: str, coverage: Coverage, record: Record) -> str:
     if coverage.points == 0 and len(record.ops) == 0 and not record.refused:
-        return "the pipeline changes no file of its box: there is no point to strike at"
+        return "the pipeline changes no file of its box, so it has no crash point"
     if coverage.reason:
         return f"{name}: {coverage.reason}"
     if coverage.tested < coverage.chosen:
@@ -109,10 +109,10 @@ def _gap(name: str, coverage: Coverage, record: Record) -> str:
 
 
 def _untested(result: ScenarioResult) -> str:
-    """Return why no fault came to a point; "" if one did."""
+    """Return why no crash point was tested; "" if one was."""
     if any(coverage.tested for coverage in result.faults.values()):
         return ""
     why = [FAULTS[name].no_points for name in result.faults]
     if len(why) == 1 and why[0]:
         return why[0]
-    return "none of the faults asked for came to a point of this run: nothing was tested"
+    return "none of the faults asked for has a crash point in this run: nothing was tested"

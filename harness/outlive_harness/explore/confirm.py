@@ -1,4 +1,4 @@
-"""Violations carried out once more, in a fresh process, and what failed kept: boxes, plans, marks."""
+"""Violations confirmed in a fresh process, and kept: their boxes, plans and marks."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from outlive_harness.results.verdicts import ScenarioResult
 from outlive_harness.search.shrink import shrunk
 from outlive_harness.trial.trial import TrialTask
 
-#: Violations of one scenario whose boxes are kept.
+#: How many violations of one scenario keep their boxes.
 _KEPT = 3
 
 
 def confirm(
     session: Session, scenario: Scenario, record: Record, result: ScenarioResult, options: Options
 ) -> Waits[None]:
-    """Carry out each violation's plan once more, by exec; keep the boxes of the first for a person."""
+    """Carry out each violation's plan again by exec; keep the boxes of the first ones for a person."""
     store = Store(options.store.absolute())
     for number, found in enumerate(result.violations):
         if not found.point:
@@ -38,7 +38,7 @@ def confirm(
         violation, is_boxed = found, number < _KEPT and not (scenario.expect or found.known)
         if is_boxed:
             violation = result.violations[number] = yield from shrunk(session, record, found, options)
-        # Each id that is printed can be replayed, with the options that it failed with.
+        # Each printed id must be replayable, with the options of its failure.
         kept = _place(store, scenario, record, violation, result)
         place = kept if is_boxed else None
         if kept is None:
@@ -53,7 +53,7 @@ def confirm(
 
 
 def remember(regressions: Regressions, record: Record, result: ScenarioResult) -> None:
-    """Keep what failed, to be tried first from now on."""
+    """Keep failures as regressions, which are tried first from then on."""
     failed = [one for one in result.violations if one.kept and one.confirmed and FAULTS[one.fault].counts_ops]
     try:
         if failed and regressions.keep(record, failed):
@@ -66,7 +66,7 @@ def remember(regressions: Regressions, record: Record, result: ScenarioResult) -
 def _place(
     store: Store, scenario: Scenario, record: Record, violation: Violation, result: ScenarioResult
 ) -> Path | None:
-    """Write down what a replay needs, and return where; None, and a warning, if that cannot be."""
+    """Write down what a replay needs; return the directory, or None, with a warning, if that fails."""
     known = marks(record, parse_plan(violation.point))
     facts = {"version": __version__, "kind": violation.kind, "message": violation.message, "marks": known}
     facts["struck"] = violation.mark
@@ -74,7 +74,7 @@ def _place(
         return store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
     except OSError as error:
         why = error.strerror or error
-        warning = f"failures cannot be kept in {store.root}: {why}; so no line is given that replays one"
+        warning = f"failures cannot be kept in {store.root}: {why}; so they cannot be replayed"
         result.warnings += [warning] if warning not in result.warnings else []
         return None
 
@@ -91,10 +91,10 @@ def once(
     """Carry out a plan by exec, and return its trial.
 
     Args:
-        session: whose workers do it.
+        session: the session whose workers run it.
         record: the golden run.
         plan: the crashes.
-        keep: where the boxes are kept.
+        keep: the directory for the boxes; None to keep none.
         memory: bytes of recorded data that are kept in memory.
         each: whether the outputs are judged after each of the crashes.
     """

@@ -1,4 +1,4 @@
-"""Many trials become few violations: one a cause, shown by its smallest example."""
+"""Trials merged into violations: one for each kind and file, shown by its smallest example."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from outlive_harness.results.verdicts import Coverage, ScenarioResult
 from outlive_harness.results.violations import gravity
 from outlive_harness.search.fault_search import SearchState
 
-#: What a crash state leaves behind, folded, and how many points lead to it.
+#: The litter after each crash state, as folded paths, and how many points lead to the state.
 Littered = list[tuple[frozenset[str], int]]
 
-#: What a baseline folds in names.
+#: Digits, which a baseline folds in names.
 _DIGITS = re.compile(r"[0-9]+")
-#: The part of all points that may be missing from runs that differ in their number of ops.
+#: The share of points that runs may lack if they differ in their number of ops.
 _MOST_MISSING = 0.2
 
 
@@ -31,8 +31,8 @@ class Merged:
     """What all faults of a scenario show together.
 
     Attributes:
-        states: what each crash state violates, by its digest: (kind, folded path).
-        littered: what is left behind.
+        states: the violations of each crash state, by its digest: (kind, folded path).
+        littered: the litter.
     """
 
     states: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
@@ -44,8 +44,8 @@ class _States:
     """The crash states that one fault's trials reached.
 
     Attributes:
-        trials: by the state's digest.
-        judged: the trial that judged it, likewise; a state that none judged is left out.
+        trials: the trials that reached each state, by the state's digest.
+        judged: the trial that judged each state; states that no trial judged are left out.
     """
 
     trials: dict[str, list[Trial]]
@@ -53,15 +53,15 @@ class _States:
 
 
 def violations_of(name: str, record: Record) -> list[Violation]:
-    """Return what the golden runs alone violate."""
+    """Return the violations that the golden runs alone show."""
     return [violation_of(name, "", Trial(()), finding, 1) for finding in record.findings]
 
 
 def merge(result: ScenarioResult, record: Record, fault: str, one: SearchState, merged: Merged) -> None:
     """Add one fault's trials to a scenario's result, and to what all faults show together.
 
-    The same trials give the same result in whatever order and by however many workers they were
-    done: a state's findings are reported for the smallest plan that reaches it.
+    The same trials give the same result for any order and any number of workers: a state's findings are
+    reported for the smallest plan that reaches it.
     """
     states = _states_of(one.trials)
     coverage = one.coverage
@@ -71,7 +71,7 @@ def merge(result: ScenarioResult, record: Record, fault: str, one: SearchState, 
         result.warnings += _set_aside(fault, coverage, one.trials)
         _note_gaps(coverage, record, one.trials)
     else:
-        # A moment after the run's end is not a point of it: random moments cover no set.
+        # A random moment after the run's end is not a crash point.
         late = sum(1 for trial in one.trials if not trial.reached and not trial.trouble)
         coverage.points, coverage.chosen = coverage.points - late, coverage.chosen - late
     if result.exhibit is not None:
@@ -90,14 +90,14 @@ def _states_of(trials: list[Trial]) -> _States:
 
 
 def _violations(name: str, record: Record, fault: str, states: _States, merged: Merged) -> list[Violation]:
-    """Return a violation for each kind and file, shown by the trial that says most."""
+    """Return a violation for each kind and file, shown by its best example."""
     groups: dict[tuple[str, str], list[tuple[Trial, Finding, int]]] = defaultdict(list)
     for state, trial in states.judged.items():
         several = states.trials[state]
         smallest = min(several, key=_telling)
         smallest.profile, smallest.left = trial.profile, trial.left
         smallest.rests_on = trial.rests_on if trial.profile else smallest.rests_on
-        # Several files of one folded name are one finding of a state.
+        # A state has one finding for all files of one folded name.
         found = {(finding.kind, record.fold(finding.path)): finding for finding in reversed(trial.findings)}
         if len(trial.plan) == 1:
             merged.states[state] = merged.states.get(state, frozenset()) | found.keys()
@@ -107,7 +107,7 @@ def _violations(name: str, record: Record, fault: str, states: _States, merged: 
         merged.littered.append((frozenset(warning.path for warning in trial.warnings), len(several)))
     violations = []
     for examples in groups.values():
-        # What machines show comes first, then the disk that promises most and still shows it.
+        # Prefer states that machines are known to leave, then those of the strongest disk.
         trial, finding, _ = min(
             examples, key=lambda one: (not _is_seen(one[0]), weakness(one[0].profile), size(one[0].plan))
         )
@@ -117,13 +117,13 @@ def _violations(name: str, record: Record, fault: str, states: _States, merged: 
 
 
 def warnings_of(littered: Littered, record: Record) -> list[str]:
-    """Return a warning for each pattern of what is left behind."""
+    """Return a warning for each pattern of litter."""
     paths = sorted(frozenset().union(*(several for several, _ in littered)))
     said = []
     for pattern in globs(paths, record.final.keys()):
         like = set(filter(matcher([pattern]), paths))
         points = sum(count for several, count in littered if several & like)
-        # A star of a folded name is one here, too.
+        # The star of a folded name is a star in the pattern, too.
         name = min(like) if len(like) == 1 else pattern.replace("[*]", "*")
         names = f" ({len(like)} names)" if len(like) > 1 else ""
         after = f"after {points} crash point{'s' * (points != 1)}"
@@ -132,12 +132,12 @@ def warnings_of(littered: Littered, record: Record) -> list[str]:
 
 
 def _is_seen(trial: Trial) -> bool:
-    """Return whether machines were seen to leave what a trial began with, or are taken to."""
+    """Return whether machines are known, or assumed, to leave a trial's crash state."""
     return not trial.rests_on and (not trial.profile or bool(PROFILES[trial.profile].habits))
 
 
 def _telling(trial: Trial) -> tuple[bool, tuple[int, int, Plan]]:
-    """Return what trials that came to one state are compared by: those first that a kill can leave."""
+    """Return a key for comparing trials of one state: those that need no rare condition come first."""
     return bool(trial.rests_on) and not trial.profile, size(trial.plan)
 
 
@@ -150,10 +150,10 @@ def _exhibited(fault: str, states: _States) -> list[tuple[str, int, str, tuple[s
 
 
 def _set_aside(fault: str, coverage: Coverage, trials: list[Trial]) -> list[str]:
-    """Leave out points that only some runs have, if they are few; return a warning that says so.
+    """Leave out points that only some runs have, if they are few; return a warning about them.
 
-    Threads that race to make a directory make a run some ops longer or shorter. A run that ended
-    rightly before the point has no such point; where many are missing, something else is wrong.
+    Threads that race to make a directory make a run some ops longer or shorter. A run that succeeded before
+    it reached a point does not have that point; but if many are missing, something else is wrong.
     """
     missing = [trial for trial in trials if trial.outcome is Outcome.TOO_SHORT]
     if not missing or len(missing) > coverage.chosen * _MOST_MISSING:
@@ -161,11 +161,13 @@ def _set_aside(fault: str, coverage: Coverage, trials: list[Trial]) -> list[str]
             trial.outcome = Outcome.NOT_REACHED
         return []
     coverage.points, coverage.chosen = coverage.points - len(missing), coverage.chosen - len(missing)
-    return [f"{fault}: runs differ in their number of ops; {len(missing)} points were not met in 3 attempts"]
+    return [
+        f"{fault}: runs differ in their number of ops; {len(missing)} points were not reached in 3 attempts"
+    ]
 
 
 def _note_gaps(coverage: Coverage, record: Record, trials: list[Trial]) -> None:
-    """Note why points were not tested, if any were not."""
+    """Note in the coverage why points were not tested, if any were not."""
     trouble = next((trial.trouble for trial in trials if trial.trouble), "")
     missed = sum(1 for trial in trials if trial.outcome is Outcome.NOT_REACHED)
     left = coverage.chosen - sum(1 for trial in trials if trial.outcome is not Outcome.TOO_SHORT)

@@ -1,4 +1,4 @@
-"""Who is told what happens, while it happens."""
+"""Observers, which get the news of an exploration while it runs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class Observer(Protocol):
     """Gets news of an exploration."""
 
     def started(self, name: str) -> None:
-        """Take the name of a scenario whose golden run begins."""
+        """Take the name of a scenario whose exploration begins."""
 
     def progressed(self, name: str, fault: str, tested: int, points: int) -> None:
-        """Take how far a fault is explored."""
+        """Take the progress of a fault's search."""
 
     def found(self, name: str, trial: Trial) -> None:
-        """Take a trial that violates something; it is still to be confirmed, and made smaller."""
+        """Take a trial with a violation, which is not yet confirmed or made smaller."""
 
     def finished(self, result: ScenarioResult) -> None:
-        """Take a scenario's verdict."""
+        """Take a scenario's result."""
 
 
 class Silent:

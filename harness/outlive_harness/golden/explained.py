@@ -1,7 +1,7 @@
-"""Whether ops explain what a run leaves: an output that somebody else writes is judged by no crash point.
+"""Whether ops account for a run's outputs: no crash point tests an output that another process writes.
 
-A process outside the tree may hold a descriptor of the box (SCM_RIGHTS of unix(7)), or know its path. What
-such a process does is no op, so no fault is injected there. The recorded ops, replayed on the model of the
+A process outside the tree may hold a descriptor of the box (SCM_RIGHTS of unix(7)), or know its path. Its
+calls are not intercepted, so no fault is injected into them. The recorded ops, replayed on the model of the
 disk, must give each output that the recorded run left.
 """
 
@@ -22,19 +22,19 @@ from outlive_harness.results.ops import Op
 def unexplained(
     initial: Path, ops: Iterable[Op], real: Tree, *, box: Path, mark: bytes, is_output: Callable[[str], bool]
 ) -> list[str]:
-    """Name the outputs that the ops of a run do not account for.
+    """Return the outputs that the ops of a run do not account for.
 
-    What an op changes in a way that the model does not know counts as explained, and so does a file that
-    several tasks change at once, if it has the right bytes in another order: ops are recorded before they
-    run, so two of them may run in the other order.
+    A file that an op changes in a way unknown to the model counts as explained. So does one that several
+    tasks change at once, if it has the right bytes in another order: ops are recorded before they run, so two
+    of them may run in the other order.
 
     Args:
-        initial: the files before the run, as a directory.
-        ops: what the run did, with its data.
-        real: the files that it left.
-        box: where they are.
-        mark: the box's path, as digests replace it.
-        is_output: says of a relative path whether it is an output.
+        initial: a directory with the files before the run.
+        ops: the run's ops, with their data.
+        real: the files that the run left.
+        box: the directory that holds them.
+        mark: the box's path, which digests replace.
+        is_output: returns whether a relative path is an output.
     """
     disk = Disk.load(initial)
     unknown: set[str] = set()
@@ -49,8 +49,12 @@ def unexplained(
     model = disk.tree(mark)
     found = []
     for path in sorted(filter(is_output, model.keys() | real.keys())):
-        here, told = real.get(path), model.get(path)
-        if here is not None and told is not None and (here.kind, here.digest) == (told.kind, told.digest):
+        here, expected = real.get(path), model.get(path)
+        if (
+            here is not None
+            and expected is not None
+            and (here.kind, here.digest) == (expected.kind, expected.digest)
+        ):
             continue
         names = {path, *_above(path)}
         is_shared = any(len(tasks[name]) > 1 for name in names if name in tasks)
@@ -67,7 +71,7 @@ def _above(path: str) -> Iterator[str]:
 
 
 def _has_bytes(disk: Disk, path: str, file: Path) -> bool:
-    """Tell whether a file has the bytes that the model has at its path, in whatever order."""
+    """Return whether a file has the bytes that the model has at its path, in any order."""
     number = disk.files.walk(path)
     if number is None:
         return False
@@ -79,8 +83,8 @@ def _has_bytes(disk: Disk, path: str, file: Path) -> bool:
         here = Counter(file.read_bytes())
     except OSError:
         return False
-    told: Counter[int] = Counter()
+    expected: Counter[int] = Counter()
     for _, part in content.chunks(node.blocks, node.size):
-        told.update(part)
-    told[0] += node.size - told.total()  # gaps read as zeros
-    return here == told
+        expected.update(part)
+    expected[0] += node.size - expected.total()  # gaps read as zeros
+    return here == expected

@@ -1,6 +1,6 @@
-"""Files that a database stores to through memory and makes anew: no crash state hangs on them.
+"""Files that a database maps into memory and makes anew when it opens: no crash state depends on them.
 
-They are known by their names, and only where the database itself lies beside them.
+They are recognised by their names, and only beside the database itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class _Kind(NamedTuple):
-    """A file that is made anew: the pattern of its name, that of its database, and what tells that."""
+    """A file that is made anew: its name, its database's name, and the mark by which that is recognised."""
 
     name: re.Pattern[str]
     database: str
@@ -21,8 +21,8 @@ class _Kind(NamedTuple):
     what: str
 
 
-#: https://www.sqlite.org/walformat.html (2.2), fileformat2.html (1.3); of LMDB, lmdb.h (lock files) and mdb.c
-#: (MDB_MAGIC, behind the header of the first page).
+#: Sources: https://www.sqlite.org/walformat.html (2.2) and fileformat2.html (1.3); LMDB's lmdb.h (lock files)
+#: and mdb.c (MDB_MAGIC, behind the header of the first page).
 _KINDS = (
     _Kind(re.compile("(.+)-shm"), r"\1", 0, b"SQLite format 3\0", "SQLite's index of its log"),
     _Kind(re.compile("lock[.]mdb"), "data.mdb", 16, b"\xde\xc0\xef\xbe", "LMDB's table of readers"),
@@ -31,7 +31,7 @@ _KINDS = (
 
 
 def made_anew(box: Path, paths: Iterable[str]) -> dict[str, str]:
-    """Return, of paths of a box, those that a database beside them makes anew, with what each is."""
+    """Return those of a box's paths that a database beside them makes anew, each with a description."""
     return {path: what for path in paths if path and (what := _what(box / path))}
 
 
@@ -53,5 +53,5 @@ def _has(path: Path, kind: _Kind) -> bool:
 
 
 def ignored(paths: Mapping[str, str]) -> tuple[str, ...]:
-    """Return patterns that match just these paths."""
+    """Return patterns that match exactly these paths."""
     return tuple(re.sub(r"([*?\[])", r"[\1]", path) for path in paths)

@@ -1,4 +1,4 @@
-"""Marks: an op is found again after an edit by what it does, not by its number."""
+"""Marks: after an edit an op is recognised by what it does, not by its number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from outlive_harness.results.plan import Plan
 
 from .record import Record
 
-#: For each op that a plan names, by its number: what it does, and which one it is of those that do the same.
+#: For each op that a plan names, by its number: its text, and its index (from 1) among ops of the same text.
 Marks = dict[str, list[str | int]]
 
 
@@ -32,7 +32,7 @@ def named(plan: Plan) -> list[int]:
 
 
 def all_marks(record: Record) -> list[tuple[str, int]]:
-    """Return, for each op of the golden run, what it does, and which one it is of those that do the same."""
+    """Return, for each op of the golden run, its text and its index among ops of the same text."""
     counted: Counter[str] = Counter()
     found = []
     for op in record.ops:
@@ -43,13 +43,13 @@ def all_marks(record: Record) -> list[tuple[str, int]]:
 
 
 def mark_of(record: Record, op: Op) -> str:
-    """Return what an op does, and to which file; parts of names that differ from run to run are ``*``."""
+    """Return a text for an op and its files; parts of names that differ from run to run are ``*``."""
     text = f"{op.kind} {record.fold(op.path)}" + (f" -> {record.fold(op.target)}" if op.target else "")
     return _box(record).sub("{box}", text) if op.traits.names_anything else text
 
 
 def _box(record: Record) -> re.Pattern[str]:
-    """Return what matches a box of the record's session: another session's box is elsewhere."""
+    """Return a pattern for any box of the record's session, as each session has a directory of its own."""
     root = os.path.dirname(os.path.dirname(record.place))
     several = {path.lstrip("/") for path in (root, os.path.realpath(root))}
     return re.compile(rf"/?(?:{'|'.join(map(re.escape, sorted(several)))})/w[0-9]{{3}}/box(?=/|$)")

@@ -1,4 +1,4 @@
-"""Names that differ from run to run, so that states that differ in such names alone are one."""
+"""Names that differ from run to run: crash states that differ only in such names are one."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from outlive_harness.results.ops import Op
 from .record import Record
 
 
-def learn_names(made: Record, ops: Iterable[Op]) -> None:
-    """Compare the names of the first golden run with those of another one."""
-    made.shapes.clear()
-    first, second = ({name for op in several for name in op.paths} for several in (made.ops, ops))
-    made.stable = (first & second) | set(made.initial)
+def learn_names(record: Record, ops: Iterable[Op]) -> None:
+    """Learn such names by comparing the first golden run with another one."""
+    record.shapes.clear()
+    first, second = ({name for op in several for name in op.paths} for several in (record.ops, ops))
+    record.stable = (first & second) | set(record.initial)
     for path in sorted(first - second, key=lambda path: (path.count("/"), path)):
         parent, _, name = path.rpartition("/")
         others = [
             other.rpartition("/")[2]
             for other in second - first
-            if made.fold(other.rpartition("/")[0]) == made.fold(parent) and len(other) == len(path)
+            if record.fold(other.rpartition("/")[0]) == record.fold(parent) and len(other) == len(path)
         ]
         ends = [common_ends(name, other) for other in sorted(others)]
-        if ends:  # the other run's name that is most like this one
+        if ends:  # take the other run's most similar name
             best = max(ends, key=lambda pair: len(pair[0]) + len(pair[1]))
-            made.shapes.setdefault((made.fold(parent), len(name)), set()).add(best)
+            record.shapes.setdefault((record.fold(parent), len(name)), set()).add(best)
 
 
-def has_order(made: Record, ops: Iterable[Op]) -> bool:
+def has_order(record: Record, ops: Iterable[Op]) -> bool:
     """Return whether another run made the same ops, in the same order."""
-    return shape(made, ops) == shape(made, made.ops)
+    return shape(record, ops) == shape(record, record.ops)
 
 
-def shape(made: Record, ops: Iterable[Op]) -> list[tuple[str, str, str, int]]:
-    """Return what two runs of a pipeline have in common, op by op, if they do the same."""
-    ignored = made.spec.is_ignored  # the length of such a file may be as random as its content
+def shape(record: Record, ops: Iterable[Op]) -> list[tuple[str, str, str, int]]:
+    """Return the ops of a run without what may differ between equal runs."""
+    ignored = record.spec.is_ignored  # an ignored file's length may be random, as its content
     return [
-        (op.kind, made.fold(op.path), made.fold(op.target), 0 if ignored(op.path) else op.length)
+        (op.kind, record.fold(op.path), record.fold(op.target), 0 if ignored(op.path) else op.length)
         for op in ops
     ]
 
 
 def later_names(path: str, ops: Sequence[Op]) -> list[str]:
-    """Return all names that a file has at any time: it, or a directory above it, is renamed or linked."""
+    """Return all names that a file ever has, as it or a directory above it is renamed or linked."""
     names = {path: None}
     for op in ops:
         ways = [(op.path, op.target)] if op.traits.installs and op.target else []

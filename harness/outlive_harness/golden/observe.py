@@ -1,4 +1,4 @@
-"""A command that nothing is declared of, observed: what it makes, and what of that can be relied on."""
+"""Observation of an undeclared command: the files that it makes, and which of them are stable."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
 
-#: Seconds from the end of one run to the begin of another: a time in a file, of whole seconds, must differ.
+#: Seconds between two runs, so that a timestamp in whole seconds in a file must differ.
 _APART = 1.01
 
 
 @dataclass(slots=True)
 class Observation:
-    """What was seen of a command in runs that no fault struck.
+    """Facts about a command, from runs without a fault.
 
     Attributes:
         initial: the files before the first run.
         first: the files after it.
         again: the files after one more run, on the result of the first.
         second: the files after a run from scratch, at another second.
-        ops: the first run's.
-        by_line: files that were appended to by whole lines.
-        looked: paths in the box that the first run opened to read, or tried to.
-        outside: files outside the box that it wrote.
-        blind: what was out of sight.
+        ops: the ops of the first run.
+        by_line: files that grew by whole lines.
+        looked: paths in the box that the first run opened, or tried to open, for reading.
+        outside: files outside the box that the first run wrote.
+        blind: reasons why changes may have gone unseen.
         seconds: wall time of the longer run from scratch.
-        failure: how it failed; "" if it did not.
-        overran: whether it failed because it did not end in time.
-        stderr: what it said.
-        again_failure: how the run on the first one's result failed.
+        failure: how a run from scratch failed; "" if none did.
+        overran: whether that run reached its time limit.
+        stderr: the last output of that run.
+        again_failure: how the run on the first one's result failed; "" if it did not.
         refused: why calls could not be intercepted; "" if they were.
     """
 
@@ -65,10 +65,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class ObserveTask(Task[Observation]):
-    """A command that nothing is declared of.
+    """Observes a command.
 
     Attributes:
-        spec: what is run.
+        spec: the command.
         place: a directory that the task may fill.
         timeout: seconds of one run.
     """
@@ -128,7 +128,7 @@ def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen
 
 
 def _run(runner: Runner, spec: RunSpec, timeout: float, seen: Observation) -> FinishedRun:
-    """Run for the first time: what it does is recorded."""
+    """Run for the first time, and record the ops."""
 
     def visit(op: Op, _number: int) -> Answer:
         seen.ops.append(op)
@@ -142,7 +142,7 @@ def _run(runner: Runner, spec: RunSpec, timeout: float, seen: Observation) -> Fi
 
 
 def _appended(ops: Iterable[Op]) -> set[str]:
-    """Return the files that are written to at their ends alone."""
+    """Return the files that are written at their ends only."""
     appended: set[str] = set()
     otherwise: set[str] = set()
     for op in ops:
@@ -156,7 +156,7 @@ def _appended(ops: Iterable[Op]) -> set[str]:
 
 
 def _is_by_line(runner: Runner, path: str, seen: Observation) -> bool:
-    """Return whether a file that was appended to ended with a line after each write."""
+    """Return whether an appended file ended with a whole line after each write."""
     ends = _ends(path, seen.ops, seen.initial)
     try:
         with open(os.path.join(runner.box.path, path), "rb") as file:
@@ -170,7 +170,7 @@ def _is_by_line(runner: Runner, path: str, seen: Observation) -> bool:
 
 
 def _ends(path: str, ops: Iterable[Op], initial: Tree) -> list[int]:
-    """Return how long a file was after each write."""
+    """Return the length of a file after each write."""
     size = initial[path].size if path in initial else 0
     ends = []
     for op in ops:

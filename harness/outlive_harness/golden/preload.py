@@ -1,4 +1,4 @@
-"""Whether runs may be forked from a zygote: what it imports beforehand is found out from the golden run."""
+"""Whether runs may be forked from a zygote, and the modules that it imports, learned from the golden run."""
 
 from __future__ import annotations
 
@@ -10,71 +10,71 @@ from outlive_harness.world.runner import Runner
 
 from .record import Record
 
-#: A run of fewer ops is over before a zygote has paid for itself.
+#: A zygote does not pay for runs of fewer ops.
 LEAST_OPS = 6
-#: Zygotes that are tried, each without what spoiled the one before.
+#: Zygotes that are tried, each without the modules that spoiled the one before.
 _ATTEMPTS = 6
 
 
-def warm_up(runner: Runner, made: Record) -> None:
-    """Have a zygote, if there can be one: ``preload`` says what it imported, else a warning says why not.
+def learn_preload(runner: Runner, record: Record) -> None:
+    """Start a zygote if possible, and note its imports as ``preload``; else note a warning.
 
     Args:
-        runner: what it is for.
-        made: the record of a golden run, with what that read.
+        runner: the runner that uses the zygote.
+        record: the record of a golden run, with the paths that the run read.
     """
-    spec = made.spec
+    spec = record.spec
     argv = spec.command(spec.argv, runner.box.path)[0]
     path = spec.environment(runner.box.path).get("PATH")
-    if made.refused or len(made.ops) < LEAST_OPS or parse(argv, path) is None:
+    if record.refused or len(record.ops) < LEAST_OPS or parse(argv, path) is None:
         return
     try:
-        made.preload, why = _tried(runner, made, argv, made.reads, BODY)
+        record.preload, why = _tried(runner, record, argv, record.reads, BODY)
     except ZygoteError as error:
         why = str(error)
     if why:
         runner.cool()
-        made.warnings.append(f"no zygote, each trial is an exec: {why}")
+        record.warnings.append(f"no zygote, each trial is an exec: {why}")
 
 
-def warm_up_check(runner: Runner, made: Record, reads: Sequence[str]) -> None:
-    """Have a zygote for the check, if it comes to the same in it: ``check_preload`` says what it imported.
+def learn_check_preload(runner: Runner, record: Record, reads: Sequence[str]) -> None:
+    """Start a zygote for the check, and note its imports if the check gives the same value in it.
 
     Args:
-        runner: what it is for.
-        made: the record of a golden run, with what the check said by exec.
-        reads: what the check read.
+        runner: the runner that uses the zygote.
+        record: the record of a golden run, with the check's value by exec.
+        reads: the paths that the check read.
     """
-    assert made.spec.check is not None
-    argv = made.spec.command(made.spec.check, runner.box.path)[0]
+    assert record.spec.check is not None
+    argv = record.spec.command(record.spec.check, runner.box.path)[0]
     if not reads or parse(argv) is None:
         return
     try:
-        preload, _ = _tried(runner, made, argv, reads, CHECK)
+        preload, _ = _tried(runner, record, argv, reads, CHECK)
         if preload is not None:
-            told = runner.check(made.spec, made.acks)
-            if not told.failed and told.value == made.value:
-                made.check_preload = preload
+            said = runner.check(record.spec, record.acks)
+            if not said.failed and said.value == record.value:
+                record.check_preload = preload
                 return
     except ZygoteError as error:
-        made.warnings.append(f"no zygote for the check, each is an exec: {error}")
-    runner.choose_start(made.spec, made.preload)
+        record.warnings.append(f"no zygote for the check, each is an exec: {error}")
+    runner.choose_start(record.spec, record.preload)
 
 
 def _tried(
-    runner: Runner, made: Record, argv: Sequence[str], reads: Sequence[str], role: str
+    runner: Runner, record: Record, argv: Sequence[str], reads: Sequence[str], role: str
 ) -> tuple[Preload | None, str]:
-    """Return what a zygote could do beforehand, or why there is none."""
+    """Return what a zygote can import beforehand, or None and the reason."""
     found = installed_modules(argv, reads)
     modules, places = list(found), tuple(found.items())
     sources = tuple(own_sources(argv, reads))
     bad: tuple[str, ...] = ()
     for _ in range(_ATTEMPTS):
         preload = Preload(tuple(modules), places, sources)
-        bad = runner.warm(made.spec, preload, role)
+        bad = runner.warm(record.spec, preload, role)
         if not bad:
             return preload, ""
-        # What is wrong with a module is most often wrong with its package, which is imported first.
+        # A module's trouble is most often its package's, which is imported first.
         packages = {name.partition(".")[0] for name in bad}
         modules = [name for name in modules if name.partition(".")[0] not in packages]
     why = "fails, finds another file than the run did, starts threads or opens files"

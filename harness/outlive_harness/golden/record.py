@@ -1,4 +1,4 @@
-"""What is known of a pipeline before any fault is injected, and where it is kept."""
+"""The record of a golden run: what is known of a pipeline before a fault is injected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHORTEST_LIMIT = 30.0
 
 
 class UntestableError(Exception):
-    """A golden run that gives nothing to compare with; the message says why, and what to do."""
+    """There is nothing to compare trials with; the message says why, and what to do."""
 
 
 @dataclass(slots=True)
@@ -24,9 +24,9 @@ class Record:
     """The record of a golden run.
 
     Attributes:
-        spec: what was run.
-        place: the directory that all of it is kept in; see the properties.
-        reason: why nothing can be tested, and so the verdict is unknown; "" if it can.
+        spec: the pipeline.
+        place: the directory that holds everything; see the properties.
+        reason: why nothing can be tested, and the verdict is unknown; "" if it can.
         trace: the ops of the first run.
         least_ops: the fewest ops that a golden run made.
         initial: the files before the run.
@@ -35,24 +35,25 @@ class Record:
         varying: outputs whose intermediate contents differ between golden runs.
         stable: paths that both golden runs used.
         led_to: paths of the box that symbolic links lead to.
-        uncompared: outputs that are ignored and differ from run to run, as the first run left them: only
-            what is visible of them half-written is judged.
-        signals: those that do not end the run before each op, as bits: what is caught, blocked or ignored
-            (proc_pid_status(5)), and all where another process is alive beside the first.
-        is_alone: whether the first thread of the first process made all calls that were looked at.
+        uncompared: ignored outputs that differ from run to run, as the first run left them: they are judged
+            only by whether they are visible half-written.
+        signals: for each op, the signals that do not end the run before it, as bits: those that are caught,
+            blocked or ignored (proc_pid_status(5)), or all of them if another process is alive too.
+        is_alone: whether the first thread of the first process made all intercepted calls.
         has_order: whether the golden runs made the same ops in the same order.
-        shapes: names that differ from run to run, by (directory, length): prefix and suffix around
+        shapes: names that differ from run to run, by (directory, length): the prefix and the suffix around
             their random part.
-        value: what the check returned after it.
-        acks: what it acknowledged.
+        value: the check's value after the run.
+        acks: what the run acknowledged.
         findings: violations that need no crash: ``not-idempotent``.
+        warnings: what a person should know besides.
         reads: paths outside its box that the first run, its setup or its check opened or executed.
-        stacks: where in the program each op comes from, where that is known.
-        preload: what a zygote does beforehand; None where each trial is an exec.
+        stacks: the stack of each op in the program; empty if they are unknown.
+        preload: what a zygote imports beforehand; None if each trial is an exec.
         check_preload: the same for the check.
         refused: why calls could not be intercepted; "" if they were.
-        ignored: files of the golden run that no check looks at.
-        effects: addresses that it connected or sent to, with the number of calls.
+        ignored: ignored files that the golden run left.
+        effects: the addresses that the run connected or sent to, with the number of calls.
         seconds: wall time of the longer golden run.
         limit: seconds that any later run may take.
     """
@@ -87,11 +88,11 @@ class Record:
     seconds: float = 0.0
     limit: float = SHORTEST_LIMIT
 
-    # -- where it is kept ----------------------------------------------------------------------------
+    # -- its directories -----------------------------------------------------------------------------
 
     @property
     def template(self) -> Path:
-        """The directory with the files that each box begins with."""
+        """The directory with the files that each box starts with."""
         return template_of(self.place)
 
     @property
@@ -100,22 +101,22 @@ class Record:
         return self.place / "golden"
 
     def recordings(self, *, by_exec: bool) -> Path:
-        """Return the directory of recordings: those by exec are apart from those of a zygote."""
+        """Return the directory of recordings, one for those by exec and one for those from a zygote."""
         return self.place / ("recordings-exec" if by_exec else "recordings")
 
     def recovered(self, *, by_exec: bool) -> Path:
-        """Return the directory that notes from which states a recovery did all that it must."""
+        """Return the directory in which states that recover are noted."""
         return self.place / ("recovered-exec" if by_exec else "recovered")
 
     def states(self, name: str) -> Path:
-        """Return the directory where the crash states of one search are claimed and kept."""
+        """Return the directory in which the crash states of one search are claimed and kept."""
         return self.place / f"states-{name}"
 
     def real_disk(self, name: str) -> Path:
-        """Return the directory of what power cuts on a real file system left."""
+        """Return the directory of the files that power cuts on a real file system left."""
         return self.place / "real" / name
 
-    # -- what it says of paths -----------------------------------------------------------------------
+    # -- facts about paths ---------------------------------------------------------------------------
 
     @property
     def ops(self) -> list[Op]:
@@ -123,11 +124,11 @@ class Record:
         return self.trace.ops
 
     def is_shown(self, path: str) -> bool:
-        """Return whether readers may see what a run puts at a path, by its own name or through a link."""
+        """Return whether readers may see a path's content, under its own name or through a link."""
         return self.spec.is_output(path) or path in self.uncompared or self._is_led_to(path)
 
     def is_watched(self, path: str) -> bool:
-        """Return whether the golden runs look which contents of a path are whole."""
+        """Return whether the golden runs note a path's whole contents."""
         return self.spec.is_output(path) or self.spec.is_named(path) or self._is_led_to(path)
 
     def _is_led_to(self, path: str) -> bool:
@@ -148,10 +149,10 @@ class Record:
 
 
 def template_of(place: Path) -> Path:
-    """Return where in a record's directory the files lie that each box begins with."""
+    """Return the subdirectory of a record's directory with the files that each box starts with."""
     return place / "template"
 
 
 def record_file(place: Path) -> Path:
-    """Return where in a record's directory the record itself lies."""
+    """Return the file in a record's directory that holds the record itself."""
     return place / "record"

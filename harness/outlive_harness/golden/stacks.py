@@ -1,7 +1,7 @@
-"""Where in a Python program each op comes from: written down by the program, read while it stands still.
+"""The stack of each op in a Python program: written by the program, read while the program is stopped.
 
-In a run of its own each Python of it follows its lines (see launch/traced.py), and leaves them in memory that
-it shares with the worker: an op's stack is where its thread is then. Trials follow nothing.
+In a run of its own each Python process follows its lines (see launch/traced.py) and writes them to memory
+that it shares with the worker: an op's stack is its thread's at that moment. Trials follow nothing.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from outlive_harness.world.runner import Runner
 
 from .record import Record
 
-#: Runs of fewer ops are struck at every point, and no stacks are needed to choose.
+#: Runs of fewer ops are tried at every point, so no stacks are needed to choose points.
 LEAST_OPS = 300
-#: Frames of others: they say nothing of where in the pipeline an op comes from.
+#: Frames that are not the pipeline's own.
 _FOREIGN = re.compile(r"/(site|dist)-packages/|/outlive_harness/")
-#: Frames of its own that are kept, the innermost first.
+#: How many of its own frames are kept, the innermost first.
 _MOST = 8
-#: How much longer a run may take that is followed so that points can be chosen by it, and seconds besides.
+#: How many times its usual time a followed run may take, and how many seconds besides.
 _SLOWER, _SLACK = 5.0, 10.0
 
 
-def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
-    """Run once more, and return what of the program itself is on the stack of each op, and the ops.
+def stacks_of(runner: Runner, record: Record) -> tuple[list[str], list[Op]]:
+    """Run once more; return the program's own frames on the stack of each op, and the ops.
 
     Raises:
         OSError: the memory cannot be shared.
     """
-    runner.box.fill(made.template)
+    runner.box.fill(record.template)
     texts: list[bytes] = []
     ops: list[Op] = []
 
@@ -44,24 +44,24 @@ def stacks_of(runner: Runner, made: Record) -> tuple[list[str], list[Op]]:
         texts.append(read(memory, op.tid))
         ops.append(op)
 
-    # What is chosen without them is more than it need be, and right.
-    limit = min(made.limit, _SLACK + _SLOWER * made.seconds)
-    if run_followed(runner, made, note, limit).failure():
+    # Without stacks more points than necessary are chosen, which is safe.
+    limit = min(record.limit, _SLACK + _SLOWER * record.seconds)
+    if run_followed(runner, record, note, limit).failure():
         return [], []
     own = {text: _own(text.decode(errors="surrogateescape")) for text in set(texts)}
     return [own[text] for text in texts], ops
 
 
 def run_followed(
-    runner: Runner, made: Record, note: Callable[[mmap.mmap, Op], object], limit: float | None = None
+    runner: Runner, record: Record, note: Callable[[mmap.mmap, Op], object], limit: float | None = None
 ) -> FinishedRun:
-    """Run on the box as it is; *note* gets each op while its task stands still, and where its threads are.
+    """Run on the box as it is, and note each op while its task is stopped.
 
     Args:
-        runner: whose box it is.
-        made: of what is run.
-        note: what takes each op.
-        limit: seconds that it may take; None stands for the record's own.
+        runner: runs the pipeline.
+        record: the golden run.
+        note: takes the shared memory with the stacks of all threads, and the op.
+        limit: seconds that the run may take; None for the record's limit.
 
     Raises:
         OSError: the memory cannot be shared.
@@ -76,12 +76,12 @@ def run_followed(
                     note(memory, op)
                     return GO
 
-                seconds = made.limit if limit is None else limit
-                return runner.run(made.spec, RunOptions(timeout=seconds, visit=visit, stacks=str(place)))
+                seconds = record.limit if limit is None else limit
+                return runner.run(record.spec, RunOptions(timeout=seconds, visit=visit, stacks=str(place)))
     finally:
         place.unlink(missing_ok=True)
 
 
 def _own(text: str) -> str:
-    """Keep the frames of the program itself."""
+    """Return only the frames of the program itself."""
     return "\n".join([frame for frame in text.split("\n") if not _FOREIGN.search(frame)][:_MOST])

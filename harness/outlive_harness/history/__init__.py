@@ -1,5 +1,6 @@
 """What is kept between runs: results, failures, baselines, golden runs, and trials of an unfinished run.
 
-Files of it lie under ``.outlive/`` and beside scenarios; their formats are promises. This room may import
-``search`` and everything below. When something is kept or taken is decided by ``explore`` and the doors.
+The files are under ``.outlive/`` and beside scenarios, and their formats are promises. This room may import
+``search`` and everything below it. Decisions to keep or to reuse something never come in: ``explore`` and the
+doors make them.
 """

@@ -1,8 +1,8 @@
-"""Violations that are known today, in a file: they fail nothing, and one that is gone does.
+"""The baseline: a file of known violations, which fail nothing; but one that is gone fails the run.
 
-So a gate can begin in a project that has failures, and the file cannot rot. A violation is known again
-by its scenario, its kind, its fault and its file, with digits folded: not by a line or the number of an
-op, which change with each edit.
+So a project that has failures can start to use a gate, and the file cannot rot. A violation is recognised by
+its scenario, kind, fault and file, with digits folded, and not by a line or the number of an op, which change
+with each edit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DIGITS = re.compile(r"[0-9]+")
 
 
 class Known(NamedTuple):
-    """What a violation is known by."""
+    """What a violation is recognised by."""
 
     scenario: str
     kind: str
@@ -38,12 +38,12 @@ class Known(NamedTuple):
 
 
 def known_by(name: str, violation: Violation) -> Known:
-    """Return what a scenario's violation is known by."""
+    """Return what a scenario's violation is recognised by."""
     return Known(name, violation.kind, violation.fault, _DIGITS.sub("#", violation.path))
 
 
 def known_count(count: int) -> str:
-    """Say how many are known."""
+    """Return a count of known violations in words."""
     return f"{count} known violation{'s' * (count != 1)}"
 
 
@@ -53,8 +53,8 @@ class Baseline:
 
     Attributes:
         path: the file.
-        known: what is in it.
-        takes_all: whether it is being written: then all that is seen is known.
+        known: the violations in it.
+        takes_all: whether it is being written, so that every violation is known.
     """
 
     path: Path
@@ -62,26 +62,26 @@ class Baseline:
     takes_all: bool = False
 
     def split(self, result: ScenarioResult) -> tuple[list[Violation], list[Known]]:
-        """Return what is new of a scenario's violations, and what is gone of those that are known.
+        """Return a scenario's new violations, and its known ones that are gone.
 
-        Nothing is gone of a fault that was not struck with, or at some of its points only.
+        A violation is gone only if all points of its fault were tried.
         """
         if self.takes_all:
             return [], []
         here = {known_by(result.name, one) for one in result.violations}
         new = [one for one in result.violations if known_by(result.name, one) not in self.known]
-        struck = _struck_to_the_end(result)
-        gone = [one for one in self.of(result.name) if one.fault in struck and one not in here]
+        tried = _fully_tried(result)
+        gone = [one for one in self.of(result.name) if one.fault in tried and one not in here]
         return new, gone
 
     def mark(self, result: ScenarioResult) -> None:
-        """Tell the violations that are known from the new ones, which come first."""
+        """Mark the known violations, and sort them behind the new ones."""
         for one in result.violations:
             one.known = self.takes_all or known_by(result.name, one) in self.known
         result.violations.sort(key=lambda one: one.known)
 
     def of(self, name: str) -> list[Known]:
-        """Return what is known of one scenario."""
+        """Return the known violations of one scenario."""
         return sorted(one for one in self.known if one.scenario == name)
 
 
@@ -89,7 +89,7 @@ def read(path: Path) -> Baseline:
     """Read a baseline.
 
     Raises:
-        ScenarioError: there is none, or it is damaged, or by another version.
+        ScenarioError: the file is missing, damaged, or from another version.
     """
     try:
         facts = read_json(path.read_text(encoding="utf-8"))
@@ -107,25 +107,25 @@ def read(path: Path) -> Baseline:
 def _known(facts: dict[str, Any]) -> Known:
     odd = [value for value in facts.values() if not isinstance(value, str)]
     if odd:
-        raise TypeError(f"{odd[0]!r} is no text")
+        raise TypeError(f"{odd[0]!r} is not a text")
     return Known(**facts)
 
 
 def updated(baseline: Baseline, results: Iterable[ScenarioResult]) -> Baseline:
-    """Return a baseline with what was seen now: of scenarios and faults that were not run, as it was."""
+    """Return a baseline with the violations of this run; of what was not run it keeps the known ones."""
     known = set(baseline.known)
     for result in results:
         if result.expected:
             continue
         is_judged = result.verdict not in (Verdict.UNKNOWN, Verdict.SKIPPED)
-        struck = _struck_to_the_end(result) if is_judged else set()
-        known -= {one for one in baseline.of(result.name) if one.fault in struck}
+        tried = _fully_tried(result) if is_judged else set()
+        known -= {one for one in baseline.of(result.name) if one.fault in tried}
         known |= {known_by(result.name, one) for one in result.violations}
     return Baseline(baseline.path, frozenset(known))
 
 
-def _struck_to_the_end(result: ScenarioResult) -> set[str]:
-    """Return the faults of which all was seen that there is to be seen: a sample shows nothing gone."""
+def _fully_tried(result: ScenarioResult) -> set[str]:
+    """Return the faults of which all points were tried: after a sample nothing is known to be gone."""
     return {"", *(name for name, one in result.faults.items() if one.tested >= one.points)}
 
 

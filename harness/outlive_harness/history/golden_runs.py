@@ -1,8 +1,8 @@
-"""Golden runs that are not needed any more, and those that a door may ask for again.
+"""Golden runs that may be used again, and the removal of those that are not needed any more.
 
-The fixture of pytest runs one scenario as often as a test asks for it, with inputs and programs that tests
-write and environments that they set. A golden run is taken again where all that it came of is as it was,
-by content; else it is made anew, and the one before is let go of.
+The pytest fixture runs one scenario as often as tests ask for it, with inputs, programs and environments that
+the tests make. A golden run is reused if the content of everything that it rests on is unchanged; else it is
+made anew, and the earlier one is removed.
 """
 
 from __future__ import annotations
@@ -22,92 +22,92 @@ from outlive_harness.jobs.tasks import forget
 from outlive_harness.results.run_spec import RunSpec, run_spec_of
 from outlive_harness.results.scenario import Scenario
 
-from .ledger import stands_on
+from .ledger import content_of
 
-#: Bytes of files in golden runs that nobody uses just now, and that are kept beside the last one.
+#: Bytes that unused golden runs may take besides the last one.
 ROOM = 16 << 20
 _numbers = itertools.count(1)
 
 
 @dataclass(slots=True)
 class _Kept:
-    """A golden run, or one that is being made.
+    """A golden run that exists or is being made.
 
     Attributes:
-        plain: its subject, as the scenario gives it.
-        subject: the one that it was made of.
-        paths: what it read; empty where that is not known, and so it is not taken again.
-        stood_on: the content of that, and of all else that it came of.
+        plain: the pipeline as the scenario declares it.
+        spec: the same with an edition of its own.
+        paths: the paths that it read; empty if they are unknown, and it cannot be reused.
+        basis: the content of all that it rests on.
         size: bytes of its files.
-        users: how many are at work with it.
+        users: the number of its current users.
     """
 
     plain: RunSpec
     spec: RunSpec
     paths: list[str] = field(default_factory=list)
-    stood_on: object = None
+    basis: object = None
     size: int = 0
     users: int = 1
 
 
 class Shared:
-    """Golden runs that all share who have the session's directory in common; they are there to its end."""
+    """Golden runs that all users of a session's directory share, and that exist until the session ends."""
 
     def claim(self, scenario: Scenario) -> RunSpec:
-        """Return a scenario made ready: equal ones share a golden run."""
+        """Return the pipeline to run; equal ones share a golden run."""
         return run_spec_of(scenario)
 
     def note(self, scenario: Scenario, record: Record) -> None:
-        """Note that a golden run is there."""
+        """Note that a golden run exists."""
 
     def release(self, spec: RunSpec) -> None:
-        """Say that somebody is done with a golden run."""
+        """Note that a user of a golden run is done with it."""
 
 
 class Records(Shared):
-    """The golden runs that one process has had made.
+    """The golden runs of one process.
 
     Args:
-        session: whose workers make them.
-        room: how many bytes those may take that nobody uses, beside the last one; None to keep none.
+        session: the session whose workers make them.
+        room: bytes that unused ones may take besides the last one; None to keep none.
     """
 
     def __init__(self, session: Session, *, room: int | None = None) -> None:
         self._session, self._room = session, room
-        self._kept: list[_Kept] = []  # the one that was used last at the end
+        self._kept: list[_Kept] = []  # the most recently used one last
 
     def claim(self, scenario: Scenario) -> RunSpec:
-        """Return a scenario made ready: the same as before where its golden run is to be taken again."""
+        """Return the pipeline to run: the same as before if its golden run can be reused."""
         plain = run_spec_of(scenario)
         for one in [one for one in self._kept if one.plain == plain]:
-            if one.paths and one.stood_on == stands_on(scenario, one.paths):
+            if one.paths and one.basis == content_of(scenario, one.paths):
                 one.users += 1
                 self._kept.remove(one)
                 self._kept.append(one)
                 return one.spec
             if not one.users:
                 self._drop(one)
-        # Another edition is another subject to all that is kept of one: files, and warm interpreters.
+        # A new edition makes it another pipeline to everything that is kept for one: files and zygotes.
         edition = f"{os.getpid()}-{next(_numbers)}"
         self._kept.append(_Kept(plain, replace(plain, edition=edition)))
         return self._kept[-1].spec
 
     def note(self, scenario: Scenario, record: Record) -> None:
-        """Note what a golden run came of, as soon as it is there."""
+        """Note what a golden run rests on, as soon as it exists."""
         one = self._of(record.spec)
         if self._room is None or one.paths or not record.reads or record.reason:
             return
         program = shutil.which(record.spec.argv[0], path=dict(record.spec.environ).get("PATH"))
         one.paths = [*record.reads, *record.spec.own, *filter(None, [program])]
-        one.stood_on = stands_on(scenario, one.paths)
+        one.basis = content_of(scenario, one.paths)
         one.size = sum(_room_of(place) for place in self._places(one))
 
     def release(self, spec: RunSpec) -> None:
-        """Say that somebody is done with a golden run; let go of what is not to be kept."""
+        """Note that a user of a golden run is done with it; remove golden runs that must not be kept."""
         one = self._of(spec)
         one.users -= 1
         if not one.users:
-            # What a recovery reads is not known: whether one comes out well is found out anew.
+            # The files that a recovery reads are unknown, so its success is not reused.
             for place in self._places(one):
                 for path in (*place.glob("states-*"), *place.glob("recovered*")):
                     _remove(path)
@@ -123,7 +123,7 @@ class Records(Shared):
         return next(one for one in self._kept if one.spec.edition == spec.edition)
 
     def _places(self, one: _Kept) -> list[Path]:
-        """Return where a golden run is kept: one by exec alone is another."""
+        """Return the directories of a golden run; one by exec alone has its own."""
         records = self._session.root / "records"
         return [place for place in records.glob(f"{one.spec.key()}*") if place.is_dir()]
 
@@ -136,7 +136,7 @@ class Records(Shared):
 
 
 def _room_of(place: Path) -> int:
-    """Return how many bytes of disk a directory takes: boxes, and recordings of what was written."""
+    """Return the bytes of disk that a directory takes: boxes and recordings."""
     return (
         sum(
             os.lstat(os.path.join(where, name)).st_blocks

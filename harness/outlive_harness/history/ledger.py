@@ -1,10 +1,9 @@
-"""Results that still hold: each is kept with the content of all that its golden run read.
+"""Results that still hold: each is kept with digests of all that it rests on.
 
-A scenario need not be explored again where nothing has changed: not its declaration, not the files
-beside it, not what its setup, its first golden run and its check opened or ran outside the box (as seen by
-the supervisor, in any language), nor the Python files beside those, not this harness, its options or the
-kernel. Not compared is what only a recovery reads elsewhere. Environment variables are compared where a run
-goes on in the middle of a scenario, and not for results that are whole.
+A scenario need not be explored again if nothing has changed: its declaration, the files beside it, the files
+that its setup, its first golden run and its check opened or executed outside the box (in any language), the
+Python files beside those, this harness, its options, and the kernel. Files that only a recovery reads
+elsewhere are not compared. Environment variables are compared only if a run is resumed within a scenario.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ from .store import Store, write_down
 from .unfinished import UnfinishedTrials
 
 _HARNESS = Path(__file__).parents[1]
-#: The digest of a file that is not there: see _digest().
+#: The digest of a missing file: see _digest().
 _GONE = "errno 2"
-#: What differs from one command to the next in a shell.
+#: Variables that a shell changes from one command to the next.
 _OF_THE_SHELL = frozenset({"_", "COLUMNS", "LINES", "OLDPWD", "SHLVL"})
-#: What decides the result, of the user's options: others only decide how fast it is there.
+#: The options that decide a result; others decide how soon it is there.
 _DECISIVE = ("points", "seed", "select", "exhaustive", "fail_fast", "real_fs")
 
 
@@ -52,10 +51,10 @@ class Ledger:
     """The results of one project, under ``.outlive/results``.
 
     Args:
-        store: where they are kept.
-        changed: whether what held, and has not changed, is taken over.
-        resume: whether what the last run did is taken over, if that run was cut short.
-        baseline: the violations that are known today: they decide a verdict.
+        store: the project's directory.
+        changed: whether results that held are reused if nothing has changed.
+        resume: whether the last run is resumed if it was cut short.
+        baseline: the known violations, which decide verdicts.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Ledger:
         return self._store.root / "results" / "unfinished"
 
     def begin(self) -> bool:
-        """Note that a run begins; say whether one is resumed.
+        """Note that a run begins; return whether an earlier one is resumed.
 
         Raises:
             OSError: nothing can be written there.
@@ -91,14 +90,14 @@ class Ledger:
         return self._resume
 
     def end(self) -> None:
-        """Note that the run came to its end: there is nothing to resume."""
+        """Note that the run is complete: there is nothing to resume."""
         with contextlib.suppress(OSError):
             self._unfinished.unlink()
 
-    def came_of(self, scenario: Scenario, options: Options, reads: list[str]) -> dict[str, Any]:
-        """Return what a result will have come of: taken before the trials, while all is as it was read.
+    def basis(self, scenario: Scenario, options: Options, reads: list[str]) -> dict[str, Any]:
+        """Return digests of all that a result rests on, taken before the trials, as the golden run read it.
 
-        It is empty where that is not known, and so the result not to be kept.
+        The basis is empty if it is unknown; then the result must not be kept.
         """
         if not reads:
             return {}
@@ -108,31 +107,31 @@ class Ledger:
             return {}
         return {"parts": parts, "reads": {path: _digest(path) for path in _with_sources(reads)}}
 
-    def unfinished(self, scenario: Scenario, came_of: dict[str, Any], record: Record) -> UnfinishedTrials:
-        """Return the trials of a scenario that an earlier run did not come to the end of."""
+    def unfinished(self, scenario: Scenario, basis: dict[str, Any], record: Record) -> UnfinishedTrials:
+        """Return the trials of a scenario that an earlier run did not complete."""
         path = self._store.result(scenario.name).with_suffix(".trials")
-        return UnfinishedTrials(path, {**came_of, "run": _run(record)}, resume=self._resume)
+        return UnfinishedTrials(path, {**basis, "run": _run(record)}, resume=self._resume)
 
     def remember(
-        self, scenario: Scenario, options: Options, came_of: dict[str, Any], result: ScenarioResult
+        self, scenario: Scenario, options: Options, basis: dict[str, Any], result: ScenarioResult
     ) -> None:
-        """Keep a scenario's result; one that is unknown, or was skipped, is none."""
-        if result.verdict in (Verdict.UNKNOWN, Verdict.SKIPPED) or not came_of:
+        """Keep a scenario's result, unless it is unknown or skipped."""
+        if result.verdict in (Verdict.UNKNOWN, Verdict.SKIPPED) or not basis:
             return
         path = self._store.result(scenario.name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         when = {"run": self._run, "when": time.strftime("%Y-%m-%d %H:%M")}
-        # What failed is there by now: it is part of what the result came of, the next time.
+        # The result rests on its own regressions, too, which were kept by now.
         failed = _failed(scenario, options)
-        entry = {**came_of, **when, "failed": failed, "result": dataclasses.asdict(result)}
-        with contextlib.suppress(OSError):  # then it is explored again, next time
+        entry = {**basis, **when, "failed": failed, "result": dataclasses.asdict(result)}
+        with contextlib.suppress(OSError):  # then the scenario is explored again the next time
             temporary.write_text(json.dumps(entry, indent=1))
             temporary.replace(path)
 
     def recall(self, scenario: Scenario, options: Options) -> ScenarioResult | str:
-        """Return what is known of a scenario, if all that it came of is as it was; else why it is not.
+        """Return a scenario's kept result if nothing that it rests on has changed, else what has changed.
 
-        The text is "" where nobody asked, or nothing is known yet.
+        The text is "" if no result was asked for, or none is kept.
         """
         if not (self._changed or self._resume):
             return ""
@@ -146,7 +145,7 @@ class Ledger:
             return "its last result cannot be read: it is damaged, or was kept by another version"
         if why is not None:
             return why
-        result.reason = f"as on {entry['when']}: nothing that it came of has changed" + (
+        result.reason = f"as on {entry['when']}: nothing that it rests on has changed" + (
             f"; {result.reason}" if result.reason else ""
         )
         result.seconds = 0.0
@@ -155,7 +154,7 @@ class Ledger:
     def _objection(
         self, entry: dict[str, Any], result: ScenarioResult, scenario: Scenario, options: Options
     ) -> str | None:
-        """Say why a result is not taken over, "" if it was not asked for; None if it is."""
+        """Return why a result is not reused, "" if it was not asked for; None if it is reused."""
         is_resumed = self._resume and entry["run"] == self._run
         if result.verdict is not Verdict.HELD and not is_resumed:
             return f"on {entry['when']} it was {result.verdict}" if self._changed else ""
@@ -166,7 +165,7 @@ class Ledger:
 
 
 def _difference(entry: dict[str, Any], parts: dict[str, Any], failed: str) -> str:
-    """Say what of all that a result came of has changed since; "" if nothing has."""
+    """Return what has changed of all that a result rests on, in words; "" if nothing has."""
     known = entry["parts"]
     for name, value in parts.items():
         if name != "files" and known[name] != value:
@@ -178,7 +177,7 @@ def _difference(entry: dict[str, Any], parts: dict[str, Any], failed: str) -> st
         if then != now:
             what = "is gone" if now == _GONE else "is new" if then == _GONE else "has changed"
             return f"{_from_here(path)} {what}"
-    return "what failed once is another" if entry["failed"] != failed else ""
+    return "the kept failures changed" if entry["failed"] != failed else ""
 
 
 def _from_here(path: str) -> str:
@@ -187,7 +186,7 @@ def _from_here(path: str) -> str:
 
 
 def _parts(scenario: Scenario, options: Options, baseline: Baseline | None) -> dict[str, Any]:
-    """Digest what is declared and asked for, and who explores it; and each file that belongs to it."""
+    """Return digests of the declaration, the options, the harness, and each file of the scenario."""
     asked = [
         faults_of(options, scenario),
         profile_of(options, scenario),
@@ -197,7 +196,7 @@ def _parts(scenario: Scenario, options: Options, baseline: Baseline | None) -> d
         int(options.signal),
         baseline.of(scenario.name) if baseline is not None else None,
     ]
-    # Keys are what a message says of them.
+    # Messages quote the keys.
     return {
         "its declaration": _hashed(write_down(scenario)),
         "the options": _hashed(asked),
@@ -213,7 +212,7 @@ def _hashed(value: object) -> str:
 
 
 def _run(record: Record) -> str:
-    """Digest what a golden run was: its environment, its ops and what it came to."""
+    """Return a digest of a golden run: its environment, its ops and its results."""
     spec = record.spec
     environment = spec.environment(Path(DIRECTORY))
     outputs = {path: entry for path, entry in record.final.items() if spec.is_output(path)}
@@ -228,7 +227,7 @@ def _run(record: Record) -> str:
 
 
 def _failed(scenario: Scenario, options: Options) -> str:
-    """Digest what failed once, and is struck first."""
+    """Return a digest of the regressions, which are tried first."""
     path = regressions_of(scenario, options).path
     return _digest(str(path)) if path is not None and path.exists() else ""
 
@@ -239,20 +238,20 @@ def _own_sources() -> list[str]:
 
 
 def _beside(scenario: Scenario) -> dict[str, str]:
-    """Digest the scenario's file, the modules beside it, and its input; return it by path."""
+    """Return digests of the scenario's file, the modules beside it, and its input, by path."""
     files = sorted(Path(scenario.file).parent.glob("*.py")) if os.path.isfile(scenario.file) else []
     found = {str(path): _digest(str(path)) for path in files}
     source = run_spec_of(scenario).source
-    if source is not None:  # what a run keeps there of itself is no part of it
+    if source is not None:  # without the files that a run of outlive keeps there
         given = scan(Path(source), skip=is_own, opens=False)
         found |= {os.path.join(source, path): " ".join(map(str, entry)) for path, entry in given.items()}
     return found
 
 
 def _with_sources(reads: list[str]) -> list[str]:
-    """Add the sources of compiled modules, at whose times alone Python looks before it reads those.
+    """Add the sources of compiled modules, of which Python itself compares only the times.
 
-    And of the project's own those beside them: a recovery may import what the golden run did not.
+    Add the sources beside the project's own modules, too: a recovery may import others than the golden run.
     """
     found = dict.fromkeys(path for path in reads if path)
     own: dict[str, None] = {}
@@ -270,16 +269,16 @@ def _with_sources(reads: list[str]) -> list[str]:
     return list(found)
 
 
-#: Digests by path and what stat(2) says of it: libraries are read by every scenario.
+#: Digests by path and result of stat(2), as every scenario reads the same libraries.
 _known: dict[tuple[str, int, int, int, int], str] = {}
 
 
 def _digest(path: str) -> str:
-    """Digest a file's content, a directory's names; say so where there is none."""
+    """Return a digest of a file's content or of a directory's names, or a text if it is neither."""
     try:
         info = os.stat(path)
         if stat.S_ISDIR(info.st_mode):
-            # Python lists the directory of a scenario's file; what failed there is compared for itself.
+            # Python lists the directory of a scenario's file; the regressions in it are compared separately.
             names = repr(sorted(set(os.listdir(path)) - {DIRECTORY})).encode(errors="surrogateescape")
             return f"names {hashlib.blake2b(names, digest_size=16).hexdigest()}"
         if not stat.S_ISREG(info.st_mode):
@@ -293,16 +292,16 @@ def _digest(path: str) -> str:
         return f"errno {error.errno}"
 
 
-#: What is there of the machine and of processes, and not of files: it differs each time.
+#: Paths of the machine and of processes, which differ each time.
 _NO_FILES = ("/proc/", "/sys/", "/dev/")
 
 
-def stands_on(scenario: Scenario, paths: list[str]) -> tuple[object, ...]:
-    """Return the content of all that a golden run came of, to be compared with what it is at another time.
+def content_of(scenario: Scenario, paths: list[str]) -> tuple[object, ...]:
+    """Return digests of all that a golden run rests on, to be compared with those at another time.
 
     Args:
-        scenario: what ran.
-        paths: what it read.
+        scenario: the scenario.
+        paths: the paths that the golden run read.
     """
     try:
         beside: object = _beside(scenario)

@@ -1,7 +1,7 @@
-"""Failures that were found once: kept in a file beside the scenario's, and struck first from then on.
+"""Regressions: failures that are kept in a file beside the scenario's, and tried first from then on.
 
-The file is to be committed, so that a failure that only a deep or a random plan showed is looked for
-by everybody, and in CI. It holds what tells an op again when its number changes, as a replay does.
+The file should be committed, so that everyone and CI looks for a failure that only a deep or a random plan
+showed. It holds the marks of ops, by which they are found again when their numbers change.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from .relocate import relocated
 SCHEMA = 1
 #: The directory, beside the scenario's file.
 DIRECTORY = "regressions"
-#: Failures of one scenario that are kept: each is a trial more in every run.
+#: The most failures of one scenario that are kept: each is another trial in every run.
 _MOST = 16
-#: How many are struck of a file that holds more: somebody wrote it by hand, or merged several.
-_STRUCK = 64
+#: How many are tried of a file that holds more, as it was written by hand or merged.
+_TRIED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Kept:
 
     Attributes:
         point: its plan, as in a replay id.
-        kind: what was violated.
-        path: the file that it was about.
-        marks: what tells the ops again that the plan names.
+        kind: the kind of the violation.
+        path: the file that was violated.
+        marks: the marks of the ops that the plan names.
     """
 
     point: str
@@ -58,39 +58,39 @@ class Regressions:
     """The failures of one scenario, in a file that need not exist.
 
     Args:
-        path: the file; None where nothing is to be kept, nor struck.
+        path: the file; None to keep and to try nothing.
 
     Raises:
-        ScenarioError: the file is damaged, or by another version.
+        ScenarioError: the file is damaged, or from another version.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._kept = _read(path) if path is not None else []
-        self._came_of: dict[Plan, Kept] = {}
+        self._by_plan: dict[Plan, Kept] = {}
 
     def plans(self, record: Record) -> tuple[list[Plan], list[str]]:
-        """Return the plans that still mean something; drop the others, and say so.
+        """Return the plans that still have their ops, and notes; drop the others.
 
-        Those of faults that only another version has are kept, and so are those past a bound: that is said.
+        Plans with a fault that this version does not have are kept, and so are those past a bound.
         """
         notes: list[str] = []
-        self._came_of = {}
-        if len(self._kept) > _STRUCK:
-            notes.append(f"{self._shown}: of {len(self._kept)} failures the first {_STRUCK} are struck")
-        for one in self._kept[:_STRUCK]:
+        self._by_plan = {}
+        if len(self._kept) > _TRIED:
+            notes.append(f"{self._shown}: of {len(self._kept)} failures the first {_TRIED} are tried")
+        for one in self._kept[:_TRIED]:
             points = parse_plan(one.point)
             unknown = [point.fault for point in points if point.fault not in FAULTS]
             if unknown:
-                why = f"this version knows no fault {unknown[0]!r}"
-                notes.append(f"{self._shown}: {one.point} is kept, and not struck: {why}")
+                why = f"this version has no fault {unknown[0]!r}"
+                notes.append(f"{self._shown}: {one.point} is kept, but not tried: {why}")
                 continue
             plan, said = relocated(record, points, one.marks)
             if plan is None:
                 notes.append(self._dropped(one, said[-1]))
             else:
-                self._came_of.setdefault(plan, one)
-        return list(self._came_of), notes
+                self._by_plan.setdefault(plan, one)
+        return list(self._by_plan), notes
 
     @property
     def _shown(self) -> str:
@@ -98,20 +98,20 @@ class Regressions:
         return os.path.relpath(self.path)
 
     def marks_of(self, plan: Plan) -> Marks:
-        """Return what tells the ops again that a plan names; nothing where it is not kept."""
+        """Return the marks of the ops that a plan names; none if the plan is not kept."""
         return next((one.marks for one in self._kept if parse_plan(one.point) == plan), {})
 
     def drop(self, plan: Plan, why: str) -> str:
-        """Let go of a failure that cannot be tried again; return what is to be said of that."""
-        return self._dropped(self._came_of[plan], why)
+        """Drop a failure that cannot be tried any more; return a note about it."""
+        return self._dropped(self._by_plan[plan], why)
 
     def _dropped(self, one: Kept, why: str) -> str:
-        with contextlib.suppress(OSError):  # then it is said again, the next time
+        with contextlib.suppress(OSError):  # then it is dropped again the next time
             self._change(lambda known: [other for other in known if other.point != one.point])
         return f"{self._shown}: {one.point} is dropped: {why}"
 
     def keep(self, record: Record, violations: Sequence[Violation]) -> bool:
-        """Add failures, if they are not there; tell whether all of them are now.
+        """Add failures that are not kept yet; return whether all of them are kept now.
 
         Raises:
             OSError: the file cannot be written.
@@ -143,10 +143,10 @@ class Regressions:
 
 
 def regressions_of(scenario: Scenario, options: Options) -> Regressions:
-    """Return a scenario's failures; a command's are under ``.outlive/``, as it has no file of its own.
+    """Return a scenario's regressions; a command's are under ``.outlive/``, as it has no file of its own.
 
     Raises:
-        ScenarioError: the file is damaged, or by another version.
+        ScenarioError: the file is damaged, or from another version.
     """
     if not options.regressions or scenario.expect:
         return Regressions(None)
@@ -175,11 +175,11 @@ def _read(path: Path) -> list[Kept]:
 
 
 def _checked(one: Kept) -> Kept:
-    """Return a failure that was read, if its fields are what they are to be.
+    """Return a failure that was read, with its fields checked.
 
     Raises:
-        PlanError: its point is none.
-        ValueError, TypeError, AttributeError: a field is of another type.
+        PlanError: its point is not a plan.
+        ValueError, TypeError, AttributeError: a field has another type.
     """
     parse_plan(one.point)
     marks: Marks = {number: [str(text), int(nth)] for number, (text, nth) in one.marks.items()}

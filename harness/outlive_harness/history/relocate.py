@@ -1,7 +1,7 @@
-"""Replay ids that survive edits: an op is found again by its mark if its number has changed.
+"""Replay ids that survive edits: an op whose number has changed is found by its mark.
 
-If the golden run has no such op any more, nothing is injected: another op of that number would show nothing
-of the failure.
+If the golden run no longer has such an op, nothing is injected: another op of that number would not show the
+failure.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ from outlive_harness.results.plan import Plan
 def relocated(
     record: Record, plan: Plan, known: Mapping[str, Sequence[str | int]]
 ) -> tuple[Plan | None, list[str]]:
-    """Return a plan with the numbers that its ops have now, and notes for the user.
-
-    No plan is returned if one of its ops is gone.
-    """
+    """Return a plan with the present numbers of its ops, or None if one is gone, and notes for the user."""
     every = all_marks(record)
     where = {mark: number for number, mark in enumerate(every, start=1)}
     now: dict[int, int] = {}
@@ -44,7 +41,7 @@ def relocated(
 
 
 def _gone(number: int, text: str, nth: int, every: Sequence[tuple[str, int]]) -> str:
-    """Return a sentence about an op that the golden run has no more."""
+    """Return a sentence about an op that the golden run no longer has."""
     of = f" number {nth}" if nth > 1 else ""
     now = f"op {number} is {every[number - 1][0]!r}" if number <= len(every) else f"it makes {len(every)} ops"
     was = f"op {number} was {text}{of}, and there is no such op now"

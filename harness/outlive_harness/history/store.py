@@ -20,7 +20,7 @@ from outlive_harness.results.scenario import Scenario, ScenarioError
 
 #: How many failures keep their boxes, and how many can be replayed as they failed.
 KEPT, REMEMBERED = 10, 1000
-#: What is younger is of this run, whose lines are on the screen: it is not let go of.
+#: Younger failures are of this run, which still shows their ids: they are not removed.
 _BEGUN = time.time()
 
 
@@ -31,29 +31,29 @@ class Store:
     root: Path
 
     def place(self, replay: str) -> Path:
-        """Return the directory of one failure, named so that a person recognises it."""
+        """Return the directory of one failure, with a name that a person recognises."""
         return self.root / "failures" / _file_name(replay)
 
     def result(self, name: str) -> Path:
-        """Return where one scenario's result is kept."""
+        """Return the file of one scenario's result."""
         return self.root / "results" / f"{_file_name(name)}.json"
 
     def begin(self) -> None:
-        """Make the directory, which is nothing to put under version control.
+        """Make the directory, and keep it out of version control.
 
         Raises:
             OSError: nothing can be written there.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         mark = self.root / ".gitignore"
-        if not mark.exists():  # what stands there may be the user's own
+        if not mark.exists():  # an existing one may be the user's own
             with contextlib.suppress(FileExistsError):
                 atomic_write(mark, "*\n", overwrite=False)
 
     def keep(self, replay: str, facts: dict[str, Any]) -> Path:
-        """Write down what a replay needs, and let go of the boxes of older runs' failures.
+        """Write down what a replay needs, and remove boxes of older runs' failures.
 
-        Where the id was another command's, or had other options, that is written down, too.
+        If the id belonged to another command, or had other options, that is written down too.
 
         Raises:
             OSError: nothing can be written there.
@@ -71,7 +71,7 @@ class Store:
         return place
 
     def find(self, replay: str) -> dict[str, Any] | None:
-        """Return what was written down for a replay id, or None."""
+        """Return what was written down for a replay id; None if nothing was."""
         try:
             facts = read_json((self.place(replay) / "failure.json").read_text())
         except (OSError, ValueError):
@@ -89,7 +89,7 @@ class Store:
     def _newest(self) -> list[Path]:
         several: list[tuple[float, str, Path]] = []
         for path in (self.root / "failures").glob("*/failure.json"):
-            with contextlib.suppress(FileNotFoundError):  # another process let go of it just now
+            with contextlib.suppress(FileNotFoundError):  # another process removed it just now
                 several.append((path.stat().st_mtime, str(path), path))
         return [path for _, _, path in sorted(several, reverse=True)]
 
@@ -119,26 +119,26 @@ ADDED = tuple(keyword.name for keyword in with_option("test", is_for_all=False))
 
 
 def _earlier(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return in words what else an id was printed for, the latest last."""
+    """Return in words what else an id was printed for, the most recent last."""
     then, this = before.get("scenario"), now.get("scenario")
     if not isinstance(then, dict) or not isinstance(this, dict):
         return []
     words = described(this)
-    told = [*before.get("earlier", ()), described(then)]
-    return [one for one in dict.fromkeys(told) if one != words][-_EARLIER:]
+    earlier = [*before.get("earlier", ()), described(then)]
+    return [one for one in dict.fromkeys(earlier) if one != words][-_EARLIER:]
 
 
-#: Keywords that tell two uses of one command apart.
-_TOLD = with_option("check", is_for_all=False)
-#: Other meanings of one id that are remembered.
+#: Keywords that distinguish two uses of one command.
+_DISTINCTIVE = with_option("check", is_for_all=False)
+#: How many earlier meanings of an id are remembered.
 _EARLIER = 5
 
 
 def described(facts: dict[str, Any]) -> str:
-    """Say what a scenario that was written down runs, and with which options."""
+    """Return in words what a scenario that was written down runs, and with which options."""
     command = facts.get("command")
     what = shlex.join(map(str, command)) if command else str(facts.get("file", ""))
-    given = {key.name: facts.get(key.name) for key in _TOLD if facts.get(key.name) != key.default}
+    given = {key.name: facts.get(key.name) for key in _DISTINCTIVE if facts.get(key.name) != key.default}
     return ", ".join([what, *(f"{name}={_shown(value)}" for name, value in given.items() if value)])
 
 
@@ -147,14 +147,14 @@ def _shown(value: object) -> str:
 
 
 def _file_name(text: str) -> str:
-    """Return a name for a file that a person recognises, no two alike."""
+    """Return a unique name for a file that a person recognises."""
     readable = "".join(c if c.isalnum() or c in "@+-_." else "-" for c in text)[:80]
     return f"{readable}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
 
 
-#: Attributes of a scenario that are data, and so can be written down.
+#: Attributes of a scenario that are plain data, and can be written down.
 _DATA = tuple(keyword for keyword in KEYWORDS if keyword.is_data)
-#: Those that no kept failure is without, whatever version wrote it.
+#: Those that every kept failure has, whatever version wrote it.
 _NEEDED = ("name", "command", "file", "line")
 
 
@@ -165,12 +165,12 @@ def write_down(scenario: Scenario) -> dict[str, Any]:
 
 
 def read_back(facts: dict[str, Any]) -> Scenario:
-    """Make a command's scenario from what write_down() gave.
+    """Return a command's scenario from the data that write_down() gave.
 
     A keyword that is younger than the kept failure has its default.
 
     Raises:
-        ScenarioError: the failure was kept by a version that wrote it otherwise.
+        ScenarioError: another version wrote the data.
     """
     for name in _NEEDED:
         if name not in facts:

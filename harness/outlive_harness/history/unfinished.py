@@ -1,7 +1,7 @@
-"""The trials of a scenario that has no verdict yet, so that a run that is cut short goes on from there.
+"""The trials of a scenario without a verdict yet, from which a run that was cut short can be resumed.
 
-A line of JSON for each trial of one crash, as it is done, under what it came of; deeper ones start from files
-that are gone with the run. A last line that was cut off is left out.
+The file's first line says what the trials rest on. Then each trial of one crash has a line of JSON; deeper
+ones start from files that are gone with the run. A last line that was cut off is ignored.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class UnfinishedTrials:
 
     Args:
         path: the file.
-        came_of: what the trials come of; those of anything else are none.
-        resume: whether earlier ones are of use; else they are forgotten at once.
+        basis: what the trials rest on; trials that rest on anything else are dropped.
+        resume: whether earlier trials are reused; if not, they are removed at once.
     """
 
-    def __init__(self, path: Path, came_of: Mapping[str, Any], *, resume: bool) -> None:
+    def __init__(self, path: Path, basis: Mapping[str, Any], *, resume: bool) -> None:
         self._path = path
-        self._head = json.dumps(came_of, sort_keys=True)
+        self._head = json.dumps(basis, sort_keys=True)
         self._known: dict[str, dict[Plan, Trial]] = {}
         self._file: TextIO | None = None
         self._is_begun = resume and self._read()
@@ -39,31 +39,31 @@ class UnfinishedTrials:
             self._remove()
 
     def known(self, search: str) -> dict[Plan, Trial]:
-        """Return what an earlier run did of one search, by plan."""
+        """Return an earlier run's trials of one search, by plan."""
         return self._known.get(search, {})
 
     def add(self, search: str, trial: Trial) -> None:
-        """Keep a trial, if it says something that will not change."""
+        """Keep a trial, if its outcome is final."""
         if trial.trouble or len(trial.plan) != 1:
             return
-        with contextlib.suppress(OSError):  # then it is done again
+        with contextlib.suppress(OSError):  # then the trial is repeated
             file = self._opened()
             file.write(json.dumps([search, _written(trial)]) + "\n")
             file.flush()
 
     def forget(self) -> None:
-        """Let go of them: there is a verdict."""
+        """Remove the trials, as there is a verdict."""
         self.close()
         self._remove()
 
     def close(self) -> None:
-        """Keep what was kept, and add no more."""
+        """Close the file, and keep it."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
 
     def _opened(self) -> TextIO:
-        """Return the file, the same each time: another run may put its own under the name."""
+        """Return the open file, always the same, as another run may put its own under the name."""
         if self._file is None and self._is_begun:
             self._file = self._path.open("a", encoding="ascii")
         elif self._file is None:
@@ -88,7 +88,7 @@ class UnfinishedTrials:
                 search, facts = read_json(line)
                 trial = _read_back(facts)
                 self._known.setdefault(search, {})[trial.plan] = trial
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or of another version
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, or another version's
             self._known.clear()
             return False
         return True

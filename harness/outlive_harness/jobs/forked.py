@@ -89,8 +89,8 @@ def _become(module: str, root: Path, number: int, streams: tuple[int, int, int])
     status = 1
     try:
         os.setsid()  # the command handles Ctrl-C
-        for place, fd in enumerate(streams):
-            os.dup2(fd, place)
+        for target, fd in enumerate(streams):
+            os.dup2(fd, target)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # an inherited pipe would keep another worker alive
         for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(one, signal.SIG_DFL)

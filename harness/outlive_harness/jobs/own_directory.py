@@ -1,6 +1,6 @@
 """The directory that a session makes and removes, and those that killed sessions left behind.
 
-Others may write beside it, so its name and place prove nothing. A directory is removed only if no one but us
+Others may write beside it, so its name and path prove nothing. A directory is removed only if no one but us
 can have made it: it belongs to this user, nobody else may enter it, it was opened without following a link,
 and a mark in it names this very directory. A session holds a lock on the mark, which is removed last.
 """
@@ -32,14 +32,14 @@ class OwnDirectory:
 
     Args:
         path: its path.
-        place: a descriptor of its parent directory.
+        parent: a descriptor of its parent directory.
         fd: a descriptor of the directory.
         mark: a descriptor of its mark, which holds the lock.
     """
 
-    def __init__(self, path: Path, place: int, fd: int, mark: int) -> None:
+    def __init__(self, path: Path, parent: int, fd: int, mark: int) -> None:
         self.path = path
-        self._place, self._fd, self._mark = place, fd, mark
+        self._parent, self._fd, self._mark = parent, fd, mark
 
     @classmethod
     def make(cls, where: Path) -> Self:
@@ -48,17 +48,17 @@ class OwnDirectory:
         Raises:
             OSError: it cannot be made.
         """
-        place = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
+        parent = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
         try:
             while True:
                 name = f"outlive-{secrets.token_hex(8)}"
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, 0o700, dir_fd=place)
-                    opened = _made(place, name)
+                    os.mkdir(name, 0o700, dir_fd=parent)
+                    opened = _made(parent, name)
                     if opened is not None:
-                        return cls(where / name, place, *opened)
+                        return cls(where / name, parent, *opened)
         except BaseException:
-            os.close(place)
+            os.close(parent)
             raise
 
     def has_workers(self) -> bool:
@@ -68,27 +68,27 @@ class OwnDirectory:
     def remove(self) -> None:
         """Remove it with its content; what cannot be removed is left for a later session."""
         with contextlib.suppress(OSError):
-            _remove(self._place, self.path.name, self._fd)
-        for fd in (self._mark, self._fd, self._place):
+            _remove(self._parent, self.path.name, self._fd)
+        for fd in (self._mark, self._fd, self._parent):
             os.close(fd)
 
 
 def remove_stale(where: Path) -> None:
     """Remove the directories that this user's killed sessions left in *where*; never one that is in use."""
     with contextlib.suppress(OSError):
-        place = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
+        parent = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            for name in filter(_NAME.fullmatch, os.listdir(place)):
+            for name in filter(_NAME.fullmatch, os.listdir(parent)):
                 with contextlib.suppress(OSError):
-                    _remove_if_stale(place, name)
+                    _remove_if_stale(parent, name)
         finally:
-            os.close(place)
+            os.close(parent)
 
 
-def _made(place: int, name: str) -> tuple[int, int] | None:
+def _made(parent: int, name: str) -> tuple[int, int] | None:
     """Open and mark a new directory; return None if another session took it for a stale one."""
     try:
-        fd = os.open(name, _OPENED, dir_fd=place)
+        fd = os.open(name, _OPENED, dir_fd=parent)
     except FileNotFoundError:
         return None
     try:
@@ -96,7 +96,7 @@ def _made(place: int, name: str) -> tuple[int, int] | None:
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(_MARK, dir_fd=fd)
-            os.rmdir(name, dir_fd=place)
+            os.rmdir(name, dir_fd=parent)
         os.close(fd)
         raise
     if mark is None:
@@ -131,8 +131,8 @@ def _text(fd: int, name: str) -> bytes:
     return f"outlive session {_VERSION} {name} {os.fstat(fd).st_ino}\n".encode()
 
 
-def _remove_if_stale(place: int, name: str) -> None:
-    fd = os.open(name, _OPENED, dir_fd=place)
+def _remove_if_stale(parent: int, name: str) -> None:
+    fd = os.open(name, _OPENED, dir_fd=parent)
     try:
         info = os.fstat(fd)
         if info.st_uid != os.geteuid() or info.st_mode & 0o077:
@@ -141,11 +141,11 @@ def _remove_if_stale(place: int, name: str) -> None:
             mark = os.open(_MARK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fd)
         except FileNotFoundError:
             if not os.listdir(fd):  # its session was killed before it made the mark, or after it removed it
-                os.rmdir(name, dir_fd=place)
+                os.rmdir(name, dir_fd=parent)
             return
         try:
             if _is_ours(mark, fd, name) and not _has_workers(fd):
-                _remove(place, name, fd)
+                _remove(parent, name, fd)
         finally:
             os.close(mark)
     finally:
@@ -170,18 +170,18 @@ def _is_ours(mark: int, fd: int, name: str) -> bool:
 def _has_workers(fd: int) -> bool:
     """Return whether a worker lives: each holds the lock on a file of its own until it ends."""
     try:
-        place = os.open(WORKERS, _OPENED, dir_fd=fd)
+        directory = os.open(WORKERS, _OPENED, dir_fd=fd)
     except OSError:
         return False
     try:
-        return any(_is_locked(place, name) for name in os.listdir(place))
+        return any(_is_locked(directory, name) for name in os.listdir(directory))
     finally:
-        os.close(place)
+        os.close(directory)
 
 
-def _is_locked(place: int, name: str) -> bool:
+def _is_locked(directory: int, name: str) -> bool:
     try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except OSError:
         return False
     try:
@@ -193,7 +193,7 @@ def _is_locked(place: int, name: str) -> bool:
     return False
 
 
-def _remove(place: int, name: str, fd: int) -> None:
+def _remove(parent: int, name: str, fd: int) -> None:
     """Remove a directory that is ours, its mark last.
 
     Raises:
@@ -206,7 +206,7 @@ def _remove(place: int, name: str, fd: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_MARK, dir_fd=fd)
     try:
-        os.rmdir(name, dir_fd=place)
+        os.rmdir(name, dir_fd=parent)
     except OSError:  # a process still writes there
         again = _marked(fd, name)
         if again is not None:

@@ -155,13 +155,13 @@ class Session:
         Raises:
             WorkerDiedError: workers keep dying.
         """
-        for place, worker in enumerate(self._workers):
+        for index, worker in enumerate(self._workers):
             if worker.poll() is not None:
                 self._deaths += 1
                 if self._deaths > _DEATHS:
                     raise self._death("worker processes keep dying")
                 self._close(worker)
-                self._workers[place] = self._start()
+                self._workers[index] = self._start()
 
     def _death(self, what: str) -> WorkerDiedError:
         """Return why workers die; on a full disk they cannot report it themselves."""

@@ -13,14 +13,14 @@ from outlive_harness.results.run_spec import RunSpec
 
 
 def digest_text(text: str) -> str:
-    """Return a digest to be added to that of files, for what makes them another crash state."""
+    """Return a text's digest, to append to a tree's: equal files with another text are another state."""
     return "+" + hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def lost_acks(spec: RunSpec, after: Tree, box: Path, acks: Sequence[str]) -> list[Finding]:
-    """Name each acknowledged value whose text no output holds, in its content or its name.
+    """Return a finding for each acknowledged value that no output holds, in its content or its name.
 
-    Where there are no outputs but a check, every file of the box is searched.
+    If outputs are not judged, as there is only a check, every file of the box is searched.
     """
     if not acks:
         return []

@@ -1,4 +1,4 @@
-"""What is in a file that should be whole: said beside what it should hold, and what it held before."""
+"""The content of a file that should be whole, in words: beside the content expected, and the one before."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-#: Bytes of files that are looked at; of larger ones only the sizes are told.
+#: Files up to this size, in bytes, are read; of larger ones only the sizes are described.
 _MOST = 1 << 22
 #: Bytes that are compared at once.
 _STEP = 4096
-#: Parts of a content that are told one by one.
+#: How many parts of a content are described one by one.
 _PARTS = 3
 
 
 class _Part(NamedTuple):
-    """Bytes in a row that are not the new content's.
+    """Consecutive bytes that differ from the new content.
 
     Attributes:
-        what: ``zeros`` or ``the old content``; "" where they are neither.
-        start: the first of them.
-        end: behind the last.
+        what: ``zeros`` or ``the old content``; "" if they are neither.
+        start: the index of the first byte.
+        end: the index after the last byte.
     """
 
     what: str
@@ -30,36 +30,36 @@ class _Part(NamedTuple):
 
 
 def described_file(here: Path, whole: Path, old: Path, own: Callable[[bytes], bytes] = bytes) -> str:
-    """Say in a few words what is in a file: see described().
+    """Return a few words on a file's content: see described().
 
     Args:
         here: the file.
-        whole: the file as it is to be.
-        old: the file as it was before; it need not be there.
-        own: gives a content with the box that it was made in named as this one.
+        whole: the file as it should be.
+        old: the file as it was before; it need not exist.
+        own: returns a content in which the box that it was made in has this one's path.
     """
     size = here.stat().st_size
     if not whole.is_file() or whole.is_symlink():
         return in_bytes(size)
     wanted = whole.stat().st_size
     if max(size, wanted) <= _MOST:
-        with contextlib.suppress(OSError):  # the pipeline may have closed it to everybody
-            before = own(old.read_bytes()) if _is_looked_at(old) else None
+        with contextlib.suppress(OSError):  # the pipeline may have made it unreadable
+            before = own(old.read_bytes()) if _is_read(old) else None
             return described(own(here.read_bytes()), own(whole.read_bytes()), before)
     return "right size, wrong content" if size == wanted else f"{size} of {in_bytes(wanted)}"
 
 
-def _is_looked_at(path: Path) -> bool:
+def _is_read(path: Path) -> bool:
     return path.is_file() and not path.is_symlink() and path.stat().st_size <= _MOST
 
 
 def described(here: bytes, whole: bytes, old: bytes | None = None) -> str:
-    """Say in a few words what is in a file.
+    """Return a few words on a content.
 
     Args:
-        here: what it holds.
-        whole: what it is to hold, the new content.
-        old: what it held before; None if there was no such file.
+        here: the content of the file.
+        whole: the new content, which it should hold.
+        old: the content before; None if there was no such file.
     """
     size, wanted = len(here), len(whole)
     right = _same(here, whole, 0)
@@ -76,8 +76,8 @@ def described(here: bytes, whole: bytes, old: bytes | None = None) -> str:
     parts = list(_parts(here, whole, old))
     if len(parts) > _PARTS or not all(part.what for part in parts):
         return f"{how}, wrong from byte {right} on"
-    told = (_told(part, size) for part in parts)
-    return f"{how}, {', '.join(told)}"
+    words = (_in_words(part, size) for part in parts)
+    return f"{how}, {', '.join(words)}"
 
 
 def _behind(here: bytes, start: int, old: bytes | None) -> str:
@@ -90,7 +90,7 @@ def _behind(here: bytes, start: int, old: bytes | None) -> str:
 
 
 def _parts(here: bytes, whole: bytes, old: bytes | None) -> Iterator[_Part]:
-    """Yield what is not as in the new content; the last may be of a kind of its own."""
+    """Yield the parts that differ from the new content; the last one may be neither zeros nor old."""
     at = _same(here, whole, 0)
     while at < len(here):
         ends = {"zeros": _same(here, bytes(len(here)), at), "the old content": _same(here, old or b"", at)}
@@ -102,23 +102,23 @@ def _parts(here: bytes, whole: bytes, old: bytes | None) -> Iterator[_Part]:
         at = _same(here, whole, ends[what])
 
 
-def _told(part: _Part, size: int) -> str:
+def _in_words(part: _Part, size: int) -> str:
     if part.end == size:
         return f"{part.what} from byte {part.start} on"
     return f"{part.what} from byte {part.start} to {part.end - 1}"
 
 
 def _same(one: bytes, other: bytes, at: int) -> int:
-    """Return where two contents differ first from a byte on, or where one of them ends."""
+    """Return the index, from *at* on, at which two contents first differ, or at which one of them ends."""
     end = min(len(one), len(other))
     while at < end:
         last = min(at + _STEP, end)
         if one[at:last] != other[at:last]:
-            return next(place for place in range(at, last) if one[place] != other[place])
+            return next(index for index in range(at, last) if one[index] != other[index])
         at = last
     return end
 
 
 def in_bytes(count: int) -> str:
-    """Write a number of bytes."""
+    """Return a number of bytes in words."""
     return f"{count} byte{'s' * (count != 1)}"

@@ -1,8 +1,8 @@
-"""Files that a program keeps open and comes back to, as a database or a log: each state may be a valid one.
+"""Files that a program keeps open and writes again and again, such as a database or a log.
 
-What such a file holds meanwhile was never closed by its last writer, so that it does not count as whole. That
-is the rule, since a report written in place looks no different to a reader; but it is not the only one there
-can be, and who keeps a file open on purpose is told what to declare.
+Their contents in between do not count as whole, as their last writer never closed them: to a reader, a report
+that is written in place looks the same. But each such state may be valid, so a violation says what to declare
+if the program keeps the file open on purpose.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from outlive_harness.results.ops import Op
 
-#: Writes of fewer bytes were not put off until a buffer was full; one alone, as of a head, tells nothing.
+#: Shorter writes were flushed before a buffer was full; a single one, such as of a header, proves nothing.
 _FLUSHED = 512
 
 
@@ -20,9 +20,9 @@ class HeldOpen(NamedTuple):
     """A file that stays open over several writes.
 
     Attributes:
-        first: the op that opens it.
-        last: the last op that changes it.
-        writes: how many there are.
+        first: the number of the op that opens it.
+        last: the number of the last op that changes it.
+        writes: the number of writes.
     """
 
     first: int
@@ -31,7 +31,7 @@ class HeldOpen(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """Why states in between do not count as whole, and what to declare if they are valid: two lines."""
+        """Two lines: why states in between do not count as whole, and what to declare if they are valid."""
         return (
             f"the program keeps it open from op {self.first} to op {self.last}, over {self.writes} writes: "
             "only what its last writer leaves there counts as whole\n"
@@ -41,10 +41,10 @@ class HeldOpen(NamedTuple):
 
 
 def held_open(ops: Sequence[Op], path: str) -> HeldOpen | None:
-    """Return how a file is kept open while it is changed again and again; None if it is written in one go.
+    """Return how a file is kept open over several writes; None if it is written in one go.
 
     Args:
-        ops: what the golden run does. Closing a file is no op: until it is opened again it may be open.
+        ops: the golden run's. Closing a file is not an op: the file counts as open until it is opened again.
         path: the file.
     """
     found: HeldOpen | None = None
@@ -62,7 +62,7 @@ def held_open(ops: Sequence[Op], path: str) -> HeldOpen | None:
 
 
 def _is_one_go(ops: Sequence[Op], path: str, writes: Sequence[int]) -> bool:
-    """Tell whether a file is only written from one end to the other, a buffer at a time."""
+    """Return whether a file is only written from start to end, a buffer at a time."""
     end: int | None = None
     flushed = 0
     for number in range(writes[0], writes[-1] + 1):

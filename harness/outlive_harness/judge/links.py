@@ -1,6 +1,6 @@
-"""What readers see through symbolic links: an output's path may lead through one to a file that is no output.
+"""Outputs behind symbolic links: an output's path may lead to a file that is not itself an output.
 
-``current -> releases/7`` with the outputs ``current/**``: a reader of ``current/data`` reads
+With ``current -> releases/7`` and the outputs ``current/**``, a reader of ``current/data`` reads
 ``releases/7/data``, which no pattern names. Such files are judged under the paths that readers use.
 """
 
@@ -18,9 +18,9 @@ _BOX = os.fsdecode(BOX_MARK)
 
 
 def through(tree: Tree, is_output: Callable[[str], bool]) -> dict[str, str]:
-    """Return the outputs that readers find through links: the path that they use, and the file's own.
+    """Return the outputs that readers find through links: the path that they use, and the file's own path.
 
-    A file that is an output under its own path is left out.
+    Files that are outputs under their own paths are left out.
     """
     found: dict[str, str] = {}
     pending = [(path, path, 0) for path, entry in tree.items() if entry.kind == "link"]
@@ -33,7 +33,7 @@ def through(tree: Tree, is_output: Callable[[str], bool]) -> dict[str, str]:
         if target and tree[target].kind != "dir":
             several: Sequence[str] = [target]
         elif not target or f"{link}/".startswith(f"{target}/"):
-            continue  # to a directory above itself: a reader finds nothing new there
+            continue  # a link to a directory above itself shows nothing new
         else:
             several = list(_below(paths, target))
         for path in several:
@@ -46,23 +46,23 @@ def through(tree: Tree, is_output: Callable[[str], bool]) -> dict[str, str]:
 
 
 def seen(tree: Tree, is_output: Callable[[str], bool]) -> Tree:
-    """Return what readers find through links, by the path that they use."""
+    """Return the files that readers find through links, by the path that they use."""
     return {alias: tree[path] for alias, path in through(tree, is_output).items()}
 
 
 def leading_out(tree: Tree, is_output: Callable[[str], bool]) -> dict[str, str]:
-    """Return outputs that are links to something outside the box, each with what its link says."""
+    """Return the outputs that are links out of the box, each with the link's text."""
     links = (path for path, entry in tree.items() if entry.kind == "link" and is_output(path))
     return {path: tree[path].digest for path in links if _is_outside(path, tree[path].digest)}
 
 
 def targets(tree: Tree, ops: Iterable[Op], box: str) -> frozenset[str]:
-    """Return what links of a run may lead to, at any time: those of a tree, and those that ops make and move.
+    """Return the paths that links may lead to at any time of a run: links in a tree, and those made by ops.
 
     Args:
         tree: the files before the run.
-        ops: what it did.
-        box: the path of the box that it ran in.
+        ops: the run's ops.
+        box: the path of the run's box.
     """
     links = {path: entry.digest for path, entry in tree.items() if entry.kind == "link"}
     found = {_target(path, text) for path, text in links.items()}
@@ -79,7 +79,7 @@ def targets(tree: Tree, ops: Iterable[Op], box: str) -> frozenset[str]:
 
 
 def _resolved(tree: Tree, path: str) -> str | None:
-    """Return where a path of the box leads; None where that is outside, or nothing is there."""
+    """Return the path that a path of the box leads to; None if that is outside the box or does not exist."""
     todo = path.split("/")[::-1]
     here, links = "", 0
     while todo:
@@ -127,7 +127,7 @@ def _is_outside(link: str, text: str) -> bool:
 
 
 def _target(link: str, text: str) -> str:
-    """Return the path of the box that a link names, without regard to other links on the way; "" if none."""
+    """Return the path of the box that a link names, ignoring other links on the way; "" if there is none."""
     if _is_outside(link, text):
         return ""
     if _is_in_box(text):

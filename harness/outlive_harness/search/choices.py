@@ -1,4 +1,4 @@
-"""What options and a scenario say together: the faults, the profile, and where writes are cut."""
+"""The choices that options and a scenario make together: the faults, their settings, and the profile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from outlive_harness.results.scenario import Scenario, ScenarioError
 
 
 def profile_of(options: Options, scenario: Scenario) -> str:
-    """Return what a scenario's disk promises.
+    """Return the name of a scenario's disk profile.
 
     Raises:
         ScenarioError: there is no profile of that name.
@@ -25,12 +25,12 @@ def profile_of(options: Options, scenario: Scenario) -> str:
 
 
 def settings_of(options: Options, scenario: Scenario) -> Settings:
-    """Return how a scenario's faults are set: the signal, and where writes are cut."""
+    """Return the settings of a scenario's faults: the signal, and where writes are cut."""
     return Settings(options.signal, options.torn or scenario.torn or CUTS[0])
 
 
 def faults_of(options: Options, scenario: Scenario) -> tuple[str, ...]:
-    """Return the faults that a scenario is tested with: those asked for that it allows.
+    """Return the faults that a scenario is tested with: those asked for, as far as it allows them.
 
     Raises:
         ScenarioError: there is no fault of such a name.
@@ -46,9 +46,9 @@ def faults_of(options: Options, scenario: Scenario) -> tuple[str, ...]:
 
 
 def left_out(options: Options, scenario: Scenario) -> str:
-    """Return what a scenario asks for and does not get, as the options are others; "" if it gets all.
+    """Return what a scenario asks for and the options leave out; "" if nothing is left out.
 
-    If a known-bad scenario names no fault, the default faults show what is wrong with it.
+    If a known-bad scenario names no fault, the default faults must show its violations.
     """
     declared = scenario.faults or (DEFAULT_FAULTS if scenario.expect else ())
     given = faults_of(options, scenario)
@@ -62,8 +62,8 @@ def left_out(options: Options, scenario: Scenario) -> str:
 
 
 def none_asked_for(options: Options, scenario: Scenario) -> str:
-    """Return why a scenario is skipped: none of its faults was asked for; "" if one was."""
+    """Return why a scenario is skipped, as none of its faults was asked for; "" if one was."""
     if faults_of(options, scenario):
         return ""
     its, asked = ", ".join(scenario.faults or ()), ", ".join(options.faults or ())
-    return f"of its faults ({its}) none was asked for ({asked})"
+    return f"none of its faults ({its}) was asked for ({asked})"

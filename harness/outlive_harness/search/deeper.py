@@ -1,4 +1,4 @@
-"""What time is left: crashes in a row beyond those asked for, in an order drawn from the seed."""
+"""More crashes in a row than were asked for, while time is left, in an order drawn from the seed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from outlive_harness.trial.trial import TrialTask
 from .fault_search import MORE, Planned, SearchState
 from .points import find_power_cuts, planned, recoveries
 
-#: Plans that are handed out at a time.
+#: Plans that are submitted at a time.
 _BATCH = 64
-#: Recoveries of one fault's states in which crashes are planned, for each crash more.
+#: The most recoveries of one fault's states in which crashes are planned, for each further level.
 _BASES = 256
-#: Recoveries of each fault whose power cuts are planned.
+#: The most recoveries of each fault in which power cuts are planned.
 _CUT = 4
 
 
 def search_deeper(
     session: Session, record: Record, several: Sequence[SearchState], until: float
 ) -> Waits[None]:
-    """Go on with what is explored, one crash more at a time, until all is done or time is up.
+    """Continue searches with one more crash at a time, until all is done or time is up.
 
-    Only what was carried out counts as a point: nobody asked for these, so what is left of them when time
-    is up is no gap.
+    Only plans that were carried out count as points: the others were not asked for, and are not a gap.
     """
     search = several[0].search
     options = search.options
@@ -58,19 +57,19 @@ def search_deeper(
                 for trial in done:
                     _count(tasks[trial.plan][0], trial)
             if any(trial.findings for trial in done):
-                return  # there is something to be mended first
+                return  # the user must repair that first
 
 
 def _plans(
     session: Session, record: Record, one: SearchState, level: int, until: float
 ) -> Waits[list[Planned]]:
-    """Plan one crash more in recoveries, and power cuts in some of them."""
+    """Plan one more crash in recoveries, and power cuts in some of them."""
     search = one.search
     choose = search.random(level)
     bases = recoveries(one, level)
     bases = choose.sample(bases, min(_BASES, len(bases)))
     plans = planned(record, search, search.faults, bases, choose)
-    # What is left out of these counts for nothing, so it is noted nowhere.
+    # Points that are left out here are not a gap, so the real coverage must not take the note.
     aside = replace(one, search=replace(search, until=until), coverage=Coverage())
     for fault in search.faults:
         if fault.cuts_power == "model" and bases:
@@ -80,7 +79,7 @@ def _plans(
 
 
 def _count(one: SearchState, trial: Trial) -> None:
-    """Add one trial; a run that ended before its point shows nothing."""
+    """Count one trial; a run that ended before its point shows nothing."""
     if not trial.reached:
         return
     one.trials.append(trial)

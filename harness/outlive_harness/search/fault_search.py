@@ -1,4 +1,4 @@
-"""The search of one fault in one scenario: what is asked of it, and how far it has come."""
+"""The search of one fault in one scenario: its parameters and its state."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Coverage
 from outlive_harness.trial.trial import TrialTask
 
-#: Crashes in a row beyond those asked for, while time of a budget is left.
+#: How many more crashes in a row are tried than were asked for, while time of a budget is left.
 MORE = 2
 
 
 class Planned(NamedTuple):
-    """A plan, and what an earlier trial left for it.
+    """A plan, and the crash state of an earlier trial that it starts from.
 
     Attributes:
         plan: the crashes.
-        start: the kept crash state after all but the last of them; None to begin at the first.
-        acks: what was acknowledged before the last crash.
+        start: the kept crash state before the last of them; None to begin at the first.
+        acks: what was acknowledged up to that state.
     """
 
     plan: Plan
@@ -39,10 +39,10 @@ class Planned(NamedTuple):
 
 
 class KeptTrials(Protocol):
-    """The trials of a run that was cut short, and a place for those of this run."""
+    """Keeps the trials of a run, in case it is cut short, and those of an earlier run."""
 
     def known(self, search: str) -> Mapping[Plan, Trial]:
-        """Return what an earlier run did of one search, by plan."""
+        """Return an earlier run's trials of one search, by plan."""
 
     def add(self, search: str, trial: Trial) -> None:
         """Keep a trial."""
@@ -50,23 +50,23 @@ class KeptTrials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FaultSearch:
-    """What is asked of the search of one fault.
+    """The parameters of the search of one fault.
 
     Attributes:
-        scenario: what is explored.
-        name: the fault that was asked for.
-        fault: what is injected first: that one, or what stands in for it.
-        faults: what may be injected into the recoveries.
-        options: the user's.
-        settings: how faults are set.
-        profile: what the disk promises.
-        until: moment of the wall clock after which no trial is begun; None for no limit.
+        scenario: the scenario.
+        name: the name of the fault that was asked for.
+        fault: the fault of the first crash: that one, or the one that stands in for it.
+        faults: the faults that may be injected into recoveries.
+        options: the user's choices.
+        settings: the settings of the faults.
+        profile: the disk's profile.
+        until: wall-clock time after which no trial starts; None for no limit.
         notes: what its coverage leaves out.
-        by_exec: whether each run is an exec.
-        wanted: kinds of violations that end the search once they are found; none to go on to its end.
-        first: whether any violation ends it.
-        kept: plans that failed once, to be carried out first.
-        kept_alone: whether there is nothing to be done beside these.
+        by_exec: whether each run starts by exec.
+        wanted: the kinds of violations that end the search once all are found; none to search to the end.
+        first: whether any violation ends the search.
+        kept: regressions, which are tried first.
+        kept_alone: whether only the regressions are tried.
     """
 
     scenario: Scenario
@@ -85,46 +85,46 @@ class FaultSearch:
     kept_alone: bool = False
 
     def has_enough(self, trials: Sequence[Trial]) -> bool:
-        """Return whether all that is wanted was found: then nothing further can change the verdict."""
+        """Return whether all wanted violations were found, so that nothing can change the verdict."""
         found = {finding.kind for trial in trials for finding in trial.findings}
         return bool(found) if self.first else bool(self.wanted) and self.wanted <= found
 
     @property
     def depth(self) -> int:
-        """How many crashes in a row there are to be."""
+        """The number of crashes in a row that were asked for."""
         return max(self.options.depth, self.scenario.depth)
 
     @property
     def deepest(self) -> int:
-        """How many there may be if time is left: the ops of recoveries are then kept."""
+        """The number of crashes in a row that may be tried if time is left."""
         return self.depth + (MORE if self.options.budget is not None and not self.scenario.expect else 0)
 
     def selects(self, count: int) -> bool:
-        """Return whether not all of so many points are to be carried out."""
+        """Return whether only some of *count* points are tried."""
         select = self.options.select
         return select == "distinct" or (select == "auto" and count > MANY)
 
     def random(self, level: int) -> random.Random:
-        """Return the source of all choices of one level."""
+        """Return the seeded generator for all choices of one level."""
         text = f"{self.options.seed}:{self.scenario.name}:{self.fault.name}:{level}"
-        return random.Random(text.encode(errors="surrogateescape"))  # a name may be no UTF-8
+        return random.Random(text.encode(errors="surrogateescape"))  # a name need not be UTF-8
 
 
 @dataclass(slots=True)
 class SearchState:
-    """How far the search of one fault has come.
+    """The state of the search of one fault.
 
     Attributes:
-        search: what is asked of it.
-        coverage: how much was done.
-        rank: its place among the searches of all scenarios: the one that began first is served first.
-        states: directory where its crash states are claimed, and kept for deeper plans.
-        recovered: directory where all faults of the record note from which states a recovery did all it must.
-        trials: what was done.
-        gone: trials of plans that failed once, and have nothing to reach any more.
-        unreachable: plans that failed once, on a disk that promises less.
+        search: its parameters.
+        coverage: how much was tried so far.
+        rank: its place in the job queue among the searches of all scenarios; the earliest is served first.
+        states: the directory in which its crash states are claimed, and kept for deeper plans.
+        recovered: the directory in which all faults note the states that recover.
+        trials: the trials so far.
+        gone: trials of regressions whose crash points no longer exist.
+        unreachable: regressions that only a weaker disk shows.
         from_recording: whether crash states are taken from a recording of the first run.
-        unfinished: where trials are kept in case the run is cut short, and what was kept before.
+        unfinished: keeps trials in case the run is cut short; None to keep none.
     """
 
     search: FaultSearch
@@ -140,13 +140,13 @@ class SearchState:
 
     @property
     def known(self) -> Mapping[Plan, Trial]:
-        """Trials of a run that was cut short; none if deeper plans need what those left."""
+        """The trials of a run that was cut short; none if deeper plans need their crash states."""
         if self.unfinished is None or self.search.deepest > 1:
             return {}
         return self.unfinished.known(self._label)
 
     def keep(self, trial: Trial) -> None:
-        """Keep what was done, in case this run is cut short as well."""
+        """Keep a trial, in case this run is cut short."""
         if self.unfinished is not None and self.search.deepest == 1:
             self.unfinished.add(self._label, trial)
 
@@ -155,7 +155,7 @@ class SearchState:
         return self.search.fault.name + ("-exec" if self.search.by_exec else "")
 
     def task(self, record: Record, what: Planned, *, keep_states: bool) -> TrialTask:
-        """Return the trial of one plan."""
+        """Return the task that carries out one plan."""
         return TrialTask(
             record.place,
             what.plan,
@@ -172,7 +172,7 @@ class SearchState:
 
 
 def begin(record: Record, search: FaultSearch, unfinished: KeptTrials | None = None) -> SearchState:
-    """Begin the search of one fault, or go on with one that was cut short."""
+    """Begin the search of one fault, or resume one that was cut short."""
     profile = search.profile if search.fault.cuts_power == "model" else ""
     coverage = Coverage(profile=profile)
     for note in search.notes:
@@ -180,7 +180,7 @@ def begin(record: Record, search: FaultSearch, unfinished: KeptTrials | None = N
     rank = time.time_ns()
     states = record.states(f"{rank}-{search.fault.name}")
     states.mkdir()
-    # What was seen in a zygote is no proof if each run is to be an exec.
+    # A recovery in a zygote proves nothing if each run must start by exec.
     recovered = record.recovered(by_exec=search.by_exec)
     recovered.mkdir(exist_ok=True)
     one = SearchState(search, coverage, rank, states, recovered, unfinished=unfinished)

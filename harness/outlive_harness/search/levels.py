@@ -35,10 +35,10 @@ _FIRST_BATCH = 8
 def search_levels(
     session: Session, record: Record, one: SearchState, *, alike: SearchState | None = None
 ) -> Waits[None]:
-    """Carry out the search of one fault; coverage and trials are filled in on the way.
+    """Carry out the search of one fault, and fill in its coverage and trials.
 
     Args:
-        session: whose workers carry it out.
+        session: the session whose workers run the trials.
         record: the golden run.
         one: the search.
         alike: the search of the fault that this one's ``ends_as`` names, if that was searched before.
@@ -47,7 +47,7 @@ def search_levels(
     again = yield from _again(session, record, one)
     if search.kept_alone:
         coverage.points = coverage.chosen
-        coverage.leave_out("failures that were kept, alone")
+        coverage.leave_out("only the kept failures")
         return
     for level in range(1, search.depth + 1):
         choose = search.random(level)
@@ -55,7 +55,7 @@ def search_levels(
         if not plans:
             break
         plans = [each for each in plans if each.plan not in again]
-        if search.until is not None:  # what is cut off must not always be the same end
+        if search.until is not None:  # a budget must not always cut off the same points
             choose.shuffle(plans)
         if level == 1:
             yield from _record_first(session, record, one, len(plans))
@@ -82,7 +82,7 @@ def _planned(
     choose: random.Random,
     again: set[Plan],
 ) -> Waits[list[Planned]]:
-    """Return the plans of one level; the coverage learns how many there are, and what is left out."""
+    """Return the plans of one level; note in the coverage how many there are, and how many are left out."""
     search, coverage = one.search, one.coverage
     faults: Sequence[Fault] = [search.fault] if level == 1 else search.faults
     bases = [Base((), record.ops)] if level == 1 else recoveries(one, level)
@@ -100,7 +100,7 @@ def _planned(
         plans = draw(every, search.options.points, choose)
     if plans:
         _note_choice(coverage, len(plans), len(every), count, search.options.seed)
-        # Those that were carried out first are points of their own only if they are not among these.
+        # Regressions that were tried first count as points only if they are not among these.
         coverage.points += count + (len(again - {each.plan for each in every}) if level == 1 else 0)
     return plans
 
@@ -108,9 +108,9 @@ def _planned(
 def _sample(
     record: Record, one: SearchState, every: list[Planned], choose: random.Random, *, selects: bool
 ) -> list[Planned]:
-    """Return so many plans as were asked for; the coverage learns which outputs these leave out.
+    """Return as many plans as were asked for; note in the coverage the outputs without a point.
 
-    *selects* says that of similar points some stand for the others.
+    With *selects*, some of the similar points stand for the others.
     """
     search, count = one.search, one.search.options.points
     if count is None or count >= len(every) or not search.fault.intercepts:
@@ -123,7 +123,7 @@ def _sample(
 
 
 def _note_choice(coverage: Coverage, chosen: int, standing: int, count: int, seed: int) -> None:
-    """Note if not all points are carried out."""
+    """Note that not all points are tried, if so."""
     if chosen < standing:
         coverage.leave_out(f"sampled {chosen} of {count} points, seed {seed}")
     elif standing < count:
@@ -131,7 +131,7 @@ def _note_choice(coverage: Coverage, chosen: int, standing: int, count: int, see
 
 
 def _record_first(session: Session, record: Record, one: SearchState, count: int) -> Waits[None]:
-    """Record the first run for all trials, if its crash states can be taken from that and it pays."""
+    """Record the first run, if the crash states of enough trials can be taken from that."""
     search = one.search
     if not search.fault.is_recorded or count < _WORTH or search.by_exec:
         return
@@ -148,7 +148,10 @@ def _record_first(session: Session, record: Record, one: SearchState, count: int
 def _equivalent(
     record: Record, one: SearchState, level: int, plans: Sequence[Plan], alike: SearchState | None
 ) -> tuple[dict[Plan, list[Plan]], list[Trial]]:
-    """Return which plans others will tell of, unless all are to be carried out, and what is told already."""
+    """Return plans with their equivalents, and trials that follow from those of another fault.
+
+    Both are empty if all plans must be tried.
+    """
     search = one.search
     if level > 1 or search.options.select == "all":
         return {}, []
@@ -160,7 +163,7 @@ def _equivalent(
 
 
 def _again(session: Session, record: Record, one: SearchState) -> Waits[set[Plan]]:
-    """Carry out first what failed once; return the plans that were carried out."""
+    """Try the regressions first; return the plans that were carried out."""
     search = one.search
     if not search.kept:
         return set()
@@ -180,16 +183,16 @@ def _again(session: Session, record: Record, one: SearchState) -> Waits[set[Plan
     kept = [plan for plan in search.kept if plan not in one.unreachable]
     tasks = [one.task(record, Planned(plan), keep_states=keep) for plan in kept]
     done: list[Trial] = []
-    met: list[Trial] = []
+    tried: list[Trial] = []
     try:
         yield from gather(_submitted(session, one, tasks), done)
     finally:
-        # What no run leaves any more was repaired: nothing is left to be tested.
-        met += [trial for trial in done if trial.reached or trial.outcome is Outcome.FAILED]
-        one.trials += met
-        one.coverage.chosen += len(met)
-    one.gone += [trial for trial in done if trial not in met]
-    return {trial.plan for trial in met}
+        # A state that no run leaves any more was repaired: nothing is left to test.
+        tried += [trial for trial in done if trial.reached or trial.outcome is Outcome.FAILED]
+        one.trials += tried
+        one.coverage.chosen += len(tried)
+    one.gone += [trial for trial in done if trial not in tried]
+    return {trial.plan for trial in tried}
 
 
 def _submitted(session: Session, one: SearchState, tasks: list[TrialTask]) -> Job[Trial]:
@@ -205,7 +208,7 @@ def _submitted(session: Session, one: SearchState, tasks: list[TrialTask]) -> Jo
 
 
 def _carry_out(session: Session, tasks: list[TrialTask], one: SearchState) -> Waits[None]:
-    """Have trials carried out, all of them or until enough was found."""
+    """Carry out trials, all of them or until enough violations are found."""
     search, coverage, known = one.search, one.coverage, one.known
     for some in _batches(tasks, search):
         coverage.chosen += len(some)
@@ -220,9 +223,9 @@ def _carry_out(session: Session, tasks: list[TrialTask], one: SearchState) -> Wa
 
 
 def _batches(tasks: list[TrialTask], search: FaultSearch) -> Iterator[list[TrialTask]]:
-    """Yield all trials at once; if fewer may do, some from all over, and then twice as many.
+    """Yield all trials at once; if fewer may be enough, a few spread over the run, and then twice as many.
 
-    What is found then depends on the order of the points, and not on who was how fast.
+    So the violations that are found depend on the order of the points, and not on the speed of workers.
     """
     start, count = 0, len(tasks)
     if search.wanted or search.first:
@@ -233,11 +236,11 @@ def _batches(tasks: list[TrialTask], search: FaultSearch) -> Iterator[list[Trial
 
 
 def spread(items: Sequence[T]) -> list[T]:
-    """Return items so that any beginning of them is from all over: what is between those comes later.
+    """Return items in an order in which the first *n* are spread over all of them, for any *n*.
 
-    The last one comes first: what nothing made durable shows when all else is done. Then it is halved, and
-    halved again, as van der Corput's sequence does.
+    The last item comes first, as data that was never made durable shows at the end. Then the range is halved
+    again and again, as in van der Corput's sequence.
     """
     bits = max(1, len(items) - 1).bit_length()
-    places = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(1 << bits))
-    return [items[-1 - place] for place in places if place < len(items)]
+    indexes = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(1 << bits))
+    return [items[-1 - index] for index in indexes if index < len(items)]

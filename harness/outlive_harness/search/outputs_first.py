@@ -1,7 +1,7 @@
-"""A sample of crash points that leaves no output out, where it is large enough for that.
+"""A sample of crash points with a point for each output, if it is large enough.
 
-A file that is written in place is seen half-written by points on its own ops alone: a sample without one says
-nothing of it, however large it is.
+A file that is written in place is half-written only at points on its own ops: a sample without such a point
+says nothing about it, however large it is.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from outlive_harness.golden.record import Record
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Plan, Point
 
-#: Outputs that are named where a sample has no point for them.
+#: How many outputs without a point are named.
 _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is struck of all that could be.
+    """A sample of plans.
 
     Attributes:
-        plans: they, in their order.
-        left_out: outputs without a point on an op of their own, though there is one.
-        enough: how many points have one for each.
+        plans: the plans, in their order.
+        left_out: outputs of which no op has a point in the sample, though there is one.
+        enough: how many points are needed for all outputs.
     """
 
     plans: list[Plan]
@@ -37,57 +37,57 @@ class Sample:
 
     @property
     def gap(self) -> str:
-        """Say which outputs it says nothing of; "" if it has a point for each."""
+        """The outputs without a point, in words; "" if each output has one."""
         if not self.left_out:
             return ""
         more = len(self.left_out) - _NAMED
         names = ", ".join(self.left_out[:_NAMED]) + (f" and {more} more outputs" if more > 0 else "")
         return (
-            f"of the {len(self.plans)} points of the sample none is on an op of {names}; "
-            f"{self.enough} have one for each output"
+            f"none of the {len(self.plans)} points of the sample is on an op of {names}; "
+            f"{self.enough} points have one for each output"
         )
 
 
 def sampled(
     record: Record, plans: Sequence[Plan], count: int, choose: Random, *, alike: Sequence[Hashable] = ()
 ) -> Sample:
-    """Draw so many plans of one crash each: first one for each output, then whatever.
+    """Draw *count* plans of one crash each: first one for each output, then any.
 
     Args:
         record: the golden run.
-        plans: what there is to be struck.
-        count: how many are wanted.
-        choose: decides; seeded.
-        alike: for each op, what it has in common with those that one point stands for; left out where each
-            stands for itself.
+        plans: all plans.
+        count: the size of the sample.
+        choose: a seeded generator.
+        alike: for each op, a key that it shares with similar ops, of which one stands for all; empty if there
+            are no similar ops.
     """
     wanted = _by_output(record, plans, alike)
     picked = _picked(wanted, choose)
     taken = set(picked[:count])
-    rest = [place for place in range(len(plans)) if place not in taken]
+    rest = [index for index in range(len(plans)) if index not in taken]
     taken.update(choose.sample(rest, min(len(rest), count - len(taken))))
     left_out = tuple(path for path, ranks in sorted(wanted.items()) if taken.isdisjoint(ranks))
-    return Sample([plans[place] for place in sorted(taken)], left_out, len(picked))
+    return Sample([plans[index] for index in sorted(taken)], left_out, len(picked))
 
 
 def _picked(wanted: Mapping[str, Mapping[int, int]], choose: Random) -> list[int]:
-    """Pick plans until each output has one: of the best rank, one that others have is not picked twice."""
+    """Pick a plan of the best rank for each output; one plan may serve several outputs."""
     picked: dict[int, None] = {}
     several = sorted(wanted)
     choose.shuffle(several)
     for path in several:
         ranks = wanted[path]
         best = min(ranks.values())
-        places = [place for place, rank in ranks.items() if rank == best]
-        if picked.keys().isdisjoint(places):
-            picked[choose.choice(places)] = None
+        indexes = [index for index, rank in ranks.items() if rank == best]
+        if picked.keys().isdisjoint(indexes):
+            picked[choose.choice(indexes)] = None
     return list(picked)
 
 
 def _by_output(record: Record, plans: Sequence[Plan], alike: Sequence[Hashable]) -> dict[str, dict[int, int]]:
-    """Return, by output, the places of the plans that are on an op of its own, each with its rank.
+    """Return, for each output, the indexes of the plans on its ops, each with a rank.
 
-    The least rank shows most: a crash between two changes of its content, a power cut that loses something.
+    The lowest rank shows most: a crash between two changes of the content, or a power cut that loses data.
     """
     classes: Sequence[Hashable] = alike or range(len(record.ops))
     outputs = _outputs(record)
@@ -99,26 +99,26 @@ def _by_output(record: Record, plans: Sequence[Plan], alike: Sequence[Hashable])
             ranks[one][path] = min(rank, ranks[one].get(path, rank))
             seen.add(path)
     found: dict[str, dict[int, int]] = defaultdict(dict)
-    for place, plan in enumerate(plans):
+    for index, plan in enumerate(plans):
         point = plan[-1]
         for number in _numbers(point):
             if number > len(classes):
                 continue
             for path, rank in ranks.get(classes[number - 1], {}).items():
                 here = int(not point.lost) if FAULTS[point.fault].cuts_power == "model" else rank
-                found[path][place] = min(here, found[path].get(place, here))
+                found[path][index] = min(here, found[path].get(index, here))
     return found
 
 
 def _numbers(point: Point) -> Iterator[int]:
-    """Yield the numbers of the ops that a point is on: that it strikes, or that a power cut loses."""
+    """Yield the numbers of a point's ops: the one that it names, and those that a power cut loses."""
     yield point.at
     for name in point.lost:
         yield int(name.partition(".")[0])
 
 
 def _changed(op: Op, fold: Callable[[str], str], outputs: Sequence[str]) -> Iterator[str]:
-    """Yield those of the outputs, which are sorted, that an op changes: that it names, or all below."""
+    """Yield those of the sorted outputs that an op names, or that are below a renamed directory."""
     if not op.changes_files:
         return
     for path in map(fold, op.paths):
@@ -133,7 +133,7 @@ def _changed(op: Op, fold: Callable[[str], str], outputs: Sequence[str]) -> Iter
 
 
 def _outputs(record: Record) -> list[str]:
-    """Return what is judged of a run: files and links that are there at its end, or were whole before."""
+    """Return the judged paths of a run: files and links that exist at its end, or were whole before."""
     is_output = record.spec.is_output
     left = {path for path, entry in record.final.items() if entry.kind != "dir" and is_output(path)}
     return sorted({record.fold(path) for path in left | record.versions.keys()})

@@ -24,19 +24,19 @@ from .fault_search import FaultSearch, Planned, SearchState
 
 T = TypeVar("T")
 
-#: Plans that leave files which another one left, too, and after which the power is cut all the same.
+#: The most plans after which the power is cut although another plan left equal files.
 _AGAIN = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A run that crashes can be planned in: the first, or the recovery of a distinct state.
+    """A run in which crashes can be planned: the first, or the recovery of a distinct state.
 
     Attributes:
-        plan: the crashes before it.
-        ops: what it does.
+        plan: the crashes before the run.
+        ops: the run's ops.
         start: the kept crash state that it starts from, if any.
-        acks: what was acknowledged before.
+        acks: what was acknowledged before it.
     """
 
     plan: Plan
@@ -46,10 +46,10 @@ class Base:
 
 
 def recoveries(one: SearchState, level: int) -> list[Base]:
-    """Return the recoveries of the distinct states that the level before reached.
+    """Return the recoveries of the distinct states that the previous level reached.
 
-    Of the plans that reach a state the smallest stands for all: the files are the same, and so is what the
-    recovery does. How much of them is durable is not: see left_again().
+    The smallest plan that reaches a state stands for all, as the files are the same and so is the recovery.
+    But different parts of them may be durable: see left_again().
     """
     plans: dict[str, Plan] = {}
     for trial in one.trials:
@@ -63,11 +63,11 @@ def recoveries(one: SearchState, level: int) -> list[Base]:
 
 
 def left_again(one: SearchState, level: int) -> list[Base]:
-    """Return recoveries from files that another plan left too, but which a power cut may change otherwise.
+    """Return recoveries from files that another plan left too, but of which other parts may be durable.
 
-    A run that comes back to files has changed them meanwhile, and may have changed them on the disk alone.
-    If it stands at the same files as at the point before, with no more than syncs between, all that a power
-    cut leaves is left after that point too. After a power cut everything is durable.
+    A run that returns to earlier files has changed them in between, and the disk may have kept those changes.
+    But if its files are those of the point before, with only syncs in between, a power cut leaves nothing
+    new. After a power cut everything is durable.
     """
     done = [trial for trial in one.trials if len(trial.plan) == level - 1 and trial.reached]
     stands = {trial.state: trial for trial in done if trial.judged}
@@ -87,7 +87,7 @@ def left_again(one: SearchState, level: int) -> list[Base]:
 
 
 def _is_next(one: Plan, other: Plan) -> bool:
-    """Return whether two plans differ in their last crash alone, which is at the same op or the next."""
+    """Return whether two plans differ only in their last crash, which is at the same op or the next one."""
     return (one[:-1], one[-1].fault) == (other[:-1], other[-1].fault) and other[-1].at - one[-1].at <= 1
 
 
@@ -98,7 +98,7 @@ def planned(
     bases: Sequence[Base],
     choose: random.Random,
 ) -> list[Planned]:
-    """Plan one crash more in each run, by the faults that are injected while it is under way."""
+    """Plan one more crash in each run, by the faults that are injected into runs."""
     return [
         Planned((*base.plan, point), base.start, base.acks)
         for base in bases
@@ -113,7 +113,7 @@ def planned(
 def only_distinct(
     record: Record, every: list[Planned], bases: Sequence[Base], choose: random.Random
 ) -> list[Planned]:
-    """Take of similar points, after similar first crashes, those that stand for the others."""
+    """Return the points that stand for similar ones after similar first crashes."""
     first = groups(record.ops, record.fold, record.stacks)
     alike = {base.plan: groups(base.ops, record.fold, () if base.plan else record.stacks) for base in bases}
     parts: dict[tuple[Plan, int], int] = {}
@@ -121,7 +121,7 @@ def only_distinct(
     def group(one: Planned) -> tuple[object, ...]:
         *before, last = one.plan
         plan = tuple(before)
-        # Which part of its write is cut counts, not at which byte.
+        # Points are similar if they cut the same part of a write, not the same byte.
         part = parts[plan, last.at] = parts.get((plan, last.at), -1) + 1
         begun = (plan[0].fault, _at(first, plan[0].at)) if plan else ()
         return last.fault, _at(alike[plan], last.at), part, begun
@@ -164,10 +164,10 @@ def find_power_cuts(
     fault: Fault,
     priority: Priority = Priority.RECORDING,
 ) -> Waits[list[Planned]]:
-    """Plan one power cut more in each run; the coverage learns why not, or that there are more."""
+    """Plan one more power cut in each run; note in the coverage if some or all are left out."""
     search, coverage = one.search, one.coverage
     options = search.options
-    # What a real disk lost is known, and not what its recovery then has still to write.
+    # After a power cut on a real disk the model does not know what is durable.
     bases = [base for base in bases if all(FAULTS[point.fault].cuts_power != "real" for point in base.plan)]
     limit = max(LEAST, LIMIT // max(1, len(bases)))
     tasks = [
@@ -199,7 +199,7 @@ def find_power_cuts(
 
 
 def _choice(found: Sequence[PowerCuts]) -> str:
-    """Say of how many power cuts the planned ones are a choice; "" if they are all."""
+    """Return how the planned power cuts were chosen, in words; "" if all are planned."""
     parts = []
     if any(run.has_more for run in found):
         parts.append(f"a choice of {sum(len(run.points) for run in found)} states")
@@ -210,7 +210,7 @@ def _choice(found: Sequence[PowerCuts]) -> str:
 
 
 def draw(plans: list[T], count: int | None, choose: random.Random) -> list[T]:
-    """Return so many of the plans, in their order; all of them if no number is given."""
+    """Return a sample of plans, in their order; all of them if no number is given."""
     if count is None or count >= len(plans):
         return plans
     return [plans[i] for i in sorted(choose.sample(range(len(plans)), count))]

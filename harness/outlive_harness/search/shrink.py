@@ -1,7 +1,7 @@
-"""Violations made smaller: fewer crashes, fewer lost ops, as long as the same thing goes wrong.
+"""Smaller plans for violations: fewer crashes, fewer lost ops, as long as the same violation shows.
 
-Delta debugging (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002) on
-plans; each candidate is carried out for real.
+This is delta debugging (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002) on
+plans; each candidate is carried out.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from outlive_harness.results.plan import Plan, parse_plan, size
 from outlive_harness.results.trials import Trial, violation_of
 from outlive_harness.trial.trial import TrialTask
 
-#: Rounds in which a plan is made smaller, and candidates of one round.
+#: The most rounds of shrinking, and the most candidates of one round.
 _ROUNDS, _WIDTH = 8, 24
 
 
 def shrunk(session: Session, record: Record, violation: Violation, options: Options) -> Waits[Violation]:
-    """Return the violation with the smallest plan that shows the same, on no weaker a disk."""
+    """Return the violation with the smallest plan that still shows it, on a disk that is not weaker."""
     for _ in range(_ROUNDS):
         plan = parse_plan(violation.point)
         plans = list(dict.fromkeys(candidates(plan)))[:_WIDTH]
@@ -51,7 +51,7 @@ def shrunk(session: Session, record: Record, violation: Violation, options: Opti
 
 
 def candidates(plan: Plan) -> Iterator[Plan]:
-    """Yield smaller plans: without one of the crashes; with a part of what a power cut lost."""
+    """Yield smaller plans: without one of the crashes, or with fewer lost ops in a power cut."""
     if len(plan) > 1:
         yield from (plan[:number] + plan[number + 1 :] for number in range(len(plan)))
     for number, point in enumerate(plan):
@@ -60,16 +60,16 @@ def candidates(plan: Plan) -> Iterator[Plan]:
 
 
 def _fewer(lost: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield either half, then all but one."""
-    if len(lost) < 2:  # one that loses nothing is another fault
+    """Yield each half, then all but one."""
+    if len(lost) < 2:  # a power cut that loses nothing is a kill
         return
     half = len(lost) // 2
     yield from (lost[:half], lost[half:])
-    yield from (lost[:place] + lost[place + 1 :] for place in range(len(lost)))
+    yield from (lost[:index] + lost[index + 1 :] for index in range(len(lost)))
 
 
 def _same(record: Record, trial: Trial, violation: Violation) -> list[Finding]:
-    """Return the finding of a trial that is the violation's, if it has one."""
+    """Return a trial's finding of the same violation, if it has one."""
     if weakness(trial.profile) > weakness(violation.profile) or (trial.rests_on and not violation.rests_on):
         return []
     path = record.fold(violation.path)

@@ -62,7 +62,7 @@ def compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: Lef
 
 
 def _behind_links(
-    runner: Runner, record: Record, after: Tree, told: set[str], left: Leftovers
+    runner: Runner, record: Record, after: Tree, reported: set[str], left: Leftovers
 ) -> list[Finding]:
     """Compare the files that readers find through links with those after the golden run."""
     is_output, box = record.spec.is_output, runner.box.path
@@ -70,7 +70,7 @@ def _behind_links(
     here = {alias: after[path] for alias, path in real.items()}
     found = []
     for path in trees.differing(golden, here, is_output):
-        if path not in told:
+        if path not in reported:
             what = "is not what the golden run wrote" if path in here else "is missing"
             detail = trees.describe_difference(path, golden, here, record.golden, box)
             found.append(Finding("diverged", path, f"after recovery {path}, through a link, {what}", detail))

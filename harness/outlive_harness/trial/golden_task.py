@@ -35,24 +35,24 @@ class GoldenRunTask(Task[Record]):
     def run(self, bench: Bench) -> Record:
         """Make the golden run; keep and return its record."""
         self.place.mkdir(parents=True, exist_ok=True)
-        made = golden_run(bench.runner, self.spec, self.place, by_exec=not self.zygote)
-        if not (made.reason or made.refused):
-            made.reason = self._unexplained(bench, made)
-        save(record_file(self.place), made)
-        return made
+        record = golden_run(bench.runner, self.spec, self.place, by_exec=not self.zygote)
+        if not (record.reason or record.refused):
+            record.reason = self._unexplained(bench, record)
+        save(record_file(self.place), record)
+        return record
 
-    def _unexplained(self, bench: Bench, made: Record) -> str:
+    def _unexplained(self, bench: Bench, record: Record) -> str:
         """Return the outputs that no op accounts for, in words; "" if there are none."""
-        bench.runner.choose_start(self.spec, made.preload, made.check_preload)
+        bench.runner.choose_start(self.spec, record.preload, record.check_preload)
         try:
-            return bench.recordings.unexplained(made, memory=self.memory)
+            return bench.recordings.unexplained(record, memory=self.memory)
         except (BoxError, OSError) as error:
             bench.runner.box.empty()
             return str(error)
 
     def lost(self, why: str) -> Record:
         """Keep and return a record with the reason for the missing golden run."""
-        made = Record(self.spec, self.place, reason=why)
+        record = Record(self.spec, self.place, reason=why)
         self.place.mkdir(parents=True, exist_ok=True)
-        save(record_file(self.place), made)
-        return made
+        save(record_file(self.place), record)
+        return record

@@ -86,9 +86,9 @@ class Recording:
 
     def name(self, lost: str) -> str:
         """Describe a lost op, or the op of which a part is lost."""
-        return f"{lost} {self.ops[self._place(lost)].describe()}"
+        return f"{lost} {self.ops[self._index(lost)].describe()}"
 
-    def _place(self, lost: str) -> int:
+    def _index(self, lost: str) -> int:
         """Return the index of a lost op, or of the op of which a part is lost."""
         run, slash, number = lost.rpartition("/")
         start = self.starts[int(run) - 1] if slash else self.last
@@ -99,23 +99,23 @@ class Recording:
 
         No process could see such a state while the machine ran.
         """
-        whole = {self._place(name) for name in lost if "." not in name}
-        torn = {self._place(name) for name in lost} - whole
+        whole = {self._index(name) for name in lost if "." not in name}
+        torn = {self._index(name) for name in lost} - whole
         found: list[str] = []
         moved: set[str] = set()  # a kept rename or link stands for the earlier ops on its file
-        for place in range(at - 1, min(whole | torn, default=at) - 1, -1):
-            op = self.ops[place]
-            if place in torn:
-                found.append(f"a part of {self._number(place)} {op.describe()}")
-            elif place not in whole and op.changes and op.path not in moved:
-                found.append(f"{self._number(place)} {op.describe()}")
+        for index in range(at - 1, min(whole | torn, default=at) - 1, -1):
+            op = self.ops[index]
+            if index in torn:
+                found.append(f"a part of {self._number(index)} {op.describe()}")
+            elif index not in whole and op.changes and op.path not in moved:
+                found.append(f"{self._number(index)} {op.describe()}")
                 moved |= {op.path} if op.traits.installs else set()
         return found[::-1]
 
-    def _number(self, place: int) -> str:
+    def _number(self, index: int) -> str:
         """Return the number of an op as replay ids write it."""
-        run = bisect_right(self.starts, place)
-        number = place - self.starts[run - 1] + 1
+        run = bisect_right(self.starts, index)
+        number = index - self.starts[run - 1] + 1
         return str(number) if run == len(self.starts) else f"{run}/{number}"
 
 
@@ -177,7 +177,7 @@ class Recordings:
         more = len(recording.unexplained) - _NAMED
         several += f" and {more} more" if more > 0 else ""
         return (
-            f"{several}: no op of the run accounts for what is there. A process outside of its tree "
+            f"{several}: no op of the run accounts for what is there. A process outside its tree "
             "(a service, a daemon?) changed it, and no fault can be injected there"
         )
 
@@ -205,7 +205,7 @@ class Recordings:
         try:
             model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
         except UnmodelledError as error:
-            recording.reason = f"what a power cut leaves cannot be told: {error}"
+            recording.reason = f"what a power cut leaves is unknown: {error}"
             save(place / _FILE, recording)
             return Recorded(recording, None)
         return Recorded(recording, model)
@@ -290,7 +290,7 @@ class Recordings:
             return f"the run that was recorded {failure}"
         for path, reason in blind:
             if not path or not record.spec.is_ignored(path):
-                return f"what a power cut leaves cannot be told: {reason}"
+                return f"what a power cut leaves is unknown: {reason}"
         return self._difference(record, recording)
 
     def _settle(self, record: Record, recording: Recording) -> str:
@@ -312,7 +312,7 @@ class Recordings:
             for op in recording.ops:
                 disk.apply(op)
         except UnmodelledError as error:
-            return f"what a power cut leaves cannot be told: {error}"
+            return f"what a power cut leaves is unknown: {error}"
         expected = {
             path: entry for path, entry in disk.tree(recording.box).items() if not spec.is_ignored(path)
         }

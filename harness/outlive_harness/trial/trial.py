@@ -189,7 +189,7 @@ def _is_known_to_recover(task: TrialTask, trial: Trial) -> bool:
     if note is None or not note.exists():
         return False
     trial.recovery = load(note)
-    trial.story.append("recovered from before, after another fault")
+    trial.story.append("a recovery from the same state has succeeded before, after another fault")
     return True
 
 

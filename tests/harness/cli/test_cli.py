@@ -211,7 +211,7 @@ def test_where_nothing_was_tested_the_status_is_3(outlive, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "f").touch()
     done = outlive("check", "--faults", "full", "--input", "in", "chmod", "600", "f", status=3)
-    assert "came to a point of this run: nothing was tested" in done.stdout
+    assert "has a crash point in this run: nothing was tested" in done.stdout
     done = outlive("check", "--faults", "torn", "--", "sh", "-c", "echo x > out", status=3)
     assert "no write of this run goes past the end of a page of its file" in done.stdout
     assert "--torn bytes" in done.stdout

@@ -229,7 +229,7 @@ def test_each_fault_is_an_item_of_its_own(suite):
     ]  # fmt: skip
     done = suite.runpytest_inprocess("scenarios/b.py", "--outlive-faults=kill,torn", "-rs")
     done.assert_outcomes(skipped=1)
-    assert "of its faults (term) none was asked for (kill, torn)" in done.stdout.str()
+    assert "none of its faults (term) was asked for (kill, torn)" in done.stdout.str()
 
 
 def test_an_item_whose_writes_no_kill_can_cut_is_skipped(suite):
