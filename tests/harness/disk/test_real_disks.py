@@ -22,7 +22,7 @@ from outlive_harness.results.verdicts import Verdict
 from outlive_harness.trial import real_disk as real
 from outlive_harness.trial.real_disk import Cuts, Done, real_cuts
 
-SCENARIOS = find_files([Path(__file__).parents[2] / "scenarios"])
+SCENARIOS = find_files([Path(__file__).parents[3] / "scenarios"])
 DRIVER = Path(__file__).with_name("_real_disks_driver.py")
 PIPELINES = Path(__file__).with_name("_real_pipelines.py")
 SLOW = Path(__file__).with_name("_slow_pipelines.py")

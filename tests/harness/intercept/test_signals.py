@@ -15,7 +15,7 @@ from outlive_harness.jobs.own_directory import WORKERS
 from outlive_harness.jobs.session import Session
 from outlive_harness.results.verdicts import Verdict
 
-OBSERVE = Path(__file__).with_name("_observe.py")
+OBSERVE = Path(__file__).parents[1] / "_observe.py"
 NUMBERS = abi.native().numbers
 #: Ways to send SIGKILL, to a process or to all of its group.
 SENDERS = """
