@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from outlive import Checkpoints, _orphans, atomic_open, run_lock
+from outlive import Checkpoints, atomic_open, run_lock
+from outlive._atomic import orphans
 from outlive_harness import cli
-from outlive_harness.cli import state as state_module
+from outlive_harness.cli import marks
 
 STORES = ("files", "sqlite")
 
@@ -142,7 +143,7 @@ def test_clear(state, marked):
     assert Checkpoints(store=marked.store).runs() == ["monday"]
     status, _, error = state("clear")
     assert status == 2
-    assert "which steps?" in error
+    assert "give the names of steps or --all" in error
 
 
 def test_clear_while_a_run_is_under_way(state, marked):
@@ -188,7 +189,7 @@ def test_gc_goes_on_past_a_run_that_is_under_way(state):
     with run_lock(run_id="b"):
         status, out, _ = state("gc", "--older-than", "30")
     assert status == 0
-    assert "run b is under way and stays\n" in out
+    assert "run b is in progress, and stays\n" in out
     assert Checkpoints().runs() == ["b", "newer"]
 
 
@@ -213,14 +214,14 @@ def test_a_dry_run_of_gc_tells_what_gc_removes(state):
 
 def test_gc_by_age_where_locks_say_nothing(state, monkeypatch):
     """On a network file system temporary files stay, and are told of, unless their age is given."""
-    monkeypatch.setattr(_orphans, "believes", lambda *_: False)
-    monkeypatch.setattr(state_module, "is_local", lambda _: False)
-    monkeypatch.setattr(_orphans, "_time_of", lambda _: time.time_ns() + 2 * 86_400 * 10**9)
+    monkeypatch.setattr(orphans, "believes", lambda *_: False)
+    monkeypatch.setattr(marks, "is_local", lambda _: False)
+    monkeypatch.setattr(orphans, "_time_of", lambda _: time.time_ns() + 2 * 86_400 * 10**9)
     Checkpoints().mark_done("s")
     orphan = Path(".checkpoints/.s.done.0.outlive-tmp")
     orphan.touch()
     told = state("gc")[1]
-    assert told.startswith(f"1 temporary file stays, such as {orphan}: no lock on this file system says")
+    assert told.startswith(f"1 temporary file stays, such as {orphan}: this file system has no locks")
     assert "--orphans-older-than DAYS removes" in told
     assert state("gc", "--orphans-older-than", "3") == (0, "", "")
     assert state("gc", "--orphans-older-than", "1", "--dry-run")[1] == f"would remove {orphan}\n"
@@ -239,7 +240,7 @@ def test_a_dry_run_of_gc_tells_what_old_runs_leave_and_makes_no_lock(state):
         assert sorted(map(str, Path(".checkpoints").rglob("*"))) == before
         done = state("gc", "--older-than", "0")[1]
     assert sorted(told.replace("would remove", "removed").splitlines()) == sorted(done.splitlines())
-    assert "run held is under way and stays" in told
+    assert "run held is in progress, and stays" in told
     assert "would remove .checkpoints/old\n" in told
 
 
@@ -286,13 +287,13 @@ def test_a_time_that_no_calendar_has(state, monkeypatch):
 
 def test_why_looks_once(state, marked, monkeypatch):
     """With --verify hash all files that a mark vouches for are read: once."""
-    doubt, looks = Checkpoints.doubt, []
+    why_stale, looks = Checkpoints.why_stale, []
 
     def counted(self, name, **options):
         looks.append(name)
-        return doubt(self, name, **options)
+        return why_stale(self, name, **options)
 
-    monkeypatch.setattr(Checkpoints, "doubt", counted)
+    monkeypatch.setattr(Checkpoints, "why_stale", counted)
     assert state("why", "fetch", "--verify", "hash")[1] == "fetch will not run: it is done\n"
     assert looks == ["fetch"]
     assert marked.runs() == ["", "monday"]
@@ -328,7 +329,7 @@ def test_a_directory_that_is_not_there(state):
     for command in (["ls"], ["why", "x"], ["clear", "x"], ["gc"], ["dump"]):
         status, _, error = state(*command)
         assert status == 2
-        assert "--dir='.checkpoints' is no directory" in error
+        assert "--dir='.checkpoints' is not a directory" in error
     assert list(Path().iterdir()) == []
 
 
