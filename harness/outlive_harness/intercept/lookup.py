@@ -204,7 +204,7 @@ class Lookup:
 
     def _note_outside(self, tid: int, path: bytes, *, is_sure: bool = True) -> None:
         if path in self._guarded:
-            what = f"was not let change {os.fsdecode(path)}, a file of yours that its command names"
+            what = f"was not allowed to change {os.fsdecode(path)}, a file of yours that its command names"
             how = "copy it into each box by an input, or name a path in {box}"
             self.refuse(errno.EROFS, f"{what}; {how}")
             return
@@ -218,7 +218,7 @@ class Lookup:
                 self.made.note(tid, path)
 
     def refuse(self, number: int, what: str) -> None:
-        """Fail the current call with an errno; *what* says what the run was not let do."""
+        """Fail the current call with an errno; *what* says what the run was not allowed to do."""
         self.refusal = number
         self.refused[what] = None
 

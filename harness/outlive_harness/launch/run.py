@@ -48,7 +48,8 @@ class FinishedRun:
         blind: (path, or "" for the whole box; what was not seen there).
         reads: paths outside its box that it opened or ran, if requested.
         looked: paths in its box that it opened for reading, tried to, or asked for, if requested.
-        refused: what it was not let do outside its box, as "was not let change ..."; "" for nothing.
+        refused: what it was not allowed to do outside its box, as "was not allowed to change ..."; "" for
+            nothing.
         effects: addresses outside its processes that it connected or sent to, with the number of calls, if
             requested.
         crossing: a rename or link that failed because its two names are on different file systems; "" for

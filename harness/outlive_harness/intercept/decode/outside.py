@@ -31,7 +31,9 @@ def _signal(run: Context, name: str, tid: int, a: Arguments) -> None:
     whom = signals.outsider(name, tid, a, run.spared)
     if whom:
         number = signals.name_of(a[signals.CALLS[name]])
-        run.refuse(errno.EPERM, f"was not let send {number} to {whom}, outside the run; {_HOW_TO_SEND}")
+        run.refuse(
+            errno.EPERM, f"was not allowed to send {number} to {whom}, outside the run; {_HOW_TO_SEND}"
+        )
 
 
 CALLS: dict[str, Decode] = {

@@ -63,14 +63,14 @@ def test_a_copy_has_the_owners_and_devices(odd, tmp_path):
 
 
 def test_removal_takes_everything_whatever_its_mode(odd):
-    """Boxes with closed directories and files are removed all the same, and an absent one is no error."""
+    """Boxes with unreadable directories and files are removed too; removing an absent one does nothing."""
     remove_tree(odd)
     assert not odd.exists()
     remove_tree(odd)
 
 
 def test_removal_changes_nothing_above_or_beside_the_tree(odd, tmp_path):
-    """A tree that somebody still writes in stays; its parent keeps its mode, and so does a linked file."""
+    """A tree in which a process still writes stays; its parent keeps its mode, and so does a linked file."""
     beside = tmp_path / "beside"
     beside.touch(0o640)
     os.link(beside, odd / "linked")
@@ -114,7 +114,7 @@ def test_a_tree_of_any_depth_is_removed(tmp_path):
 
 
 def test_no_link_to_a_tree_is_followed(odd, tmp_path):
-    """What is called as a tree of ours may be a link that somebody put there: that is an error."""
+    """A link in place of the tree to remove is an error."""
     link = tmp_path / "link"
     link.symlink_to(odd)
     before = scan(odd)

@@ -436,7 +436,7 @@ def test_a_command_that_does_not_exist_is_an_error_that_names_it(observe):
         observe("no-such-program-here")
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
 def test_it_works_for_an_unprivileged_user(observe):
     """No root, no capability: interception needs neither."""
     with tempfile.TemporaryDirectory() as place:
@@ -535,7 +535,7 @@ with open("f", "wb") as f:
 
 
 def test_holes_that_are_punched_by_ioctl_are_seen(observe, box):
-    """FS_IOC_UNRESVSP and its like are fallocate(2) by another name; what is not understood is told."""
+    """FS_IOC_UNRESVSP and its like are fallocate(2) by another name; unknown requests are reported."""
     (box / "f").write_bytes(b"x" * 9000)
     code = """
 import fcntl, os, struct

@@ -11,7 +11,7 @@ from outlive_harness.disk.mounts import below, detach
 from outlive_harness.disk.removal import remove_tree
 from outlive_harness.results.verdicts import Verdict
 
-REFUSED = "was not let change"
+REFUSED = "was not allowed to change"
 
 
 def check(place, *command, options=("--outputs", "log")):
@@ -182,7 +182,7 @@ def test_no_tree_is_removed_that_something_is_mounted_in(precious):
     (tree / "beside").touch()
     subprocess.run(["mount", "--bind", precious, tree / "mount\tpoint"], check=True)
     try:
-        with pytest.raises(OSError, match="something is mounted there"):
+        with pytest.raises(OSError, match="a file system is mounted there"):
             remove_tree(tree)
         assert (tree / "beside").exists()
     finally:

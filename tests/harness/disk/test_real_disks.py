@@ -22,7 +22,7 @@ from outlive_harness.results.verdicts import Verdict
 from outlive_harness.trial import real_disk as real
 from outlive_harness.trial.real_disk import Cuts, Done, real_cuts
 
-SCENARIOS = find_files([Path(__file__).parents[2] / "scenarios"])
+SCENARIOS = find_files([Path(__file__).parents[3] / "scenarios"])
 DRIVER = Path(__file__).with_name("_real_disks_driver.py")
 PIPELINES = Path(__file__).with_name("_real_pipelines.py")
 SLOW = Path(__file__).with_name("_slow_pipelines.py")
@@ -101,7 +101,7 @@ def test_the_model_admits_all_that_a_real_file_system_leaves(kind, place):
 
 @every_kind
 def test_the_model_admits_what_write_back_at_random_leaves(kind, place):
-    """Small pipelines of telling ops and generated ones, while files are written back and names committed."""
+    """Small pipelines, chosen and generated, while files are written back and names committed."""
     results = mark_of(PIPELINES, kind, place)
     assert len(results) >= 60
     for found in results:
@@ -127,7 +127,7 @@ def test_the_model_admits_what_a_slow_disk_shows(kind, place):
 
     Zeros under a name that was replaced, an empty file that was written anew and closed: ext4 as it is
     mounted by default, and xfs, leave them, with a later marker fsynced. With dioread_lock ext4 keeps its
-    word, but for a file that somebody else closed, and for one whose blocks were allocated beforehand.
+    word, except for a file that another process closed, and for one whose blocks were allocated beforehand.
     """
     results = mark_of(SLOW, kind, place)
     several = {profile: [one for one in results if one["profile"] == profile] for profile in LEFT_BEHIND}
@@ -272,7 +272,7 @@ def test_two_runs_of_another_length_have_their_own_promises(tmp_path):
 
 
 def test_what_is_missing_is_said(monkeypatch):
-    """Who is not root, or has no mkfs, is told what is missing, and in which package it is."""
+    """Without root or mkfs, the message says what is missing, and in which package it is."""
     missing.cache_clear()
     with monkeypatch.context() as patched:
         patched.setattr(os, "geteuid", lambda: 1000)

@@ -1,4 +1,4 @@
-"""Signals of a run reach its own processes, and nobody else: not us, and not what is the user's."""
+"""Signals of a run reach only its own processes: neither the harness nor the user's programs."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from outlive_harness.jobs.own_directory import WORKERS
 from outlive_harness.jobs.session import Session
 from outlive_harness.results.verdicts import Verdict
 
-OBSERVE = Path(__file__).with_name("_observe.py")
+OBSERVE = Path(__file__).parents[1] / "_observe.py"
 NUMBERS = abi.native().numbers
 #: Ways to send SIGKILL, to a process or to all of its group.
 SENDERS = """
@@ -59,7 +59,7 @@ SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 @pytest.fixture
 def stranger():
-    """A process that is no part of any run, in a group of its own."""
+    """A process that is not part of any run, in its own group."""
     process = subprocess.Popen(SLEEPS, start_new_session=True)
     yield process
     process.kill()
@@ -72,7 +72,7 @@ def test_no_way_to_send_a_signal_reaches_a_stranger(observe, stranger):
     seen = observe(sys.executable, "-c", program)
     assert seen.stdout.strip() == str([1] * len(WAYS))
     assert stranger.poll() is None
-    assert seen.refused.startswith(f"was not let send SIGKILL to process {stranger.pid} (")
+    assert seen.refused.startswith(f"was not allowed to send SIGKILL to process {stranger.pid} (")
 
 
 @pytest.mark.parametrize("orphan", [False, True])
@@ -132,9 +132,9 @@ def test_a_run_ends_neither_its_parent_nor_everything(box, alone, whom, said):
     assert said in seen["refused"]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
 def test_what_the_kernel_refuses_is_left_to_it(observe, stranger):
-    """A user who may not send it anyway is told so by the kernel: nothing was kept from him."""
+    """A signal that the user may not send fails by the kernel: the harness refuses nothing."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o777)
         seen = observe("sh", "-c", f"kill -9 {stranger.pid} 1", uid=65534, box=place)
@@ -155,7 +155,7 @@ def test_what_the_kernel_refuses_is_left_to_it(observe, stranger):
     ],
 )
 def test_a_run_may_ask_and_may_signal_itself(observe, whom):
-    """What ends nobody, and what a program sends to itself or its own group, goes on."""
+    """Harmless signals, and those that a program sends to itself or its own group, go on."""
     program = f"import os, signal, threading\nsignal.signal(signal.SIGUSR1, lambda *_: None)\n{whom}"
     seen = observe(sys.executable, "-c", program)
     assert (seen.code, seen.refused) == (0, ""), seen.stderr
@@ -207,7 +207,7 @@ def test_a_pipeline_that_kills_its_parent_is_unknown_and_takes_nobody_along(expl
     assert verdicts["good"].verdict is Verdict.HELD
     for name in ("ends_its_parent", "ends_it_after_a_crash"):
         assert verdicts[name].verdict is Verdict.UNKNOWN, verdicts[name]
-        assert "was not let send SIGKILL to its parent, outside the run" in verdicts[name].reason
+        assert "was not allowed to send SIGKILL to its parent, outside the run" in verdicts[name].reason
 
 
 UNSEEN = """
@@ -247,7 +247,7 @@ def test_what_ends_us_where_no_call_is_stopped_is_given_up(explored):
         assert len(list((own.root / WORKERS).iterdir())) == 1 + 3 + 3
     found = {one.name: one for one in several}
     assert found["good"].verdict is Verdict.HELD
-    assert "was not let send SIGKILL to its parent" in found["set_up"].reason
+    assert "was not allowed to send SIGKILL to its parent" in found["set_up"].reason
     for name in ("checked", "checked_after_a_crash"):
         assert found[name].verdict is Verdict.UNKNOWN
         assert "the harness's own process was killed each time that it ran this" in found[name].reason

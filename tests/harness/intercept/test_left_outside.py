@@ -1,4 +1,4 @@
-"""What a killed run leaves in shared memory and among temporary files is removed, once nobody needs it."""
+"""Shared memory and temporary files that a killed run leaves are removed once they are not needed."""
 
 import os
 import secrets
@@ -95,7 +95,7 @@ def it():
 
 
 def test_only_what_was_made_is_removed(word):
-    """Not what was there before, nor another file of the same name, nor what somebody else put beside it."""
+    """Files from before, other files of the same name, and another program's files beside it all stay."""
     made, folder = Made(), SHM / f"{word}-folder"
     names = [SHM / f"{word}-{name}" for name in ("made", "replaced", "failed", "other")]
     for path in [*names[:3], folder, folder / "made"]:

@@ -11,7 +11,7 @@ from outlive_harness.disk.removal import remove_tree
 from outlive_harness.disk.tree import scan
 from outlive_harness.results.ops import Op
 
-LESSON = Path(__file__).parents[2] / "scenarios" / "lesson.py"
+LESSON = Path(__file__).parents[3] / "scenarios" / "lesson.py"
 
 #: Every kind of op that changes the tree, and calls that fail.
 MIXTURE = """

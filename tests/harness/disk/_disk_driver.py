@@ -3,7 +3,7 @@
 Two processes from one file. ``supervise BOX`` runs ``perform`` under the supervisor, takes programs as
 lines of JSON on its standard input, and answers each with a line: null, or what differed. A program
 is {"setup": [...], "ops": [...]}; `perform` runs it in a directory of its own and tells where it is
-by calls of mkdir on a directory that exists. While each op stands still, the files must be those
+by calls of mkdir on a directory that exists. While each op is stopped, the files must be those
 that the model predicts from the ops before it.
 """
 
@@ -237,7 +237,7 @@ def supervise(box):
             story.append(f"{op.describe()} {op.flags:#x} {op.detail}")
             try:
                 disk.apply(op)
-            except Exception as error:  # noqa: BLE001 - told to the one who asked
+            except Exception as error:  # noqa: BLE001 - reported to the test
                 answer([*story, repr(error)])
                 story[:] = ["differs"]
         return GO

@@ -73,7 +73,7 @@ def test_a_database_like_lmdb_has_a_verdict(one):
 
 
 def test_what_is_made_anew_is_known_by_the_database_beside_it(tmp_path):
-    """A name alone says nothing: a file that is called so where there is no database is like any other."""
+    """A name alone is not enough: without a database beside it, such a file is like any other."""
     (tmp_path / "db").write_bytes(b"SQLite format 3\0" + bytes(84))
     (tmp_path / "d").mkdir()
     (tmp_path / "d/data.mdb").write_bytes(LMDB_PAGE)

@@ -95,7 +95,7 @@ class SlowDisk:
 
 
 class _Server:
-    """Answers the requests of the kernel, writes when their time has come, and does what it is told."""
+    """Answers the requests of the kernel, delays writes, and obeys its commands."""
 
     def __init__(self, device, control, image, held):
         self._device, self._control = device, control
@@ -167,7 +167,7 @@ class _Server:
             self._reply(unique, *self._done(opcode, body))
 
     def _reply(self, unique, error, answer):
-        with contextlib.suppress(FileNotFoundError):  # nobody waits for it any more
+        with contextlib.suppress(FileNotFoundError):  # the request was abandoned
             os.write(self._device, _REPLY.pack(_REPLY.size + len(answer), -error, unique) + answer)
 
     def _done(self, opcode, body):

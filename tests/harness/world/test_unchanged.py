@@ -22,28 +22,29 @@ import json, os, signal, sys
 from pathlib import Path
 from outlive_harness.disk.tree import scan
 from outlive_harness.world.runner import Runner
-from outlive_harness.results.run_spec import Subject
+from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.intercept.supervisor import GO
+from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.reap import adopt_orphans
 
 signal.signal(signal.SIGIO, signal.SIG_IGN)
 adopt_orphans()
 place, code, intercepted = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "True"
 runner = Runner(place / "w000")
-subject = Subject("s", (sys.executable, "-c", code), str(place))
+spec = RunSpec("s", (sys.executable, "-c", code), str(place))
 template = place / "template"
-runner.fill(template)
-before = runner.look(subject)
-big = os.open(runner.box / "deep/big", os.O_RDONLY)
+runner.box.fill(template)
+before = runner.box.look(spec)
+big = os.open(runner.box.path / "deep/big", os.O_RDONLY)
 visit = (lambda _op, _number: GO) if intercepted else None
-ran = runner.run(subject, timeout=60, visit=visit)
+ran = runner.run(spec, RunOptions(60, visit=visit))
 assert not ran.failure(), ran
-same_after = runner.look(subject) == scan(runner.box, box=runner.box_bytes)
-runner.fill(template)
+same_after = runner.box.look(spec) == scan(runner.box.path, box=runner.box.bytes)
+runner.box.fill(template)
 print(json.dumps({
     "told": same_after,
-    "right": runner.look(subject) == before == scan(runner.box, box=runner.box_bytes),
-    "kept": os.path.samestat(os.fstat(big), os.stat(runner.box / "deep/big")),
+    "right": runner.box.look(spec) == before == scan(runner.box.path, box=runner.box.bytes),
+    "kept": os.path.samestat(os.fstat(big), os.stat(runner.box.path / "deep/big")),
 }))
 runner.clear()
 """

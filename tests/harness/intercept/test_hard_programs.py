@@ -32,7 +32,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 
 
 def can(*command):
-    """Tell whether a command does what is asked of it here."""
+    """Return whether a command works here."""
     try:
         return subprocess.run(command, capture_output=True, check=False, timeout=10).returncode == 0
     except OSError:
@@ -115,7 +115,7 @@ def test_what_does_not_hide_an_op_changes_no_verdict(judged, first):
 
 
 def test_a_filter_of_its_own_that_fails_a_call_comes_before_ours(judged):
-    """What another filter refuses never runs, and so is no op."""
+    """A call that another filter refuses never runs, so it is not an op."""
     audit_and_number = "(0x20, 0, 0, 0), (0x15, 0, 1, {}), (6, 0, 0, 0x00050001), ALLOW"
     mkdir = {"x86_64": "83", "aarch64": "34"}.get(platform.machine(), "83")
     code = f"""{FILTER}
@@ -316,7 +316,7 @@ def test_a_program_that_nobody_may_read_is_told_of(watched):
 
 
 def test_a_path_that_is_too_long_for_the_kernel_to_name_is_told_of(judged):
-    """Deeper than 4096 bytes nobody can say where a program is."""
+    """The working directory of a program cannot be known if its path is longer than 4096 bytes."""
     code = "import os\nfor _ in range(30): os.mkdir('d' * 200); os.chdir('d' * 200)\nopen('o', 'w')"
     assert_unknown(judged(code))
 
@@ -376,7 +376,7 @@ def test_an_abstract_socket_is_no_file(observe):
 
 
 def test_a_name_that_ends_as_the_kernel_names_what_is_gone_is_told_apart(observe):
-    """A file called `x (deleted)` is no deleted x."""
+    """A file named `x (deleted)` is not a deleted x."""
     code = """
 import os
 for name in ("x (deleted)", "y"):

@@ -704,8 +704,9 @@ DIES = """
 import os, signal, sys
 from pathlib import Path
 from outlive_harness.world.runner import Runner
-from outlive_harness.results.run_spec import Subject
+from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.intercept.supervisor import GO
+from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.reap import adopt_orphans
 from outlive_harness.launch.zygote import Preload
 
@@ -713,16 +714,16 @@ adopt_orphans()
 place = Path(sys.argv[1])
 (place / "script.py").write_text("open('out', 'w').close()")
 runner = Runner(place / "w000")
-subject = Subject("made", (sys.executable, str(place / "script.py")), str(place))
+spec = RunSpec("made", (sys.executable, str(place / "script.py")), str(place))
 for _ in range(4):
-    runner.fill(None)
+    runner.box.fill(None)
     runner.fell_back = ""
-    runner.choose_start(subject, Preload())
+    runner.choose_start(spec, Preload())
     zygotes = list(runner.spared)
     for pid in zygotes:
         os.kill(pid, signal.SIGKILL)
-    ran = runner.run(subject, timeout=60, visit=lambda _op, _number: GO)
-    print(len(zygotes), ran.code, (runner.box / "out").exists(), runner.fell_back[:10])
+    ran = runner.run(spec, RunOptions(60, visit=lambda _op, _number: GO))
+    print(len(zygotes), ran.code, (runner.box.path / "out").exists(), runner.fell_back[:10])
 runner.clear()
 """
 

@@ -124,7 +124,7 @@ def test_names_that_are_not_synced_persist_as_a_prefix(start, profile):
 
 @pytest.mark.parametrize("profile", ["btrfs", *IN_ORDER])
 def test_names_persist_in_order_while_a_write_that_commits_them_is_under_way(start, profile):
-    """What its return makes durable is no more out of order before that than anything else."""
+    """Before its return, what it makes durable persists in the same order as anything else."""
     ops = [make("d/0"), make("d/1"), write("d/1", b"x", flags=os.O_WRONLY | os.O_SYNC)]
     states = [contents(state) for state in PowerModel(start, ops, profile).states(3, returned=False)]
     assert {("d/0" in one, "d/1" in one) for one in states} == {(False, False), (True, False), (True, True)}
@@ -218,7 +218,7 @@ def test_states_are_admitted_by_their_own_disk_and_by_those_that_promise_less(be
 
 @pytest.mark.parametrize("profile", ALL)
 def test_files_that_nobody_wrote_are_not_admitted(start, profile, tmp_path):
-    """A byte, a name, a mode or a size that never was is no state of any disk."""
+    """A byte, name, mode or size that never existed is in no state of any disk."""
     model = PowerModel(start, [write("old", b"NEW"), make("a"), op("unlink", "d/in")], profile)
     where = tmp_path / "found"
     where.mkdir()
@@ -271,11 +271,11 @@ def test_a_state_is_labelled_with_the_strongest_disk_that_leaves_it(start):
     assert model.strongest(model.state(4, ["3"]))[0] == "posix"  # a later name, and not the rename
     assert model.strongest(model.state(4, ["2.2", "2.3", "2.4"]))[0] == "posix"  # torn within a block
     assert model.strongest(model.state(4, ["3.1"]))[0] == "strict"  # both names
-    assert model.strongest(model.state(4, ["3.2"]))[0] == "posix"  # as if nobody had made "t"
+    assert model.strongest(model.state(4, ["3.2"]))[0] == "posix"  # as if "t" had never been made
 
 
 def test_a_state_that_a_later_op_may_leave_too_is_labelled_by_that(start):
-    """A name without the one before it is no state of a journal's, until the one before it is taken away."""
+    """A journal leaves no name without the one before it, until that one is removed."""
     ops = [make("a"), make("b"), write("b", b"b" * 5000), op("unlink", "a"), rename("b", "c")]
     model = PowerModel(start, ops)
     state = model.state(3, ["1", "3"])

@@ -67,7 +67,7 @@ def asks():
 
 
 def test_it_is_the_bytes_that_tell(explored, service, sabotage):
-    """The canary: if nobody compares ops with the output, no op is missed."""
+    """The canary: without the comparison of ops with the output, no missing op is found."""
     sabotage(
         "from outlive_harness.trial import recordings; recordings.unexplained = lambda *args, **more: []"
     )
@@ -155,7 +155,7 @@ def echo(tmp_path_factory):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_whom_a_run_talks_to_is_named(one, echo, way):
-    """Each address outside of its processes is told with the verdict, in words and as data."""
+    """Each address outside the run's processes is reported with the verdict, in words and as data."""
     address, code = (text.replace("PORT", str(echo[0])).replace("PATH", echo[1]) for text in WAYS[way])
     result = one(
         f"made = scenario(command=[sys.executable, '-c', {TALKS.replace('WAY', code)!r}], outputs='done')"
@@ -180,7 +180,7 @@ QUIET = {
 
 @pytest.mark.parametrize("way", QUIET)
 def test_what_stays_within_the_run_is_no_effect(observe, box, way):
-    """A run that talks to itself, or to nobody, has done nothing that a check should have looked at."""
+    """A run that talks to itself, or to an address that no process serves, has no effect outside."""
     seen = observe(sys.executable, "-c", TALKS.replace("WAY", QUIET[way]), reads=True)
     assert seen.code == 0, seen.stderr
     assert seen.effects == {}

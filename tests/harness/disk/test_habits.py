@@ -65,7 +65,7 @@ def test_a_write_that_is_cut_at_a_page_says_so(start, size, lost, rests):
 
 
 def test_pages_that_were_on_the_disk_before_are_written_one_by_one(start):
-    """Of an overwrite any pages may arrive: nobody said that they come together."""
+    """Any pages of an overwrite may persist: no disk promises that they persist together."""
     (start / "old").write_bytes(b"o" * 12288)
     assert shown(PowerModel(start, [write("old", b"x" * 12288)]), ["1.2"]) == ("ext4-ordered", [])
 
@@ -99,7 +99,7 @@ def rewriting(closed):
 
 
 def test_an_empty_file_that_was_closed_says_so_where_ext4_alone_is_asked(start):
-    """Of itself xfs leaves it, seen on a slow disk; ext4 only where somebody else closed it meanwhile."""
+    """Xfs leaves it by itself, seen on a slow disk; ext4 only if another process closed it meanwhile."""
     model = PowerModel(start, rewriting(closed=True))
     assert shown(model, ["2"]) == ("xfs", [])
     assert shown(model, ["2"], least="ext4") == ("ext4", [EMPTY[: len(CUT)]])
@@ -135,7 +135,7 @@ def test_what_is_renamed_over_a_name_is_written_back_however_it_grew(start, fill
 
 
 def test_what_only_the_model_of_btrfs_leaves_says_so(start):
-    """It is permissive, for what a log holds is too much to tell."""
+    """It is permissive: a log holds more than the model follows."""
     ops = [
         make("t"),
         write("t", b"new"),
@@ -174,10 +174,10 @@ def test_a_file_is_closed_when_nobody_writes_to_it_any_more(tmp_path):
     assert [*told, before(), before()] == [False, False, True, False]
     before(os.O_TRUNC)
     with path.open("wb"):
-        before(0)  # somebody else opens it
+        before(0)  # another process opens it
     assert not before()
     path.write_bytes(b"old")
-    with path.open("r+b"):  # somebody has it open already
+    with path.open("r+b"):  # it is open already
         before(os.O_TRUNC)
     assert not before()
     before(os.O_TRUNC)
@@ -200,7 +200,7 @@ def fussy():
 
 
 def test_a_violation_that_rests_on_a_breach_alone_says_so(one):
-    """A reader that takes all but a part of one write; where an empty file does as well, that one is told."""
+    """A reader that accepts all but part of one write; if an empty file fails too, that is reported."""
     result = one(FUSSY, profile="ext4")
     found = {violation.kind: violation for violation in result.violations}
     assert found["recovery-failed"].rests_on.startswith(CUT)
@@ -237,7 +237,7 @@ def test_a_recording_knows_what_was_closed(one, close, profile, is_kept):
 
 
 def test_the_order_of_profiles_is_that_of_what_they_promise():
-    """Those that are asked begin with the one that promises most: the first that admits a state is told."""
+    """Profiles are tried from the strongest on: the first that admits a state is reported."""
     from outlive_harness.disk.profiles import PROFILES
 
     names = list(PROFILES)
