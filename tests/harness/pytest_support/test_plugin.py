@@ -405,7 +405,7 @@ FIXTURE = """
         (lambda outlive: outlive.check(["ls"], litter="x"), "litter='x' must be"),
         (lambda outlive: outlive.trial(good, ()), r"plan=\\(\\) must be one or more"),
         (lambda outlive: outlive.trial(good, "kill"), "'kill' is not a plan"),
-        (lambda outlive: outlive.trial(good, "term@1.999"), "plan='term@1.999': 999 is no signal"),
+        (lambda outlive: outlive.trial(good, "term@1.999"), "plan='term@1.999': 999 is not a signal"),
         (lambda outlive: outlive.trial(good, "kil@1"), "plan='kil' is not a fault"),
     ])
     def test_wrong_arguments(outlive, call, message):
