@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from outlive_harness.faults.table import RUN_FAULTS
+from outlive_harness.results.options import DEFAULT_FAULTS
 from outlive_harness.results.plan import Plan, Point
 
 
-def plans(ops: int, *, faults: str | Iterable[str] = ("kill",), max_crashes: int = 3) -> SearchStrategy[Plan]:
+def plans(
+    ops: int, *, faults: str | Iterable[str] = DEFAULT_FAULTS, max_crashes: int = 3
+) -> SearchStrategy[Plan]:
     """Return a strategy for plans of one to several crashes.
 
     The first point of a plan is in the first run, and each later one in the recovery from the crash before

@@ -10,10 +10,10 @@ import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from outlive_harness import abi
 from outlive_harness.disk.tree import BOX_MARK, Tree
 from outlive_harness.results.ops import Op
 
-_MOST_LINKS = 40  # path_resolution(7)
 _BOX = os.fsdecode(BOX_MARK)
 
 
@@ -28,7 +28,7 @@ def through(tree: Tree, is_output: Callable[[str], bool]) -> dict[str, str]:
     while pending:
         used, link, depth = pending.pop()
         target = _resolved(tree, link)
-        if target is None or depth > _MOST_LINKS:
+        if target is None or depth > abi.MAX_SYMLINKS:
             continue
         if target and tree[target].kind != "dir":
             several: Sequence[str] = [target]
@@ -100,7 +100,7 @@ def _resolved(tree: Tree, path: str) -> str | None:
             continue
         links += 1
         text = entry.digest
-        if links > _MOST_LINKS or (text.startswith("/") and not _is_in_box(text)):
+        if links > abi.MAX_SYMLINKS or (text.startswith("/") and not _is_in_box(text)):
             return None
         if _is_in_box(text):
             here, text = "", text[len(_BOX) :]

@@ -16,7 +16,6 @@ NOW, OMIT = -1, -2
 _MAKES = os.O_CREAT | os.O_TRUNC | abi.O_TMPFILE_BIT
 # O_SYNC holds the bit of O_DSYNC; RWF_* are arguments of pwritev2(2).
 _SYNC_BIT = os.O_SYNC & ~os.O_DSYNC
-_RWF_DSYNC, _RWF_SYNC = 2, 4
 
 
 class Content(Protocol):
@@ -170,9 +169,9 @@ class Op:
         if not self.traits.writes or self.syscall in ("copy_file_range", "ioctl"):
             return ""
         how = self.detail.how if self.detail is not None else 0
-        if self.flags & _SYNC_BIT or how & _RWF_SYNC:
+        if self.flags & _SYNC_BIT or how & abi.RWF_SYNC:
             return "all"
-        return "data" if self.flags & os.O_DSYNC or how & _RWF_DSYNC else ""
+        return "data" if self.flags & os.O_DSYNC or how & abi.RWF_DSYNC else ""
 
     def describe(self) -> str:
         """Return in a few words what the op does."""

@@ -199,7 +199,7 @@ def test_a_copy_has_what_was_synced_and_nothing_stays_mounted(kind, place):
         """
 import sys
 from pathlib import Path
-from outlive_harness.realfs import RealFs, mounted
+from outlive_harness.disk.realfs import RealFs, mounted
 kind, place = sys.argv[1], Path(sys.argv[2])
 with RealFs(kind, place / "image", place / "disk") as disk:
     (place / "disk/kept").write_text("x" * 5000)
@@ -228,7 +228,7 @@ def test_nothing_is_left_of_a_process_that_is_killed(kind, place):
     code = """
 import sys, time
 from pathlib import Path
-from outlive_harness.realfs import RealFs
+from outlive_harness.disk.realfs import RealFs
 with RealFs(sys.argv[1], Path(sys.argv[2]) / "image", Path(sys.argv[2]) / "disk"):
     print("mounted", flush=True)
     time.sleep(60)
@@ -254,7 +254,7 @@ def test_of_workers_that_want_the_same_cuts_one_records_them(tmp_path, monkeypat
         return cuts
 
     monkeypatch.setattr(real, "_recorded", slowly)
-    asked = SimpleNamespace(place=tmp_path)
+    asked = SimpleNamespace(real_disk=lambda name: tmp_path / name)
     workers = [threading.Thread(target=real_cuts, args=(None, asked, "ext4", 0)) for _ in range(3)]
     for worker in workers:
         worker.start()
@@ -284,7 +284,7 @@ def test_what_is_missing_is_said(monkeypatch):
         assert missing("btrfs") == "mkfs.btrfs is not installed: Debian has it in the package btrfs-progs"
     missing.cache_clear()
     if os.geteuid() == 0 and shutil.which("setpriv"):  # as root in a container
-        code = "from outlive_harness.realfs import missing; print(missing('ext4'))"
+        code = "from outlive_harness.disk.realfs import missing; print(missing('ext4'))"
         dropped = ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-P", "-c", code]
         done = subprocess.run(dropped, capture_output=True, text=True, timeout=60, check=True)
         assert done.stdout.startswith("root lacks CAP_SYS_ADMIN here")

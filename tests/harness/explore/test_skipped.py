@@ -13,7 +13,7 @@ from outlive_harness.results.options import Options
 from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Exit, RunResult, ScenarioResult, Verdict
 
-SHIPPED = Path(__file__).parents[2] / "scenarios"
+SHIPPED = Path(__file__).parents[3] / "scenarios"
 #: Writes in place, and syncs nothing: any kill tears it; renames without an fsync: only a power cut does.
 TORN = "@scenario(outputs='o', {more})\ndef torn():\n    open('o', 'w').write('x' * 9)\n"
 UNSYNCED = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 NOBODY = 65534
 
 #: Explores a scenario file in a process that first gives up what the first argument says.
@@ -75,7 +75,7 @@ def paths():
 def explored(place, source, mode, *, python=sys.executable, **process):
     (place / "s.py").write_text(source)
     done = subprocess.run(
-        [python, "-c", SCRIPT, mode, str(place / "s.py"), str(Path(__file__).parent)],
+        [python, "-c", SCRIPT, mode, str(place / "s.py"), str(Path(__file__).parents[1])],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths()}, timeout=300,
         **process,
     )  # fmt: skip
