@@ -16,7 +16,9 @@ from outlive_harness.launch.zygote import own_packages, parse
 _FRAME = re.compile(r"(?P<file>.+):(?P<line>[0-9]+) (?P<function>.*)")
 _SITE = re.compile(r".*/(?:site|dist)-packages/")
 #: The standard library and our two packages, wherever they are: frames that are left out.
-_FOLDED = re.compile(r"/lib(64)?/python3[^/]*/|/outlive_harness/|/outlive/(_[a-z_]+|__init__)\.py$")
+_FOLDED = re.compile(
+    r"/lib(64)?/python3[^/]*/|/outlive_harness/|/outlive/(_[a-z_]+/[a-z_]+|(remote/)?_[a-z_]+)\.py$"
+)
 #: Code of the user's own that is not in a file.
 _TYPED = re.compile(r"<(stdin|ipython-input.*)>")
 _STRING = "<string>"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import outlive
 from outlive_harness.explain.causes import located
+from outlive_harness.explain.frames import _FOLDED
 from outlive_harness.explain.sources import followed
 from outlive_harness.golden.record import Record
 from outlive_harness.results.ops import Op
@@ -266,3 +268,10 @@ def test_a_shell_is_told_by_the_command_that_it_opens_a_file_for(follow):
         "e": "`cp out/a e`",
         "f": "`sh make.sh`",
     }
+
+
+def test_frames_of_the_library_are_left_out():
+    """In each of its packages; a program that lies in a directory of that name keeps its own."""
+    library = Path(outlive.__file__).parent
+    assert all(_FOLDED.search(str(path)) for path in library.rglob("*.py"))
+    assert not any(map(_FOLDED.search, ("/home/me/outlive/pipeline.py", "/home/me/outlive/steps/clean.py")))
