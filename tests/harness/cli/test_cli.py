@@ -385,13 +385,8 @@ def test_an_interrupt_ends_everything_and_tells_what_was_found(script, tmp_path)
     boxes = tmp_path / "boxes"
     boxes.mkdir()
     slow = script("printf 1111 > out\n" + "printf 1111 >> out; sleep 0.02\n" * 30)
-    # Where pytest itself runs in the background, its children are born ignoring SIGINT.
-    program = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from outlive_harness.__main__ import main; main()"
-    )
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", program, "check", "--box-dir", boxes, "--", "sh", slow],
+        [*OUTLIVE, "check", "--box-dir", boxes, "--", "sh", slow],
         cwd=tmp_path, env=surroundings(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
