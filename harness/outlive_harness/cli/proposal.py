@@ -58,7 +58,7 @@ class Proposal:
 def missing_inputs(seen: Observation, exists: Callable[[str], bool]) -> list[str]:
     """Return the paths that the command looked for in its box, where they exist only in the user's directory.
 
-    What the command makes itself is no input, and neither is a marker that an earlier run left.
+    Files that the command makes itself are not inputs, nor are markers that an earlier run left.
     """
     made = {path for op in seen.ops for path in (op.path, op.target) if path}
     wanted = [

@@ -43,7 +43,7 @@ _NARROW = 70
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console, plain if it is no terminal, a dumb one, or under CI or NO_COLOR."""
+    """Return a console, plain if it is not a terminal, is a dumb one, or under CI or NO_COLOR."""
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     has_colour = (is_terminal and not _is_plain()) or os.environ.get("FORCE_COLOR")
     return Console(

@@ -11,7 +11,7 @@ class Finding:
 
     Attributes:
         kind: a kind of violation, as ``torn-output``.
-        path: the file that is wrong, relative to the box; "" if it is no file.
+        path: the file that is wrong, relative to the box; "" if it is not about a file.
         message: one sentence.
         detail: further lines: sizes, the first difference, the end of the program's output.
     """

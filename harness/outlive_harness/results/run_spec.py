@@ -150,7 +150,7 @@ def is_of_interpreter(path: str, size: int = -1) -> bool:
 
     Args:
         path: a path relative to the box.
-        size: the size of the file, in bytes; -1 if it is no file, or not known.
+        size: the size of the file, in bytes; -1 if it is not a file, or unknown.
     """
     if _PROBE.fullmatch(path) and size >= 0:
         return size <= len("blat")
