@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from outlive_harness.disk.tree import Tree
-from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.jobs.tasks import Task
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.options import RunOptions
@@ -108,7 +108,7 @@ def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen
     ended = time.monotonic()
     seen.seconds, seen.outside, seen.looked = first.seconds, first.outside, first.looked
     seen.blind = [reason for _, reason in first.blind]
-    seen.failure, seen.stderr, seen.overran = first.failure(), first.told, first.ended == "timeout"
+    seen.failure, seen.stderr, seen.overran = first.failure(), first.told, first.ended is Ending.TIMEOUT
     seen.first = runner.box.look(spec)
     if seen.failure:
         return
@@ -121,7 +121,7 @@ def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen
     second = runner.run(spec, RunOptions(timeout=timeout))
     if second.failure():
         seen.failure, seen.stderr = f"{second.failure()}, the second time", second.told
-        seen.overran = second.ended == "timeout"
+        seen.overran = second.ended is Ending.TIMEOUT
         return
     seen.second = runner.box.look(spec)
     seen.seconds = max(seen.seconds, second.seconds)

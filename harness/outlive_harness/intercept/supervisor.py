@@ -6,6 +6,7 @@ never answered: from that moment nothing in the tree can change a file, in whate
 
 from __future__ import annotations
 
+import enum
 import errno
 import os
 import select
@@ -70,20 +71,30 @@ class Limits:
     control: int | None = None
 
 
+class Ending(enum.StrEnum):
+    """How a run ended."""
+
+    #: no process is left
+    EXITED = "exited"
+    #: the visitor asked for it, and a task is stopped before its op; or the grace after a signal is over
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    #: the leader ended, and other processes did not
+    LINGERING = "lingering"
+
+
 @dataclass(slots=True)
 class WatchReport:
     """What the supervisor saw of one run.
 
     Attributes:
-        ended: why the loop ended: ``exited`` (no process is left), ``crashed`` (the visitor said so and a
-            task is stopped before its op, or the grace after a signal is over), ``timeout``, ``lingering``
-            (the leader ended, others did not).
+        ended: why the loop ended; None while it goes on.
         ops: the number of ops.
         stopped_at: the call before which the run was crashed.
         pids: thread ids of all tasks that made a call of interest.
     """
 
-    ended: str = ""
+    ended: Ending | None = None
     ops: int = 0
     stopped_at: Call | None = None
     pids: set[int] = field(default_factory=set)
@@ -130,7 +141,7 @@ class _Watch:
         self._seen = WatchReport()
         self._short = ShortWrites()
         self._deadline = time.monotonic() + limits.timeout
-        self._ending = "timeout"
+        self._ending = Ending.TIMEOUT
         self._poller = select.poll()
 
     def run(self) -> WatchReport:
@@ -167,7 +178,7 @@ class _Watch:
             if event & select.POLLIN:
                 self._notified()
             elif event & select.POLLHUP:  # no task is under the filter any more
-                self._seen.ended = "exited"
+                self._seen.ended = Ending.EXITED
         elif fd in self._streams:
             if not self._streams[fd].drain(fd):
                 self._poller.unregister(fd)
@@ -198,7 +209,7 @@ class _Watch:
         if answer is GO:
             listener.let_go_on(call.ident)
         elif answer.crash:
-            seen.ended, seen.stopped_at = "crashed", call
+            seen.ended, seen.stopped_at = Ending.CRASHED, call
         else:
             self._carry_out(answer, call)
 
@@ -207,7 +218,7 @@ class _Watch:
         if answer.signal:
             os.kill(self._leader, answer.signal)
             self._deadline = min(self._deadline, time.monotonic() + self._limits.grace)
-            self._ending = "crashed"
+            self._ending = Ending.CRASHED
         written = self._write_part(call, answer.part) if answer.part else 0
         if answer.errno:
             self._listener.fail(call.ident, answer.errno)
@@ -243,8 +254,8 @@ class _Watch:
 
     def _leader_ended(self) -> None:
         """Start the time that the rest of the tree has."""
-        self._ending = "lingering" if self._ending == "timeout" else self._ending
-        is_hurried = self._ending == "crashed" and _ending_signal(self._leader)
+        self._ending = Ending.LINGERING if self._ending is Ending.TIMEOUT else self._ending
+        is_hurried = self._ending is Ending.CRASHED and _ending_signal(self._leader)
         rest = self._limits.linger * _HURRIED if is_hurried else self._limits.linger
         self._deadline = min(self._deadline, time.monotonic() + rest)
 

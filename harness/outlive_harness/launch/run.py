@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from outlive_harness.intercept.decode import Decoder
-from outlive_harness.intercept.supervisor import DONE, GO, Answer, Limits, WatchReport, watch
+from outlive_harness.intercept.supervisor import DONE, GO, Answer, Ending, Limits, WatchReport, watch
 from outlive_harness.intercept.tail import Tail
 from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.jobs.worker import AbandonedError
@@ -34,7 +34,7 @@ class FinishedRun:
     """The result of a run.
 
     Attributes:
-        ended: ``exited``, ``crashed`` (killed as requested), or ``timeout``.
+        ended: ``EXITED``, ``CRASHED`` (killed as requested), or ``TIMEOUT``.
         code: its exit status; a negative number is the signal that ended it.
         ops: the number of its ops on the box; 0 if it was not intercepted.
         seconds: wall time.
@@ -56,7 +56,7 @@ class FinishedRun:
             none.
     """
 
-    ended: str
+    ended: Ending
     code: int
     ops: int
     seconds: float
@@ -78,7 +78,7 @@ class FinishedRun:
         """Return how it failed, in a few words: its status and its last words; "" if it did not."""
         if self.refused:
             return self.refused
-        if self.ended == "timeout":
+        if self.ended is Ending.TIMEOUT:
             how = f"did not end within {self.seconds:.1f} s"
         elif self.code:
             how = f"was ended by signal {-self.code}" if self.code < 0 else f"exited with {self.code}"
@@ -136,13 +136,13 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         status = kill_tree(child.pid, seen.pids, spared=host.spared, reap=child.reap)
         if decoder is not None:
             decoder.close()
-            if not (status == 0 and seen.ended == "exited"):
+            if not (status == 0 and seen.ended is Ending.EXITED):
                 decoder.made.end()
                 host.left.take(decoder.made)
         for fd, tail in streams.items():
             tail.drain(fd)
         child.close()
-    if status is None and seen.ended in ("exited", "lingering"):
+    if status is None and seen.ended in (Ending.EXITED, Ending.LINGERING):
         why = "its exit status is lost: another part of this process waited for it"
         raise ChildProcessError(errno.ECHILD, why, program.argv[0])
     ran = _finished(seen, status, out, err)
@@ -153,14 +153,15 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
 
 
 def _finished(seen: WatchReport, status: int | None, out: Tail, err: Tail) -> FinishedRun:
+    assert seen.ended is not None, "the loop ends only once it is"
     return FinishedRun(
-        "exited" if seen.ended == "lingering" else seen.ended,
+        Ending.EXITED if seen.ended is Ending.LINGERING else seen.ended,
         os.waitstatus_to_exitcode(status) if status is not None else 0,
         seen.ops,
         0.0,
         out.text(),
         err.text(),
-        lingering=seen.ended == "lingering",
+        lingering=seen.ended is Ending.LINGERING,
         acks=out.matches,
     )
 
@@ -283,9 +284,9 @@ def _wait(  # noqa: C901 - one loop over three kinds of events
                 elif fd == control and event & (select.POLLHUP | select.POLLERR):
                     raise AbandonedError
             if pidfd in dict(ready) or (pidfd is None and _is_zombie(child.pid)):
-                return WatchReport("exited")
+                return WatchReport(Ending.EXITED)
             if time.monotonic() >= deadline:
-                return WatchReport("timeout" if limit == timeout else "crashed")
+                return WatchReport(Ending.TIMEOUT if limit == timeout else Ending.CRASHED)
     finally:
         if pidfd is not None:
             os.close(pidfd)

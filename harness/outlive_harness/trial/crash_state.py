@@ -8,6 +8,7 @@ from pathlib import Path
 from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.marks import mark_of
 from outlive_harness.golden.record import Record
+from outlive_harness.intercept.supervisor import Ending
 from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.plan import Plan, Point, plan_text
@@ -167,6 +168,6 @@ def _real_power_cut(runner: Runner, record: Record, point: Point, trial: Trial) 
 
 def _aftermath(ran: FinishedRun) -> str:
     """Return how a run ended that went on after its fault, in words; "" if it did not go on."""
-    if ran.ended == "crashed":
+    if ran.ended is Ending.CRASHED:
         return ""
     return f"; the run went on: it {ran.failure() or 'exited with 0'}"

@@ -10,7 +10,7 @@ from outlive_harness.faults import Injection
 from outlive_harness.faults.table import FAULTS, RUN_FAULTS
 from outlive_harness.golden.record import Record
 from outlive_harness.intercept.lookup import Keeper
-from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.run import FinishedRun
@@ -66,7 +66,7 @@ def run_with_fault(
     if injection.answer is None:
         ran = runner.run(record.spec, RunOptions(timeout=record.limit, kill_after=injection.after_seconds))
         crash.acks += ran.acks
-        return ran, ran.ended == "crashed"
+        return ran, ran.ended is Ending.CRASHED
     watcher = _Watcher(runner, record, injection, crash, recorder)
     options = RunOptions(
         timeout=record.limit,

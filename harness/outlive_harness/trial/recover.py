@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from outlive_harness.disk.tree import Tree
 from outlive_harness.golden.record import Record
-from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.judge.acks import lost_acks
 from outlive_harness.launch.options import RunOptions, Visit
 from outlive_harness.launch.run import FinishedRun
@@ -41,7 +41,7 @@ def recover(
         trial.fail(f"the recovery {hindered}")
         return
     if ran.failure():
-        kind = "recovery-hung" if ran.ended == "timeout" else "recovery-failed"
+        kind = "recovery-hung" if ran.ended is Ending.TIMEOUT else "recovery-failed"
         sentence = f"the pipeline, run again after the crash, {ran.failure()}"
         trial.findings.append(Finding(kind, "", sentence, ran.told))
         return
