@@ -19,7 +19,7 @@ import _parts
 import click
 from _plot import bars
 
-from outlive_harness.explore.session import processors
+from outlive_harness.jobs.session import processors
 from outlive_harness.launch.reap import adopt_orphans
 
 HERE = Path(__file__).parent
@@ -68,9 +68,7 @@ def main(parts: tuple[str, ...], jobs: int, seconds: float, limit: float, out: P
     adopt_orphans()
     out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of work
     begun = time.strftime("%Y-%m-%d")
-    text = [
-        f"# Measured\n\n{begun}: {machine()}.\n\nAll of one table was measured side by side, in one run.\n"
-    ]
+    text = [f"# Measured\n\n{begun}: {machine()}.\n\nAll rows of a table come from one run, side by side.\n"]
     wanted = parts or PARTS
 
     def add(heading: str, rows: list[_parts.Row], words: str) -> None:
@@ -106,7 +104,7 @@ def main(parts: tuple[str, ...], jobs: int, seconds: float, limit: float, out: P
         add(
             "Growth",
             _parts.growth((10, 100, 1_000), jobs=jobs),
-            "Like steps, each an output and its marker; `--faults kill`, other options as they are.",
+            "Equal steps, each an output and its marker; `--faults kill`, other options at their defaults.",
         )
     (out / "results.md").write_text("".join(text))
     sys.stdout.write(f"written: {out / 'results.md'}\n")

@@ -20,7 +20,8 @@ from _rivals import STRACE, TMPFS, Measured, Pipeline, Popen, bare, ckpt_chaos, 
 
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.run import run as supervised
-from outlive_harness.scenario import Scenario, find_files, load_file
+from outlive_harness.results.scenario import Scenario
+from outlive_harness.results.scenario_files import find_files, load_file
 
 HERE = Path(__file__).parent
 SCENARIOS = HERE.parent / "scenarios"

@@ -148,10 +148,10 @@ def main() -> None:
     places = {"disk": given.disk, "tmpfs": given.memory}
     head = (
         f"# A file written whole\n\n{time.strftime('%Y-%m-%d')}: {machine()}.\n\n"
-        "`python benchmarks/library_files.py` writes this. Each file replaces another. Ratios are to the\n"
-        "bare system calls (open, write, fsync, close, rename, fsync of the directory) in the same round;\n"
-        "the median of all rounds. 1.00 is the limit, below it is noise. What the others do not do is in\n"
-        "[library_table.md](library_table.md).\n"
+        "`python benchmarks/library_files.py` writes this page. Each file replaces another. Each ratio is\n"
+        "the time relative to the bare system calls (open, write, fsync, close, rename, fsync of the\n"
+        "directory) in the same round, and the median of all rounds. 1.00 is the limit; less is noise.\n"
+        "[library_table.md](library_table.md) shows what the other packages leave out.\n"
     )
     text = [head]
     many = many_files(places, 5)  # before the others leave a disk with a thousand files to forget

@@ -307,12 +307,12 @@ HEAD = """\
 
 {date}: {machine}.
 
-`python benchmarks/library_marks.py` writes this. A mark is made on a disk, a step is skipped on tmpfs; to
-open is to do what comes before the first step is skipped. Each tool is used as its documentation shows it:
-joblib caches a function; luigi's tasks write an empty target, without its scheduler; doit's record is asked
-and written without its runner, and is on the disk when that ends; batchledger and `items` go through the
-items themselves, batchledger to store what they return. Of fsyncs it is counted how many each further mark
-makes: with none, a power cut takes the mark back. In a group, also by `items`, it is one for a thousand.
+`python benchmarks/library_marks.py` writes this page. Marks are made on a disk; steps are skipped on tmpfs.
+"To open" is the time before the first step is skipped. Each tool is used as its documentation shows: joblib
+caches a function; luigi's tasks write an empty target, without its scheduler; doit's record is read and
+written without its runner, and is on the disk when that ends; batchledger and `items` iterate over the
+items, and batchledger stores their results. The fsyncs are those of each further mark: without one, a power
+cut can undo the mark. In a group, and with `items`, there is one for a thousand marks.
 
 """
 

@@ -164,8 +164,8 @@ def main() -> None:
     versions = ", ".join(f"{tool} {installed(tool)}".strip() for tool in found)
     text = (
         f"# Steps after a crash\n\n{time.strftime('%Y-%m-%d')}: {versions}.\n\n"
-        "`python benchmarks/library_steps.py` writes this: a pipeline of three steps for each tool, as its\n"
-        "documentation shows it.\n\n"
+        "`python benchmarks/library_steps.py` writes this page: a pipeline of three steps for each tool,\n"
+        "as its documentation shows it.\n\n"
         f"| | {' | '.join(found)} |\n|---|{'---|' * len(found)}\n"
     )
     for title, check in CHECKS.items():

@@ -264,10 +264,10 @@ def main() -> None:
         head = (
             f"# What writers of whole files do\n\n{time.strftime('%Y-%m-%d')}: {have};\n"
             f"Linux {os.uname().release}, user {os.geteuid()}.\n\n"
-            "`python benchmarks/library_table.py` writes this; each cell is a check that it carried out,\n"
-            "with what the packages do by default. safer is asked for its temporary file, click for\n"
+            "`python benchmarks/library_table.py` writes this page. Each cell is the result of a check,\n"
+            "with each package's defaults. safer is used with its temporary file, click with\n"
             "`open_file(atomic=True)`. durablewrite can be asked to keep the owner (`preserve_owner`),\n"
-            "and has `cleanup_temp_files()`, which goes by age.\n\n"
+            "and has `cleanup_temp_files()`, which decides by age.\n\n"
         )
         given.out.write_text(head + table())
         sys.stdout.write(f"written: {given.out}\n")

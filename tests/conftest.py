@@ -1,8 +1,16 @@
-"""For all tests: pytest runs of pytest, and the mutation score at the end."""
+"""For all tests: pytest runs of pytest, interrupts that arrive, and the mutation score at the end."""
+
+import signal
 
 import pytest
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as usual: background shells and nohup ignore it, and programs under test inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

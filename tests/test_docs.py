@@ -14,11 +14,12 @@ import outlive
 import outlive_harness
 from outlive_harness.cli import main
 from outlive_harness.disk.profiles import PROFILES
-from outlive_harness.explore.results import Coverage, Exit, RunResult, ScenarioResult, Verdict, Violation
-from outlive_harness.faults import table
-from outlive_harness.plan import parse_plan
+from outlive_harness.faults.table import FAULTS, NAMES
 from outlive_harness.report.json_report import as_data
-from outlive_harness.scenario import KINDS
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.plan import parse_plan
+from outlive_harness.results.verdicts import Coverage, Exit, RunResult, ScenarioResult, Verdict
+from outlive_harness.results.violations import VIOLATIONS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -94,7 +95,7 @@ def test_command_lines_parse(name):
             assert given <= OPTIONS
         elif words[1] != "--version":
             values = parse(words[1:])
-            assert set(values.get("faults") or ()) <= {*table(), *own}
+            assert set(values.get("faults") or ()) <= {*NAMES, *own}
 
 
 @each_page
@@ -137,7 +138,7 @@ TABLES = "reference/violations-and-faults.md"
 
 def test_violations_are_the_code_s():
     """The table of violations names each, once."""
-    assert sorted(names(TABLES, "## Violations")) == sorted(KINDS)
+    assert sorted(names(TABLES, "## Violations")) == sorted(VIOLATIONS)
 
 
 def test_verdicts_are_the_code_s():
@@ -147,7 +148,7 @@ def test_verdicts_are_the_code_s():
 
 def test_faults_are_the_code_s():
     """The table of faults names each."""
-    assert set(names(TABLES, "## Faults")) == set(table())
+    assert set(names(TABLES, "## Faults")) == set(NAMES)
 
 
 def test_profiles_are_the_code_s():
@@ -165,7 +166,7 @@ def test_replay_ids_are_read():
     """Each example of a crash point is one that is understood, and of a fault that there is."""
     for text in names("reference/results.md", "## Replay ids"):
         for point in parse_plan(text):
-            assert point.fault in {*table(), "ext4"}
+            assert point.fault in FAULTS
 
 
 def test_the_json_report_is_the_code_s():
@@ -215,6 +216,35 @@ def test_the_gate_builds_with_the_tools_that_are_pinned():
     gate = (ROOT / ".ci" / "run").read_text()
     assert pins
     assert all(f"'{pin}'" in gate and "==" in pin for pin in pins)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/develop/architecture.md"])
+def test_files_that_contributors_are_sent_to_exist(page):
+    """Each path that these pages name exists, in the repository or in the harness."""
+    text = (ROOT / page).read_text()
+    paths = re.findall(r"(?<![\w/.~-])((?:[\w.]+/)+[\w.]*)(?=[`\s])", text)
+    paths = [path for path in paths if not path.startswith(("build/", ".outlive/", ".venv/", "bin/"))]
+    assert paths
+    places = (ROOT, ROOT / "harness" / "outlive_harness")
+    assert [path for path in paths if not any((place / path).exists() for place in places)] == []
+
+
+def test_the_architecture_has_every_room():
+    """Its table of floors names each package of the harness."""
+    named = {name for row in rows("develop/architecture.md", "## The floors") for name in row[0].split("`")}
+    assert {
+        path.parent.name for path in (ROOT / "harness" / "outlive_harness").glob("*/__init__.py")
+    } <= named
+
+
+#: What these things were called once; the glossary has today's words.
+PRIVATE = re.compile(r"\b(twins?|tapes?|wrecks?|struck|strikes?|strik(?:er|ing)s?|corpus|board)\b")
+
+
+@each_page
+def test_pages_use_the_words_of_the_glossary(name):
+    """No page uses a private word, except where it quotes what is printed."""
+    assert PRIVATE.findall(re.sub(r"`[^`]*`", "", BLOCK.sub("", PAGES[name]))) == []
 
 
 def test_pages_fetch_nothing_and_pictures_are_small():

@@ -23,7 +23,7 @@ def part(url: str, number: int) -> str:
     if run.step_done(name, outputs=[key]):
         return f"skipped {name}"
     rows = "".join(f"{number},{value},{value * value}\n" for value in range(number * 100, number * 100 + 100))
-    published = bucket.create(key, rows)  # False: whoever died here before had got so far
+    published = bucket.create(key, rows)  # False: a worker that died here had published it
     run.mark_done(name, outputs=[key])
     return f"ran {name}" if published else f"marked {name}"
 

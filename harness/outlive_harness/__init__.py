@@ -1,9 +1,9 @@
 """outlive_harness: kills pipelines at every point where their files can differ, and proves recovery.
 
-A scenario needs one name from here; everything else is loaded when it is used.
+A scenario file needs ``scenario`` and ``ack``; everything else is imported where it is used.
 """
 
-from .scenario import ack, scenario
+from outlive_harness.scenario import ack, scenario
 
 __all__ = ["__version__", "ack", "scenario"]
 

@@ -1,4 +1,4 @@
-"""The console script: ``outlive``. It says what to install where the harness's extra is missing."""
+"""The console script ``outlive``. It says what to install if the extra ``harness`` is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        from outlive_harness.cli import run  # noqa: PLC0415 - the error is the point
+        from outlive_harness.cli import run  # noqa: PLC0415 - its error is caught
     except KeyboardInterrupt:
         return 130
     except ImportError as error:
@@ -22,7 +22,7 @@ def _run() -> int:
         if name in sys.stdlib_module_names:
             return _refuse(f"{error}: the harness runs on Linux, and this is {sys.platform}")
         return _refuse(f"{error}: pip install 'outlive[harness]'")
-    except Exception:  # noqa: BLE001 - a status of its own, whatever breaks
+    except Exception:  # noqa: BLE001 - any error has a status of its own
         return _fault_of_ours()
     return run()
 
@@ -33,7 +33,7 @@ def _refuse(why: str) -> int:
 
 
 def _fault_of_ours() -> int:
-    import traceback  # noqa: PLC0415 - not needed but for this
+    import traceback  # noqa: PLC0415 - needed only here
 
     traceback.print_exc()
     sys.stderr.write("outlive: this is a fault of ours, not of your pipeline; please report it\n")

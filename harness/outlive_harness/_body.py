@@ -1,7 +1,7 @@
 """Runs one function of a scenario file as a program: the body, its setup, or its check.
 
-``python -m outlive_harness._body FILE NAME {body,setup,check} HOME [SAID [ACKS]]``; a check says what came
-of it in the file SAID: what it printed, and a traceback, are words for people.
+``python -m outlive_harness._body FILE NAME {body,setup,check} HOME [SAID [ACKS]]``. A check writes its result
+to the file SAID, since what it prints, tracebacks included, is for people.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .scenario import load_file
+from outlive_harness.results.scenario_files import RUNNING, load_file
 
-#: Tells the children that multiprocessing spawns which file their functions are in.
-_FILE = "OUTLIVE_SCENARIO_FILE"
-#: Where code of others is: its frames say nothing of where in a scenario a check fails.
+#: Code outside the scenario: its frames do not show where a check fails.
 _FOREIGN = (os.path.dirname(__file__), os.path.dirname(os.__file__), "<frozen ", "<string>")
 
 
@@ -26,9 +24,9 @@ def main() -> None:
     """Find the scenario and call the function."""
     file, name, role, home, *more = sys.argv[1:]
     if sys.flags.optimize:
-        sys.exit("assertions are switched off in this interpreter, and a scenario's functions rest on them")
+        sys.exit("assertions are switched off in this interpreter, and a scenario's functions rely on them")
     sys.argv[:] = [file]
-    os.environ[_FILE] = file
+    os.environ[RUNNING] = file  # the children that multiprocessing spawns read it, too
     sys.path.append(home)
     found = [one for one in load_file(file) if one.name == name]
     if not found:
@@ -42,9 +40,9 @@ def main() -> None:
 
 
 def _check(function: Callable[[], object], said: str) -> None:
-    """Call a check, and say what it returned or raised in a file that is open before it begins.
+    """Call a check, and write its value or exception to a file that is opened before it begins.
 
-    A child of it that comes by here says nothing.
+    A forked child that returns to this function writes nothing.
     """
     owner = os.getpid()
     with open(said, "w", encoding="ascii") as file:
@@ -69,12 +67,12 @@ def _check(function: Callable[[], object], said: str) -> None:
 
 
 def _described(error: BaseException) -> dict[str, Any]:
-    """Return what an exception is, what it says, and where in the scenario's own code it was raised."""
+    """Return an exception's type and message, and the line of the scenario that raised it."""
     kind = type(error)
     prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     try:
         message = str(error)
-    except Exception:  # noqa: BLE001 - of whatever class it is
+    except Exception:  # noqa: BLE001 - its class may be anyone's
         message = ""
     return {
         "type": prefix + kind.__qualname__,
@@ -85,15 +83,15 @@ def _described(error: BaseException) -> dict[str, Any]:
 
 
 def _is_assertion(error: BaseException) -> bool:
-    """Tell whether an exception is an assertion that failed, or a group of nothing else."""
+    """Return whether an exception is a failed assertion, or a group of only those."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(_is_assertion, error.exceptions))
     return isinstance(error, AssertionError)
 
 
 def _place(trace: TracebackType | None) -> str:
-    """Return the innermost line that is nobody else's: file, line, function, and what stands there."""
-    import linecache  # noqa: PLC0415 - for a check that fails
+    """Return the innermost frame in the scenario: file, line, function and source text."""
+    import linecache  # noqa: PLC0415 - only if a check fails
 
     found = ""
     while trace is not None:
@@ -107,5 +105,5 @@ def _place(trace: TracebackType | None) -> str:
 
 if __name__ == "__main__":
     main()
-elif __name__ == "__mp_main__":  # a child of multiprocessing, not forked
-    load_file(os.environ[_FILE])
+elif __name__ == "__mp_main__":  # a spawned child of multiprocessing
+    load_file(os.environ[RUNNING])

@@ -1,71 +1,56 @@
-"""The pytest door: scenario files are collected, each scenario and fault an item of its own.
+"""The pytest plugin: it collects scenario files, and makes an item of each scenario and fault.
 
-pytest imports this module in every run of every project that has it installed, so it imports almost
-nothing: what the hooks need is imported when there are scenarios.
+pytest imports this module in every run of every project that has it installed, so it imports almost nothing:
+the hooks import what they need once there are scenarios.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outlive_harness.scenario import CUTS, is_scenario_file
+from outlive_harness.results import keywords
+from outlive_harness.results.keywords import seconds_of, with_option
+from outlive_harness.results.scenario_files import is_scenario_file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options and the ini value that says where scenarios are."""
+    """Add the options, and the ini value with the directories of scenarios."""
     group = parser.getgroup("outlive", "crash scenarios")
-    group.addoption("--outlive-seed", type=int, default=0, metavar="N", help="decides every sample")
-    group.addoption(
-        "--outlive-faults",
-        type=_faults,
-        metavar="LIST",
-        help="faults to strike with, separated by commas; by default each scenario's own, else kill",
-    )
+    for one in with_option("pytest"):
+        facts = (
+            {"choices": one.choices} if one.choices else {"type": _TYPES[one.kind], "metavar": one.metavar}
+        )
+        group.addoption(f"--outlive-{one.flag}", default=one.default or None, help=one.help, **facts)
+    group.addoption("--outlive-seed", type=int, default=0, metavar="N", help="Decides every sample.")
     group.addoption(
         "--outlive-budget",
         type=_seconds,
         metavar="SECONDS",
-        help="time for all scenarios together: what is cut off is unknown, and fails; what is left is used "
-        "for deeper plans",
+        help="Time for all scenarios together. A scenario that is cut off is unknown, and fails; time that "
+        "is left is used for deeper plans.",
     )
     group.addoption(
         "--outlive-baseline",
         type=Path,
         metavar="FILE",
-        help="violations that are known today, as outlive test --update-baseline writes them",
+        help="Violations that are known today, as outlive test --update-baseline writes them.",
     )
     group.addoption(
-        "--outlive-profile",
-        type=_profile,
-        metavar="NAME",
-        help="what the disk promises where the power is cut; by default each scenario's own, else posix",
+        "--outlive-no-zygote", action="store_true", help="Exec each trial, also where a fork would do."
     )
-    group.addoption(
-        "--outlive-torn",
-        choices=CUTS,
-        help="where torn cuts a write: at pages of its file, as SIGKILL does, or at any byte; "
-        "by default each scenario's own, else pages",
-    )
-    group.addoption(
-        "--outlive-no-zygote", action="store_true", help="exec each trial, also where a fork would do"
-    )
-    group.addoption("--outlive-depth", type=_whole, default=1, metavar="N", help="crashes in a row")
-    group.addoption(
-        "--outlive-points", type=_whole, metavar="N", help="sample so many crash points of each fault"
-    )
+    group.addoption("--outlive-points", type=_whole, metavar="N", help="Sample N crash points of each fault.")
     group.addoption(
         "--outlive-select",
         choices=("auto", "all", "distinct"),
         default="auto",
-        help="crash points: all; distinct, which stand for those like them; auto: all unless very many",
+        help="Crash points: all; distinct: one of each group of similar points; auto: all unless very many.",
     )
-    parser.addini("outlive_scenarios", "directories of scenario files", type="args", default=["scenarios"])
+    parser.addini("outlive_scenarios", "Directories of scenario files.", type="args", default=["scenarios"])
 
 
 def _whole(text: str) -> int:
@@ -75,10 +60,8 @@ def _whole(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    # As the command line's --budget, whose module is not for every run of pytest; and 0 is a budget here.
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m)?", text, re.ASCII)
-    seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else -1.0
-    if not 0 <= seconds < 1e9:
+    seconds = seconds_of(text)
+    if seconds is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} must be a number of seconds, 0 or more, as 60 or 60s or 2m"
         )
@@ -86,32 +69,38 @@ def _seconds(text: str) -> float:
 
 
 def _faults(text: str) -> tuple[str, ...]:
-    from outlive_harness.faults import table  # noqa: PLC0415 - only where faults are named
+    from outlive_harness.faults.table import NAMES  # noqa: PLC0415 - only if faults are named
 
-    known = table()
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     for name in names:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"unknown fault {name!r}; there are: {', '.join(known)}")
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"unknown fault {name!r}; there are: {', '.join(NAMES)}")
     if not names:
-        raise argparse.ArgumentTypeError(f"{text!r} names no fault; there are: {', '.join(known)}")
+        raise argparse.ArgumentTypeError(f"{text!r} names no fault; there are: {', '.join(NAMES)}")
     return names
 
 
 def _profile(text: str) -> str:
-    from outlive_harness.disk.profiles import PROFILES  # noqa: PLC0415 - only where one is named
+    from outlive_harness.disk.profiles import PROFILES  # noqa: PLC0415 - only if one is named
 
     if text not in PROFILES:
         raise argparse.ArgumentTypeError(f"unknown profile {text!r}; there are: {', '.join(PROFILES)}")
     return text
 
 
+#: What argparse calls on the text of a keyword's option.
+_TYPES: dict[Callable[[str, object], object], Callable[[str], object]] = {
+    keywords.faults: _faults,
+    keywords.profile: _profile,
+    keywords.whole: _whole,
+}
+
 # -- collection ------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[None, list[Any], list[Any]]:
-    """Collect a scenario file as what it is, and as nothing else."""
+    """Collect a scenario file as such, and not also as a test module."""
     collectors = yield
     if not is_scenario_file(file_path) or not _is_below(file_path, parent.config):
         return collectors
@@ -130,7 +119,7 @@ def _is_below(path: Path, config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """In an xdist worker with scenarios: be there for the others' work before any is handed out."""
+    """In an xdist worker with scenarios, start the harness worker before any work is handed out."""
     from outlive_harness.pytest_support.stash import FILES  # noqa: PLC0415 - a few lines
 
     if FILES in session.config.stash and hasattr(session.config, "workerinput"):
@@ -141,7 +130,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Run what was collected, even where a scenario file was not: its error fails the run anyway."""
+    """Run what was collected, even if a scenario file could not be: its error fails the run anyway."""
     from outlive_harness.pytest_support.stash import FILES  # noqa: PLC0415 - a few lines
 
     files = session.config.stash.get(FILES, None)
@@ -159,8 +148,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist's, which may not be installed
-    """In xdist's controller: tell each worker process where they all share their work."""
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of xdist, which may not be installed
+    """In xdist's controller, tell each worker process the directory that all share."""
     if any(directory.is_dir() for directory in _directories(node.config)):
         from outlive_harness.pytest_support.driver import shared_root  # noqa: PLC0415 - see the module
 
@@ -169,7 +158,7 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist's, which m
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Help the others until all are done, then end what was started."""
+    """Help other processes until all are done, then end what was started."""
     from outlive_harness.pytest_support.stash import DRIVER, ROOT  # noqa: PLC0415 - a few lines
 
     stash = session.config.stash
@@ -197,7 +186,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table of scenarios, from what travelled with the reports."""
+    """Print the table of scenarios, from properties of the reports."""
     texts = {
         report.nodeid: text
         for several in terminalreporter.stats.values()

@@ -1,4 +1,4 @@
-"""A marker vouches for outputs that nobody else brought to the disk, and what they came of may go."""
+"""A marker vouches for outputs that nothing else synced, and the files that they were made from may go."""
 
 from pathlib import Path
 

@@ -12,10 +12,11 @@ import struct
 import sys
 from pathlib import Path
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.launch import reap
 from outlive_harness.launch.exec import InterceptionRefusedError
+from outlive_harness.launch.options import Program, RunOptions
 from outlive_harness.launch.run import run
 
 
@@ -56,18 +57,16 @@ def main() -> None:
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **wish.get("env", {})}
     try:
         ran = run(
-            wish["argv"],
-            cwd=box,
-            env=env,
-            box=box,
-            timeout=wish.get("timeout", 60),
-            visit=None if wish.get("plain") else visit,
-            data=wish.get("data", False),
-            places=wish.get("places", True),
-            syncs=wish.get("syncs", True),
-            reads=wish.get("reads", False),
-            tmp=wish.get("tmp", ""),
-            kill_after=wish.get("kill_after"),
+            Program(wish["argv"], cwd=box, env=env, box=box, tmp=wish.get("tmp", "")),
+            RunOptions(
+                timeout=wish.get("timeout", 60),
+                visit=None if wish.get("plain") else visit,
+                data=wish.get("data", False),
+                places=wish.get("places", True),
+                syncs=wish.get("syncs", True),
+                reads=wish.get("reads", False),
+                kill_after=wish.get("kill_after"),
+            ),
         )
     except InterceptionRefusedError as error:
         json.dump({"refused": [error.errno, error.strerror]}, sys.stdout)

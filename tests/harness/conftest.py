@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.session import Session
-from outlive_harness.scenario import load_file
+from outlive_harness.explore.engine import explore
+from outlive_harness.jobs.session import Session
+from outlive_harness.results.options import Options
+from outlive_harness.results.scenario_files import load_file
 
 PREAMBLE = """
 import os, sys, time, tempfile
@@ -100,7 +101,7 @@ def sabotage(tmp_path, monkeypatch):
         place.mkdir()
         body = textwrap.indent(textwrap.dedent(code), "    ")
         (place / "sitecustomize.py").write_text(
-            f"import sys\nif 'outlive_harness.explore.worker' in sys.orig_argv:\n{body}\n"
+            f"import sys\nif 'outlive_harness.trial.worker' in sys.orig_argv:\n{body}\n"
         )
         monkeypatch.setenv("PYTHONPATH", str(place))
 

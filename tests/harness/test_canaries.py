@@ -7,8 +7,8 @@ rightly, and demands that the run does not pass.
 
 import pytest
 
-from outlive_harness.explore.results import Exit
-from outlive_harness.explore.session import Session
+from outlive_harness.jobs.session import Session
+from outlive_harness.results.verdicts import Exit
 
 SUITE = """
 @scenario(outputs="o", expect="torn-output")
@@ -72,62 +72,62 @@ BROKEN = {
     "the kill is not sent": """
         from outlive_harness.launch import run
         real = run.watch
-        def watch(listener, leader, streams, decoder, visit, **more):
+        def watch(listener, leader, streams, decoder, visit, limits):
             go_on = lambda op, k: visit(op, k) and run.Answer()
-            return real(listener, leader, streams, decoder, go_on, **more)
+            return real(listener, leader, streams, decoder, go_on, limits)
         run.watch = watch
         """,
     "the state is not looked at": """
-        from outlive_harness import judge
-        judge.torn_outputs = lambda *args, **more: []
+        from outlive_harness.judge import trees
+        trees.torn_outputs = lambda *args: []
         """,
     "the outputs are not compared": """
-        from outlive_harness import judge
-        judge.differing = lambda *args: []
+        from outlive_harness.judge import trees
+        trees.differing = lambda *args: []
         """,
     "the recovery's exit status is not read": """
-        from outlive_harness.launch.run import Ran
-        Ran.failure = lambda self: ""
+        from outlive_harness.launch.run import FinishedRun
+        FinishedRun.failure = lambda self: ""
         """,
     "the second run's outputs are not compared": """
-        from outlive_harness.explore import golden
-        golden.first_difference = lambda *args: None
+        from outlive_harness.golden import contents
+        contents.first_difference = lambda *args: None
         """,
     "what is left over is not looked for": """
-        from outlive_harness import judge
-        judge.surplus = lambda *args: []
+        from outlive_harness.judge import trees
+        trees.surplus = lambda *args: []
         """,
     "the recovery is not run": """
-        from outlive_harness.explore import trial
+        from outlive_harness.trial import trial
         trial._recover = lambda *args, **more: None
         """,
     "every state is taken for one that was seen": """
-        from outlive_harness.explore import trial
+        from outlive_harness.trial import trial
         trial.first_to = lambda *args: False
         """,
     "all states are taken for one": """
-        from outlive_harness.explore import trial
+        from outlive_harness.trial import trial
         trial.tree_digest = lambda *args: "one"
         """,
     "the box is not made anew": """
-        from outlive_harness.explore.runner import Runner
-        Runner.fill = lambda self, source, **more: self.box.mkdir(exist_ok=True)
+        from outlive_harness.world.box import Box
+        Box.fill = lambda self, source, **more: self.path.mkdir(exist_ok=True)
         """,
     "renames are not seen": """
-        from outlive_harness.intercept import decode
-        decode.Decoder._rename = lambda self, name, tid, a: None
+        from outlive_harness.intercept.decode import decoder
+        decoder.CALLS.update(dict.fromkeys(("rename", "renameat", "renameat2"), lambda *args: None))
         """,
     "links are not followed": """
-        from outlive_harness.explore import links
+        from outlive_harness.judge import links
         links.through = lambda *args: {}
         """,
     "no file system is told from another": """
         from outlive_harness.intercept.decode import Decoder
-        Decoder._crosses = lambda self, source, target: False
+        Decoder.crosses = lambda self, source, target: False
         """,
     "outputs that vary are not looked at": """
-        from outlive_harness.explore import golden
-        golden._uncompared = lambda *args: {}
+        from outlive_harness.golden import runs
+        runs.learn_uncompared = lambda *args: None
         """,
     "contents are not read": """
         from outlive_harness.disk import tree

@@ -8,19 +8,22 @@ import pytest
 
 from outlive_harness.disk.tree import Entry
 from outlive_harness.explain.task import explain
-from outlive_harness.explore.engine import Silent, explore
-from outlive_harness.explore.golden import Record
+from outlive_harness.explore.engine import explore
 from outlive_harness.explore.merge import warnings_of
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import GRAVEST, RunResult, ScenarioResult, Verdict, Violation
-from outlive_harness.explore.subject import is_of_interpreter
-from outlive_harness.explore.tapes import Tape
+from outlive_harness.explore.observer import Silent
+from outlive_harness.golden.record import Record
 from outlive_harness.report.json_report import as_data
 from outlive_harness.report.sarif import _RULES
 from outlive_harness.report.text import details
 from outlive_harness.report.text import explain as told
-from outlive_harness.scenario import load_file
-from outlive_harness.trace import Op
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.ops import Op
+from outlive_harness.results.options import Options
+from outlive_harness.results.run_spec import is_of_interpreter
+from outlive_harness.results.scenario_files import load_file
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
+from outlive_harness.results.violations import VIOLATIONS, gravity
+from outlive_harness.trial.recordings import Recording
 
 #: Refuses to run again in words of several lines, after it wrote its output in place.
 REFUSES = """
@@ -109,12 +112,12 @@ def test_what_a_power_cut_kept_is_what_comes_after_the_first_that_it_lost(lost, 
     """Neither what only made earlier ops durable, nor an open that changes nothing."""
     ops = [op("mkdir"), op("write"), op("fsync"), op("rename", "a", "b"), op("open", "c")]
     ops += [op("open", "c", flags=os.O_CREAT), op("mkdir", "d")]
-    assert Tape(b"", Path(), ops, starts=[0]).kept(lost, at) == kept
+    assert Recording(b"", Path(), ops, starts=[0]).kept(lost, at) == kept
 
 
 def test_what_earlier_runs_kept_has_their_number():
     """As the ids of what was lost have it."""
-    tape = Tape(b"", Path(), [op("write", "a"), op("mkdir", "b"), op("mkdir", "c")], starts=[0, 2])
+    tape = Recording(b"", Path(), [op("write", "a"), op("mkdir", "b"), op("mkdir", "c")], starts=[0, 2])
     assert tape.kept(("1/1",), 3) == ["1/2 mkdir b", "1 mkdir c"]
 
 
@@ -146,17 +149,16 @@ def test_what_an_interpreter_keeps_for_itself_is_no_litter(one):
         assert bool(litter) == is_told
     assert is_of_interpreter("/tmp/hsperfdata_me/4711")
     assert not is_of_interpreter("/srv/Rtmp/x")
-    probe = Entry("file", 0o600, 4, "")
-    assert is_of_interpreter(".tmp/ab1_d9x0", probe)  # tempfile looks whether it may write there
-    assert not is_of_interpreter(".tmp/ab1_d9x0", probe._replace(kind="dir", size=0))
-    assert not is_of_interpreter(".tmp/ab1_d9x0", probe._replace(size=5))
+    assert is_of_interpreter(".tmp/ab1_d9x0", 4)  # tempfile looks whether it may write there
+    assert not is_of_interpreter(".tmp/ab1_d9x0")  # a directory
+    assert not is_of_interpreter(".tmp/ab1_d9x0", 5)
 
 
 def test_all_kinds_have_their_weight():
     """Each kind that a report knows; the gravest is the one that needs no crash."""
-    assert set(_RULES) - {"unknown"} <= set(GRAVEST)
-    assert GRAVEST[0] == "not-idempotent"
-    assert GRAVEST.index("recovery-failed") < GRAVEST.index("diverged") < GRAVEST.index("torn-output")
+    assert set(_RULES) - {"unknown"} == set(VIOLATIONS)
+    assert gravity("not-idempotent") == 0
+    assert gravity("recovery-failed") < gravity("diverged") < gravity("torn-output") < gravity("unknown")
 
 
 def test_nothing_is_explained_where_the_first_violation_ends_it(tmp_path, session):

@@ -16,9 +16,10 @@ SOURCE = Path(__file__).parents[2] / "src" / "outlive"
 CALLS = {
     "fsync",
     "sync_file",
-    "sync_names",
+    "sync_path",
+    "sync_directory",
     "sync_tree",
-    "overlapped",
+    "sync_many",
     "flush",
     "replace",
     "rename",
@@ -28,6 +29,7 @@ CALLS = {
     "fchmod",
     "finish",
     "keep_attributes",
+    "take_attributes",
     "make_directories",
     "unlink",
     "mkdir",
@@ -36,35 +38,40 @@ CALLS = {
 }
 #: Files in which each call is removed, but not moved: where its place matters, that stands in the table.
 UNMOVED = {
-    "_attributes.py",
-    "_batch.py",
-    "_directory.py",
-    "_durable.py",
-    "_orphans.py",
-    "_outputs.py",
-    "_place.py",
-    "_syscalls.py",
-    "_temporary.py",
+    "_atomic/attributes.py",
+    "_atomic/batch.py",
+    "_atomic/destination.py",
+    "_atomic/directory.py",
+    "_atomic/orphans.py",
+    "_atomic/temporary.py",
+    "_checkpoints/file_facts.py",
+    "_system/durability.py",
+    "_system/renames.py",
 }
-#: Files whose mutants are not derived. What goes over the network has a real store in test_remote.py, and who
-#: holds a lock is killed in test_lock.py: no crash of a box tells anything of them. What is fsynced around
+#: Files whose mutants are not derived. What goes over the network has a real store in test_remote.py, and
+#: test_run_lock.py kills who holds a lock: no crash of a box tells anything of them. What is fsynced around
 #: SQLite, test_stores.py asks: to lose it takes two crashes in its log, more states than a test goes through.
 APART = {
-    "remote.py",
-    "_remote_clients.py",
-    "_remote_directory.py",
-    "_lock.py",
-    "_sqlite_file.py",
-    "_sqlite_marks.py",
+    "remote/_bucket.py",
+    "remote/_checkpoints.py",
+    "remote/_directory.py",
+    "remote/_fsspec.py",
+    "remote/_obstore.py",
+    "remote/_store.py",
+    "_checkpoints/run_lock.py",
+    "_checkpoints/sqlite_file.py",
+    "_checkpoints/sqlite_forks.py",
+    "_checkpoints/sqlite_format.py",
+    "_checkpoints/sqlite_marks.py",
 }
 #: Functions of which a run here does not come to what matters: without renameat2, and after an error.
 UNREACHED = {
     "_brought_back",
-    "_despite_those_that_wait",
+    "_exchanged",
     "_incomplete",
-    "_swapped",
     "_removed",
     "_take_back",
+    "_with_descriptors",
     "discard",
     "give_up",
     "remove_replaced",
@@ -81,172 +88,176 @@ class Mutant(NamedTuple):
         name: what was done, and where.
         file: which file of the library.
         text: its whole new content.
+        lines: lines of the unchanged file. A process that executes none of them does as it did before.
     """
 
     name: str
     file: str
     text: str
+    lines: set[int]
 
 
 #: name: (file, what stands there, what stands there instead)
 REPLACED = {
     "the temporary file lies in another directory": (
-        "_atomic.py",
-        "self.temporary.make(place.directory, place.name, mode)",
-        "self.temporary.make('inbox', place.name, mode)",
+        "_atomic/files.py",
+        "self.temporary.make(resolved.directory, resolved.name, mode)",
+        "self.temporary.make('inbox', resolved.name, mode)",
     ),
     "the destination is written in place": (
-        "_atomic.py",
-        "            self.temporary.make(place.directory, place.name, mode)\n",
+        "_atomic/files.py",
+        "            self.temporary.make(resolved.directory, resolved.name, mode)\n",
         """\
-            self.temporary.path = place.target
-            self.temporary._made.append(opened(place.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
-            self.temporary._is_had()
+            self.temporary.path = resolved.target
+            self.temporary._made.append(opened(resolved.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+            self.temporary._has_lock()
 """,
         "import file_of\n",
         "import file_of, opened\n",
     ),
     "the temporary file need not be new": (
-        "_temporary.py",
+        "_atomic/temporary.py",
         "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL",
         "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC",
     ),
     "the temporary file need not be new, and is added to": (
-        "_temporary.py",
+        "_atomic/temporary.py",
         "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_EXCL",
         "_MADE_WITH = os.O_WRONLY | os.O_CREAT | os.O_APPEND",
     ),
     "nobody looks for orphans": (
-        "_orphans.py",
-        'if before is None and (_fcntl is None or sys.platform != "linux"):',
+        "_atomic/orphans.py",
+        "if before is None and not has_locks():",
         "if before is None:",
     ),
     "the rename comes before the file is finished": (
-        "_atomic.py",
+        "_atomic/files.py",
         """\
-        finish(temporary.descriptor, place, status)
-        if os.name == "nt":  # which renames no open file, and lets nobody remove one
+        finish(temporary.descriptor, resolved, status)
+        if os.name == "nt":  # which renames no open file, and does not let other programs remove one
             temporary.close()
         else:
-            refuse_lost(temporary.path, status, place.path)
-        rename_into_place(place, temporary.path, status)
+            refuse_lost(temporary.path, status, resolved.path)
+        rename_into_place(resolved, temporary.path, status)
 """,
         """\
-        rename_into_place(place, temporary.path, status)
-        finish(temporary.descriptor, place, status)
+        rename_into_place(resolved, temporary.path, status)
+        finish(temporary.descriptor, resolved, status)
 """,
     ),
     "the file is fsynced before it is written": (
-        "_atomic.py",
+        "_atomic/files.py",
         "        write_all(draft.temporary.writer, content)\n",
         "        os.fsync(draft.temporary.writer)\n        write_all(draft.temporary.writer, content)\n",
-        "    sync_file(descriptor, place.durable)\n",
-        "",
+        "finish(temporary.descriptor, resolved, status)",
+        "finish(temporary.descriptor, resolved._replace(durable='none'), status)",
     ),
     "the file is fsynced before it is flushed": (
-        "_atomic.py",
+        "_atomic/files.py",
         "            yield file\n        draft.",
         "            yield file\n            os.fsync(file.fileno())\n        draft.",
-        "    sync_file(descriptor, place.durable)\n",
-        "",
+        "finish(temporary.descriptor, resolved, status)",
+        "finish(temporary.descriptor, resolved._replace(durable='none'), status)",
     ),
     "the old directory is removed before the new one is on the disk": (
-        "_directory.py",
+        "_atomic/directory.py",
         "        temporary.release()\n",
         "        temporary.release()\n        if replaced:\n            remove_replaced(*replaced)\n",
     ),
     "the old directory is removed before the new one has its name": (
-        "_directory.py",
-        "    if _syscalls.exchange(new, place.target):\n        return _old(new)\n",
+        "_atomic/directory.py",
+        "    if renames.exchange(new, resolved.target):\n        return _old(new)\n",
         """\
     import shutil
-    shutil.rmtree(place.target)
-    os.rename(new, place.target)
+    shutil.rmtree(resolved.target)
+    os.rename(new, resolved.target)
     return None
 """,
     ),
     "the old directory is renamed aside, and not brought back": (
-        "_directory.py",
-        "    if _syscalls.exchange(new, place.target):\n        return _old(new)\n",
+        "_atomic/directory.py",
+        "    if renames.exchange(new, resolved.target):\n        return _old(new)\n",
         "",
-        "if not _brought_back(place):",
+        "if not _brought_back(resolved):",
         "if True:",
     ),
     "files of a directory are not fsynced": (
-        "_durable.py",
-        "    overlapped(lambda path: _sync_path(path, durable), files)\n",
+        "_system/durability.py",
+        "    sync_many(lambda path: sync_path(path, durable), files)\n",
         "",
     ),
     "a batch renames before it fsyncs": (
-        "_batch.py",
-        "        self._sync_files()\n        for place, inner, made in",
-        "        for place, inner, made in",
-        "            self.published.append(place.path)\n",
-        "            self.published.append(place.path)\n        self._sync_files()\n",
+        "_atomic/batch.py",
+        "        self._sync_files()\n        for resolved, inner, made in",
+        "        for resolved, inner, made in",
+        "            self.published.append(resolved.path)\n",
+        "            self.published.append(resolved.path)\n        self._sync_files()\n",
     ),
     "the marker is not made durable": (
-        "_marker_files.py",
-        "atomic_write(self._marker(name), self._content(name, claims))",
-        "atomic_write(self._marker(name), self._content(name, claims), durable='none')",
+        "_checkpoints/marker_files.py",
+        "atomic_write(self._marker(name), self._content(name, record))",
+        "atomic_write(self._marker(name), self._content(name, record), durable='none')",
     ),
     "the marker is written in place": (
-        "_marker_files.py",
-        "atomic_write(self._marker(name), self._content(name, claims))",
-        "open(self._marker(name), 'wb').write(self._content(name, claims))",
+        "_checkpoints/marker_files.py",
+        "atomic_write(self._marker(name), self._content(name, record))",
+        "open(self._marker(name), 'wb').write(self._content(name, record))",
     ),
     "any marker counts, and is written in place": (
-        "_marker_files.py",
+        "_checkpoints/marker_files.py",
         "if content == self._content(name, {}):",
         "if content is not None:",
-        "atomic_write(self._marker(name), self._content(name, claims))",
-        "open(self._marker(name), 'wb').write(self._content(name, claims))",
+        "atomic_write(self._marker(name), self._content(name, record))",
+        "open(self._marker(name), 'wb').write(self._content(name, record))",
     ),
     "an item is marked before its body has run": (
-        "_items.py",
-        "        yield\n        refuse_child(process)\n        self._mark(name, wish)\n",
-        "        self._mark(name, wish)\n        yield\n        refuse_child(process)\n",
+        "_checkpoints/items.py",
+        "        yield\n        refuse_child(process)\n        self._mark(name, declaration)\n",
+        "        self._mark(name, declaration)\n        yield\n        refuse_child(process)\n",
     ),
     "an item is marked when the next is asked for": (
-        "_items.py",
+        "_checkpoints/items.py",
         "            yield item\n",
-        "            yield item\n            self._marks.put(name, self._claims)\n",
+        "            yield item\n            self._marks.put(name, self._record)\n",
     ),
     "a directory is synced into its parent by whoever makes it alone": (
-        "_stores.py",
+        "_checkpoints/store.py",
         "with synced_directory(parent), suppress(FileExistsError):",
         "with suppress(FileExistsError) if os.path.isdir(path) else synced_directory(parent):",
     ),
     "a commit is not fsynced": (
-        "_sqlite_file.py",
+        "_checkpoints/sqlite_format.py",
         "'FULL' if mode == 'wal' else 'EXTRA'",
         "'OFF'",
     ),
     "what is held back counts as marked": (
-        "_sqlite_file.py",
+        "_checkpoints/sqlite_file.py",
         "                self._held[mark[:3]] = mark, groups[-1]\n",
         "                self._held[mark[:3]] = mark, groups[-1]\n                mark.is_written()\n",
     ),
     "the file is made where it is to be": (
-        "_sqlite_file.py",
-        'atomic_write(self.path, _empty(is_logged=_journal(self.directory) == "WAL"), overwrite=False)',
-        'open(self.path, "wb").write(_empty(is_logged=_journal(self.directory) == "WAL"))',
+        "_checkpoints/sqlite_file.py",
+        "atomic_write(self.path, empty_file(is_logged=may_log(self.directory)), overwrite=False)",
+        'open(self.path, "wb").write(empty_file(is_logged=may_log(self.directory)))',
     ),
     "all steps are marked before the first has run": (
-        "_steps.py",
-        "        for name in order:\n            begin(name)\n",
+        "_pipeline/run.py",
+        "            for name in self._order:\n                begin(name)\n",
         """\
-        before = {name: checkpoints.doubt(name, **declared[name]) for name in order}
-        for name in order:
-            checkpoints.mark_done(name)
-        for name in order:
-            begin(name)
+            marks = self._checkpoints
+            before = {name: marks.why_stale(name, **self._declared[name]) for name in self._order}
+            for name in self._order:
+                marks.mark_done(name)
+            for name in self._order:
+                self._outdated[name] = before[name]
+                begin(name)
 """,
-        "outdated.get(name) or checkpoints.doubt(name, **declared[name])",
-        "before[name]",
+        "self._outdated.get(name) or self._checkpoints.why_stale(name, **self._declared[name])",
+        "self._outdated.pop(name)",
     ),
     "what comes after a step is not forgotten, and runs if that ran": (
-        "_steps.py",
-        "            checkpoints.clear(one)\n",
+        "_pipeline/run.py",
+        "                self._checkpoints.clear(one)\n",
         "",
     ),
 }  # fmt: skip
@@ -254,10 +265,10 @@ REPLACED = {
 
 def mutants() -> list[Mutant]:
     """Return all mutants, in the same order each time."""
-    paths = [path for path in sorted(SOURCE.glob("*.py")) if path.name not in APART]
+    paths = [path for path in sorted(SOURCE.rglob("*.py")) if named(path) not in APART]
     trees = {path: ast.parse(path.read_text()) for path in paths}
     calls = CALLS | _carriers(list(trees.values()))
-    found = [mutant for path, tree in trees.items() for mutant in derived(path, tree, calls)]
+    found = [mutant for path, tree in trees.items() for mutant in derived(named(path), tree, calls)]
     found += [_replaced(name, *change) for name, change in REPLACED.items()]
     names = [mutant.name for mutant in found]
     assert len(set(names)) == len(names), names
@@ -272,11 +283,14 @@ def _plain(mutant: Mutant) -> str:
 
 
 def _replaced(name: str, file: str, *changes: str) -> Mutant:
-    text = (SOURCE / file).read_text()
+    original = text = (SOURCE / file).read_text()
+    lines: set[int] = set()
     for old, new in zip(changes[::2], changes[1::2], strict=True):
-        assert text.count(old) == 1, f"{name}: {old!r} stands {text.count(old)} times in {file}"
+        assert original.count(old) == 1, f"{name}: {old!r} stands {original.count(old)} times in {file}"
+        first = original[: original.index(old)].count("\n") + 1
+        lines |= set(range(first, first + len(old.splitlines())))
         text = text.replace(old, new)
-    return Mutant(name, file, text)
+    return Mutant(name, file, text, lines)
 
 
 def _carriers(trees: list[ast.Module]) -> set[str]:
@@ -293,7 +307,12 @@ def _carriers(trees: list[ast.Module]) -> set[str]:
     return found
 
 
-def derived(path: Path, tree: ast.Module, calls: set[str]) -> list[Mutant]:
+def named(path: Path) -> str:
+    """Return the name of a file of the library: its path in the package."""
+    return path.relative_to(SOURCE).as_posix()
+
+
+def derived(file: str, tree: ast.Module, calls: set[str]) -> list[Mutant]:
     """Return the mutants of one file, given what calls matter."""
     found = []
     source = ast.unparse(tree)  # which is parsed anew for each: to copy a tree takes longer
@@ -304,17 +323,27 @@ def derived(path: Path, tree: ast.Module, calls: set[str]) -> list[Mutant]:
         for what, change in _CHANGES.items():
             if what == "removed" and is_whole:  # what it holds is removed by itself
                 continue
-            if id(holder) in skipped or (what != "removed" and path.name in UNMOVED):
+            if id(holder) in skipped or (what != "removed" and file in UNMOVED):
                 continue
             changed = ast.parse(source)
             if change(getattr(_sites(changed, calls)[place][0], field), index):
-                label = f"{path.name}:{statement.lineno} {what}: {_shown(statement)}"
-                found.append(Mutant(label, path.name, _text(changed)))
+                label = f"{file}:{statement.lineno} {what}: {_shown(statement)}"
+                # What is moved up may run where what stands before it now ends the block.
+                before = getattr(holder, field)[index - 1] if what == "before the one before" else statement
+                found.append(Mutant(label, file, _text(changed), _lines(before) | _lines(statement)))
     for place, (node, what, _) in enumerate(_values(tree)):
         changed = ast.parse(source)
         _values(changed)[place][2]()
-        found.append(Mutant(f"{path.name}:{node.lineno} {what}", path.name, _text(changed)))
+        # A default matters where the function is called, not where it is defined.
+        shows = node.body if isinstance(node, ast.FunctionDef) else [node]
+        lines = set().union(*map(_lines, shows))
+        found.append(Mutant(f"{file}:{node.lineno} {what}", file, _text(changed), lines))
     return found
+
+
+def _lines(node: ast.AST) -> set[int]:
+    """Return the lines on which a node stands, and what is in it."""
+    return set(range(node.lineno, node.end_lineno + 1))
 
 
 def _text(tree: ast.Module) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from outlive_harness.explore.session import Session
+from outlive_harness.jobs.session import Session
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,10 @@
 import ast
 import atexit
 import compileall
+import fcntl
 import functools
+import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,11 +14,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from _mutants import APART, CALLS, REPLACED, SOURCE, derived, mutants
+from _executed import lines, noting
+from _mutants import APART, CALLS, REPLACED, SOURCE, derived, mutants, named
 
-from outlive_harness.explore.engine import Options, explore
-from outlive_harness.explore.results import Coverage, ScenarioResult, Verdict
-from outlive_harness.scenario import scenario
+from outlive_harness.explore.engine import explore
+from outlive_harness.results.options import Options
+from outlive_harness.results.scenario import scenario
+from outlive_harness.results.verdicts import Coverage, ScenarioResult, Verdict
 
 PIPELINE = Path(__file__).with_name("_pipeline.py")
 FILES = Path(__file__).with_name("_files.py")
@@ -26,33 +31,40 @@ RESTART = Path(__file__).with_name("_restart.py")
 PARENTS_AGAIN = Path(__file__).with_name("_again_parents.py")
 TREE_AGAIN = Path(__file__).with_name("_again_tree.py")
 SQLITE = Path(__file__).with_name("_sqlite.py")
+PROGRAMS = (PIPELINE, DECLARED, FILES, GROUPS, SQLITE, VOUCH)
+RESTARTS = (RESTART, PARENTS_AGAIN, TREE_AGAIN)
 #: In what restart a survivor is tried at last, by its file; else it is RESTART.
-AGAIN = {"_directory.py": TREE_AGAIN, "_orphans.py": TREE_AGAIN, "_place.py": PARENTS_AGAIN}
+AGAIN = {
+    "_atomic/destination.py": PARENTS_AGAIN,
+    "_atomic/directory.py": TREE_AGAIN,
+    "_atomic/orphans.py": TREE_AGAIN,
+}
 #: To which pipelines what is in a file of the library matters, one after the other; else it is PIPELINE.
 MATTERS = {
-    "_atomic.py": (PIPELINE, FILES),
-    "_batch.py": (GROUPS,),
-    "_checkpoints.py": (PIPELINE, VOUCH),
-    "_claims.py": (DECLARED,),
-    "_items.py": (VOUCH,),
-    "_marker_files.py": (PIPELINE, VOUCH),
-    "_directory.py": (GROUPS,),
-    "_durable.py": (PIPELINE, GROUPS),
-    "_orphans.py": (PIPELINE, GROUPS),
-    "_outputs.py": (VOUCH,),
-    "_place.py": (FILES,),
-    "_sqlite_file.py": (SQLITE,),
-    "_straight.py": (PIPELINE,),
-    "_step.py": (DECLARED,),
-    "_steps.py": (PIPELINE, DECLARED),
-    "_syscalls.py": (FILES,),
-    "_temporary.py": (PIPELINE, GROUPS),
+    "_atomic/batch.py": (GROUPS,),
+    "_atomic/destination.py": (FILES,),
+    "_atomic/directory.py": (GROUPS,),
+    "_atomic/files.py": (PIPELINE, FILES),
+    "_atomic/orphans.py": (PIPELINE, GROUPS),
+    "_atomic/path.py": (FILES,),
+    "_atomic/publish.py": (PIPELINE, FILES),
+    "_atomic/temporary.py": (PIPELINE, GROUPS),
+    "_checkpoints/checkpoints.py": (PIPELINE, VOUCH),
+    "_checkpoints/default.py": (PIPELINE, VOUCH),
+    "_checkpoints/file_facts.py": (VOUCH,),
+    "_checkpoints/items.py": (VOUCH,),
+    "_checkpoints/marker_files.py": (PIPELINE, VOUCH),
+    "_checkpoints/sqlite_file.py": (SQLITE,),
+    "_checkpoints/sqlite_format.py": (SQLITE,),
+    "_pipeline/run.py": (PIPELINE, DECLARED),
+    "_system/durability.py": (PIPELINE, GROUPS),
+    "_system/renames.py": (FILES,),
 }
 #: Where the outputs of a pipeline are; else they are in `out`.
 OUTPUTS = {PARENTS_AGAIN: "deep/note"}
 FAULTS = ("power", "kill", "torn")  # what shows most comes first: with it a mutant's exploration ends
 NO_FAULT = "no fault needed"
-TWO_CRASHES = "kill, then power"
+RESTARTED = "power, in a restart"
 #: A program that imports the library from each of several directories.
 IMPORT_EACH = """
 import sys
@@ -65,23 +77,30 @@ for place in sys.argv[1:]:
         del sys.modules[name]
 """
 MUTANTS = {mutant.name: mutant for mutant in mutants()}
+#: The lines that they change, by file.
+WANTED = {
+    file: set().union(*(mutant.lines for mutant in MUTANTS.values() if mutant.file == file))
+    for file in {mutant.file for mutant in MUTANTS.values()}
+}
 #: Mutants that no crash can tell from the library, and why.
 HARMLESS = {
-    "removed: _bring_to_disk([path], os.path.dirname(mark.directory))": (
+    "removed: _bring_to_disk([path], os.path.dirname(marker.directory))": (
         "it takes a run that writes an output again as it was, and is killed before it marks it"
     ),
-    "before the one before: sync_names(place.names, place.directory)": (
+    "before the one before: sync_directory(resolved.names, resolved.directory)": (
         "what it changes places with is a lock, and here nobody else writes; in test_orphans.py others do"
     ),
-    "after the next: finish(temporary.descriptor, place, status)": (
+    "after the next: finish(temporary.descriptor, resolved, status)": (
         "what it changes places with closes the file or looks whether it is still there"
     ),
     "removed: _patiently(lambda: os.replace(source, target))": "only Windows has anything to wait for",
-    "_batch.py:292 removed: self._sync_files()": "what is not fsynced when many wait is fsynced at the end",
-    "removed: self._sync_many()": "likewise",
+    "_atomic/batch.py:303 removed: self._sync_files()": (
+        "what is not fsynced when many wait is fsynced at the end"
+    ),
+    "removed: self._sync_if_many()": "likewise",
     "removed: os.unlink(draft.inner)": "what an error leaves goes with the directory that it is in",
     "removed: self._remove(draft)": "likewise",
-    "_orphans.py:161 removed: os.unlink(path)": "only to ask for orphans by age leads there",
+    "_atomic/orphans.py:117 removed: os.unlink(path)": "only to ask for orphans by age leads there",
     "removed: os.unlink(self.path)": "only an error leads there, as in test_orphans.py",
     "removed: self._take_back()": "only who loses the file to another leads there, as in test_orphans.py",
     "removed: _empty(below.fileno(), makes_writable=makes_writable)": (
@@ -89,14 +108,14 @@ HARMLESS = {
     ),
     "after the next: _remove(items, _markers(items))": "an empty directory is left then, in each run alike",
     "after the next: _remove(folder, markers)": "likewise",
-    "before the one before: checkpoints.mark_done(name, **declared)": (
+    "before the one before: self._checkpoints.mark_done(name, **declaration)": (
         "what it changes places with refuses pending items, as mark_done does"
     ),
     "removed: os.fchmod(where, stat.S_IRWXU)": (
         "only who is not root is refused the removal; test_directory.py has a tree with such directories"
     ),
     "removed: _empty(number, makes_writable=True)": "likewise",
-    "_directory.py:209 durable='none': synced_directory": (
+    "_atomic/directory.py:214 durable='none': synced_directory": (
         "only where names cannot be swapped is there a tree that was set aside; test_directory.py goes there"
     ),
     "after the next: sync_file(made, durable)": (
@@ -105,10 +124,10 @@ HARMLESS = {
     "after the next: os.replace(entry, name, src_dir_fd=number, dst_dir_fd=number)": (
         "what it changes places with is a lock, and here nobody else writes"
     ),
-    "removed: _syscalls.rename_new(temporary.path, place.target)": (
-        "no pipeline here makes a directory that may not be replaced; tests/outlive/test_directory.py does"
+    "removed: renames.rename_new(temporary.path, resolved.target)": (
+        "no pipeline here refuses to replace a directory; tests/outlive/atomic/test_directory.py has one"
     ),
-    "removed: _publish_new(place, temporary)": "likewise",
+    "removed: _publish_new(resolved, temporary)": "likewise",
     "before the one before: with synced_directory(parent), suppress(FileExistsError):": (
         "what it changes places with only says in words why the directory cannot be made"
     ),
@@ -139,7 +158,19 @@ SAMPLE = 12
 TWICE = {"faults": ("kill", "power"), "depth": 2}
 #: Mutants are explored so many at a time: a worker of pytest-xdist has a share of them.
 SHARE = 4
-SHARES = [list(MUTANTS)[at : at + SHARE] for at in range(0, len(MUTANTS), SHARE)]
+
+
+def shares(names, *marks):
+    """Return parameters for tests: a few mutants each."""
+    several = [names[at : at + SHARE] for at in range(0, len(names), SHARE)]
+    return [pytest.param(share, marks=marks, id=share[0].replace(" ", "-")) for share in several]
+
+
+#: Mutants that were written by hand break one promise each; the derived ones are many, and cost minutes.
+SHARES = [
+    *shares([name for name in MUTANTS if name in REPLACED]),
+    *shares([name for name in MUTANTS if name not in REPLACED], pytest.mark.nightly),
+]
 
 
 def is_listed(name, table):
@@ -157,10 +188,15 @@ def compiled():
     return copy
 
 
-def subject(place, name, mutant=None, *, program=PIPELINE):
-    """Return a scenario of a pipeline with a copy of the library, changed in one file if at all."""
+def subject(place, name, mutant=None, *, program=PIPELINE, noted=None):
+    """Return a scenario of a pipeline with a copy of the library, changed in one file if at all.
+
+    With *noted* the copy notes there which of its lines are executed.
+    """
     library = place / name / "outlive"
     shutil.copytree(compiled(), library)
+    if noted is not None:
+        noting(library, noted, WANTED)
     if mutant is not None:
         (library / mutant.file).write_text(mutant.text)
         compileall.compile_file(library / mutant.file, quiet=2)
@@ -216,24 +252,48 @@ def is_covered(result):
     """
     return set(result.faults) == set(FAULTS) and all(
         coverage.tested == coverage.points >= (fault != "torn")
-        and (not coverage.label or coverage.label.startswith("a choice of"))
+        and (not coverage.note or coverage.note.startswith("a choice of"))
         for fault, coverage in result.faults.items()
     )
 
 
-def caught_in_turn(names, session, place):
-    """Return what showed each mutant that anything shows, in the pipelines to which it matters."""
+def caught_in_turn(names, session, place, executed):
+    """Return what showed each mutant that anything shows, in the pipelines that execute it.
+
+    First some points of each are struck. What that did not show is tried in a restart, and then at all
+    points, unless it is listed as harmless.
+    """
+    caught = caught_by_points(names, session, place, executed, SAMPLE)
+    left = [name for name in names if name not in caught and not is_listed(name, HARMLESS)]
+    for name in left:
+        if found := caught_in_a_restart(name, session, place / "again", executed):
+            caught[name] = found
+    left = [name for name in left if name not in caught]
+    return caught | caught_by_points(left, session, place, executed, None)
+
+
+def caught_by_points(names, session, place, executed, points):
+    """Return what so many points of each fault showed, in one pipeline after the other."""
     caught = {}
-    turns = {name: MATTERS.get(MUTANTS[name].file, (PIPELINE,)) for name in names}
-    for points in (SAMPLE, None):
-        for turn in range(max(map(len, turns.values()))):
-            left = [name for name in names if name not in caught and turn < len(turns[name])]
-            if points is None:
-                left = [name for name in left if not is_listed(name, HARMLESS)]
-            programs = {name: turns[name][turn] for name in left}
-            if programs:
-                caught |= caught_in_one(programs, session, place / f"{points}-{turn}", points)
+    turns = {
+        name: [
+            program
+            for program in MATTERS.get(MUTANTS[name].file, (PIPELINE,))
+            if is_executed(MUTANTS[name], executed(program))
+        ]
+        for name in names
+    }
+    for turn in range(max(map(len, turns.values()), default=0)):
+        left = [name for name in names if name not in caught and turn < len(turns[name])]
+        programs = {name: turns[name][turn] for name in left}
+        if programs:
+            caught |= caught_in_one(programs, session, place / f"{points}-{turn}", points)
     return caught
+
+
+def is_executed(mutant, lines):
+    """Tell whether a pipeline executes what a mutant changes: if not, it does what the control does."""
+    return not mutant.lines.isdisjoint(lines[mutant.file])
 
 
 def caught_in_one(programs, session, place, points):
@@ -252,50 +312,82 @@ def caught_in_one(programs, session, place, points):
     return caught
 
 
-def caught_in_a_restart(name, session, place):
-    """Return what two crashes in a row showed: "" if nothing."""
+def caught_in_a_restart(name, session, place, executed):
+    """Return what a restart showed, most of it by two crashes in a row: "" if nothing."""
     program = AGAIN.get(MUTANTS[name].file, RESTART)
+    if not is_executed(MUTANTS[name], executed(program)):
+        return ""
     again = subject(place, f"m{len(list(place.glob('*')))}", MUTANTS[name], program=program)
     wish = Options(store=place / "s", fail_fast=True, explain="none", **TWICE)
     (result,) = explore(session, [again], wish).scenarios
-    return TWO_CRASHES if caught_by(result) else ""
+    return RESTARTED if caught_by(result) else ""
 
 
-@pytest.mark.parametrize(
-    "program", [PIPELINE, DECLARED, FILES, GROUPS, SQLITE, VOUCH], ids=lambda path: path.stem
-)
-def test_the_library_itself_holds(session, tmp_path, program):
-    """The control: with nothing changed, nothing is found, and nothing is left that the next run leaves."""
-    control = subject(tmp_path, "control", program=program)
-    (result,) = explore(session, [control], Options(store=tmp_path / "s")).scenarios
+@pytest.fixture
+def executed(session, tmp_path_factory):
+    """Give the lines that a pipeline's runs execute, under all faults at all points, by file.
+
+    It is explored once for all workers of pytest-xdist; how that ended is the same for each of them.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+
+    @functools.cache
+    def lines_of(program):
+        answer = place / f"executed-{program.stem}"
+        with (place / f"{program.stem}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not answer.exists():
+                try:
+                    found = control(program, session, tmp_path_factory.mktemp(program.stem))
+                except BaseException as error:
+                    answer.write_bytes(pickle.dumps((str(error) or repr(error), None)))
+                    raise
+                answer.write_bytes(pickle.dumps(("", found)))
+        failed, lines = pickle.loads(answer.read_bytes())  # noqa: S301 - our own
+        assert not failed, failed
+        return lines
+
+    return lines_of
+
+
+def control(program, session, place):
+    """Explore a pipeline with a library in which nothing is changed; return the lines that it executes."""
+    noted = place / "noted"
+    whole = subject(place, "control", program=program, noted=noted)
+    wish = TWICE if program in RESTARTS else {}
+    (result,) = explore(session, [whole], Options(store=place / "s", **wish)).scenarios
     assert result.verdict is Verdict.HELD, result
-    assert is_covered(result)
-    assert result.faults["torn"].points > 0 or program is not PIPELINE
     assert not caught_by(result)
-    assert not [one for one in result.warnings if "marks.sqlite-shm" not in one]
+    if program not in RESTARTS:
+        assert is_covered(result)
+        assert result.faults["torn"].points > 0 or program is not PIPELINE
+        assert not [
+            one for one in result.warnings if "marks.sqlite-shm" not in one and str(noted) not in one
+        ], result.warnings
+    return lines(noted, WANTED)
 
 
-@pytest.mark.parametrize("program", [RESTART, PARENTS_AGAIN, TREE_AGAIN], ids=lambda path: path.stem)
-def test_the_library_itself_holds_in_a_restart(session, tmp_path, program):
-    """The control for two crashes in a row."""
-    control = subject(tmp_path, "control", program=program)
-    (result,) = explore(session, [control], Options(store=tmp_path / "s", **TWICE)).scenarios
-    assert result.verdict is Verdict.HELD, result
-    assert not caught_by(result)
+@pytest.mark.parametrize("program", [*PROGRAMS, *RESTARTS], ids=lambda path: path.stem)
+def test_the_library_itself_holds(executed, program):
+    """The control, of restarts with two crashes in a row: with nothing changed, nothing is found.
+
+    Nothing is left either that the next run leaves. And what it executes is known.
+    """
+    assert any(is_executed(mutant, executed(program)) for mutant in MUTANTS.values())
 
 
-@pytest.mark.parametrize("names", SHARES, ids=range(len(SHARES)))
-def test_each_mutant_is_caught_or_known_to_be_harmless(names, session, tmp_path, record_property):
+@pytest.mark.parametrize("names", SHARES)
+def test_each_mutant_is_caught_or_known_to_be_harmless(names, session, tmp_path, record_property, executed):
     """What is removed, moved or swapped shows under kill, torn or power; what cannot show is listed."""
-    caught = dict.fromkeys(names, "") | caught_in_turn(names, session, tmp_path)
+    caught = dict.fromkeys(names, "") | caught_in_turn(names, session, tmp_path, executed)
     harmless = {name for name in names if is_listed(name, HARMLESS)}
-    for name in [name for name in names if not caught[name] and name not in harmless]:
-        caught[name] = caught_in_a_restart(name, session, tmp_path / "again")
     record_property("mutants", caught)
     assert {name for name in names if not caught[name]} == harmless
     for name in names:
         if name.partition(" ")[2].startswith(UNSYNCED) and name not in harmless:
-            assert caught[name] in ("power", TWO_CRASHES), name
+            assert caught[name] in ("power", RESTARTED), name
         if name in REPLACED:  # what is written by hand is worth a fault
             assert caught[name] != NO_FAULT, name
 
@@ -329,18 +421,19 @@ def test_every_call_that_matters_has_its_mutants():
     """The derivation finds the library's fsyncs, flushes, renames and syncing blocks, each at its line."""
     removed = {name.partition(" ")[0] for name in MUTANTS if name.partition(" ")[2].startswith("removed: ")}
     expected = {
-        f"{path.name}:{number}"
-        for path in SOURCE.glob("*.py")
-        if path.name not in APART
+        f"{named(path)}:{number}"
+        for path in SOURCE.rglob("*.py")
+        if named(path) not in APART
         for number, line in enumerate(path.read_text().splitlines(), start=1)
         if line.strip().startswith(
             (
                 "os.fsync(",
                 "sync_file(",
                 "sync_tree(",
-                "sync_names(",
+                "sync_path(",
+                "sync_directory(",
                 "rename_into_place(",
-                "with place.synced(",
+                "with resolved.synced(",
             )
         )
     }
@@ -356,7 +449,7 @@ def test_new_code_has_mutants_by_itself(tmp_path):
     path.write_text(
         "def f(a, durable):\n    a.flush()\n    if durable:\n        os.fsync(a)\n    a.close()\n"
     )
-    found = {mutant.name for mutant in derived(path, ast.parse(path.read_text()), CALLS)}
+    found = {mutant.name for mutant in derived("new.py", ast.parse(path.read_text()), CALLS)}
     assert found >= {
         "new.py:2 removed: a.flush()",
         "new.py:2 after the next: a.flush()",

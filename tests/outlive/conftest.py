@@ -2,14 +2,14 @@
 
 import pytest
 
-from outlive import _atomic
+from outlive._atomic import files as _files
 
 
 @pytest.fixture(params=["in one row", "step by step"])
 def both_ways(request, monkeypatch):
     """Run a test with atomic_write's row of system calls, and with what does all that is not usual."""
     if request.param == "step by step":
-        monkeypatch.setattr(_atomic, "write_straight", lambda *_: False)
+        monkeypatch.setattr(_files, "fast_write", lambda *_: False)
     return request.param
 
 
@@ -30,4 +30,4 @@ def finish():
 @pytest.fixture
 def step_by_step(monkeypatch):
     """Run a test of other systems, which have no such row."""
-    monkeypatch.setattr(_atomic, "write_straight", lambda *_: False)
+    monkeypatch.setattr(_files, "fast_write", lambda *_: False)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from outlive import Checkpoints, StepResult, atomic_open, atomic_write, run_steps
-from outlive._step import _Places, ordered
+from outlive._pipeline.order import _Places, ordered
 
 # Derandomized: the same examples in each run and on each worker.
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)

@@ -1,35 +1,36 @@
-"""The command line. It calls explore and the reports, and nothing deeper."""
+"""The command line: one module for each command, and what the commands share.
+
+A command reads its options, lets ``explore`` do the work, hands the results to the reports, and returns an
+exit status. This room may import ``report`` and everything below, but not ``pytest_support``, the other door.
+What pytest needs as well never comes in.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import click
 
 from outlive_harness import __version__
-from outlive_harness.explore.results import Exit
-from outlive_harness.explore.session import NoRoomError, WorkerDiedError
-from outlive_harness.explore.waiting import HarnessError, LostError
-from outlive_harness.plan import PlanError
-from outlive_harness.scenario import ScenarioError
+from outlive_harness.jobs.session import NoRoomError, WorkerDiedError
+from outlive_harness.jobs.tasks import GivenUpError, HarnessError
+from outlive_harness.results.plan import PlanError
+from outlive_harness.results.scenario import ScenarioError
+from outlive_harness.results.verdicts import Exit
 
+from .streams import make_robust, raise_failures
 from .words import complain
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit status."""
-    _print_anything()
+    make_robust()
     try:
         with _stoppable():
             return _checked(sys.argv[1:] if arguments is None else arguments)
@@ -38,20 +39,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return Exit.READER_GONE
-    except (NoRoomError, LostError) as error:
+    except (NoRoomError, GivenUpError) as error:
         complain(f"unknown: {error}")
         return Exit.UNKNOWN
     except (HarnessError, WorkerDiedError) as error:
-        return _fault_of_ours(str(error))  # the traceback in it is the one that says what broke
+        return _fault_of_ours(str(error))  # it holds the traceback that matters
     except Exception:  # noqa: BLE001 - the last line of defence, with its own status
         return _fault_of_ours(traceback.format_exc(limit=-6))
 
 
 def _checked(arguments: Sequence[str]) -> int:
-    """Carry out a command line; where it asks for what is not to be had, say so."""
+    """Carry out a command line; print an error of usage, and return its status."""
     try:
         status = _carry_out(arguments)
-        _demand_written()
+        raise_failures()
     except click.ClickException as error:
         error.show()
         return Exit.USAGE
@@ -62,7 +63,7 @@ def _checked(arguments: Sequence[str]) -> int:
 
 
 def _carry_out(arguments: Sequence[str]) -> int:
-    # Not main.main(): it exits with 1 where a pipe breaks, and takes an EOFError for an interrupt.
+    # Not main.main(): it exits with 1 if a pipe breaks, and takes an EOFError for an interrupt.
     try:
         with main.make_context("outlive", list(arguments)) as context:
             return int(main.invoke(context) or 0)
@@ -70,67 +71,9 @@ def _carry_out(arguments: Sequence[str]) -> int:
         return end.exit_code
 
 
-def _print_anything() -> None:
-    """Let no name that is not to be encoded end a run."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by who started us
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as we run
-        elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
-            setattr(sys, name, _opened_again(stream, name))
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-class _Descriptor(io.FileIO):
-    """A standard stream that is given up where it fails: what is found is still to be written elsewhere.
-
-    Attributes:
-        words: how it is called.
-        trouble: what it failed with, to be raised at the end.
-    """
-
-    words = ""
-    trouble: OSError | ScenarioError | None = None
-
-    def write(self, data: Buffer, /) -> int:
-        try:
-            return super().write(data)
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            self.trouble = error
-            if not isinstance(error, BrokenPipeError):
-                why = error.strerror or error
-                self.trouble = ScenarioError(f"{self.words} cannot be written: {why}")
-            return memoryview(data).nbytes
-
-
-def _demand_written() -> None:
-    """Raise what a standard stream has failed with."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-        raw = getattr(getattr(stream, "buffer", None), "raw", None)
-        if isinstance(raw, _Descriptor) and raw.trouble is not None:
-            raise raw.trouble
-
-
-def _opened_again(stream: io.TextIOWrapper, name: str) -> io.TextIOWrapper:
-    """Return a standard stream that names any character, and itself where it fails."""
-    stream.flush()
-    raw = _Descriptor(stream.fileno(), "w", closefd=False)
-    raw.words = {"stdout": "standard output", "stderr": "standard error"}[name]
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=stream.encoding,
-        errors="backslashreplace",
-        line_buffering=stream.line_buffering,
-        write_through=stream.write_through,
-    )
-
-
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Take a request to end for Ctrl-C, and only once: what is started must be ended, too."""
+    """Treat SIGTERM and SIGHUP as Ctrl-C. Only the first interrupts: nothing may cut short the clean-up."""
 
     def stop(_number: int, _frame: object) -> None:
         for number in wanted:
@@ -138,7 +81,7 @@ def _stoppable() -> Iterator[None]:
         raise KeyboardInterrupt
 
     several = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # What our starter ignores, as nohup does, stays ignored.
+    # A signal that our starter ignores, as nohup does, stays ignored.
     wanted = [number for number in several if signal.getsignal(number) != signal.SIG_IGN]
     before = [signal.signal(number, stop) for number in wanted]
     try:
@@ -155,7 +98,7 @@ def _fault_of_ours(what: str) -> Exit:
 
 
 class _Commands(click.Group):
-    """Commands that are modules of this package, each imported where it is asked for."""
+    """Commands that are modules of this package; each is imported when it is needed."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return ["check", "doctor", "new", "replay", "state", "test"]

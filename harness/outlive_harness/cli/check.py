@@ -1,4 +1,4 @@
-"""outlive check: any command, no file needed."""
+"""outlive check: test any command, without a scenario file."""
 
 from __future__ import annotations
 
@@ -11,53 +11,45 @@ from typing import Any
 
 import click
 
-from outlive_harness.scenario import TMP_CHOICES, ScenarioError, scenario
+from outlive_harness.results.keywords import with_option
+from outlive_harness.results.run_spec import BOX
+from outlive_harness.results.scenario import NO_FILE, ScenarioError, scenario
 
-from .options import shared
+from .options import for_a_command, shared
 from .running import run_scenarios
-from .words import NO_FILE
 
 
 # Options end where the command begins: `check python3 -u x.py` needs no `--`.
 @click.command(
     "check",
-    short_help="Test any command, no file needed.",
+    short_help="Test any command, without a scenario file.",
     context_settings={"allow_interspersed_args": False},
 )
 @click.argument("command", nargs=-1, required=True, metavar="[--] COMMAND...", type=click.UNPROCESSED)
-@click.option(
-    "--litter", type=click.Choice(["warn", "fail"]), default="warn", help="What leftovers of a crash mean."
-)
-@click.option("--acks", default="", metavar="REGEX", help="Lines of its output that promise something.")
+@for_a_command
 @shared
 def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Test any COMMAND: outlive check --outputs 'out/**' -- python3 pipeline.py.
 
-    It runs in an empty box with empty standard input, and arguments that are existing files are made
-    absolute. With {box} in COMMAND it runs where you are, and {box} is the box's path. Without
+    COMMAND runs in an empty box with empty standard input; arguments that are existing files are made
+    absolute. With {box} in COMMAND it runs in the working directory, and {box} is the box's path. Without
     --outputs every file of the box is an output. Failures are kept under .outlive/.
     """
     check_program(command[0])
-    made = scenario(
-        command=list(command),
-        name=name_of(command),
-        outputs=wish["outputs"],
-        append_only=wish["append_only"],
-        ignore=wish["ignore"],
-        input=wish["input_dir"],
-        restarts=wish["restarts"] or 1,
-        timeout=wish["timeout"],
-        litter=wish["litter"],
-        acks=wish["acks"],
-        tmp=wish["tmp"] or TMP_CHOICES[0],
-    )
+    keywords = (keyword.name for keyword in with_option("check", is_for_all=False))
+    given = {name: wish[name] for name in keywords if wish[name] is not None}
+    made = scenario(command=list(command), name=name_of(command), **given)
     made.file = os.path.join(os.getcwd(), NO_FILE)
     return run_scenarios([made], [], wish, forks=True)
 
 
 def check_program(program: str) -> None:
-    """Say at once what the first run would say: that there is no such program."""
-    if "{box}" in program or shutil.which(program) is not None:
+    """Return if the first run can start a program.
+
+    Raises:
+        ScenarioError: there is no such program.
+    """
+    if BOX in program or shutil.which(program) is not None:
         return
     if not os.path.exists(program):
         where = "" if os.sep in program else ", neither on PATH nor in this directory"
@@ -69,14 +61,14 @@ def check_program(program: str) -> None:
 
 
 def name_of(command: Sequence[str]) -> str:
-    """Name a command by its script, or by its program; in a form that needs no quotes."""
+    """Return a name for a command, which needs no quotes: that of its script, or of its program."""
     scripts = [part for part in command[1:] if not part.startswith("-") and os.path.isfile(part)]
     stem = Path(scripts[0] if scripts and not _is_script(command[0]) else command[0]).stem
     return re.sub(r"[^A-Za-z0-9_.-]", "_", stem).strip("-.") or "command"
 
 
 def _is_script(program: str) -> bool:
-    """Tell a script that is run by its path from an interpreter, which is told what to run."""
+    """Return whether a program is a script that is run by its path, and not an interpreter."""
     if os.sep not in program:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The scenarios that a command line names: found in files, chosen by name."""
+"""The scenarios that a command line names: loaded from files, and chosen by name."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.explore.results import ScenarioResult
-from outlive_harness.scenario import Scenario, ScenarioError, find_files, load_file
+from outlive_harness.results.keywords import patterns, with_option
+from outlive_harness.results.scenario import Scenario, ScenarioError
+from outlive_harness.results.scenario_files import find_files, load_file
+from outlive_harness.results.verdicts import ScenarioResult
 
 from .words import complain
 
 
 def load(paths: Sequence[str | Path]) -> tuple[list[Scenario], list[ScenarioResult]]:
-    """Return the scenarios of files, and what is to be said of the files that give none."""
+    """Return the scenarios of files, and a result for each file that cannot be loaded or declares none."""
     found: list[Scenario] = []
     broken: list[ScenarioResult] = []
     named = {Path(os.path.realpath(path)) for path in paths}
     for file in find_files(paths):
         shown = os.path.relpath(file)
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # what a file prints is no part of a report
+            with contextlib.redirect_stdout(sys.stderr):  # what a file prints must not get into a report
                 several = load_file(file)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's file raises
             complain(f"{shown} does not import:")
@@ -42,7 +44,7 @@ def load(paths: Sequence[str | Path]) -> tuple[list[Scenario], list[ScenarioResu
 
 
 def _show(error: BaseException, file: Path) -> None:
-    """Print a traceback from the user's own file on."""
+    """Print a traceback that begins in the user's own file."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename != str(file):
         frames = frames.tb_next
@@ -50,7 +52,7 @@ def _show(error: BaseException, file: Path) -> None:
 
 
 def select(found: list[Scenario], only: Sequence[str]) -> list[Scenario]:
-    """Return the scenarios asked for: by name, else by pattern, else by a part of the name."""
+    """Return the scenarios that --only names: by name, else by pattern, else by a part of the name."""
     if not only:
         return found
     chosen: set[str] = set()
@@ -69,12 +71,17 @@ def select(found: list[Scenario], only: Sequence[str]) -> list[Scenario]:
 
 
 def add(one: Scenario, wish: dict[str, Any]) -> None:
-    """Add the command line's wishes to a scenario."""
-    if one.outputs or one.check is not None:  # otherwise every file is an output already
-        one.outputs += wish["outputs"]
-    one.append_only += wish["append_only"]
-    one.ignore += wish["ignore"]
-    one.input = wish["input_dir"] or one.input
-    one.timeout = wish["timeout"] or one.timeout
-    one.restarts = wish["restarts"] or one.restarts
-    one.tmp = wish["tmp"] or one.tmp
+    """Put the command line's values into a scenario: patterns are added, other values replace its own.
+
+    Raises:
+        ScenarioError: a value is not of the form that it should be.
+    """
+    all_are_outputs = not one.outputs and one.check is None
+    for keyword in with_option("test", is_for_all=False):
+        if wish[keyword.name] is None:
+            continue
+        value = keyword.checked(wish[keyword.name], f"--{keyword.flag}")
+        if keyword.name == "outputs" and all_are_outputs:
+            continue
+        is_added = keyword.kind is patterns
+        setattr(one, keyword.name, getattr(one, keyword.name) + value if is_added else value)

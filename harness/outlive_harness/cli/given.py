@@ -1,4 +1,4 @@
-"""A command as one text: taken as a shell would take it, and written as a scenario file can hold it."""
+"""A command that is given as one text: split as a shell would split it, and written as Python."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from outlive_harness.explore.subject import absolute
-from outlive_harness.scenario import ScenarioError
-from outlive_harness.template import python_string
+from outlive_harness.results.run_spec import BOX, absolute
+from outlive_harness.results.scenario import ScenarioError
 
-_PLACE = "{box}"
+from .template import python_string
+
 _OPERATORS = frozenset("();<>|&")
 
 
 class Word(NamedTuple):
-    """One argument: its value here and now, and the Python expression for it in a scenario file."""
+    """One argument: its value now, and the Python expression for it in a scenario file."""
 
     value: str
     code: str
 
 
 def words_of(text: str) -> list[str]:
-    """Split a command; what needs a shell becomes ``sh -c``.
+    """Return the words of a command; a command that needs a shell becomes ``sh -c``.
 
     Raises:
-        ScenarioError: a quote is not closed, or there is no command in it.
+        ScenarioError: a quote is not closed, or the text holds no command.
     """
     try:
         words = shlex.split(text)
@@ -45,16 +45,17 @@ def words_of(text: str) -> list[str]:
 
 
 def as_written(words: list[str], root: Path) -> list[Word]:
-    """Return a command's words, with what names files of the user's written relative to *root*.
+    """Return a command's words; those that name files of the user are written relative to *root*.
 
-    With ``{box}`` in it a scenario's command runs where the scenario file is: so it is sent to *root* first.
+    A scenario's command with ``{box}`` in it runs in the directory of the scenario file: a shell changes to
+    *root* first.
     """
     made = [_word(word, root) for word in words[1:]]
     if words[0] in ("python", "python3"):
         made.insert(0, Word(sys.executable, "sys.executable"))
     else:
         made.insert(0, _word(words[0], root) if os.sep in words[0] else _plain(words[0]))
-    if any(_PLACE in word for word in words):
+    if any(BOX in word for word in words):
         start = [_plain("sh"), _plain("-c"), _plain('cd "$0" && exec "$@"'), Word(str(root), "str(ROOT)")]
         made = start + made
     return made
@@ -65,13 +66,13 @@ def _plain(text: str) -> Word:
 
 
 def _word(text: str, root: Path) -> Word:
-    fixed = text if _PLACE in text else absolute(["", text], root)[1]
+    fixed = text if BOX in text else absolute(["", text], root)[1]
     option, path = "", fixed
     if fixed != text and fixed.startswith("-"):
         option, _, path = fixed.partition("=")
         option += "="
-    is_ours = os.path.isabs(text) and Path(text).is_relative_to(root) and os.path.isfile(text)
-    if fixed == text and not is_ours:
+    is_users = os.path.isabs(text) and Path(text).is_relative_to(root) and os.path.isfile(text)
+    if fixed == text and not is_users:
         return _plain(text)
     relative = os.path.relpath(path, root)
     code = f"str(ROOT / {python_string(relative)})"
@@ -80,5 +81,5 @@ def _word(text: str, root: Path) -> Word:
 
 
 def identifier(stem: str) -> str:
-    """Return a name for a variable and its file, made of a script's."""
+    """Return a name for a variable and its file, made from the name of a script."""
     return re.sub(r"[^A-Za-z0-9_]", "_", stem).strip("_") or "command"

@@ -1,4 +1,4 @@
-"""outlive new: a scenario to start from, or one that a command was seen to need."""
+"""outlive new: write a scenario to start from, or one for a command that is observed."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from pathlib import Path
 import click
 
 from outlive import atomic_write
-from outlive_harness.disk.tree import copy_tree, remove_tree
-from outlive_harness.explore.observe import watch
-from outlive_harness.explore.results import Exit
-from outlive_harness.explore.subject import from_scenario
-from outlive_harness.propose import Observed, Proposal, missing_inputs, propose
+from outlive_harness.disk.copying import copy_tree
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.explore.golden import observe_command
+from outlive_harness.golden.observe import Observation
 from outlive_harness.report.text import visible
-from outlive_harness.scenario import ScenarioError, scenario
-from outlive_harness.template import objection, proposed_text, python_string, scenario_text
+from outlive_harness.results.options import STORE
+from outlive_harness.results.run_spec import run_spec_of
+from outlive_harness.results.scenario import NO_FILE, ScenarioError, scenario
+from outlive_harness.results.verdicts import Exit
 
 from .check import check_program, name_of
 from .given import Word, as_written, identifier, words_of
 from .options import box_dir_option
+from .proposal import Proposal, missing_inputs, propose
 from .running import session_of
-from .words import NO_FILE, SCENARIOS, STORE, duration
+from .template import objection, proposed_text, python_string, scenario_text
+from .words import SCENARIOS, duration
 
-#: How often a command is run once more with what it was seen to look for.
+#: How often a command is run again with more of the files that it looked for.
 _ROUNDS = 8
-#: Files of one directory that are copied into a box one by one.
+#: How many files of one directory are copied into a box one by one.
 _FEW = 4
 
 
@@ -40,7 +43,7 @@ _FEW = 4
     "--from",
     "origin",
     metavar="COMMAND",
-    help="Run COMMAND, and propose a scenario for it from what it does. NAME is its script's by default.",
+    help="Run COMMAND, and propose a scenario from what it does. By default NAME is that of its script.",
 )
 @click.option(
     "--timeout",
@@ -54,16 +57,16 @@ _FEW = 4
     "input_dir",
     type=click.Path(exists=True, file_okay=False, resolve_path=True),
     metavar="DIR",
-    help="Copied into the box of COMMAND first.",
+    help="A directory to copy into the box of COMMAND first.",
 )
 @box_dir_option
 def command(
     name: str | None, origin: str | None, timeout: float, input_dir: str | None, box_dir: Path | None
 ) -> int:
-    """Write scenarios/NAME.py: a scenario that runs at once, to start from.
+    """Write scenarios/NAME.py: a scenario to start from, which runs at once.
 
-    With --from, COMMAND is run three times in a box, with no fault, and the scenario is for it: what it
-    leaves is an output, a checkpoint, a log, ..., each with the reason why it seems so.
+    With --from the scenario is for COMMAND, which is run three times in a box, with no fault. Each file
+    that it leaves is proposed as an output, a checkpoint, a log, ..., with the reason.
     """
     if origin is None:
         if name is None:
@@ -76,7 +79,7 @@ def command(
         check_program(words[0])
     path = _free(name if name is not None else _derived(words))
     if path.stem == "ROOT":
-        raise ScenarioError("NAME='ROOT' is a name that the file itself uses")
+        raise ScenarioError("NAME='ROOT' is a name that the scenario file itself uses")
     root = Path.cwd()
     written = as_written(words, root)
     with _watched(written, root, timeout, input_dir, box_dir) as (seen, copied):
@@ -101,19 +104,23 @@ def command(
 
 
 def _derived(words: list[str]) -> str:
-    """Name a scenario by its script or program, as check does."""
+    """Return the name of a script or program, as check does, as a name of a scenario file."""
     name = identifier(name_of(words))
     return f"run_{name}" if objection(name) else name
 
 
 def _free(name: str) -> Path:
-    """Return the file of a new scenario, which is not there yet."""
+    """Return the path of a new scenario file.
+
+    Raises:
+        ScenarioError: the name is not allowed, or there is such a file.
+    """
     why = objection(name)
     if why:
         raise ScenarioError(f"NAME={name!r} {why}")
     path = SCENARIOS / f"{name}.py"
     if os.path.lexists(path):
-        raise ScenarioError(f"{path} is there already; choose another NAME, or remove it first")
+        raise ScenarioError(f"{path} exists; choose another NAME, or remove the file")
     return path
 
 
@@ -123,7 +130,7 @@ def _write(path: Path, text: str) -> int:
         atomic_write(path, text, overwrite=False)
     except FileExistsError as error:
         raise ScenarioError(
-            f"{error.filename or path} is there already; choose another NAME, or remove it first"
+            f"{error.filename or path} exists; choose another NAME, or remove the file"
         ) from None
     except OSError as error:
         raise ScenarioError(f"{path} cannot be written: {error.strerror}") from error
@@ -134,19 +141,19 @@ def _write(path: Path, text: str) -> int:
 @contextlib.contextmanager
 def _watched(
     written: list[Word], root: Path, timeout: float, input_dir: str | None, box_dir: Path | None
-) -> Iterator[tuple[Observed, list[str]]]:
-    """Watch a command; what it looks for in its box, and is where the user is, is copied there."""
+) -> Iterator[tuple[Observation, list[str]]]:
+    """Observe a command; files that it looks for in its box are copied there from the user's directory."""
     with session_of(1, box_dir) as session, tempfile.TemporaryDirectory() as place:
         source = Path(place)
         if input_dir:
             copy_tree(Path(input_dir), source)
-            remove_tree(source / STORE)  # what failed before is no input
+            remove_tree(source / STORE)  # earlier failures are no input
         made = scenario(command=[word.value for word in written], name="new", input=place, timeout=timeout)
         made.file = str(root / NO_FILE)
-        subject = from_scenario(made)
+        spec = run_spec_of(made)
         copied: list[str] = []
         for _ in range(_ROUNDS):
-            seen = watch(session, subject, timeout)
+            seen = observe_command(session, spec, timeout)
             more = missing_inputs(seen, lambda path: _is_there(root / path))
             if not more:
                 break
@@ -156,12 +163,12 @@ def _watched(
 
 
 def _is_there(path: Path) -> bool:
-    """Tell whether something can be copied; a hidden directory is a tool's own, and may be large."""
+    """Return whether a path can be copied; a hidden directory is a tool's own, and may be large."""
     return path.is_file() or (path.is_dir() and not path.name.startswith("."))
 
 
 def _gathered(paths: list[str]) -> list[str]:
-    """Return paths with a directory in place of many of its files."""
+    """Return paths, with a directory in place of its files where they are many."""
     parents = {path: os.path.dirname(path) for path in paths}
     beside = Counter(parent for parent in parents.values() if parent)
     made = {parent if beside[parent] > _FEW else path for path, parent in parents.items()}
@@ -178,26 +185,26 @@ def _copy(paths: list[str], root: Path, source: Path) -> None:
             else:
                 shutil.copy2(root / path, target)
     except OSError as error:
-        raise ScenarioError(f"what the command reads cannot be copied: {error}") from error
+        raise ScenarioError(f"the files that the command reads cannot be copied: {error}") from error
 
 
-def _failed(origin: str, seen: Observed) -> str:
+def _failed(origin: str, seen: Observation) -> str:
     said = f"\n{seen.stderr.strip()[-4000:]}" if seen.stderr.strip() else ""
-    hint = "; it runs in an empty box: --input DIR copies what it needs there"
-    if "did not end" in seen.failure:
+    hint = "; it runs in an empty box; --input DIR copies its input there"
+    if seen.overran:
         hint = "; --timeout gives it longer"
     made = len(seen.ops)
     return f"--from={origin!r}: with no fault it {seen.failure} (after {made} ops){hint}{said}"
 
 
-def _seen(seen: Observed) -> str:
+def _seen(seen: Observation) -> str:
     if seen.refused:
         return f"runs of {seen.seconds:.2f} s were seen"
     return f"{len(seen.ops)} ops in {seen.seconds:.2f} s were seen"
 
 
 def _tell(sentence: str, proposal: Proposal, copied: list[str]) -> None:
-    """Print what was proposed, and why."""
+    """Print the proposal with its reasons."""
     click.echo(sentence)
     lines = [("outputs", f"{', '.join(proposal.outputs)} ({proposal.how})")]
     lines += [("append only", pattern) for pattern in proposal.append_only]

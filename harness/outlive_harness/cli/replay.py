@@ -1,4 +1,4 @@
-"""outlive replay: one failure again, from its id alone."""
+"""outlive replay: carry out one failure again, from its id alone."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from typing import Any
 import click
 
 from outlive_harness import __version__
-from outlive_harness.disk.tree import copy_tree, remove_tree
-from outlive_harness.explore.corpus import regressions_of
-from outlive_harness.explore.engine import replay
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.rebase import marks, rebased
-from outlive_harness.explore.results import Exit, Trial
-from outlive_harness.plan import Plan, PlanError, parse_plan
+from outlive_harness.disk.copying import copy_tree
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.explore.replay import replay
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.marks import marks
+from outlive_harness.golden.record import Record
+from outlive_harness.history.regressions import regressions_of
+from outlive_harness.history.relocate import relocated
+from outlive_harness.history.store import ADDED, Store, described, read_back
 from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
 from outlive_harness.report.terminal import console
 from outlive_harness.report.text import visible
-from outlive_harness.scenario import Scenario, ScenarioError, find_files
-from outlive_harness.store import ADDED, Store, described, read_back
-from outlive_harness.trace import WRITES
+from outlive_harness.results.options import STORE, Options
+from outlive_harness.results.plan import Plan, PlanError, parse_plan
+from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError
+from outlive_harness.results.scenario_files import find_files
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import Exit
+from outlive_harness.search.choices import faults_of
 
 from .declared import load
 from .options import box_dir_option
 from .running import facts_of, session_of
-from .words import NO_FILE, SCENARIOS, STORE, complain
+from .words import SCENARIOS, complain
 
 
 @click.command("replay", short_help="Carry out one failure again, exactly.")
@@ -49,57 +54,68 @@ from .words import NO_FILE, SCENARIOS, STORE, complain
 def command(
     identifier: str, paths: tuple[str, ...], *, shell: bool, export_to: Path | None, box_dir: Path | None
 ) -> int:
-    """Carry out one failure again, exactly, and tell all of it; the boxes are kept.
+    """Carry out one failure again, exactly, show all of it, and keep the boxes.
 
-    ID is SCENARIO:FAULT@OP, as a report shows it. The scenario is the one that failed, as it is kept
-    under .outlive/; else it is looked for in PATH (default: scenarios/). Where the pipeline has changed
-    since, its ops are found again by what they do; where one is gone, nothing is struck.
+    ID is SCENARIO:FAULT@OP, as a report shows it. The scenario is the one that failed, as it was kept
+    under .outlive/; if none was kept, it is looked for in PATH (default: scenarios/). If the pipeline has
+    changed since, its ops are found again by what they do; if an op is gone, no fault is injected.
 
     Exit status: 1 it violates again, 0 it held, 3 its op is gone, or the crash point was not reached.
     """
     name, colon, text = identifier.rpartition(":")
     if not colon or not name:
         raise PlanError(
-            f"ID={identifier!r} is no replay id: it should be SCENARIO:FAULT@OP, as in report:kill@3"
+            f"ID={identifier!r} is not a replay id: it should be SCENARIO:FAULT@OP, as in report:kill@3"
         )
     plan = parse_plan(text)
     store = Store(STORE.absolute())
     one = _scenario_of(identifier, name, paths, store)
-    Options(faults=tuple(point.fault for point in plan)).faults_of(one)
-    facts = store.find(identifier)
+    faults_of(Options(faults=tuple(point.fault for point in plan)), one)
     try:
-        place = store.keep(identifier, facts_of(one)) if facts is None else store.place(identifier)
+        found = _replayed(identifier, one, plan, store, box_dir)
+    except _NotReachedError as error:
+        click.echo(f"unknown: {error}")
+        return Exit.UNKNOWN
     except OSError as error:
         raise _not_kept(error) from error
+    if found is None:
+        return Exit.UNKNOWN
+    record, trial = found
+    _go_on(store.place(identifier), record, trial, identifier, shell=shell, export_to=export_to)
+    return Exit.VIOLATED if trial.findings else Exit.HELD
+
+
+def _replayed(
+    identifier: str, one: Scenario, plan: Plan, store: Store, box_dir: Path | None
+) -> tuple[Record, Trial] | None:
+    """Carry out a plan and show the trial; return it with its golden run, or None if nothing was judged.
+
+    Raises:
+        _NotReachedError: the run no longer has the crash point.
+        OSError: the boxes cannot be kept.
+    """
+    facts = store.find(identifier)
+    place = store.keep(identifier, facts_of(one)) if facts is None else store.place(identifier)
     is_kept = facts is not None
     known = _known(facts or {}, one, plan, store)
     try:
         with session_of(1, box_dir) as session:
             record, trial = replay(session, one, plan, keep=place, adjust=partial(_adjusted, known))
             if trial is not None:
-                _demand_its_op(known, trial)
-            is_judged = trial is not None and trial.judged
-            if is_judged:
+                _require_same_op(known, trial)
+            if trial is not None and trial.judged:
                 remove_tree(place / "golden")
                 (place / "golden").mkdir()
-                copy_tree(record.place / "golden", place / "golden")
-            if trial is not None and is_judged and not is_kept:
-                told = known["marks"] or marks(record, plan)
-                store.keep(identifier, {**facts_of(one), "marks": told, "struck": trial.mark})
-            is_kept = is_kept or is_judged
+                copy_tree(record.golden, place / "golden")
+                if not is_kept:
+                    found = known["marks"] or marks(record, plan)
+                    store.keep(identifier, {**facts_of(one), "marks": found, "struck": trial.mark})
+                is_kept = True
             tell(console(), record, trial, plan if trial is None else trial.plan, place)
-    except _NotReachedError as error:
-        click.echo(f"unknown: {error}")
-        return Exit.UNKNOWN
-    except OSError as error:
-        raise _not_kept(error) from error
     finally:
-        if not is_kept:  # a point that is none, or an interrupt: nothing to come back to
+        if not is_kept:  # no such point, or an interrupt: there is nothing to come back to
             remove_tree(place)
-    if trial is None or not is_judged:
-        return Exit.UNKNOWN
-    _go_on(place, record, trial, identifier, shell=shell, export_to=export_to)
-    return Exit.VIOLATED if trial.findings else Exit.HELD
+    return (record, trial) if trial is not None and trial.judged else None
 
 
 def _not_kept(error: OSError) -> ScenarioError:
@@ -107,21 +123,23 @@ def _not_kept(error: OSError) -> ScenarioError:
 
 
 def _known(facts: dict[str, Any], one: Scenario, plan: Plan, store: Store) -> dict[str, Any]:
-    """Return what is kept of a failure, with what tells its ops again from wherever that is known."""
+    """Return what is kept of a failure, with the marks of its ops from wherever they are known."""
     if facts.get("marks"):
         return facts
-    return {**facts, "marks": regressions_of(one, Options(store=store.root, corpus=True)).marks_of(plan)}
+    return {**facts, "marks": regressions_of(one, Options(store=store.root, regressions=True)).marks_of(plan)}
 
 
 def _adjusted(facts: dict[str, Any], record: Record, plan: Plan) -> Plan:
-    """Find the ops of a kept failure again, and say where they are others now.
+    """Return the plan of a kept failure with the numbers that its ops have now, and print what has changed.
 
     Raises:
-        _NotReachedError: one of them is gone, or is not cut where the plan cuts it.
+        _NotReachedError: an op is gone, or cannot be cut where the plan cuts it.
     """
     if facts.get("version", __version__) != __version__:
-        complain(f"recorded by version {facts['version']}; this is {__version__}, which may count otherwise")
-    found, notes = rebased(record, plan, facts["marks"])
+        complain(
+            f"recorded by version {facts['version']}; this is {__version__}, which may number ops differently"
+        )
+    found, notes = relocated(record, plan, facts["marks"])
     if found is None:
         raise _NotReachedError(f"{notes[-1]}; {_TEST_ANEW}")
     for note in notes:
@@ -130,23 +148,23 @@ def _adjusted(facts: dict[str, Any], record: Record, plan: Plan) -> Plan:
     return found
 
 
-def _demand_its_op(facts: dict[str, Any], trial: Trial) -> None:
-    """Take it for no proof that nothing was violated where the last of several crashes struck another op.
+def _require_same_op(facts: dict[str, Any], trial: Trial) -> None:
+    """Return if the last of several crashes was at the same op as before, or something was violated anyway.
 
     Raises:
-        _NotReachedError: it did.
+        _NotReachedError: it was at another op, so that nothing was violated proves nothing.
     """
     was = facts.get("struck")
     if len(trial.plan) == 1 or not trial.judged or not was or was == trial.mark:
         return
     last = trial.plan[-1]
-    note = f"the recovery has changed: op {last.at} of it was {was!r}, and is {trial.mark!r} now"
+    note = f"the recovery has changed: its op {last.at} was {was!r}, and is now {trial.mark!r}"
     if not trial.findings:
         raise _NotReachedError(f"{note}; {_TEST_ANEW}")
     complain(note)
 
 
-#: What to do where no more is left of a failure than its number.
+#: What to do if the op of a failure cannot be found again.
 _TEST_ANEW = "whether the failure is still there is not known: run the whole test again"
 
 
@@ -155,28 +173,25 @@ class _NotReachedError(Exception):
 
 
 def _check_cut(record: Record, plan: Plan) -> None:
-    """Refuse to cut what is no write, or at a byte that it does not write: nothing would be cut.
+    """Return if the op of a plan's first point is one that its fault can act on.
 
     Raises:
-        _NotReachedError: the run has no such point.
+        _NotReachedError: it is not, for example no write where a write is to be cut.
     """
     point = plan[0]
-    is_cut = point.fault == "torn" or (point.fault == "full" and point.part)
-    if not is_cut or not 0 < point.at <= len(record.ops):
+    if not 0 < point.at <= len(record.ops):
         return
     op = record.ops[point.at - 1]
-    kinds = WRITES if point.fault == "torn" else ("write",)
-    if op.kind not in kinds or op.syscall == "ioctl" or not 0 < point.part < op.length:
+    why = FAULTS[point.fault].objection(point, op)
+    if why:
         what = visible(op.describe())
-        raise _NotReachedError(
-            f"the run has no crash point {point}: op {point.at} is {what!r}, which is not torn there"
-        )
+        raise _NotReachedError(f"the run has no crash point {point}: op {point.at} is {what!r}, {why}")
 
 
 def _go_on(
     place: Path, record: Record, trial: Trial, identifier: str, *, shell: bool, export_to: Path | None
 ) -> None:
-    """Do what was asked for beyond telling."""
+    """Export the failure and open a shell, if asked to."""
     if export_to is not None:
         try:
             export(place, record, trial, identifier, export_to)
@@ -185,7 +200,7 @@ def _go_on(
         click.echo(f"wrote {export_to}; run {export_to}/reproduce.sh")
     if shell:
         program = os.environ.get("SHELL") or "/bin/sh"
-        click.echo(f"{program} in {place / 'crashed'}; golden/ and recovered/ are beside it; exit ends it")
+        click.echo(f"{program} in {place / 'crashed'}; golden/ and recovered/ are beside it; exit closes it")
         try:
             subprocess.run([program], cwd=place / "crashed", check=False)
         except OSError as error:
@@ -193,11 +208,15 @@ def _go_on(
 
 
 def _scenario_of(identifier: str, name: str, paths: Sequence[str], store: Store) -> Scenario:
-    """Find the scenario of a replay id: as it failed, or as it is declared, or as it failed otherwise."""
+    """Return the scenario of an id: as it failed, else as it is declared, else as another of its failures.
+
+    Raises:
+        ScenarioError: there is no such scenario.
+    """
     facts = None if paths else store.find(identifier)
     if facts is not None:
         kept = _as_kept(facts)
-        _tell_which(facts, f"{identifier} was printed for others, too")
+        _print_which(facts, f"{identifier} was also printed for others")
         return kept
     where: Sequence[str | Path] = paths or ([SCENARIOS] if SCENARIOS.is_dir() else [])
     one = _declared(name, where)
@@ -206,25 +225,25 @@ def _scenario_of(identifier: str, name: str, paths: Sequence[str], store: Store)
     ids = store.ids()
     others = [] if paths else [other for other in ids if other.rpartition(":")[0] == name]
     for facts in filter(None, map(store.find, others)):
-        complain(f"{identifier} is not kept; replayed with what {facts['id']} is of")
+        complain(f"{identifier} is not kept; replayed with the scenario of {facts['id']}")
         kept = _as_kept(facts)
-        _tell_which(facts, f"{facts['id']} was printed for others, too")
+        _print_which(facts, f"{facts['id']} was also printed for others")
         return kept
     more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
     looked = ", ".join(map(str, where)) or "a directory scenarios/, which is not here"
-    elsewhere = "" if paths else "; where it is elsewhere, give its file after ID"
+    elsewhere = "" if paths else "; if it is elsewhere, give its file after ID"
     raise ScenarioError(
         f"ID={identifier!r}: no scenario {name!r} in {looked}{elsewhere}; failures kept under {STORE}/: "
         f"{', '.join(ids[:_LISTED]) or 'none'}{more}"
     )
 
 
-#: Kept ids that are named where one is not found.
+#: How many kept ids are listed if one is not found.
 _LISTED = 10
 
 
 def _declared(name: str, paths: Sequence[str | Path]) -> Scenario | None:
-    """Look for a scenario by its name, first in files of that name."""
+    """Return the scenario of a name, looked for in files of that name first; None if there is none."""
     files = sorted(find_files(paths), key=lambda file: file.stem != name)
     for file in files:
         for one in load([file])[0]:
@@ -233,15 +252,15 @@ def _declared(name: str, paths: Sequence[str | Path]) -> Scenario | None:
     return None
 
 
-def _tell_which(facts: dict[str, Any], others: str) -> None:
-    """Say which command and options an id stands for, where it was printed for others, too."""
+def _print_which(facts: dict[str, Any], others: str) -> None:
+    """Print which command and options an id is replayed with, if it was also printed for others."""
     if facts.get("earlier"):
         complain(f"replayed: {described(facts.get('scenario') or {})}")
         complain(f"{others}: {'; '.join(facts['earlier'])}")
 
 
 def _as_kept(facts: dict[str, Any]) -> Scenario:
-    """Make the scenario that failed, with all that the command line had added to it."""
+    """Return the scenario that failed, with the values that the command line gave it."""
     kept = read_back(facts.get("scenario") or {})
     if os.path.basename(kept.file) == NO_FILE:
         return kept
@@ -249,7 +268,7 @@ def _as_kept(facts: dict[str, Any]) -> Scenario:
         raise ScenarioError(f"the scenario's file is gone: {kept.file}")
     one = _declared(kept.name, [Path(kept.file)])
     if one is None:
-        raise ScenarioError(f"{kept.file} has no scenario {kept.name!r} any more")
+        raise ScenarioError(f"{kept.file} no longer declares a scenario {kept.name!r}")
     for key in ADDED:
         then, now = getattr(kept, key), getattr(one, key)
         if then != now:

@@ -1,4 +1,4 @@
-"""outlive test: the scenarios in files and directories."""
+"""outlive test: run the scenarios in files and directories."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from outlive_harness.scenario import ScenarioError, checked_patterns
+from outlive_harness.results.scenario import ScenarioError
 
 from .declared import add, load, select
 from .options import shared
@@ -20,31 +20,31 @@ from .words import SCENARIOS
     "--only",
     multiple=True,
     metavar="NAME",
-    help="Scenarios of this name, or like it: NA*, part of it. Repeatable.",
+    help="Run scenarios of this name only, or like it: a pattern (NA*), or a part of the name. Repeatable.",
 )
 @click.option(
     "--exhaustive",
     is_flag=True,
-    help="Go on with a known-bad scenario that has shown what it is expected to.",
+    help="Explore a known-bad scenario to its end, even if it has shown the expected violation.",
 )
 @click.option(
-    "--changed", is_flag=True, help="Leave out what held before, where nothing that it came of has changed."
+    "--changed",
+    is_flag=True,
+    help="Leave out scenarios that held, if nothing they depend on has changed.",
 )
-@click.option("--resume", is_flag=True, help="Go on where the last run was cut short.")
+@click.option("--resume", is_flag=True, help="Continue the last run, if it was cut short.")
 @shared
 def command(paths: tuple[str, ...], only: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Run the scenarios in PATH: files, or directories of files (default: scenarios/).
 
-    --outputs, --append-only and --ignore are added to what each scenario declares; --input, --timeout
-    and --restarts stand in for it.
+    --outputs, --append-only and --ignore are added to the scenarios' own patterns; --input, --timeout,
+    --restarts and --tmp replace their values.
 
-    A file that does not import does not keep the others from running; the exit status is then 2,
-    whatever they show: the suite was not complete.
+    If a file cannot be imported, the others run, and the exit status is 2 whatever they show: the suite
+    was not complete.
     """
-    for key in ("outputs", "append_only", "ignore"):
-        checked_patterns(f"--{key.replace('_', '-')}", wish[key])
     if not paths and not SCENARIOS.is_dir():
-        raise ScenarioError("there is no directory scenarios/ here; outlive new NAME writes a first one")
+        raise ScenarioError("there is no directory scenarios/ here; outlive new NAME writes a first scenario")
     found, broken = load(paths or (SCENARIOS,))
     chosen = select(found, only) if found else []
     if not chosen and not broken:

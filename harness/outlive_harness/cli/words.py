@@ -1,59 +1,59 @@
-"""What the commands share: where things are kept, how a fault is told, what the texts of options mean."""
+"""What the commands share: a message on standard error, and the types of options."""
 
 from __future__ import annotations
 
-import re
 import signal
 from pathlib import Path
 
 import click
 
-from outlive_harness.faults import table
-from outlive_harness.realfs import missing
+from outlive_harness.disk.realfs import missing
+from outlive_harness.faults.table import NAMES
 from outlive_harness.report.text import visible_lines
-from outlive_harness.scenario import ScenarioError
+from outlive_harness.results.keywords import seconds_of
+from outlive_harness.results.scenario import ScenarioError
 
-STORE = Path(".outlive")
 SCENARIOS = Path("scenarios")
-#: The file that a command's scenario stands in: none, in the directory whose relative paths it means.
-NO_FILE = "-"
 
 
 def complain(text: str) -> None:
-    """Say something on standard error."""
+    """Print a message on standard error."""
     click.echo("outlive: " + "\n".join(visible_lines(text)), err=True)
 
 
 def duration(text: str) -> float:
-    """Read a duration: a number of seconds, or of minutes with an m."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m)?", text, re.ASCII)
-    seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else 0.0
-    if not 0 < seconds < 1e9:
-        raise click.BadParameter(f"{text!r} is no duration: a number over 0, as 60 or 60s or 2m")
+    """Return the seconds of a duration: a number of seconds, or of minutes with an m."""
+    seconds = seconds_of(text)
+    if not seconds:
+        raise click.BadParameter(f"{text!r} must be a number of seconds over 0, as 60 or 60s or 2m")
     return seconds
 
 
 def signal_number(text: str) -> int:
-    """Read a signal by its name, with or without SIG, or by its number."""
+    """Return the number of a signal that is given by its name, with or without SIG, or by its number."""
     name = text.upper().removeprefix("SIG")
     known = {one.name.removeprefix("SIG"): one.value for one in signal.Signals}
     number = known.get(name, int(name) if name.isascii() and name.isdigit() else 0)
     if number not in known.values() or number == signal.SIGSTOP:
-        raise click.BadParameter(f"{text!r} is no signal that can be sent, as TERM, INT or USR1")
+        raise click.BadParameter(f"{text!r} must be a signal that can be sent, as TERM, INT or USR1")
     return number
 
 
 def real_fs(name: str | None) -> str:
-    """Refuse a file system that cannot be had here."""
+    """Return the name of a real file system, "" for none.
+
+    Raises:
+        ScenarioError: this machine cannot make such a file system.
+    """
     why = missing(name) if name else ""
     if why:
-        raise ScenarioError(f"--real-fs={name!r} cannot be had here: {why}")
+        raise ScenarioError(f"--real-fs={name!r} cannot be used here: {why}")
     return name or ""
 
 
 def faults(text: str) -> tuple[str, ...]:
-    """Read a list of faults; whether there are such is for the exploration to say."""
+    """Return the names in a list of faults; whether there are such faults is checked with each scenario."""
     names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
     if not names:
-        raise click.BadParameter(f"{text!r} names no fault; there are: {', '.join(table())}")
+        raise click.BadParameter(f"{text!r} names no fault; there are: {', '.join(NAMES)}")
     return tuple(names)

@@ -1,4 +1,4 @@
-"""What a run wrote, kept by content: in memory up to a bound, in a file past it."""
+"""Recorded data, kept by content: in memory up to a limit, then in a file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Contents are kept in pieces of this size, so that none must ever be in memory as a whole.
+#: Contents are kept in pieces of this size, so no content must be in memory as a whole.
 PIECE = 1 << 20
 _MEMORY = 64 << 20
 
 
 class BlobsError(RuntimeError):
-    """Recorded data can be kept nowhere: the bound on memory is reached and the disk is full too."""
+    """Recorded data cannot be kept: the limit on memory is reached, and the disk is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Up to PIECE bytes: held here, or a range of a file (which then must stay as it is)."""
+    """Up to PIECE bytes: in memory, or a range of a file that must not change."""
 
     length: int
     data: bytes | None = None
@@ -43,7 +43,7 @@ class _Piece:
 
 
 class Blob:
-    """A content: a sequence of bytes that does not change, wherever it lies; it can be pickled."""
+    """An immutable content, in memory or in files; it can be pickled."""
 
     __slots__ = ("_length", "_pieces")
 
@@ -58,13 +58,13 @@ class Blob:
         """Return the bytes from *start* to *stop*, as a slice of bytes would.
 
         Raises:
-            OSError: they were spilled to a file that cannot be read any more.
+            OSError: they are in a file that cannot be read any more.
             BlobsError: that file was changed.
         """
         start, stop, _ = slice(start, stop).indices(self._length)
         if start >= stop:
             return b""
-        # All pieces but the last are of one size.
+        # All pieces but the last have the same size.
         size = self._pieces[0].length
         parts = []
         for number in range(start // size, (stop - 1) // size + 1):
@@ -74,7 +74,7 @@ class Blob:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def is_file(self, path: str) -> bool:
-        """Tell whether this is what a file holds."""
+        """Return whether this is the content of a file, by reference."""
         return bool(self._pieces) and all(
             piece.path == path and piece.at == number * PIECE for number, piece in enumerate(self._pieces)
         )
@@ -85,10 +85,10 @@ class Blob:
 
     @classmethod
     def of_file(cls, path: str | Path) -> Blob:
-        """Return the content of a file by reference; the file must stay as it is.
+        """Return the content of a file by reference; the file must not change.
 
         Raises:
-            OSError: there is none.
+            OSError: there is no such file.
         """
         size = os.stat(path).st_size
         name = os.path.abspath(path)
@@ -96,12 +96,12 @@ class Blob:
 
 
 class Blobs:
-    """Keeps contents, equal pieces once; at most *memory* bytes of them in memory.
+    """Keeps contents; of equal pieces it keeps one.
 
     Args:
-        memory: bytes that are held in memory; what is added past it goes to a file.
-        directory: where that file is made; the system's place for temporary files if None. It is
-            removed by close(), or when nothing refers to this object any more.
+        memory: bytes that are kept in memory; the others go to a file.
+        directory: the directory of that file; by default that for temporary files. close() removes the file,
+            as does the end of this object.
     """
 
     def __init__(self, memory: int = _MEMORY, directory: Path | None = None) -> None:
@@ -113,7 +113,7 @@ class Blobs:
         self._finalizer: weakref.finalize[..., Blobs] | None = None
 
     def add(self, content: bytes | Iterable[bytes]) -> Blob:
-        """Keep a content, given whole or in parts of any size.
+        """Keep a content, whole or in parts of any size.
 
         Raises:
             BlobsError: there is no room for it.
@@ -122,12 +122,12 @@ class Blobs:
         return Blob(self._keep(piece) for piece in _cut(parts))
 
     def close(self) -> None:
-        """Remove the file; contents that were spilled cannot be read any more."""
+        """Remove the file; contents in it cannot be read any more."""
         if self._finalizer is not None:
             self._finalizer()
 
     def leave(self) -> None:
-        """Let the file stay when this object goes: it is its directory's owner who removes it."""
+        """Keep the file when this object ends: the owner of its directory removes it."""
         if self._finalizer is not None and self._spill is not None:
             self._finalizer.detach()
             os.close(self._spill[1])
@@ -154,7 +154,7 @@ class Blobs:
             where = self._spill[0] if self._spill else self._parent or tempfile.gettempdir()
             raise BlobsError(
                 f"the run wrote more than can be kept: {self._memory >> 20} MiB are in memory, and "
-                f"{where} cannot take what is past them: {error.strerror or error}"
+                f"the rest cannot be written to {where}: {error.strerror or error}"
             ) from error
         self._spill = path, fd, end + len(data)
         return _Piece(len(data), None, path, end)
@@ -175,7 +175,7 @@ def _remove(fd: int, place: str, owner: int) -> None:
 
 
 def _cut(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Put parts of any size together to pieces of PIECE bytes; only the last is shorter."""
+    """Join parts of any size into pieces of PIECE bytes; only the last is shorter."""
     waiting = bytearray()
     for part in parts:
         at = 0

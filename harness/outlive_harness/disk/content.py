@@ -1,35 +1,33 @@
-"""Contents of files as blocks that refer to what was written, wherever it is kept."""
+"""Contents of files as blocks that refer to the recorded data, wherever it is kept."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from outlive_harness.trace import Content
+from outlive_harness.results.ops import Content
 
-from .tree import digest_bytes
+from .tree import WHOLE, digest_bytes
 
-#: Files are kept, and torn, in aligned blocks of so many bytes: a page of the page cache.
+#: Bytes of a block, by which files are kept and torn: a page of the page cache.
 BLOCK = 4096
 ZEROS = bytes(BLOCK)
-#: How many patches lie on one another before a block is put together.
+#: Patches that may lie on one another before a block is put together.
 _DEPTH = 16
-#: Contents of this size or more are digested as they are, as digest_file() does.
-_WHOLE = 1 << 24
-#: Bytes that are read at a time, of a content that lies in one piece.
+#: Blocks that are read at a time, of a content in one piece.
 _RUN = 256
 
 
 class Block:
-    """One block of a file: a part of some content, at a place in the block, over an earlier block.
+    """One block of a file: a part of a content, at an offset in the block, over an earlier block.
 
-    What nothing covers is zero. Blocks do not change; a write makes a new one over the old one.
+    Bytes that neither covers are zero. Blocks never change: a write makes a new one over the old one.
     """
 
     __slots__ = ("_at", "_mark", "_source", "_start", "_stop", "_under", "depth", "length")
-    #: bytes up to the last that was ever written
+    #: bytes up to the last that was written
     length: int
-    #: how many patches lie under this one
+    #: the number of patches under this one
     depth: int
 
     def __init__(
@@ -46,7 +44,7 @@ class Block:
             self._under, self.depth = None, 0
 
     def read(self) -> bytes:
-        """Return its bytes, as far as any were written."""
+        """Return its bytes, up to the last that was written."""
         part = _slice(self._source, self._start, self._stop)
         if self._under is None and not self._at:
             return part
@@ -54,13 +52,13 @@ class Block:
         return under[: self._at].ljust(self._at, b"\0") + part + under[self._at + len(part) :]
 
     def mark(self, index: int) -> int:
-        """Return a number of 128 bits for these bytes at this place of a file; 0 for nothing but zeros."""
+        """Return a number of 128 bits for these bytes as a file's block *index*; 0 for only zeros."""
         if self._mark is None or self._mark[0] != index:
             self._mark = index, mark(index, self.read())
         return self._mark[1]
 
     def continues(self, other: Block) -> bool:
-        """Tell whether it is the part of a content that comes just after the whole of another block."""
+        """Return whether this block follows the whole of another block in the same content."""
         return (
             self._source is other._source
             and self._start == other._stop
@@ -74,7 +72,7 @@ class Block:
         return self._source
 
     def is_part_of(self, source: Content | bytes, start: int) -> bool:
-        """Tell whether it is just the part of a content that begins there."""
+        """Return whether this block is exactly the part of a content that begins at *start*."""
         return self._source is source and self._start == start and not (self.depth or self._at)
 
     def run(self, last: Block) -> bytes:
@@ -96,7 +94,7 @@ def mark(index: int, data: bytes) -> int:
 
 
 def patch(block: Block | None, source: Content | bytes, start: int, stop: int, at: int) -> Block:
-    """Return the block with a part of a content written over it from *at* on."""
+    """Return the block with a part of a content written over it at *at*."""
     return Block(source, start, stop, at, block)
 
 
@@ -110,7 +108,7 @@ def cleared(block: Block | None, at: int, stop: int) -> Block | None:
 
 
 def chunks(blocks: Mapping[int, Block], size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, bytes) for what a file of *size* bytes holds that is not zero, in order."""
+    """Yield (offset, bytes) of the parts of a file of *size* bytes that were written, in order."""
     run: list[Block] = []
     first = 0
     for index in sorted(blocks):
@@ -128,7 +126,7 @@ def chunks(blocks: Mapping[int, Block], size: int) -> Iterator[tuple[int, bytes]
 
 
 def source_of(blocks: Mapping[int, Block], size: int) -> Content | bytes | None:
-    """Return the content that a file of *size* bytes is, if it is one as a whole, with nothing over it."""
+    """Return the content that a file of *size* bytes holds as a whole; None if it holds no single one."""
     source = blocks[0].source if 0 in blocks else None
     count = -(-size // BLOCK)
     if source is None or len(source) != size or len(blocks) != count:
@@ -138,7 +136,7 @@ def source_of(blocks: Mapping[int, Block], size: int) -> Content | bytes | None:
 
 
 def read(blocks: Mapping[int, Block], size: int) -> bytes:
-    """Return a whole content."""
+    """Return all bytes of a file."""
     data = bytearray(size)
     for offset, part in chunks(blocks, size):
         data[offset : offset + len(part)] = part
@@ -146,8 +144,8 @@ def read(blocks: Mapping[int, Block], size: int) -> bytes:
 
 
 def digest(blocks: Mapping[int, Block], size: int, box: bytes = b"") -> str:
-    """Return the digest of a content as digest_file() gives it."""
-    if size < _WHOLE:
+    """Return the digest of a file's content, as digest_file() does."""
+    if size < WHOLE:
         return digest_bytes(read(blocks, size), box)
     running = hashlib.blake2b(digest_size=16)
     done = 0

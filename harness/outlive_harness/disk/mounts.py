@@ -1,4 +1,4 @@
-"""What a pipeline mounted in its box: a file system of the user's may lie there, not ours to remove."""
+"""File systems that a pipeline mounted in its box: their files must not be removed with the box."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import subprocess
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from outlive_harness import abi
+
 _MOUNTS = "/proc/self/mountinfo"
-_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8  # umount2(2)
-_NUMBER, _POINT = 0, 4  # fields of a mount's line (proc_pid_mountinfo(5))
+_NUMBER, _POINT = 0, 4  # fields of a line (proc_pid_mountinfo(5))
 _ESCAPED = re.compile(rb"[\t\n \\]")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Mount(NamedTuple):
-    """A mount: its number, and where it is."""
+    """A mount: its number and its mount point."""
 
     number: int
     point: str
 
 
 class _Listed:
-    """The mounts that this process sees, read anew where the kernel says that they changed."""
+    """The mounts that this process sees, read again if the kernel reports a change."""
 
     def __init__(self) -> None:
         self._seer = (0, 0)
@@ -38,16 +39,16 @@ class _Listed:
         """Return the lines of all mounts.
 
         Raises:
-            OSError: there is no Linux, or no /proc.
+            OSError: this is not Linux, or /proc is missing.
         """
         seer = os.getpid(), os.stat("/proc/self/ns/mnt").st_ino
-        if seer != self._seer:  # forked since, where that number may be another file; or another namespace
+        if seer != self._seer:  # forked since, so the descriptor may be reused; or in another namespace
             self._fd = os.open(_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
             self._poller = select.poll()
             self._poller.register(self._fd, select.POLLIN | select.POLLOUT | select.POLLPRI)
             self._seer = seer
         elif self._poller.poll(0) == [(self._fd, select.POLLIN)]:
-            return self._text  # a file that cannot tell of changes would be ready for writing, too
+            return self._text  # without a report of changes the file would be ready for writing, too
         os.lseek(self._fd, 0, os.SEEK_SET)
         parts = iter(lambda: os.read(self._fd, 1 << 16), b"")
         self._text = b"".join(parts)
@@ -58,13 +59,13 @@ _listed = _Listed()
 
 
 def below(root: str | os.PathLike[str] | int) -> list[Mount]:
-    """Return what is mounted on a directory, or in it, the lowest first; a descriptor of it will do."""
+    """Return the mounts on a directory or in it, the deepest first; *root* may be a descriptor."""
     try:
         top = _ESCAPED.sub(lambda found: b"\\%03o" % ord(found[0]), _real(root))
         text = _listed.text()
-    except OSError:  # nothing can be told
+    except OSError:  # the mounts cannot be read
         return []
-    if b" " + top not in text:  # the usual case, for the price of a search
+    if b" " + top not in text:  # the usual case, and fast
         return []
     lines = [line.split(b" ") for line in text.splitlines()]
     return [
@@ -78,7 +79,7 @@ def _real(root: str | os.PathLike[str] | int) -> bytes:
     """Return the real path of a directory.
 
     Raises:
-        OSError: there is no /proc.
+        OSError: /proc is missing.
     """
     return (
         os.readlink(b"/proc/self/fd/%d" % root)
@@ -88,15 +89,15 @@ def _real(root: str | os.PathLike[str] | int) -> bytes:
 
 
 def detach(root: str | os.PathLike[str] | int, spared: Collection[Mount] = ()) -> list[str]:
-    """Unmount all that is mounted on a directory or in it, but for what is spared; return where that was.
+    """Unmount all mounts on a directory or in it, except the spared ones; return their mount points.
 
-    The directory is given as to below(). No link is followed on the way down from it.
+    *root* is as in below(). No link below it is followed.
     """
     found = [one for one in below(root) if one not in spared]
     for _, point in found:
         if _unmount(root, point):
             continue
-        for tool in ("fusermount3", "fusermount"):  # a user's own mount, which he may undo by it alone
+        for tool in ("fusermount3", "fusermount"):  # only this tool may unmount a user's own mount
             if shutil.which(tool):
                 with contextlib.suppress(OSError):
                     subprocess.run([tool, "-u", "-z", "--", point], capture_output=True, check=False)
@@ -105,16 +106,16 @@ def detach(root: str | os.PathLike[str] | int, spared: Collection[Mount] = ()) -
 
 def _unmount(root: str | os.PathLike[str] | int, point: str) -> bool:
     top = os.fsdecode(_real(root))
-    if point == top:  # what lies under it cannot be asked
-        return bool(_libc.umount2(os.fsencode(point), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0)
+    if point == top:  # the directory under the mount cannot be opened
+        return bool(_libc.umount2(os.fsencode(point), abi.MNT_DETACH | abi.UMOUNT_NOFOLLOW) == 0)
     with contextlib.suppress(OSError), _descended(root, os.path.relpath(point, top)) as fd:
-        return bool(_libc.umount2(b"/proc/self/fd/%d" % fd, _MNT_DETACH) == 0)
+        return bool(_libc.umount2(b"/proc/self/fd/%d" % fd, abi.MNT_DETACH) == 0)
     return False
 
 
 @contextlib.contextmanager
 def _descended(root: str | os.PathLike[str] | int, names: str) -> Iterator[int]:
-    """Open what is at a path below a directory, through no link."""
+    """Open the file at a path below a directory, following no link."""
     fd = os.dup(root) if isinstance(root, int) else os.open(root, os.O_PATH)
     try:
         for name in names.split("/"):

@@ -1,4 +1,4 @@
-"""What stands on a program's stack: lines of the user's own, and of packages; the rest is folded away."""
+"""The frames of a program's stack: the user's own lines and those of packages; others are left out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-from outlive_harness.explore.golden import Record
+from outlive_harness.golden.record import Record
 from outlive_harness.launch.zygote import own_packages, parse
 
 _FRAME = re.compile(r"(?P<file>.+):(?P<line>[0-9]+) (?P<function>.*)")
 _SITE = re.compile(r".*/(?:site|dist)-packages/")
-#: The interpreter's own library, and our two packages: wherever they lie, nobody looks for the fault there.
-_FOLDED = re.compile(r"/lib(64)?/python3[^/]*/|/outlive_harness/|/outlive/(_[a-z_]+|__init__)\.py$")
-#: Code that came from no file, and still is the user's own.
+#: The standard library and our two packages, wherever they are: frames that are left out.
+_FOLDED = re.compile(
+    r"/lib(64)?/python3[^/]*/|/outlive_harness/|/outlive/(_[a-z_]+/[a-z_]+|(remote/)?_[a-z_]+)\.py$"
+)
+#: Code of the user's own that is not in a file.
 _TYPED = re.compile(r"<(stdin|ipython-input.*)>")
 _STRING = "<string>"
 _BODY = "outlive_harness._body"
@@ -28,10 +30,10 @@ class Frame:
     """One level of a call stack.
 
     Attributes:
-        file: as the user names it: relative where it is below the working directory, or was in the box.
-        line: in it.
-        function: that it is in.
-        package: the installed package that it belongs to, with its version; "" for the program's own.
+        file: its path as the user knows it: relative if it is below the working directory, or was in the box.
+        line: the line in the file.
+        function: the function's name.
+        package: the name and version of the installed package; "" for the program's own code.
     """
 
     file: str
@@ -41,7 +43,7 @@ class Frame:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is of the program itself, and not of a package."""
+        """Whether it belongs to the program itself, not to a package."""
         return not self.package
 
     def __str__(self) -> str:
@@ -50,39 +52,39 @@ class Frame:
 
 
 class Frames:
-    """Tells frames of one subject's runs.
+    """Reads the stacks of one pipeline's runs.
 
     Args:
-        record: its golden run.
-        box: where it runs.
+        record: the golden run.
+        box: the box of the runs.
     """
 
     def __init__(self, record: Record, box: Path) -> None:
-        argv, cwd = record.subject.command(record.subject.argv, box)
+        argv, cwd = record.spec.command(record.spec.argv, box)
         script = parse(argv)
         self._box, self._cwd = os.path.realpath(box) + os.sep, str(cwd)
-        self._source = record.subject.source
+        self._source = record.spec.source
         self._is_string = script is not None and script.kind == "code"
         self._main = script.target.partition(".")[0] if script is not None and script.kind == "module" else ""
         self._known: dict[bytes, tuple[Frame, ...]] = {}
         self._files: dict[str, tuple[str, str] | None] = {}
 
     def of(self, text: bytes) -> tuple[Frame, ...]:
-        """Return the frames of a stack as a program leaves it, the innermost first, without folded ones."""
+        """Return the frames of a stack that a program wrote, the innermost first, without those left out."""
         if text not in self._known:
             lines = text.decode(errors="surrogateescape").split("\n")
-            told = (self._frame(*match.groups()) for match in map(_FRAME.fullmatch, lines) if match)
-            self._known[text] = tuple(frame for frame in told if frame is not None)
+            frames = (self._frame(*match.groups()) for match in map(_FRAME.fullmatch, lines) if match)
+            self._known[text] = tuple(frame for frame in frames if frame is not None)
         return self._known[text]
 
     def _frame(self, file: str, line: str, function: str) -> Frame | None:
         if file not in self._files:
-            self._files[file] = self._place(file)
-        place = self._files[file]
-        return None if place is None else Frame(place[0], int(line), function, place[1])
+            self._files[file] = self._known_as(file)
+        known = self._files[file]
+        return None if known is None else Frame(known[0], int(line), function, known[1])
 
-    def _place(self, file: str) -> tuple[str, str] | None:
-        """Return how a file is told, and its package; None where it is not told."""
+    def _known_as(self, file: str) -> tuple[str, str] | None:
+        """Return a file's path for the user, and its package; None if its frames are left out."""
         if file.startswith("<"):
             is_own = _TYPED.fullmatch(file) or (file == _STRING and self._is_string)
             return (file, "") if is_own else None
@@ -97,14 +99,14 @@ class Frames:
         return (path[len(site[0]) :], package) if package else (self.shown(path), "")
 
     def _package(self, site: str, path: str) -> str | None:
-        """Return the package of an installed file; "" where it is the program's own, None if it is ours."""
+        """Return the package of an installed file; "" if it is the program's own, None if it is ours."""
         top = path[len(site) :].partition("/")[0].removesuffix(".py")
         if top in ("outlive", "outlive_harness"):
             return None
         return "" if top == self._main or top in own_packages(site) else _distribution(site, top)
 
     def shown(self, path: str) -> str:
-        """Return the path by which the user knows a file: no box is there any more when it is read."""
+        """Return the path by which the user knows a file, as boxes are gone when a report is read."""
         real = os.path.realpath(os.path.dirname(path)) + os.sep + os.path.basename(path)
         if real.startswith(self._box):
             below = real[len(self._box) :]
@@ -116,7 +118,7 @@ class Frames:
 
     def command(self, words: Sequence[str]) -> tuple[str, ...]:
         """Return a process's command line as the user knows it."""
-        if _BODY in words:  # runs a function of a scenario's file: to its user that is the program
+        if _BODY in words:  # a function of a scenario's file, which the user knows as the program
             return (self.shown(words[words.index(_BODY) + 1]),)
         here = os.getcwd() + os.sep
         return tuple(
@@ -126,7 +128,7 @@ class Frames:
 
 @functools.cache
 def _is_launcher(path: str) -> bool:
-    """Tell a script that an installer put beside an interpreter, which calls into a package."""
+    """Return whether a file is a script that an installer put beside an interpreter to call a package."""
     directory, name = os.path.split(path)
     is_script = not name.endswith(".py") and os.path.basename(directory) in ("bin", "Scripts")
     return is_script and any(os.path.exists(os.path.join(directory, one)) for one in ("python3", "python"))
@@ -134,7 +136,7 @@ def _is_launcher(path: str) -> bool:
 
 @functools.cache
 def _distribution(site: str, top: str) -> str:
-    """Return the name and version of what was installed as a package or module of that name."""
+    """Return the name and version of the distribution that has a package or module of that name."""
     found = list(distributions(path=[site]))
     named = [one for one in found if _plain(one.name) == _plain(top)]
     for one in named or (other for other in found if _holds(other, top)):

@@ -1,8 +1,8 @@
-"""Repairs of a trace: what the ops would be, had the program been written with care.
+"""Repairs of a trace: the ops of the same program, had it been written with care.
 
-Each is one habit of careful programs (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014;
-fsync(2), rename(2)): fsync the file before its rename, fsync the directory after it, write beside the
-destination and rename, make the marker after the output. A repair is applied at sites: numbers of ops.
+Each repair is one habit of careful programs (Pillai et al., "All File Systems Are Not Created Equal", OSDI
+2014; fsync(2), rename(2)): fsync the file before its rename, fsync the directory after it, write beside the
+destination and rename, make the marker after the output. It is applied at sites, which are numbers of ops.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from outlive_harness.trace import INSTALLS, WRITES, Op
+from outlive_harness.results.op_kinds import KINDS
+from outlive_harness.results.ops import Op
 
-#: What the temporary file of a repaired trace is named by: nothing a pipeline would use.
+#: The suffix of a temporary file in a repaired trace, which no pipeline uses.
 _BESIDE = ".outlive-repaired"
-#: Bytes of a file that is written another way: its ops then carry their data with them.
+#: The most bytes of files that a repair writes beside their destinations, as their data must be in memory.
 _MOST = 16 << 20
+#: Kinds of ops on an open file, besides writes.
+_ON_FILE = frozenset({"truncate", "chmod", "chown", "fsync", "fdatasync"})
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """An op of a repaired trace, and the number of the op of the run that it stands beside."""
+    """An op of a repaired trace, and the number of the original op that it comes from or follows."""
 
     number: int
     op: Op
@@ -35,16 +38,23 @@ class Repair:
     """A change to a trace.
 
     Attributes:
-        name: which habit.
-        say: tells what to do at a site, to be followed by "at" and its place.
-        sites: numbers of the ops where it is applied.
-        apply: gives the ops as they would be, with the repair at some of the sites.
+        habit: the habit: ``file``, ``directory``, ``beside`` or ``marker``.
+        say: returns what to do at a site, to be followed by "at" and its place.
+        sites: the numbers of the ops to which it can be applied.
+        apply: returns the ops with the repair applied at some of the sites.
+        about: the path of a marker; "" for other habits.
     """
 
-    name: str
+    habit: str
     say: Callable[[int], str]
     sites: tuple[int, ...]
     apply: Callable[[Trace, frozenset[int]], Trace]
+    about: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What distinguishes it from the other repairs of a run."""
+        return self.habit, self.about
 
 
 def numbered(ops: Iterable[Op]) -> Trace:
@@ -53,11 +63,11 @@ def numbered(ops: Iterable[Op]) -> Trace:
 
 
 def repairs(ops: Sequence[Op], is_output: Callable[[str], bool]) -> list[Repair]:
-    """Return what could be repaired in a run, each kind at all of its sites.
+    """Return the possible repairs of a run, each with all of its sites.
 
     Args:
         ops: the run.
-        is_output: tells outputs by their paths.
+        is_output: returns whether a path is an output.
     """
     found = [_file_first(ops), _directory_after(ops), _beside(ops, is_output), *_marker_after(ops, is_output)]
     return [one for one in found if one is not None]
@@ -67,17 +77,17 @@ def repairs(ops: Sequence[Op], is_output: Callable[[str], bool]) -> list[Repair]
 
 
 def _file_first(ops: Sequence[Op]) -> Repair | None:  # noqa: C901 - a case a kind of op
-    """What is renamed, or left to be read, has reached the disk before anything later does."""
+    """Make a renamed file, or one that is left, reach the disk before anything later does."""
     dirty: dict[str, int] = {}
     renamed: list[int] = []
     for number, op in enumerate(ops, start=1):
         if _changes(op):
             dirty[op.path] = number
-        elif op.kind in ("sync", "syncfs"):
+        elif op.traits.syncs_all:
             dirty.clear()
         elif op.kind in ("fsync", "fdatasync", "unlink"):
             dirty.pop(op.path, None)
-        elif op.kind in INSTALLS and op.path in dirty:
+        elif op.traits.installs and op.path in dirty:
             del dirty[op.path]
             renamed.append(number)
     left = sorted(dirty.values())
@@ -87,7 +97,7 @@ def _file_first(ops: Sequence[Op]) -> Repair | None:  # noqa: C901 - a case a ki
     def apply(trace: Trace, chosen: frozenset[int]) -> Trace:
         made: Trace = []
         for one, is_last in _with_last(trace):
-            if one.number in chosen and one.number in renamed and one.op.kind in INSTALLS:
+            if one.number in chosen and one.number in renamed and one.op.traits.installs:
                 made.append(Numbered(one.number, _fsync(one.op.path, one.op.tid)))
             made.append(one)
             if is_last and one.number in chosen and one.number in left:
@@ -101,8 +111,8 @@ def _file_first(ops: Sequence[Op]) -> Repair | None:  # noqa: C901 - a case a ki
 
 
 def _changes(op: Op) -> bool:
-    """Tell whether an op changes what is in a file."""
-    return op.kind in WRITES or op.kind == "truncate" or (op.kind == "open" and bool(op.flags & os.O_TRUNC))
+    """Return whether an op changes the content of a file."""
+    return op.changes_content or op.empties
 
 
 # -- fsync of the directory after a name in it changed ------------------------------------------------
@@ -110,28 +120,28 @@ def _changes(op: Op) -> bool:
 
 @dataclass(slots=True)
 class _Names:
-    """Names that no fsync of their directory has followed yet.
+    """Changed names whose directory was not synced since.
 
     Attributes:
-        pending: the op after which there could be one, by directory and name.
+        pending: the op after which it could be synced, by directory and name.
     """
 
     pending: dict[tuple[str, str], int]
 
     def note(self, number: int, op: Op) -> None:
         """Take the next op."""
-        if op.kind in ("sync", "syncfs"):
+        if op.traits.syncs_all:
             self.pending.clear()
         elif op.kind in ("fsync", "fdatasync"):
             for key in [key for key in self.pending if key[0] == op.path]:
                 del self.pending[key]
-        elif op.kind in INSTALLS:
+        elif op.traits.installs:
             self.pending.pop((_above(op.path), op.path), None)  # a temporary name needs none of its own
             self.pending[_above(op.target), op.target] = number
-        elif op.kind in WRITES:  # a file's name is told to the disk once it is written
+        elif op.traits.writes:  # the name is synced after the last write to the file
             if (_above(op.path), op.path) in self.pending:
                 self.pending[_above(op.path), op.path] = number
-        elif op.kind in _NAMES or (op.kind == "open" and op.flags & os.O_CREAT):
+        elif op.creates or op.kind in _NAMES:
             self.pending[_above(op.path), op.path] = number
 
 
@@ -139,7 +149,7 @@ _NAMES = frozenset({"mkdir", "symlink", "mknod", "unlink", "rmdir"})
 
 
 def _directory_after(ops: Sequence[Op]) -> Repair | None:
-    """A name has reached the disk before anything later does."""
+    """Make a name reach the disk before anything later does."""
     names = _Names({})
     for number, op in enumerate(ops, start=1):
         names.note(number, op)
@@ -160,7 +170,7 @@ def _directory_after(ops: Sequence[Op]) -> Repair | None:
 
     def say(site: int) -> str:
         kind = ops[site - 1].kind
-        return f"fsync the directory after the {'last write' if kind in WRITES else kind}"
+        return f"fsync the directory after the {'last write' if KINDS[kind].writes else kind}"
 
     return Repair("directory", say, tuple(sorted(sites)), apply)
 
@@ -178,10 +188,10 @@ class _Session:
 
 
 def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | None:
-    """An output is written beside its place, made durable and renamed, its directory synced.
+    """Write an output beside its destination, make it durable, rename it, and sync its directory.
 
-    Not so a lock: who holds it must keep the file that others open. It is known by its name, or by being
-    emptied at the end, as that of outlive.run_lock is; flock(2) itself is no op.
+    A lock file is left out, as its holder must keep the file that others open. It is recognised by its name,
+    or as it is empty at the end, like that of outlive.run_lock; flock(2) is not an op.
     """
     sessions: list[_Session] = []
     opened: dict[str, _Session] = {}
@@ -190,15 +200,15 @@ def _beside(ops: Sequence[Op], is_output: Callable[[str], bool]) -> Repair | Non
         if op.kind == "open" and is_output(op.path) and makes and not op.flags & os.O_APPEND:
             opened[op.path] = _Session(op.path, number, number)
             sessions.append(opened[op.path])
-        elif op.path in opened and op.kind in (*WRITES, "truncate", "chmod", "chown", "fsync", "fdatasync"):
+        elif op.path in opened and (op.traits.writes or op.kind in _ON_FILE):
             opened[op.path].last = number
-        elif op.kind in ("rename", "link", "unlink"):
+        elif op.traits.installs or op.traits.removes:
             opened.pop(op.path, None)
             opened.pop(op.target, None)
     emptied = {op.path: op.kind == "truncate" and not op.length for op in ops if _changes(op)}
     sessions = [one for one in sessions if not (emptied.get(one.path) or _is_lock(one.path))]
-    # A copy asks for more than there is, so what counts is what was recorded.
-    written = [op for op in ops if op.kind in WRITES and op.path in {one.path for one in sessions}]
+    # A copy may ask for more bytes than its source has, so the recorded data count.
+    written = [op for op in ops if op.traits.writes and op.path in {one.path for one in sessions}]
     size = sum(op.length if op.content is None else len(op.content) for op in written)
     if not sessions or size > _MOST:
         return None
@@ -226,7 +236,7 @@ def _written_beside(trace: Trace, session: _Session) -> Trace:
     for one, is_last in _with_last(trace):
         op = one.op
         if op.detail is not None and op.detail.fails:
-            continue  # cp(1) tries what may not work
+            continue  # cp(1) makes calls that fail
         if session.first <= one.number <= session.last and op.path == path:
             content = op.content
             data = content if content is None or isinstance(content, bytes) else content.read()
@@ -247,20 +257,18 @@ def _written_beside(trace: Trace, session: _Session) -> Trace:
 
 
 def _marker_after(ops: Sequence[Op], is_output: Callable[[str], bool]) -> list[Repair]:
-    """What says that an output is done is made after it: for each file that is made before an output."""
+    """Make a file after an output, as it may be the output's marker: for each file made before an output."""
     touched: dict[str, list[int]] = {}
     for number, op in enumerate(ops, start=1):
-        for path in {op.path, op.target} if op.kind in INSTALLS else {op.path}:
+        for path in {*op.paths}:
             touched.setdefault(path, []).append(number)
     outputs = {path: numbers[-1] for path, numbers in touched.items() if is_output(path)}
     found = []
     for path, numbers in touched.items():
-        made = [
-            n for n in numbers if ops[n - 1].kind in ("open", *WRITES, *INSTALLS, "mkdir", "symlink", "mknod")
-        ]
+        made = [n for n in numbers if ops[n - 1].traits.installs or ops[n - 1].traits.makes]
         later = [last for output, last in outputs.items() if output != path and last > numbers[-1]]
         if path and made and later and not any(one.startswith(path + "/") for one in touched):
-            last = ops[numbers[-1] - 1]  # what is made beside it and renamed goes by its final name
+            last = ops[numbers[-1] - 1]  # a file that is renamed at last goes by its final name
             name = last.target if last.kind == "rename" and last.path == path else path
             found.append(_moved(name, numbers, min(later), ops[min(later) - 1]))
     return found
@@ -280,16 +288,16 @@ def _moved(path: str, numbers: Sequence[int], behind: int, output: Op) -> Repair
         return made
 
     def say(_site: int) -> str:
-        made = output.target if output.kind in INSTALLS else output.path
+        made = output.target if output.traits.installs else output.path
         return f"make {path} after {made}, not before it,"
 
-    return Repair(f"marker {path}", say, (numbers[0],), apply)
+    return Repair("marker", say, (numbers[0],), apply, path)
 
 
 def _with_last(trace: Trace) -> Iterator[tuple[Numbered, bool]]:
-    """Yield each op, and whether it is the last that stands for an op of the run."""
-    for place, one in enumerate(trace):
-        yield one, place + 1 == len(trace) or trace[place + 1].number != one.number
+    """Yield each op, and whether it is the last one that comes from its original op."""
+    for index, one in enumerate(trace):
+        yield one, index + 1 == len(trace) or trace[index + 1].number != one.number
 
 
 def _fsync(path: str, tid: int) -> Op:

@@ -1,7 +1,7 @@
-"""Where each op of a golden run comes from: a line of a Python program, or the command of a process.
+"""The sources of ops: a line of a Python program, or the command of a process.
 
-Of each Python in the run the call stack is known (see explore/stacks.py); of any other program, what
-/proc/PID/cmdline says (proc_pid_cmdline(5)), with the stack of the Python program that started it.
+The call stack of each Python process is known (see golden/stacks.py); of any other program the command line
+is (proc_pid_cmdline(5)), with the stack of the Python program that started it.
 """
 
 from __future__ import annotations
@@ -15,36 +15,40 @@ from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import NamedTuple
 
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.runner import BoxError, Runner
-from outlive_harness.explore.stacks import run_followed
-from outlive_harness.explore.strike import Crash, run_struck
-from outlive_harness.explore.tapes import Tapes
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.record import Record
+from outlive_harness.golden.stacks import run_followed
 from outlive_harness.launch._stack_slots import is_over, read
-from outlive_harness.plan import Plan
-from outlive_harness.trace import WRITES, Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import Plan
+from outlive_harness.trial.crash import Crash
+from outlive_harness.trial.inject import run_with_fault
+from outlive_harness.trial.recordings import Recordings
+from outlive_harness.world.box import BoxError
+from outlive_harness.world.runner import Runner
 
 from .align import aligned
 from .frames import Frame, Frames
 
 Stack = tuple[Frame, ...]
 
+#: The most characters of a command that are shown.
 _LONGEST = 80
-#: Processes above one that are asked for their stack.
+#: How many ancestors of a process are searched for a Python stack.
 _ABOVE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an op comes from.
+    """The source of an op.
 
     Attributes:
-        stack: the frames of a Python program, the innermost first; empty where it is none.
-        command: of the process that made the call, where it has no stack of its own; the stack is then that
-            of the program that started it, where it is one in Python.
-        is_aside: whether the op is another thread's than that which the program's own frames are of: one
-            that has none, as a pool's or one that a library started.
-        into: where a shell sends what the command writes, as in a script; "" where that is not so.
+        stack: the frames of a Python program, the innermost first; empty if it is not in Python.
+        command: the command line of the process, if it has no stack of its own; the stack is then that of
+            the Python program that started it, if there is one.
+        is_aside: whether the op's thread has no frames of the program's own, such as a pool's thread; the
+            stack then goes on with that of the thread that waits for it.
+        into: the redirection by which a shell sends the command's output to the file; "" for none.
     """
 
     stack: Stack = ()
@@ -54,12 +58,12 @@ class Source:
 
     @property
     def lead(self) -> Frame | None:
-        """The user's own line; the innermost of all where none is the user's."""
+        """The innermost frame of the user's own, or the innermost of all if there is none."""
         return next((frame for frame in self.stack if frame.is_own), self.stack[0] if self.stack else None)
 
     @property
     def within(self) -> Frame | None:
-        """The line of an installed package that made the call for the user's own; None where none did."""
+        """The frame of an installed package that made the call for the user's code; None if none did."""
         if self.command or not self.stack or self.stack[0].is_own:
             return None
         return self.stack[0]
@@ -78,76 +82,78 @@ class Source:
 
 @dataclass(slots=True)
 class Followed:
-    """A run that was followed: its ops, and where each comes from."""
+    """A run whose lines were followed: its ops, and the source of each."""
 
     record: Record
     ops: list[Op] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
 
     def of(self, ops: Sequence[Op]) -> list[Source]:
-        """Return where the ops of another run of the same subject come from; empty where nobody knows."""
-        places = aligned(self.record, ops, self.ops)
-        return [self.sources[place] if place >= 0 else Source() for place in places]
+        """Return the sources of the ops of another run of the same pipeline; empty ones if unknown."""
+        indexes = aligned(self.record, ops, self.ops)
+        return [self.sources[index] if index >= 0 else Source() for index in indexes]
 
 
 def followed(runner: Runner, record: Record) -> Followed:
-    """Run a subject from its beginning, and see where each op comes from."""
+    """Run a pipeline from scratch, and follow its lines."""
     found = Followed(record)
     if not record.refused and record.ops:
         with contextlib.suppress(BoxError, OSError):
-            runner.fill(record.place / "template")
+            runner.box.fill(record.template)
             found.sources, found.ops = _followed(runner, record)
     return found
 
 
-def sources_of_recovery(tapes: Tapes, record: Record, plan: Plan) -> tuple[list[Source], list[Op]]:
-    """Return where the ops of the run come from that the last crash of a plan strikes, and the ops.
+def sources_of_recovery(recordings: Recordings, record: Record, plan: Plan) -> tuple[list[Source], list[Op]]:
+    """Return the sources of the ops of a plan's last run, and the ops.
 
     Raises:
         BoxError: a box could not be filled, ...
         OSError: the program cannot be run, ...
     """
-    runner = tapes.runner
+    runner = recordings.runner
     runner.cool()
-    runner.fill(record.place / "template")
+    runner.box.fill(record.template)
     for number, point in enumerate(plan[:-1], start=1):
-        if point.fault == "power":
-            runner.lay_out(tapes.cut(record, plan[:number])[1])
-        elif not run_struck(runner, record, point, Crash())[1]:
+        if FAULTS[point.fault].cuts_power == "real":
+            return [], []  # the files of that recovery come from another run
+        if FAULTS[point.fault].cuts_power == "model":
+            runner.box.lay_out(recordings.cut(record, plan[:number])[1])
+        elif not run_with_fault(runner, record, point, Crash())[1]:
             return [], []
     return _followed(runner, record)
 
 
 def _followed(runner: Runner, record: Record) -> tuple[list[Source], list[Op]]:
-    """Run on the box as it is, and see where each op comes from."""
+    """Run on the box as it is, and follow the program's lines."""
     runner.cool()
-    follower = _Follower(Frames(record, runner.box))
+    follower = _Follower(Frames(record, runner.box.path))
     run_followed(runner, record, follower.note)
     return follower.sources(), follower.ops
 
 
 class _Follower:
-    """Asks where each op comes from while its task stands still.
+    """Finds the source of each op while its task is stopped.
 
     Args:
-        frames: tells frames.
+        frames: reads stacks.
     """
 
     def __init__(self, frames: Frames) -> None:
         self.ops: list[Op] = []
         self._frames = frames
         self._found: list[Source] = []
-        #: of each op the process that makes it, and the parent of that
+        #: for each op, its process and the parent of that
         self._processes: list[tuple[int, int]] = []
         self._started: dict[int, _Start] = {}
         self._opened: dict[str, Source] = {}
 
     def note(self, memory: mmap, op: Op) -> None:
-        """Take an op that is about to run."""
+        """Note the source of an op that is about to run."""
         source = self._source(memory, op.tid)
         if op.kind == "open":
             self._opened[op.path] = source
-        elif is_over(memory, op.tid):  # what was never closed is written out: where it was opened tells more
+        elif is_over(memory, op.tid):  # an unclosed file is flushed at exit: it was opened by a line
             source = self._opened.get(op.path, source)
         self.ops.append(op)
         self._found.append(source)
@@ -155,23 +161,23 @@ class _Follower:
         self._processes.append((process, self._start(memory, process).parent))
 
     def sources(self) -> list[Source]:
-        """Return where each op comes from.
+        """Return the source of each op.
 
-        A shell opens what a command is to write to, before it becomes that command or starts it: then that
-        is told.
+        A shell opens the file of a redirection before it starts the command or becomes it: the source of that
+        open is the command.
         """
         found = list(self._found)
         later: dict[str, int] = {}
-        for place in range(len(found) - 1, -1, -1):
-            op, source = self.ops[place], found[place]
+        for index in range(len(found) - 1, -1, -1):
+            op, source = self.ops[index], found[index]
             then = later.get(op.path)
-            if op.kind == "open" and source.command and then is not None and self.ops[then].kind in WRITES:
+            if op.kind == "open" and source.command and then is not None and self.ops[then].traits.writes:
                 becomes = self._found[then]
-                is_its = self._processes[place][0] in self._processes[then]
+                is_its = self._processes[index][0] in self._processes[then]
                 if is_its and becomes.command and becomes.command != source.command:
                     sign = ">>" if op.flags & os.O_APPEND else ">"
-                    found[place] = replace(becomes, into=f" {sign} {op.path}")
-            later[op.path] = place
+                    found[index] = replace(becomes, into=f" {sign} {op.path}")
+            later[op.path] = index
         return found
 
     def _source(self, memory: mmap, tid: int) -> Source:
@@ -188,12 +194,12 @@ class _Follower:
         return Source(start.stack, self._frames.command(_command(process)))
 
     def _stacks(self, memory: mmap, process: int, *, but: int = 0) -> dict[int, Stack]:
-        """Return where the threads of a process are that are at lines of the user's."""
+        """Return the stacks of those threads of a process that have frames of the user's own."""
         stacks = {tid: self._frames.of(read(memory, tid)) for tid in _threads(process) if tid != but}
         return {tid: stack for tid, stack in stacks.items() if _is_users(stack)}
 
     def _start(self, memory: mmap, process: int) -> _Start:
-        """Return what is known of the start of a process."""
+        """Return how a process was started."""
         if process not in self._started:
             above, stacks = process, dict[int, Stack]()
             for _ in range(_ABOVE):
@@ -208,7 +214,7 @@ class _Follower:
 
 
 class _Start(NamedTuple):
-    """Where the Python program is that started a process; whether it is a fork of that; its parent."""
+    """The stack of the Python program that started a process, whether it is a fork, and its parent."""
 
     stack: Stack
     is_fork: bool
@@ -220,18 +226,18 @@ def _is_users(stack: Stack) -> bool:
 
 
 def _working_for(stacks: dict[int, Stack], process: int) -> Stack:
-    """Return where the thread is that one without lines of the user's works for: the main one as a rule."""
+    """Return the stack of the thread that one without the user's frames works for: mostly the main one."""
     return stacks.get(process) or next(iter(stacks.values()), ())
 
 
-#: Where in the kernel a thread sleeps that waits for a process, or for what that writes; another that runs
-#: comes next, and last one that waits for a thread or a moment.
+#: The kernel functions in which a thread sleeps while it waits for a process or its output. A running thread
+#: is the next likely one, and one that waits for a thread or a timer the least.
 _WAITS = re.compile(r"(?P<process>do_wait)|.*(?P<words>pipe|poll)|(?P<other>futex|hrtimer)")
 _LIKELY = ("process", "words", None, "other")
 
 
 def _unlikely(process: int, tid: int) -> int:
-    """Return how little a thread looks as if it waits for a process that it started: proc_pid_wchan(5)."""
+    """Return how unlikely a thread is to wait for a process that it started: proc_pid_wchan(5)."""
     where = ""
     with contextlib.suppress(OSError), open(f"/proc/{process}/task/{tid}/wchan") as file:
         where = file.read()
@@ -240,12 +246,12 @@ def _unlikely(process: int, tid: int) -> int:
 
 
 def _process(tid: int) -> int:
-    """Return the process that a thread is of."""
+    """Return the process of a thread."""
     return _number(f"/proc/{tid}/status", "Tgid:") or tid
 
 
 def _above(process: int) -> int:
-    """Return the parent of a process; 0 where there is none."""
+    """Return the parent of a process; 0 if there is none."""
     return _number(f"/proc/{process}/status", "PPid:")
 
 

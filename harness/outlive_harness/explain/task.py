@@ -1,41 +1,42 @@
-"""The explanation of one scenario's violations: done by a worker, put into words where it was asked for."""
+"""The explanation of one scenario's violations: found by a worker, and attached to the violations."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import ScenarioResult, Violation
-from outlive_harness.explore.runner import BoxError
-from outlive_harness.explore.session import Session
-from outlive_harness.explore.tapes import TapeError, Tapes
-from outlive_harness.explore.waiting import Waiting, handed_out
-from outlive_harness.faults import every
-from outlive_harness.plan import Plan, Point, parse_plan
-from outlive_harness.scenario import CUTS
-from outlive_harness.trace import INSTALLS, WRITES, Op
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.record import Record
+from outlive_harness.jobs.queue import Priority
+from outlive_harness.jobs.session import Session
+from outlive_harness.jobs.tasks import Task, Waits, result_of, submit
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.keywords import CUTS
+from outlive_harness.results.ops import Op
+from outlive_harness.results.options import Options
+from outlive_harness.results.plan import Plan, Point, parse_plan
+from outlive_harness.results.verdicts import ScenarioResult
+from outlive_harness.trial.bench import Bench
+from outlive_harness.trial.recordings import RecordingError
+from outlive_harness.world.box import BoxError
 
 from .advise import Advice, Faulty, Wanted, advise
 from .sources import Source, followed, sources_of_recovery
 
-#: Plans of several crashes whose ops are looked for.
+#: The most plans of several crashes whose sources are found.
 _PLANS = 4
-#: Faults whose crash states a repaired trace has too: an error or a signal has none of its own.
-_OF_A_TRACE = frozenset({"kill", "torn", "power"})
 
 
 @dataclass(slots=True)
-class Explained:
-    """What was found out.
+class Explanation:
+    """The explanation of violations.
 
     Attributes:
-        sources: where each op of the golden run comes from.
-        advice: repairs under which violations are gone.
-        recoveries: where the op of a recovery comes from that a plan of several crashes is about, by plan.
+        sources: the source of each op of the golden run.
+        advice: repairs that cure violations.
+        recoveries: the source of the op of a recovery that a plan of several crashes blames, by plan.
     """
 
     sources: list[Source] = field(default_factory=list)
@@ -44,48 +45,53 @@ class Explained:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What a worker is asked to find out.
+class ExplainTask(Task[Explanation]):
+    """Finds the sources of violations, and cures for them.
 
     Attributes:
-        place: directory of the record.
-        wanted: what is to be cured.
-        plans: of several crashes, whose last op is asked for.
+        place: the record's directory.
+        wanted: the violations to cure.
+        plans: plans of several crashes, whose last op's source is needed.
     """
 
     place: Path
     wanted: Wanted
     plans: tuple[Plan, ...] = ()
 
-    def carry_out(self, tapes: Tapes, record: Record) -> Explained:
-        """Find it out; trouble with the machine leaves a part of it unsaid."""
-        run = followed(tapes.runner, record)
-        found = Explained(run.of(record.ops))
+    def lost(self, _why: str) -> Explanation:
+        """Return an empty explanation: the violations are reported without one."""
+        return Explanation()
+
+    def run(self, bench: Bench) -> Explanation:
+        """Return the explanation; an error of the machine leaves a part of it empty."""
+        recordings, record = bench.recordings, bench.record(self.place)
+        run = followed(bench.runner, record)
+        found = Explanation(run.of(record.ops))
         for plan in () if record.refused else self.plans:
-            with contextlib.suppress(BoxError, OSError, TapeError):
-                sources, ops = sources_of_recovery(tapes, record, plan)
+            with contextlib.suppress(BoxError, OSError, RecordingError):
+                sources, ops = sources_of_recovery(recordings, record, plan)
                 number = blamed(ops, "", "", plan[-1:])
                 if number:
                     found.recoveries[plan] = sources[number - 1]
         try:
             if self.wanted.faults and not record.refused:
-                found.advice = advise(tapes, record, self.wanted, run)
+                found.advice = advise(recordings, record, self.wanted, run)
         except (BoxError, OSError):
-            tapes.runner.empty()
+            bench.runner.box.empty()
         return found
 
 
 def explain(
     session: Session, record: Record, result: ScenarioResult, options: Options, judged: dict[str, Faulty]
-) -> Generator[Waiting, None, None]:
-    """Say of each violation where it comes from, and what would cure it."""
-    faults = tuple(name for name in result.faults if name in _OF_A_TRACE)
+) -> Waits[None]:
+    """Attach to each violation its source, and a cure if there is one."""
+    faults = tuple(name for name in result.faults if FAULTS[name].follows_from_ops)
     profile = next((one.profile for one in result.faults.values() if one.profile), "posix")
     wanted = Wanted(faults, profile, options.seed, judged, options.memory, options.torn or CUTS[0])
     plans = dict.fromkeys(parse_plan(one.point) for one in result.violations if "+" in one.point)
-    task = Task(record.place, wanted, tuple(plans)[:_PLANS])
-    found = yield from handed_out(session, f"e-{record.place.name}", task, Explained)
-    if found is None:
+    task = ExplainTask(record.place, wanted, tuple(plans)[:_PLANS])
+    found = yield from result_of(submit(session.root, [task], priority=Priority.CHECK))
+    if found is None or not found.sources:
         return
     if result.exhibit is not None:
         result.exhibit.sources = [str(source) for source in found.sources]
@@ -93,14 +99,14 @@ def explain(
         _attribute(violation, record, found)
 
 
-def _attribute(violation: Violation, record: Record, found: Explained) -> None:
+def _attribute(violation: Violation, record: Record, found: Explanation) -> None:
     key = violation.kind, record.fold(violation.path)
     cure = next((one for one in found.advice if key in one.cures), None)
     plan = parse_plan(violation.point) if violation.point else ()
     violation.advice = cure.text if cure is not None else ""
     number = 0
-    if not plan:  # the golden runs alone show it: what made the file last
-        made = (n for n, op in enumerate(record.ops, start=1) if violation.path in _names(op))
+    if not plan:  # the golden runs alone show it: blame the last op on the file
+        made = (n for n, op in enumerate(record.ops, start=1) if violation.path in op.paths)
         number = max(made, default=0)
     elif cure is not None and cure.sites:
         number = _site(cure.sites, record.ops, violation.path, plan)
@@ -114,52 +120,47 @@ def _attribute(violation: Violation, record: Record, found: Explained) -> None:
         violation.within = f"{within.package}: {within}" if within is not None else ""
 
 
-def _names(op: Op) -> tuple[str, ...]:
-    """Return the paths that an op is about."""
-    return (op.path, op.target) if op.kind in INSTALLS else (op.path,)
-
-
 def _done(point: Point) -> int:
-    """Return the last op that had run, at least in part, when a fault struck."""
-    return point.at - (every()[point.fault].blames == "before")
+    """Return the number of the last op that had run, at least in part, when the fault was injected."""
+    return point.at - (FAULTS[point.fault].blames == "before")
 
 
 def _site(sites: Sequence[int], ops: Sequence[Op], path: str, plan: Plan) -> int:
-    """Return the place of a repair that a violation is about: one that the run had come to by then.
+    """Return the site of a repair that a violation is about: one that the run had reached by then.
 
-    That is the last one on the file that is wrong, or whose data were lost, or that was being made.
+    That is the last site on the violated file, on a file that lost data, or on the file of the blamed op.
     """
     point = plan[-1]
     past = [site for site in sites if site <= _done(point)] if len(plan) == 1 else []
     lost = [ops[number - 1] for number in _lost(point) if number <= len(ops)]
-    struck = ops[min(max(_done(point), 1), len(ops)) - 1]
-    about = [path, *_names(struck)] if not lost else [*(name for op in lost for name in _names(op)), path]
+    last = ops[min(max(_done(point), 1), len(ops)) - 1]
+    about = [path, *last.paths] if not lost else [*(name for op in lost for name in op.paths), path]
     for name in about:
         for site in reversed(past):
-            if name and name in _names(ops[site - 1]):
+            if name and name in ops[site - 1].paths:
                 return site
-    others = (site for site in sites if path and path in _names(ops[site - 1]))
+    others = (site for site in sites if path and path in ops[site - 1].paths)
     return past[-1] if past else next(others, sites[0])
 
 
 def _lost(point: Point) -> list[int]:
-    """Return the ops of the run that a power cut lost, or of which it lost a part."""
+    """Return the numbers of the run's ops that a power cut lost, at least in part."""
     return [int(name.partition(".")[0]) for name in point.lost if "/" not in name]
 
 
 def blamed(ops: Sequence[Op], kind: str, path: str, plan: Plan) -> int:
-    """Return the number of the op that a maintainer would look at first; 0 if nobody can say."""
-    if not plan or not ops or every()[plan[-1].fault].blames == "none":
+    """Return the number of the op that a maintainer should look at first; 0 if it is unknown."""
+    if not plan or not ops or FAULTS[plan[-1].fault].blames == "none":
         return 0
     point = plan[-1]
     at = min(max(1, _done(point)), len(ops))
-    if kind == "torn-output":  # where the output was opened to be written in place
-        on_it = [n for n in range(at, 0, -1) if path in _names(ops[n - 1])]
+    if kind == "torn-output":  # blame the op that opened the output to write it in place
+        on_it = [n for n in range(at, 0, -1) if path in ops[n - 1].paths]
         opened = (n for n in on_it if ops[n - 1].kind == "open" or path == ops[n - 1].target)
         return next(opened, on_it[-1] if on_it else at)
     if point.lost:
         first = int(point.lost[0].rpartition("/")[2].partition(".")[0])
         numbers = _lost(point)
-        writes = (n for n in numbers if n <= len(ops) and ops[n - 1].kind in WRITES)
+        writes = (n for n in numbers if n <= len(ops) and ops[n - 1].traits.writes)
         return next(writes, min(first, len(ops)) if numbers else at)
     return at

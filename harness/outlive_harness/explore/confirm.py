@@ -1,36 +1,36 @@
-"""Violations carried out once more, in a fresh process, and what failed kept: boxes, plans, marks."""
+"""Violations confirmed in a fresh process, and kept: their boxes, plans and marks."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from outlive_harness import __version__
-from outlive_harness.plan import Point, digest, parse_plan
-from outlive_harness.scenario import Scenario
-from outlive_harness.store import Store, write_down
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.marks import marks
+from outlive_harness.golden.record import Record
+from outlive_harness.history.regressions import Regressions
+from outlive_harness.history.store import Store, write_down
+from outlive_harness.jobs.queue import Priority
+from outlive_harness.jobs.session import Session
+from outlive_harness.jobs.tasks import Waits, results_of, submit
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.options import MEMORY, Options
+from outlive_harness.results.plan import Point, parse_plan
+from outlive_harness.results.scenario import Scenario
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import ScenarioResult
+from outlive_harness.search.shrink import shrunk
+from outlive_harness.trial.trial import TrialTask
 
-from . import board
-from .corpus import Regressions
-from .golden import Record
-from .options import Options
-from .rebase import marks
-from .results import ScenarioResult, Trial, Violation
-from .session import Session
-from .shrink import shrunk
-from .tapes import MEMORY
-from .trial import Order
-from .waiting import Waiting, collect
-
-#: Violations of one scenario whose boxes are kept.
+#: How many violations of one scenario keep their boxes.
 _KEPT = 3
 
 
 def confirm(
     session: Session, scenario: Scenario, record: Record, result: ScenarioResult, options: Options
-) -> Generator[Waiting, None, None]:
-    """Carry out each violation's plan once more, by exec; keep the boxes of the first for a person."""
+) -> Waits[None]:
+    """Carry out each violation's plan again by exec; keep the boxes of the first ones for a person."""
     store = Store(options.store.absolute())
     for number, found in enumerate(result.violations):
         if not found.point:
@@ -38,7 +38,7 @@ def confirm(
         violation, is_boxed = found, number < _KEPT and not (scenario.expect or found.known)
         if is_boxed:
             violation = result.violations[number] = yield from shrunk(session, record, found, options)
-        # Each id that is told can be replayed, with the options that it failed with.
+        # Each printed id must be replayable, with the options of its failure.
         kept = _place(store, scenario, record, violation, result)
         place = kept if is_boxed else None
         if kept is None:
@@ -53,11 +53,11 @@ def confirm(
 
 
 def remember(regressions: Regressions, record: Record, result: ScenarioResult) -> None:
-    """Keep what failed, to be struck first from now on."""
-    failed = [one for one in result.violations if one.kept and one.confirmed and one.fault != "timer"]
+    """Keep failures as regressions, which are tried first from then on."""
+    failed = [one for one in result.violations if one.kept and one.confirmed and FAULTS[one.fault].counts_ops]
     try:
         if failed and regressions.keep(record, failed):
-            result.corpus = str(regressions.path)
+            result.regressions = str(regressions.path)
     except OSError as error:
         why = error.strerror or error
         result.warnings.append(f"failures cannot be kept in {regressions.path}: {why}")
@@ -66,7 +66,7 @@ def remember(regressions: Regressions, record: Record, result: ScenarioResult) -
 def _place(
     store: Store, scenario: Scenario, record: Record, violation: Violation, result: ScenarioResult
 ) -> Path | None:
-    """Write down what a replay needs, and return where; None, and a warning, if that cannot be."""
+    """Write down what a replay needs; return the directory, or None, with a warning, if that fails."""
     known = marks(record, parse_plan(violation.point))
     facts = {"version": __version__, "kind": violation.kind, "message": violation.message, "marks": known}
     facts["struck"] = violation.mark
@@ -74,7 +74,7 @@ def _place(
         return store.keep(violation.replay, {**facts, "scenario": write_down(scenario)})
     except OSError as error:
         why = error.strerror or error
-        warning = f"failures cannot be kept in {store.root}: {why}; so no line is given that replays one"
+        warning = f"failures cannot be kept in {store.root}: {why}; so they cannot be replayed"
         result.warnings += [warning] if warning not in result.warnings else []
         return None
 
@@ -87,10 +87,17 @@ def once(
     memory: int = MEMORY,
     *,
     each: bool = False,
-) -> Generator[Waiting, None, Trial]:
-    order = Order(record.place, tuple(plan), keep=keep, memory=memory, by_exec=True, each=each)
-    name = f"u-{record.place.name}-{digest(order.plan)}-{time.time_ns()}"
-    job = board.post(session.root, name, "trial", [order])
-    waiting = Waiting(job, 1)
-    yield waiting
-    return collect(waiting, Trial)[0]
+) -> Waits[Trial]:
+    """Carry out a plan by exec, and return its trial.
+
+    Args:
+        session: the session whose workers run it.
+        record: the golden run.
+        plan: the crashes.
+        keep: the directory for the boxes; None to keep none.
+        memory: bytes of recorded data that are kept in memory.
+        each: whether the outputs are judged after each of the crashes.
+    """
+    task = TrialTask(record.place, tuple(plan), keep=keep, memory=memory, by_exec=True, each=each)
+    (trial,) = yield from results_of(submit(session.root, [task], priority=Priority.CONFIRMATION))
+    return trial

@@ -1,97 +1,129 @@
-"""Many trials become few violations: one a cause, shown by its smallest example."""
+"""Trials merged into violations: one for each kind and file, shown by its smallest example."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import dataclass, field
 
-from outlive_harness.disk.profiles import PROFILES, strongest_first
-from outlive_harness.globs import matcher
-from outlive_harness.patterns import globs
-from outlive_harness.plan import Plan, plan_text, size
+from outlive_harness.disk.profiles import PROFILES, weakness
+from outlive_harness.golden.record import Record
+from outlive_harness.results.findings import Finding, Violation
+from outlive_harness.results.globs import matcher
+from outlive_harness.results.patterns import globs
+from outlive_harness.results.plan import Plan, plan_text, size
+from outlive_harness.results.trials import Outcome, Trial, violation_of
+from outlive_harness.results.verdicts import Coverage, ScenarioResult
+from outlive_harness.results.violations import gravity
+from outlive_harness.search.fault_search import SearchState
 
-from .golden import Record
-from .results import Coverage, Finding, ScenarioResult, Trial, Violation, gravity
-
-#: What a state leaves behind, folded, and how many points lead to it.
+#: The litter after each crash state, as folded paths, and how many points lead to the state.
 Littered = list[tuple[frozenset[str], int]]
 
-#: What a baseline folds in names.
+#: Digits, which a baseline folds in names.
 _DIGITS = re.compile(r"[0-9]+")
-#: The part of all points that may be missing from runs that differ in their number of ops.
-_MOST_UNMET = 0.2
+#: The share of points that runs may lack if they differ in their number of ops.
+_MOST_MISSING = 0.2
+
+
+@dataclass(slots=True)
+class Merged:
+    """What all faults of a scenario show together.
+
+    Attributes:
+        states: the violations of each crash state, by its digest: (kind, folded path).
+        littered: the litter.
+    """
+
+    states: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    littered: Littered = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _States:
+    """The crash states that one fault's trials reached.
+
+    Attributes:
+        trials: the trials that reached each state, by the state's digest.
+        judged: the trial that judged each state; states that no trial judged are left out.
+    """
+
+    trials: dict[str, list[Trial]]
+    judged: dict[str, Trial]
 
 
 def violations_of(name: str, record: Record) -> list[Violation]:
-    """Return what the golden runs alone violate."""
+    """Return the violations that the golden runs alone show."""
     return [violation_of(name, "", Trial(()), finding, 1) for finding in record.findings]
 
 
-def merge(
-    result: ScenarioResult,
-    record: Record,
-    fault: str,
-    coverage: Coverage,
-    trials: list[Trial],
-    *,
-    exhaustive: bool,
-    known: dict[str, frozenset[tuple[str, str]]],
-    littered: Littered,
-) -> None:
-    """Add one fault's trials to a scenario's result, and what each state violates to what is known.
+def merge(result: ScenarioResult, record: Record, fault: str, one: SearchState, merged: Merged) -> None:
+    """Add one fault's trials to a scenario's result, and to what all faults show together.
 
-    What is left behind is added to *littered*.
-
-    The same trials give the same result in whatever order and by however many workers they were
-    done: a state's findings are reported for the smallest plan that reaches it.
+    The same trials give the same result for any order and any number of workers: a state's findings are
+    reported for the smallest plan that reaches it.
     """
-    by_state: dict[str, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        if trial.reached and not trial.trouble:
-            by_state[trial.state].append(trial)
-    judged = {state: one for state, several in by_state.items() for one in several if one.judged}
-    coverage.states = len(judged)
-    coverage.tested = sum(len(several) for state, several in by_state.items() if state in judged)
-    if not exhaustive:
-        # A moment that came after the run's end is no point of it: random moments cover no set.
-        late = sum(1 for trial in trials if not trial.reached and not trial.trouble)
-        coverage.points, coverage.chosen = coverage.points - late, coverage.chosen - late
+    states = _states_of(one.trials)
+    coverage = one.coverage
+    coverage.states = len(states.judged)
+    coverage.tested = sum(len(states.trials[state]) for state in states.judged)
+    if one.search.fault.intercepts:
+        result.warnings += _set_aside(fault, coverage, one.trials)
+        _note_gaps(coverage, record, one.trials)
     else:
-        result.warnings += _set_aside(fault, coverage, trials)
-        _explain_gaps(coverage, record, trials)
-    groups: dict[tuple[str, str], list[tuple[Trial, Finding, int]]] = defaultdict(list)
+        # A random moment after the run's end is not a crash point.
+        late = sum(1 for trial in one.trials if not trial.reached and not trial.trouble)
+        coverage.points, coverage.chosen = coverage.points - late, coverage.chosen - late
     if result.exhibit is not None:
-        result.exhibit.points += _exhibited(fault, judged, by_state)
-    for state, trial in judged.items():
-        smallest = min(by_state[state], key=_telling)
-        smallest.profile, smallest.left = trial.profile, trial.left
-        smallest.rests_on = trial.rests_on if trial.profile else smallest.rests_on
-        # Several files of one folded name are one finding of a state.
-        found = {(finding.kind, record.fold(finding.path)): finding for finding in reversed(trial.findings)}
-        if len(trial.plan) == 1:
-            known[state] = known.get(state, frozenset()) | found.keys()
-        for (kind, path), finding in found.items():
-            key = kind, _DIGITS.sub("#", path) if kind == "litter" else path
-            groups[key].append((smallest, finding, len(by_state[state])))
-        littered.append((frozenset(warning.path for warning in trial.warnings), len(by_state[state])))
-    for several in groups.values():
-        # What machines show comes first, then the disk that promises most and still shows it.
-        trial, finding, _ = min(
-            several, key=lambda one: (not _is_seen(one[0]), weakness(one[0].profile), size(one[0].plan))
-        )
-        points = sum(count for _, _, count in several)
-        result.violations.append(violation_of(result.name, fault, trial, finding, points))
+        result.exhibit.points += _exhibited(fault, states)
+    result.violations += _violations(result.name, record, fault, states, merged)
     result.violations.sort(key=lambda one: (gravity(one.kind), one.fault != "", len(one.point.split("+"))))
 
 
+def _states_of(trials: list[Trial]) -> _States:
+    by_state: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.reached:
+            by_state[trial.state].append(trial)
+    judged = {state: one for state, several in by_state.items() for one in several if one.judged}
+    return _States(by_state, judged)
+
+
+def _violations(name: str, record: Record, fault: str, states: _States, merged: Merged) -> list[Violation]:
+    """Return a violation for each kind and file, shown by its best example."""
+    groups: dict[tuple[str, str], list[tuple[Trial, Finding, int]]] = defaultdict(list)
+    for state, trial in states.judged.items():
+        several = states.trials[state]
+        smallest = min(several, key=_telling)
+        smallest.profile, smallest.left = trial.profile, trial.left
+        smallest.rests_on = trial.rests_on if trial.profile else smallest.rests_on
+        # A state has one finding for all files of one folded name.
+        found = {(finding.kind, record.fold(finding.path)): finding for finding in reversed(trial.findings)}
+        if len(trial.plan) == 1:
+            merged.states[state] = merged.states.get(state, frozenset()) | found.keys()
+        for (kind, path), finding in found.items():
+            key = kind, _DIGITS.sub("#", path) if kind == "litter" else path
+            groups[key].append((smallest, finding, len(several)))
+        merged.littered.append((frozenset(warning.path for warning in trial.warnings), len(several)))
+    violations = []
+    for examples in groups.values():
+        # Prefer states that machines are known to leave, then those of the strongest disk.
+        trial, finding, _ = min(
+            examples, key=lambda one: (not _is_seen(one[0]), weakness(one[0].profile), size(one[0].plan))
+        )
+        points = sum(count for _, _, count in examples)
+        violations.append(violation_of(name, fault, trial, finding, points))
+    return violations
+
+
 def warnings_of(littered: Littered, record: Record) -> list[str]:
-    """Return a warning for each pattern of what is left behind."""
+    """Return a warning for each pattern of litter."""
     paths = sorted(frozenset().union(*(several for several, _ in littered)))
     said = []
     for pattern in globs(paths, record.final.keys()):
         like = set(filter(matcher([pattern]), paths))
         points = sum(count for several, count in littered if several & like)
-        # A star of a folded name is one here, too.
+        # The star of a folded name is a star in the pattern, too.
         name = min(like) if len(like) == 1 else pattern.replace("[*]", "*")
         names = f" ({len(like)} names)" if len(like) > 1 else ""
         after = f"after {points} crash point{'s' * (points != 1)}"
@@ -100,79 +132,55 @@ def warnings_of(littered: Littered, record: Record) -> list[str]:
 
 
 def _is_seen(trial: Trial) -> bool:
-    """Tell whether machines were seen to leave what a trial began with, or are taken to."""
+    """Return whether machines are known, or assumed, to leave a trial's crash state."""
     return not trial.rests_on and (not trial.profile or bool(PROFILES[trial.profile].habits))
 
 
 def _telling(trial: Trial) -> tuple[bool, tuple[int, int, Plan]]:
-    """Return what trials that came to one state are compared by: those first that a kill can leave."""
+    """Return a key for comparing trials of one state: those that need no rare condition come first."""
     return bool(trial.rests_on) and not trial.profile, size(trial.plan)
 
 
-def _exhibited(
-    fault: str, judged: dict[str, Trial], by_state: dict[str, list[Trial]]
-) -> list[tuple[str, int, str, tuple[str, ...]]]:
+def _exhibited(fault: str, states: _States) -> list[tuple[str, int, str, tuple[str, ...]]]:
     return [
         (fault, trial.plan[0].at, plan_text(trial.plan), tuple(sorted({one.kind for one in judge.findings})))
-        for state, judge in judged.items()
-        for trial in by_state[state]
+        for state, judge in states.judged.items()
+        for trial in states.trials[state]
     ]
 
 
-def weakness(profile: str) -> int:
-    """Return how little a disk promises: 0 for the one that promises most, and where none is named."""
-    return strongest_first().index(PROFILES[profile]) if profile else 0
-
-
 def _set_aside(fault: str, coverage: Coverage, trials: list[Trial]) -> list[str]:
-    """Leave out points that only some runs have, if they are few; return a warning that says so.
+    """Leave out points that only some runs have, if they are few; return a warning about them.
 
-    Threads that race to make a directory make a run some ops longer or shorter. A run that ended
-    rightly before the point has no such point; where many are missing, something else is wrong.
+    Threads that race to make a directory make a run some ops longer or shorter. A run that succeeded before
+    it reached a point does not have that point; but if many are missing, something else is wrong.
     """
-    unmet = [trial for trial in trials if trial.unmet and not trial.reached and not trial.trouble]
-    if not unmet or len(unmet) > coverage.chosen * _MOST_UNMET:
-        for trial in unmet:
-            trial.unmet = False
+    missing = [trial for trial in trials if trial.outcome is Outcome.TOO_SHORT]
+    if not missing or len(missing) > coverage.chosen * _MOST_MISSING:
+        for trial in missing:
+            trial.outcome = Outcome.NOT_REACHED
         return []
-    coverage.points, coverage.chosen = coverage.points - len(unmet), coverage.chosen - len(unmet)
-    return [f"{fault}: runs differ in their number of ops; {len(unmet)} points were not met in 3 attempts"]
+    coverage.points, coverage.chosen = coverage.points - len(missing), coverage.chosen - len(missing)
+    return [
+        f"{fault}: runs differ in their number of ops; {len(missing)} points were not reached in 3 attempts"
+    ]
 
 
-def _explain_gaps(coverage: Coverage, record: Record, trials: list[Trial]) -> None:
-    """Label the coverage with why points were not tested, if any were not."""
+def _note_gaps(coverage: Coverage, record: Record, trials: list[Trial]) -> None:
+    """Note in the coverage why points were not tested, if any were not."""
     trouble = next((trial.trouble for trial in trials if trial.trouble), "")
-    missed = sum(1 for trial in trials if not trial.reached and not trial.trouble and not trial.unmet)
-    left = coverage.chosen - sum(1 for trial in trials if not trial.unmet)
+    missed = sum(1 for trial in trials if trial.outcome is Outcome.NOT_REACHED)
+    left = coverage.chosen - sum(1 for trial in trials if trial.outcome is not Outcome.TOO_SHORT)
     tested = f"{coverage.tested} of {coverage.points} points tested"
+    why = ""
     if trouble:
-        coverage.label = f"{tested}: {trouble}"
+        why = f"{tested}: {trouble}"
     elif left:
-        coverage.label = f"{tested} when the budget ended"
+        why = f"{tested} when the budget ended"
     elif missed:
-        why = (
-            f"the run makes {record.least_ops} to {len(record.ops)} ops" if record.ops else "the run was over"
-        )
-        coverage.label = f"{tested}: {missed} were not reached in 3 attempts ({why})"
-
-
-def violation_of(name: str, fault: str, trial: Trial, finding: Finding, points: int) -> Violation:
-    """Return a finding of a trial in its place; *points* lead to it."""
-    point = plan_text(trial.plan)
-    return Violation(
-        kind=finding.kind,
-        fault=fault,
-        point=point,
-        op=trial.op,
-        path=finding.path,
-        message=finding.message,
-        detail=finding.detail,
-        replay=f"{name}:{point}" if point else "",
-        profile=trial.profile,
-        rests_on=trial.rests_on,
-        lost=tuple(trial.lost),
-        stayed=tuple(trial.stayed),
-        left=trial.left,
-        points=points,
-        mark=trial.mark,
-    )
+        many = f"the run makes {record.least_ops} to {len(record.ops)} ops"
+        why = f"{tested}: {missed} were not reached in 3 attempts "
+        why += f"({many if record.ops else 'the run was over'})"
+    if why:
+        coverage.notes.clear()
+        coverage.leave_out(why)

@@ -1,53 +1,53 @@
-"""What no verdict rests on: each report lists it, so that "held" promises no more than was looked at."""
+"""What was not judged: each report lists it, so that "held" promises no more than was tested."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from outlive_harness.faults import table
-from outlive_harness.globs import matcher
+from outlive_harness.faults.table import FAULTS, NAMES
+from outlive_harness.golden.record import Record
+from outlive_harness.judge import links
+from outlive_harness.results.findings import Effect, NotJudged
+from outlive_harness.results.globs import matcher
+from outlive_harness.results.verdicts import ScenarioResult
 
-from . import links
-from .golden import Record
-from .results import Effect, NotJudged, ScenarioResult
-
-#: Files of one reason that are named; the others are counted.
+#: How many files are named for one reason; the others are counted.
 _NAMED = 20
 
 
 def note_unjudged(result: ScenarioResult, record: Record, asked: tuple[str, ...]) -> None:
-    """Note in a result what its verdict says nothing of.
+    """Note in a result what was not judged.
 
     Args:
-        result: where it is noted.
+        result: the result.
         record: the golden run.
         asked: the faults that were asked for.
     """
     result.not_judged = list(_things(record))
     result.effects = [Effect(address, count) for address, count in sorted(record.effects.items())]
-    known = [name for name, fault in table().items() if fault.intercepts]
+    known = [name for name in NAMES if FAULTS[name].intercepts]
     result.not_asked = tuple(name for name in known if name not in (*asked, *result.faults))
 
 
 def _things(record: Record) -> Iterator[NotJudged]:
     for path in sorted(record.uncompared)[:_NAMED]:
-        why = "not compared, as it differs between golden runs; judged is whether it is visible half-written"
+        why = "not compared, as it differs between golden runs; only checked for being visible half-written"
         yield NotJudged(path, why)
     more = len(record.uncompared) - _NAMED
     if more > 0:
         yield NotJudged(f"{more} more files", "not compared, as they differ between golden runs")
-    for pattern in record.subject.ignore:
+    for pattern in record.spec.ignore:
         matches = matcher([pattern])
         count = sum(1 for path in record.ignored if matches(path) and path not in record.uncompared)
         if count:
             yield NotJudged(pattern, f"ignored: {count} file{'s' if count > 1 else ''} of the golden run")
-    for path, target in links.leading_out(record.final, record.subject.is_output).items():
-        yield NotJudged(path, f"it leads to {target}, outside of the box")
+    for path, target in links.leading_out(record.final, record.spec.is_output).items():
+        yield NotJudged(path, f"it leads to {target}, outside the box")
     for path in record.trace.outside[:_NAMED]:
-        yield NotJudged(path, "outside of the box, where no crash state can hold it")
+        yield NotJudged(path, "outside the box, where no crash state can hold it")
     more = len(record.trace.outside) - _NAMED
     if more > 0:
-        yield NotJudged(f"{more} more files", "outside of the box, where no crash state can hold them")
+        yield NotJudged(f"{more} more files", "outside the box, where no crash state can hold them")
     for path, reason in record.trace.blind:
         if path:
             yield NotJudged(path, reason)

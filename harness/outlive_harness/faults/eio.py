@@ -1,38 +1,32 @@
-"""``eio``: one op fails with EIO, as a bad sector or a lost cable makes it, and the next ones do not.
+"""``eio``: one op fails with EIO, as with a bad sector or a lost cable, and later ops succeed.
 
-An fsync that fails once and then succeeds is among them, but what was written stays readable. On a real
-disk the data may be gone, and the second fsync does not say so: that is what PostgreSQL met in 2018
-(https://wiki.postgresql.org/wiki/Fsync_Errors), and this fault does not make it.
+One of its points fails an fsync that the next fsync does not fail. The written data stays readable; on a
+real disk it may be gone, and the second fsync reports nothing, as PostgreSQL found in 2018
+(https://wiki.postgresql.org/wiki/Fsync_Errors). This fault does not lose that data.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
-from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import GO, Answer
-from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.results.plan import Point
+
+from .fault import Injection, KnownRun, RunFault
 
 _FAILED = Answer(errno=errno.EIO)
-#: Calls that the kernel gives no way to fail.
-_NEVER_FAILS = frozenset({"sync"})
 
 
-class Eio:
-    """Strikes at each op, once."""
+class Eio(RunFault):
+    """Fails one op a run."""
 
     name = "eio"
-    intercepts = True
-    blames: Blames = "op"
 
-    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+    def points(self, run: KnownRun) -> list[Point]:
         """Return a point for each op that can fail."""
-        return [Point(self.name, n) for n, op in enumerate(ops, start=1) if op.kind not in _NEVER_FAILS]
+        return [Point(self.name, number) for number, op in enumerate(run.ops, start=1) if op.traits.can_fail]
 
-    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
+    def inject(self, point: Point, _box: Path) -> Injection:
         """Fail the op that the point names, and no other."""
-        return Strike(lambda _op, number: _FAILED if number == point.at else GO, goes_on=True)
+        return Injection(lambda _op, number: _FAILED if number == point.at else GO, goes_on=True)

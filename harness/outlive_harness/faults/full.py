@@ -1,67 +1,57 @@
-"""``full``: the disk is full from op k on: what needs room fails with ENOSPC until the restart.
+"""``full``: the disk is full from op k on: ops that need room fail with ENOSPC until the restart.
 
-A disk that fills up in the middle of a write takes what it has room for, and the call returns that count
-and no error (write(2)): a point with a part, ``full@7.4096``.
+If a disk fills up in the middle of a write, the call writes what fits and returns that count without an
+error (write(2)): a point with a part, ``full@7.4096``.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
-from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import GO, Answer
-from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.results.ops import Op
+from outlive_harness.results.plan import Point
 
-#: Kinds that take room on the disk, whatever the file system.
-_NEEDS_ROOM = frozenset({"write", "copy", "fallocate", "mkdir", "mknod", "symlink", "link", "setxattr"})
+from .cuts import half
+from .fault import Injection, KnownRun, RunFault
+
 _NO_ROOM = Answer(errno=errno.ENOSPC)
-_BLOCK = 4096
 
 
-class Full:
-    """Strikes at each op that needs room, and half-way through each write; all later ones fail."""
+class Full(RunFault):
+    """Fails an op that needs room, and all such ops after it; also half-way through each write."""
 
     name = "full"
-    intercepts = True
-    blames: Blames = "op"
+    part = "bytes"
+    fills_disk = True
 
-    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
-        """Return a point for each op that can need room, and one more where half of a write has it."""
+    def points(self, run: KnownRun) -> list[Point]:
+        """Return a point for each op that can need room, and another if half of a write can fit."""
         return [
             Point(self.name, number, part)
-            for number, op in enumerate(ops, start=1)
-            if op.kind in _NEEDS_ROOM or _creates(op)
-            for part in (0, *_shares(op))
+            for number, op in enumerate(run.ops, start=1)
+            if op.traits.needs_room or op.creates
+            for part in dict.fromkeys((0, half(op)))
         ]
 
-    def strike(self, point: Point, box: Path) -> Strike:
-        """Fail what needs room from the op on that the point names."""
+    def inject(self, point: Point, box: Path) -> Injection:
+        """Fail the ops that need room, from the point's op on."""
 
         def answer(op: Op, number: int) -> Answer:
             if number < point.at:
                 return GO
             if number == point.at and op.kind == "write" and 0 < point.part < op.length:
                 return Answer(part=point.part)
-            if op.kind in _NEEDS_ROOM or (_creates(op) and not os.path.lexists(box / op.path)):
+            if op.traits.needs_room or (op.creates and not os.path.lexists(box / op.path)):
                 return _NO_ROOM
             return GO
 
-        return Strike(answer, goes_on=True)
+        return Injection(answer, goes_on=True)
 
-
-def _shares(op: Op) -> list[int]:
-    """Return how many bytes of a write have room: half, or a little less to the end of a block."""
-    half = op.length // 2
-    if op.kind != "write" or not half:
-        return []
-    over = (max(op.offset, 0) + half) % _BLOCK
-    return [half - over if over < half else half]
-
-
-def _creates(op: Op) -> bool:
-    return op.kind == "open" and bool(op.flags & os.O_CREAT)
+    def objection(self, point: Point, op: Op | None) -> str:
+        """Refuse a part of an op that is not a write, or a part that is the whole write."""
+        if op is None or not point.part or (op.kind == "write" and point.part < op.length):
+            return ""
+        return "which is not torn there"

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
-from outlive_harness.faults import Blames, Strike
 from outlive_harness.intercept.supervisor import CRASH, GO
-from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.results.plan import Point
+
+from .fault import Injection, KnownRun, RunFault
 
 
-class Kill:
-    """Strikes before op 1, 2, ... of the run."""
+class Kill(RunFault):
+    """Kills before op 1, 2, ... of the run."""
 
     name = "kill"
-    intercepts = True
-    blames: Blames = "before"
+    blames = "before"
+    stops_run = True
+    follows_from_ops = True
+    skips_unchanged = True
 
-    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+    def points(self, run: KnownRun) -> list[Point]:
         """Return a point for each op."""
-        return [Point(self.name, number) for number in range(1, len(ops) + 1)]
+        return [Point(self.name, number) for number in range(1, len(run.ops) + 1)]
 
-    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
+    def inject(self, point: Point, _box: Path) -> Injection:
         """Kill before the op that the point names."""
-        return Strike(lambda _op, number: CRASH if number == point.at else GO)
+        return Injection(lambda _op, number: CRASH if number == point.at else GO)

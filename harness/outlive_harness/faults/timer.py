@@ -1,35 +1,35 @@
-"""``timer``: SIGKILL at random moments of wall time: all that is left where calls cannot be intercepted.
+"""``timer``: SIGKILL at random moments of wall time, for machines where calls cannot be intercepted.
 
-It is never exhaustive, and a replay of it is as exact as the machine's clock and load allow.
+It is never exhaustive, and its replays are as exact as the machine's clock and load allow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
-from outlive_harness.faults import Blames, Strike
-from outlive_harness.plan import Point
-from outlive_harness.trace import Op
+from outlive_harness.results.plan import Point
 
-#: Moments that are tried where none are asked for.
+from .fault import Injection, KnownRun, RunFault
+
+#: Moments that are tried if no number is given.
 _MOMENTS = 20
 
 
-class Timer:
-    """Strikes at seeded moments between the start and the golden run's duration."""
+class Timer(RunFault):
+    """Kills at seeded moments between the start and the golden run's duration."""
 
     name = "timer"
     intercepts = False
-    blames: Blames = "none"
+    counts_ops = False
+    blames = "none"
+    leaves_out = "random moments, never exhaustive"
 
-    def points(self, ops: Sequence[Op], *, seconds: float, count: int | None, random: Random) -> list[Point]:  # noqa: ARG002
+    def points(self, run: KnownRun) -> list[Point]:
         """Return moments in microseconds after the start, in order."""
-        last = max(2, int(seconds * 1e6))
-        moments = {random.randint(1, last) for _ in range(count or _MOMENTS)}
+        last = max(2, int(run.seconds * 1e6))
+        moments = {run.random.randint(1, last) for _ in range(run.count or _MOMENTS)}
         return [Point(self.name, moment) for moment in sorted(moments)]
 
-    def strike(self, point: Point, box: Path) -> Strike:  # noqa: ARG002
+    def inject(self, point: Point, _box: Path) -> Injection:
         """Kill at the moment that the point names."""
-        return Strike(None, after_seconds=point.at / 1e6)
+        return Injection(None, after_seconds=point.at / 1e6)

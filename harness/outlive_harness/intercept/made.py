@@ -1,9 +1,9 @@
-"""What a run makes among temporary files outside its box, so that it can be removed where the run cannot.
+"""Temporary files that a run makes outside its box, to remove them if the run itself cannot.
 
-A process that is killed leaves its semaphores and shared memory under ``/dev/shm`` (sem_overview(7),
-shm_overview(7)), and there they stay until the machine is restarted. A name counts as made by a run where
-nothing had it before a call of the run was let go on, and something has it when the same task makes its next
-call, or the run is over. What is removed later is that very file alone.
+A killed process leaves its semaphores and shared memory under ``/dev/shm`` (sem_overview(7),
+shm_overview(7)), where they stay until the machine restarts. A file counts as made by a run if its name did
+not exist before a call of the run, and exists when the same task makes its next call or the run ends. Only
+that very file is removed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import functools
 import os
 import stat
 
-#: Directories of files that nobody keeps.
+#: Directories of temporary files.
 _PLACES = (b"/dev/shm", b"/tmp", b"/var/tmp")
 
 
@@ -21,36 +21,36 @@ class Made:
     """The temporary files of runs, outside their boxes."""
 
     def __init__(self) -> None:
-        #: names that calls which are under way may make, by task
+        #: names that calls under way may make, by task
         self.awaited: dict[int, list[bytes]] = {}
         self._names: dict[bytes, None] = {}
         self._files: set[tuple[int, int]] = set()
 
     def note(self, tid: int, path: bytes) -> None:
-        """Note that a task makes a call that may give a name, which nothing has yet."""
+        """Note a name that does not exist yet and that a task's call may make."""
         parent = os.path.dirname(path)
         if parent in _places() or parent in self._names:
             self._names[path] = None
             self.awaited.setdefault(tid, []).append(path)
 
     def settle(self, tid: int) -> None:
-        """Look at what a task's last call has made."""
+        """Look for the files that a task's last call was to make."""
         for path in self.awaited.pop(tid, ()):
-            with contextlib.suppress(OSError):  # it failed
+            with contextlib.suppress(OSError):  # the call failed
                 self._files.add(_identity(os.lstat(path)))
 
     def end(self) -> None:
-        """Look at what calls made that nothing followed: the run is over."""
+        """Look for the files of every task's last call: the run is over."""
         for tid in list(self.awaited):
             self.settle(tid)
 
     def take(self, other: Made) -> None:
-        """Take over what another has noted."""
+        """Take over the files of another run."""
         self._names |= other._names
         self._files |= other._files
 
     def remove(self) -> None:
-        """Remove what is still there, and forget it."""
+        """Remove the files that are left, and forget them."""
         for place in _places() if self._files else ():
             names = [path.rpartition(b"/")[2] for path in self._names if os.path.dirname(path) == place]
             with contextlib.suppress(OSError):
@@ -59,7 +59,7 @@ class Made:
         self._files.clear()
 
     def _remove(self, directory: bytes, within: int | None, names: list[bytes] | None) -> None:
-        """Remove from a directory what has one of some names, or any, and was made by a run."""
+        """Remove the files in a directory that a run made: those of some names, or all."""
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
         try:
             if within is not None and _identity(os.fstat(fd)) not in self._files:
@@ -73,7 +73,7 @@ class Made:
                         os.unlink(name, dir_fd=fd)
                         continue
                     self._remove(name, fd, None)
-                    os.rmdir(name, dir_fd=fd)  # which fails where somebody else's file lies in it
+                    os.rmdir(name, dir_fd=fd)  # this fails if another program's file is in it
         finally:
             os.close(fd)
 

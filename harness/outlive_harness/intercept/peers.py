@@ -1,4 +1,4 @@
-"""Whom a socket call is addressed to: an address outside the process tree is an effect that nobody judges.
+"""Addresses of socket calls: one outside the run's processes is an effect that is not judged.
 
 Sources: socket(7), ip(7), ipv6(7), unix(7), vsock(7), proc_pid_net(5), connect(2), sendmsg(2), sendmmsg(2).
 """
@@ -13,25 +13,22 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from . import abi
-from .task import locate, read_memory
+from outlive_harness import abi
 
-_UNIX, _INET, _INET6, _VSOCK = 1, 2, 10, 40
-#: Bytes of the longest address (struct sockaddr_storage).
-_LONGEST = 128
-#: Bytes of struct msghdr and of struct mmsghdr, and the most messages of one call (UIO_MAXIOV).
-_MSGHDR, _MMSGHDR, _MOST = 56, 64, 1024
-_LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp has it
+from .memory import read_memory
+from .paths import locate
+
+_LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 
 class Address(NamedTuple):
-    """Where a call sends to.
+    """The address that a call sends to.
 
     Attributes:
-        text: how it is told: ``127.0.0.1:5432``, ``[::1]:80``, ``unix:/run/db.sock``.
-        host: of an internet address, the host; None otherwise.
-        port: and the port.
-        path: of a Unix socket: its real path, or ``@`` and its abstract name.
+        text: as it is shown: ``127.0.0.1:5432``, ``[::1]:80``, ``unix:/run/db.sock``.
+        host: the host of an internet address; else None.
+        port: its port; else 0.
+        path: the real path of a Unix socket, or ``@`` and its abstract name; else "".
     """
 
     text: str
@@ -41,7 +38,7 @@ class Address(NamedTuple):
 
 
 def addresses(name: str, tid: int, a: tuple[int, ...]) -> Iterator[Address]:
-    """Yield the addresses that a call names: none for a send on a socket that is connected.
+    """Yield the addresses that a call names: none for a send on a connected socket.
 
     Raises:
         OSError: the task's memory cannot be read.
@@ -50,38 +47,39 @@ def addresses(name: str, tid: int, a: tuple[int, ...]) -> Iterator[Address]:
         pointer, length = (a[1], a[2]) if name == "connect" else (a[4], a[5])
         pairs: Iterable[tuple[int, int]] = [(pointer, length & 0xFFFFFFFF)]
     elif name == "sendmsg":
-        pairs = _names(read_memory(tid, a[1], _MSGHDR), _MSGHDR)
+        pairs = _names(read_memory(tid, a[1], abi.MSGHDR), abi.MSGHDR)
     else:
-        pairs = _names(read_memory(tid, a[1], _MMSGHDR * min(a[2] & 0xFFFFFFFF, _MOST)), _MMSGHDR)
+        count = min(a[2] & 0xFFFFFFFF, abi.UIO_MAXIOV)
+        pairs = _names(read_memory(tid, a[1], abi.MMSGHDR * count), abi.MMSGHDR)
     for pointer, length in pairs:
-        raw = read_memory(tid, pointer, min(length, _LONGEST)) if pointer else b""
+        raw = read_memory(tid, pointer, min(length, abi.SOCKADDR_STORAGE)) if pointer else b""
         found = _parsed(tid, raw) if len(raw) > 2 else None
         if found is not None:
             yield found
 
 
 def _names(raw: bytes, size: int) -> list[tuple[int, int]]:
-    """Return address and length of the names in an array of struct msghdr, or of one that begins with it."""
+    """Return the (address, length) of each name in an array of structs that begin with a struct msghdr."""
     return [struct.unpack_from("=QI", raw, at) for at in range(0, len(raw) - size + 1, size)]
 
 
 def _parsed(tid: int, raw: bytes) -> Address | None:
-    """Read a struct sockaddr; None where nothing is sent anywhere: AF_UNSPEC, AF_NETLINK, ..."""
+    """Parse a struct sockaddr; None for a family that sends nothing: AF_UNSPEC, AF_NETLINK, ..."""
     family = int.from_bytes(raw[:2], sys.byteorder)
-    if family == _UNIX:
+    if family == abi.AF_UNIX:
         return _unix(tid, raw[2:])
-    if family in (_INET, _INET6):
-        needs = 8 if family == _INET else 24
+    if family in (abi.AF_INET, abi.AF_INET6):
+        needs = 8 if family == abi.AF_INET else 24
         if len(raw) < needs:
             return None
         port = int.from_bytes(raw[2:4], "big")
-        host = ipaddress.ip_address(raw[4:8] if family == _INET else raw[8:24])
+        host = ipaddress.ip_address(raw[4:8] if family == abi.AF_INET else raw[8:24])
         mapped = getattr(host, "ipv4_mapped", None)
         host = mapped or host
-        # With port 0 only a route is asked for, as getaddrinfo(3) does to order addresses (RFC 6724).
+        # Port 0 only asks for a route, as getaddrinfo(3) does to order addresses (RFC 6724).
         text = f"{host}:{port}" if host.version == 4 else f"[{host}]:{port}"
         return Address(text, host, port) if port else None
-    if family == _VSOCK and len(raw) >= 12:
+    if family == abi.AF_VSOCK and len(raw) >= 12:
         port, cid = struct.unpack_from("=II", raw, 4)
         return Address(f"vsock:{cid}:{port}")
     return None
@@ -96,13 +94,13 @@ def _unix(tid: int, raw: bytes) -> Address | None:
 
 
 def is_outside(tid: int, address: Address, tree: Iterable[int]) -> bool:
-    """Tell whether an address is served by nobody of the tree, and by somebody, as far as that can be seen.
+    """Return whether a process outside the tree serves an address, as far as that can be seen.
 
-    A call to a local address that nobody serves fails and has no effect.
+    A call to a local address that no process serves fails, and has no effect.
 
     Args:
-        tid: the task that makes the call: whose network it is.
-        address: where it sends to.
+        tid: the task that makes the call, in whose network namespace the address is.
+        address: the address.
         tree: process ids of the run.
     """
     if address.host is not None:
@@ -119,7 +117,7 @@ def is_outside(tid: int, address: Address, tree: Iterable[int]) -> bool:
 
 
 def _serving(tid: int, address: Address) -> set[str]:
-    """Return the inodes of the sockets that wait on an internet address of this machine."""
+    """Return the inodes of the sockets of this machine that serve an internet address."""
     found = set()
     for kind in ("tcp", "tcp6", "udp", "udp6"):
         for words in _table(tid, kind):
@@ -131,10 +129,10 @@ def _serving(tid: int, address: Address) -> set[str]:
 
 
 def _covers(text: str, host: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
-    """Tell whether a socket bound to an address, as /proc/net shows it, serves a host."""
+    """Return whether a socket bound to an address, as /proc/net shows it, serves a host."""
     raw = bytes.fromhex(text)
     words = [raw[at : at + 4] for at in range(0, len(raw), 4)]
-    step = -1 if sys.byteorder == "little" else 1  # each word is shown as a number of this machine
+    step = -1 if sys.byteorder == "little" else 1  # each word is shown as a native number
     bound = ipaddress.ip_address(b"".join(word[::step] for word in words))
     bound = getattr(bound, "ipv4_mapped", None) or bound
     is_any = host is not None and (host.is_unspecified or host.is_loopback)
@@ -142,7 +140,7 @@ def _covers(text: str, host: ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def _bound(tid: int, path: str) -> set[str]:
-    """Return the inodes of the Unix sockets that are bound to a path, or have an abstract name."""
+    """Return the inodes of the Unix sockets that are bound to a path or an abstract name."""
     found = set()
     for words in _table(tid, "unix"):
         if len(words) > 7 and (words[7] == path or _is_same(words[7], path)):
@@ -151,7 +149,7 @@ def _bound(tid: int, path: str) -> set[str]:
 
 
 def _is_same(bound: str, path: str) -> bool:
-    """Tell whether a socket that was bound by another path, perhaps a relative one, may be this one."""
+    """Return whether a socket bound by another path, perhaps a relative one, may be this one."""
     if bound.startswith("@") or path.startswith("@") or os.path.basename(bound) != os.path.basename(path):
         return False
     return not bound.startswith("/") or os.path.realpath(bound) == path

@@ -1,6 +1,6 @@
-"""Signals that a run sends: those to its own processes go on, any other would end us, or what is the user's.
+"""Signals that a run sends: only those to its own processes are let through.
 
-A pipeline that ends its parent ends a worker; one that ends its group or everything, a suite and a session.
+Any other could end the worker (the run's parent), the test session, or the user's programs.
 Sources: kill(2), tgkill(2), rt_sigqueueinfo(2), pidfd_send_signal(2), proc_pid_stat(5), proc_pid_status(5).
 """
 
@@ -11,37 +11,38 @@ import os
 import signal
 from collections.abc import Collection, Iterator
 
+from outlive_harness import abi
+
 from .task import descriptor_path, signed
 
-#: Which argument of a call holds the signal.
+#: The argument of each call that holds the signal.
 CALLS = {
     "kill": 1, "tkill": 1, "tgkill": 2, "rt_sigqueueinfo": 1, "rt_tgsigqueueinfo": 2, "pidfd_send_signal": 1,
 }  # fmt: skip
-#: Signals that end and stop nothing (signal(7)); 0 only asks.
+#: Signals that neither end nor stop a process (signal(7)); 0 only asks whether it exists.
 HARMLESS = (0, signal.SIGURG, signal.SIGCHLD, signal.SIGCONT, signal.SIGWINCH)
-_WHOLE_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP
-_PARENT, _GROUP = 1, 2  # fields of proc_pid_stat(5) after the name
-#: Walks up from a process that are tried, since its parent may end meanwhile.
+_PARENT, _GROUP = 1, 2  # fields after the name in proc_pid_stat(5)
+#: Attempts to walk up from a process, whose parent may end meanwhile.
 _WALKS = 3
 
 
 def outsider(name: str, tid: int, arguments: tuple[int, ...], spared: Collection[int]) -> str:
-    """Say whom a signal is for that a task is about to send; "" where that is a process of its own run.
+    """Return whom a task's signal would reach outside its run; "" if only processes of the run.
 
-    All that is under this process is of the run, but for what is *spared*. What is not there, and what the
-    kernel would not let be sent, is left to the kernel.
+    All descendants of this process belong to the run, except the *spared* ones. A target that does not exist,
+    or that the task has no right to signal, is left to the kernel.
     """
     target = signed(arguments[0])
     if target == tid:
         return ""
     if name == "pidfd_send_signal":
         target = _behind(tid, target)
-        if target > 0 and arguments[3] & _WHOLE_GROUP:
+        if target > 0 and arguments[3] & abi.PIDFD_SIGNAL_PROCESS_GROUP:
             target = -_field(target, _GROUP)
     elif _is_elsewhere(tid):
         return ""
     elif target == -1 and name == "kill":
-        return "every process there is"
+        return "every process of this machine"
     if target < 0 and name in ("kill", "pidfd_send_signal"):
         return _group(-target, tid, spared)
     if target <= 0 or not _can_be_sent(target) or _is_own(target, spared):
@@ -50,7 +51,7 @@ def outsider(name: str, tid: int, arguments: tuple[int, ...], spared: Collection
 
 
 def name_of(register: int) -> str:
-    """Return what a signal is called."""
+    """Return the name of a signal."""
     number = signed(register)
     try:
         return signal.Signals(number).name
@@ -59,7 +60,7 @@ def name_of(register: int) -> str:
 
 
 def _group(group: int, tid: int, spared: Collection[int]) -> str:
-    # A group is of one session, and a run has sessions of its own.
+    # All of a group are in one session, and a run has its own sessions.
     if group == _field(tid, _GROUP) or (_field(group, _GROUP) == group and _is_own(group, spared)):
         return ""
     for pid in _processes():
@@ -69,7 +70,7 @@ def _group(group: int, tid: int, spared: Collection[int]) -> str:
 
 
 def _is_own(target: int, spared: Collection[int]) -> bool:
-    """Tell whether a process is under this one, and not spared; one that is gone is nobody's."""
+    """Return whether a process is a descendant of this one, and not spared, or gone."""
     if target in spared:
         return False
     for _ in range(_WALKS):
@@ -82,7 +83,7 @@ def _is_own(target: int, spared: Collection[int]) -> bool:
 
 
 def _field(pid: int, number: int) -> int:
-    """Return a field of what the kernel says of a process, or of a thread's; -1 if it is gone."""
+    """Return a field of a process's or thread's proc_pid_stat(5); -1 if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[number])
@@ -95,7 +96,7 @@ def _processes() -> Iterator[int]:
 
 
 def _behind(tid: int, fd: int) -> int:
-    """Return the process that a task's descriptor is about (pidfd_open(2)); -1 if none is left."""
+    """Return the process of a task's pidfd (pidfd_open(2)); -1 if it is gone."""
     if fd < 0:  # PIDFD_SELF
         return tid
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -110,7 +111,7 @@ def _behind(tid: int, fd: int) -> int:
 
 
 def _is_elsewhere(tid: int) -> bool:
-    """Tell whether a task has numbers of its own for processes: it can only mean such as its run has made."""
+    """Return whether a task is in its own PID namespace, where it can only name processes of its run."""
     with contextlib.suppress(OSError), open(f"/proc/{tid}/status", "rb") as status:
         return any(line.startswith(b"NSpid:") and len(line.split()) > 2 for line in status)
     return False

@@ -1,53 +1,44 @@
 """The loop that every op of a run passes through.
 
-A task that made a call of interest stands still before it. It goes on when we answer; at a crash
-point we never answer, and from that moment nothing in the tree can change a file, however the kills
-are scheduled.
+A task that makes a call of interest stops before it, and goes on when it is answered. At a crash point it is
+never answered: from that moment nothing in the tree can change a file, in whatever order the kills arrive.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
+import enum
 import errno
-import fcntl
 import os
-import re
 import select
-import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from outlive_harness.trace import Op
+from outlive_harness.jobs.worker import AbandonedError
+from outlive_harness.results.ops import Op
 
-from . import abi
-from .decode import Arguments, Decoder
+from .decode import Decoder
+from .listener import Call, Listener
+from .tail import Tail
 from .tear import ImmovableError, ShortWrites, write_prefix
 
-_NOTIFICATION = struct.Struct("=QIIiIQ6Q")
-_RESPONSE = struct.Struct("=QqiI")
-_IDENT = struct.Struct("=Q")
-_KEEP = 64 * 1024
-#: The part of its time that the rest of a tree has whose leader was ended by a signal.
+#: The fraction of ``linger`` that the rest of a tree has if a signal ended its leader.
 _HURRIED = 0.2
-#: What Python's codec unicode_escape makes of characters.
-_ESCAPE = re.compile(
-    r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4})|([nrt\\]))", re.ASCII
-)
-_SHORT_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
+#: Seconds past a deadline in which ready events are still handled.
+_OVERDUE = 0.1
+_MOST_MILLISECONDS = 2**31 - 1  # poll(2) takes a C int
 
 
 class Answer(NamedTuple):
-    """What becomes of a call that stands still.
+    """The answer to a stopped call.
 
     Attributes:
-        crash: never answer: the run is to be killed in front of it.
-        errno: fail the call with this error and do not run it.
-        signal: send this to the run's leader, then let the call go on.
-        done: say that the call has succeeded, and do not run it.
-        part: write so many bytes of the write, say that they were written, and do not run the call.
+        crash: never answer: the run is to be killed before the call.
+        errno: fail the call with this error, without running it.
+        signal: send this signal to the run's leader, then let the call go on.
+        done: let the call succeed, without running it.
+        part: write this many bytes of the write and let the call return that number, without running it.
     """
 
     crash: bool = False
@@ -62,268 +53,217 @@ CRASH = Answer(crash=True)
 DONE = Answer(done=True)
 
 
-class Tail:
-    """The last 64 KiB of a stream: what a report shows of a program that may print gigabytes."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a run may take.
 
-    def __init__(self, pattern: str = "") -> None:
-        self._parts = bytearray()
-        self._pattern = re.compile(pattern) if pattern else None
-        self._line = b""
-        #: what lines matched the pattern, in order: the first group, or all of the match
-        self.matches: list[str] = []
+    Attributes:
+        timeout: seconds of wall time for the run.
+        grace: seconds that the run has left after a signal was sent to it.
+        linger: seconds that the rest of the tree has after its leader ended; a fifth of that if a signal that
+            was sent to the leader ended it, since the rest is killed in any case.
+        control: a descriptor whose hang-up abandons the run; None for none.
+    """
 
-    def drain(self, fd: int) -> bool:
-        """Take what is there now; False at the end of the stream."""
-        while True:
-            try:
-                part = os.read(fd, 1 << 16)
-            except BlockingIOError:
-                return True
-            if not part:
-                return False
-            self._parts += part
-            if self._pattern is not None:
-                self._match(self._pattern, part)
-            if len(self._parts) > 2 * _KEEP:
-                del self._parts[:-_KEEP]
-
-    def _match(self, pattern: re.Pattern[str], part: bytes) -> None:
-        *lines, line = (self._line + part).split(b"\n")
-        self._line = line[:_KEEP]  # what is longer is no line that acknowledges anything
-        for line in lines:
-            found = pattern.search(line.decode(errors="surrogateescape"))
-            if found is not None:
-                value = found[1] if pattern.groups else found[0]
-                if value is None:  # a group that took no part
-                    continue
-                self.matches.append(_unescaped(value) if "escaped" in pattern.groupindex else value)
-
-    def text(self) -> str:
-        """Return what was kept, undecodable bytes escaped."""
-        return bytes(self._parts[-_KEEP:]).decode(errors="backslashreplace")
+    timeout: float
+    grace: float = 5.0
+    linger: float = 1.0
+    control: int | None = None
 
 
-def _unescaped(text: str) -> str:
-    """Take back the escapes in a line; those of characters that no file could hold stay as they are."""
+class Ending(enum.StrEnum):
+    """How a run ended."""
 
-    def character(match: re.Match[str]) -> str:
-        return _SHORT_ESCAPES.get(match[4]) or chr(int(match[1] or match[2] or match[3], 16))
-
-    plain = _ESCAPE.sub(character, text)
-    try:
-        os.fsencode(plain)
-    except UnicodeEncodeError:
-        return text
-    return plain
-
-
-#: Seconds past a deadline in which what is ready is still seen to.
-_OVERDUE = 0.1
+    #: no process is left
+    EXITED = "exited"
+    #: the visitor asked for it, and a task is stopped before its op; or the grace after a signal is over
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    #: the leader ended, and other processes did not
+    LINGERING = "lingering"
 
 
 @dataclass(slots=True)
-class Watched:
-    """What the supervisor saw of one run."""
+class WatchReport:
+    """What the supervisor saw of one run.
 
-    #: why the loop ended: ``exited`` (nothing of the tree is left), ``crashed`` (the visitor said
-    #: so and a task stands before its op, or the grace after a signal is over), ``timeout``,
-    #: ``lingering`` (the leader ended, others did not)
-    ended: str = ""
+    Attributes:
+        ended: why the loop ended; None while it goes on.
+        ops: the number of ops.
+        stopped_at: the call before which the run was crashed.
+        pids: thread ids of all tasks that made a call of interest.
+    """
+
+    ended: Ending | None = None
     ops: int = 0
-    #: the call that the run was crashed in front of: thread, number, architecture word, arguments
-    struck: tuple[int, int, int, Arguments] | None = None
-    #: thread ids of all tasks that made a call which was stopped
+    stopped_at: Call | None = None
     pids: set[int] = field(default_factory=set)
 
 
-class AbandonedError(RuntimeError):
-    """The process that asked for this run is gone, or asked to stop."""
-
-
-def watch(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one hot loop, kept in one place
+def watch(
     listener: int,
     leader: int,
-    streams: dict[int, Tail],
+    streams: Mapping[int, Tail],
     decoder: Decoder,
     visit: Callable[[Op, int], Answer],
-    *,
-    timeout: float,
-    grace: float = 5.0,
-    linger: float = 1.0,
-    control: int | None = None,
-) -> Watched:
+    limits: Limits,
+) -> WatchReport:
     """Answer a run's notifications until it ends, a crash point is reached, or time is up.
 
     Args:
         listener: the seccomp listener.
         leader: process id of the run's first process.
         streams: descriptors to drain meanwhile, so that the program never blocks on a full pipe.
-        decoder: gives the ops.
-        visit: called with each op and its number (from 1) before it runs; says what becomes of it.
-        timeout: seconds of wall time for the run.
-        grace: seconds that the run has left once a signal was sent to it.
-        linger: seconds that the rest of the tree has after its leader ended; a fifth of that where that
-            was sent a signal and was ended by one, since the rest is to be killed in any case.
-        control: a descriptor whose hang-up means that nobody waits for this run any more.
+        decoder: turns calls into ops.
+        visit: called with each op and its number (from 1) before it runs; returns the answer.
+        limits: how long the run may take.
 
     Raises:
-        AbandonedError: *control* hung up.
+        AbandonedError: the ``control`` of the limits hung up.
     """
-    _wake_synchronously(listener)
-    seen = Watched()
-    buffer = bytearray(_NOTIFICATION.size)
-    blank = bytes(_NOTIFICATION.size)
-    pidfd = os.pidfd_open(leader)
-    poller = select.poll()
-    poller.register(listener, select.POLLIN)
-    poller.register(pidfd, select.POLLIN)
-    for fd in streams:
-        poller.register(fd, select.POLLIN)
-    if control is not None:
-        poller.register(control, 0)
-    short = ShortWrites()
-    deadline = time.monotonic() + timeout
-    ending = "timeout"
-    try:
-        while True:
-            left = deadline - time.monotonic()
-            ready = poller.poll(min(left * 1000, 2**31 - 1) if left > 0 else 0)  # a C int
-            # Many tasks that make ops all the time leave no moment in which nothing is ready.
-            if not ready or left < -_OVERDUE:
-                seen.ended = ending
-                return seen
-            for fd, event in ready:
-                if fd == listener:
-                    if event & select.POLLIN:
-                        buffer[:] = blank
-                        try:
-                            fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_RECV, buffer)
-                        except OSError as error:
-                            if error.errno in (errno.ENOENT, errno.EINTR):  # the task died meanwhile
-                                continue
-                            raise
-                        told = _NOTIFICATION.unpack(buffer)
-                        ident, tid, _, number, audit, _ = told[:6]
-                        arguments = told[6:]
-                        seen.pids.add(tid)
-                        short.lift(tid)
-                        op = _decode(decoder, listener, ident, tid, number, audit, arguments)
-                        if op is None or decoder.refusal:
-                            refusal, decoder.refusal = decoder.refusal, 0
-                            _answer(listener, ident, refusal)
-                            continue
-                        seen.ops += 1
-                        answer = visit(op, seen.ops)
-                        if answer is GO:
-                            _answer(listener, ident)
-                            continue
-                        if answer.crash:
-                            seen.ended = "crashed"
-                            seen.struck = (tid, number, audit, arguments)
-                            return seen
-                        if answer.signal:
-                            os.kill(leader, answer.signal)
-                            deadline, ending = min(deadline, time.monotonic() + grace), "crashed"
-                        value = 0
-                        if answer.part:
-                            call = tid, number, audit, arguments
-                            value = _write_part(decoder, listener, ident, call, answer.part, short)
-                        _answer(listener, ident, answer.errno, value, done=answer.done or value > 0)
-                    elif event & select.POLLHUP:  # no task uses the filter any more
-                        seen.ended = "exited"
-                        return seen
-                elif fd in streams:
-                    if not streams[fd].drain(fd):
-                        poller.unregister(fd)
-                elif fd == pidfd:
-                    poller.unregister(pidfd)
-                    ending = "lingering" if ending == "timeout" else ending
-                    is_hurried = ending == "crashed" and _ending_signal(leader)
-                    rest = linger * _HURRIED if is_hurried else linger
-                    deadline = min(deadline, time.monotonic() + rest)
-                elif event & (select.POLLHUP | select.POLLERR):
-                    raise AbandonedError
-    finally:
-        os.close(pidfd)
+    return _Watch(Listener(listener), leader, streams, decoder, visit, limits).run()
+
+
+class _Watch:
+    """A run under watch; the arguments are those of watch()."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        leader: int,
+        streams: Mapping[int, Tail],
+        decoder: Decoder,
+        visit: Callable[[Op, int], Answer],
+        limits: Limits,
+    ) -> None:
+        self._listener, self._leader, self._streams = listener, leader, streams
+        self._decoder, self._visit, self._limits = decoder, visit, limits
+        self._seen = WatchReport()
+        self._short = ShortWrites()
+        self._deadline = time.monotonic() + limits.timeout
+        self._ending = Ending.TIMEOUT
+        self._poller = select.poll()
+
+    def run(self) -> WatchReport:
+        """Watch the run to its end."""
+        self._listener.wake_synchronously()
+        pidfd = os.pidfd_open(self._leader)
+        try:
+            for fd in (self._listener.fd, pidfd, *self._streams):
+                self._poller.register(fd, select.POLLIN)
+            if self._limits.control is not None:
+                self._poller.register(self._limits.control, 0)
+            while not self._seen.ended:
+                self._wait(pidfd)
+        finally:
+            os.close(pidfd)
+        return self._seen
+
+    def _wait(self, pidfd: int) -> None:
+        """Wait for events, and handle them."""
+        left = self._deadline - time.monotonic()
+        ready = self._poller.poll(min(left * 1000, _MOST_MILLISECONDS) if left > 0 else 0)
+        # With many tasks that make ops all the time, an event may always be ready.
+        if not ready or left < -_OVERDUE:
+            self._seen.ended = self._ending
+            return
+        for fd, event in ready:
+            self._handle(fd, event, pidfd)
+            if self._seen.ended:
+                return
+
+    def _handle(self, fd: int, event: int, pidfd: int) -> None:
+        """Handle one event."""
+        if fd == self._listener.fd:
+            if event & select.POLLIN:
+                self._notified()
+            elif event & select.POLLHUP:  # no task is under the filter any more
+                self._seen.ended = Ending.EXITED
+        elif fd in self._streams:
+            if not self._streams[fd].drain(fd):
+                self._poller.unregister(fd)
+        elif fd == pidfd:
+            self._poller.unregister(pidfd)
+            self._leader_ended()
+        elif event & (select.POLLHUP | select.POLLERR):
+            raise AbandonedError
+
+    def _notified(self) -> None:
+        """Receive one notification and answer it, unless the run is to be crashed there."""
+        call = self._listener.receive()
+        if call is None:
+            return
+        listener, decoder, seen = self._listener, self._decoder, self._seen
+        seen.pids.add(call.tid)
+        self._short.lift(call.tid)
+        op = self._decoded(call)
+        if decoder.refusal:
+            refusal, decoder.refusal = decoder.refusal, 0
+            listener.fail(call.ident, refusal)
+            return
+        if op is None:
+            listener.let_go_on(call.ident)
+            return
+        seen.ops += 1
+        answer = self._visit(op, seen.ops)
+        if answer is GO:
+            listener.let_go_on(call.ident)
+        elif answer.crash:
+            seen.ended, seen.stopped_at = Ending.CRASHED, call
+        else:
+            self._carry_out(answer, call)
+
+    def _carry_out(self, answer: Answer, call: Call) -> None:
+        """Carry out an answer other than to let the call go on."""
+        if answer.signal:
+            os.kill(self._leader, answer.signal)
+            self._deadline = min(self._deadline, time.monotonic() + self._limits.grace)
+            self._ending = Ending.CRASHED
+        written = self._write_part(call, answer.part) if answer.part else 0
+        if answer.errno:
+            self._listener.fail(call.ident, answer.errno)
+        elif answer.done or written:
+            self._listener.succeed(call.ident, written)
+        else:
+            self._listener.let_go_on(call.ident)
+
+    def _decoded(self, call: Call) -> Op | None:
+        try:
+            op = self._decoder.op(call.tid, call.number, call.audit, call.arguments)
+        except OSError as error:
+            # Memory that is not mapped fails the call with EFAULT anyway.
+            if error.errno != errno.EFAULT and self._listener.is_valid(call.ident):
+                why = f"a call's arguments could not be read: {error.strerror or error}"
+                self._decoder.blind["", why] = None
+            return None
+        # If the task had died and its id been reused, what was read would be another task's.
+        return op if op is not None and self._listener.is_valid(call.ident) else None
+
+    def _write_part(self, call: Call, length: int) -> int:
+        """Write the first bytes of a write; return how many, 0 if the task itself will, or is gone."""
+        try:
+            try:
+                return write_prefix(self._decoder, call, length, goes_on=True)
+            except ImmovableError:
+                self._short.cut(self._decoder, call, length)
+                return 0
+        except OSError:
+            if self._listener.is_valid(call.ident):
+                raise
+            return 0
+
+    def _leader_ended(self) -> None:
+        """Start the time that the rest of the tree has."""
+        self._ending = Ending.LINGERING if self._ending is Ending.TIMEOUT else self._ending
+        is_hurried = self._ending is Ending.CRASHED and _ending_signal(self._leader)
+        rest = self._limits.linger * _HURRIED if is_hurried else self._limits.linger
+        self._deadline = min(self._deadline, time.monotonic() + rest)
 
 
 def _ending_signal(pid: int) -> int:
-    """Return the signal that ended a process nobody has waited for yet; 0 if it exited, or cannot be seen."""
+    """Return the signal that ended a process not yet waited for; 0 if it exited, or cannot be seen."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().split()[-1]) & 0x7F  # as waitpid(2) gives it: proc_pid_stat(5)
     except (OSError, ValueError, IndexError):
         return 0
-
-
-def _decode(
-    decoder: Decoder, listener: int, ident: int, tid: int, number: int, audit: int, arguments: Arguments
-) -> Op | None:
-    try:
-        op = decoder.op(tid, number, audit, arguments)
-    except OSError as error:
-        # What the task itself could not read the kernel cannot either: the call fails with EFAULT.
-        if error.errno == errno.EFAULT or not _still_valid(listener, ident):
-            return None
-        decoder.blind["", f"a call's arguments could not be read: {error.strerror or error}"] = None
-        return None
-    # What was read may be another task's, had this one died and its id been given away.
-    if op is not None and not _still_valid(listener, ident):
-        return None
-    return op
-
-
-def _write_part(
-    decoder: Decoder,
-    listener: int,
-    ident: int,
-    call: tuple[int, int, int, Arguments],
-    length: int,
-    short: ShortWrites,
-) -> int:
-    """Write the first bytes of a write; return how many, 0 where the task will itself, or is gone."""
-    try:
-        try:
-            return write_prefix(decoder, call, length, goes_on=True)
-        except ImmovableError:
-            short.cut(decoder, call, length)
-            return 0
-    except OSError:
-        if _still_valid(listener, ident):
-            raise
-        return 0
-
-
-def _still_valid(listener: int, ident: int) -> bool:
-    try:
-        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_ID_VALID, _IDENT.pack(ident))
-    except OSError:
-        return False
-    return True
-
-
-def let_go_on(listener: int) -> None:
-    """Take one notification, whatever it is of, and let its call run."""
-    buffer = bytearray(_NOTIFICATION.size)
-    try:
-        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_RECV, buffer)
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EINTR):  # the task died meanwhile
-            raise
-    else:
-        _answer(listener, _NOTIFICATION.unpack(buffer)[0])
-
-
-def _answer(listener: int, ident: int, error: int = 0, value: int = 0, *, done: bool = False) -> None:
-    go_on = 0 if error or done else abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE
-    try:  # noqa: SIM105 - suppress() takes as long as the call
-        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_SEND, _RESPONSE.pack(ident, value, -error, go_on))
-    except FileNotFoundError:  # ENOENT: the task was killed by somebody else
-        pass
-
-
-def _wake_synchronously(listener: int) -> None:
-    """Hand the processor over directly (Linux 6.6): 11 µs an op where the scheduler takes 80."""
-    with contextlib.suppress(OSError):
-        flags = ctypes.c_ulong(abi.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP).value
-        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags)

@@ -1,13 +1,12 @@
-"""A torn write, made for real: a prefix of it reaches the file, and no more.
+"""A torn write: only a prefix of it reaches the file.
 
-The writer's own descriptor is duplicated (pidfd_getfd(2)), so that offset, append mode and rights
-are the writer's. The kernel itself tears a large write so when SIGKILL meets it half-way, or where
-the disk is full.
+The kernel itself tears a large write if SIGKILL meets it half-way, or the disk is full. The writer's own
+descriptor is duplicated (pidfd_getfd(2)), so offset, append mode and rights are the writer's.
 
-Where that is refused, as by Docker's seccomp profile, the file is opened once more through the writer's own
-link to it (``/proc/PID/fd/N``, which leads to a file without a name as well), at the writer's place. That
-place does not move then, which matters to a writer that goes on: its own call is cut short by a limit
-(RLIMIT_FSIZE, getrlimit(2)), and returns how much it wrote.
+If that is refused, as by Docker's seccomp profile, the file is opened again through the writer's link to it
+(``/proc/PID/fd/N``, which also leads to a file without a name), at the writer's offset. The writer's own
+offset does not move then; a writer that goes on has its call cut short by a limit instead (RLIMIT_FSIZE,
+getrlimit(2)), and learns how much it wrote.
 """
 
 from __future__ import annotations
@@ -21,33 +20,36 @@ import stat
 import sys
 from collections.abc import Iterable
 
-from outlive_harness.trace import WRITES, Content
+from outlive_harness import abi
+from outlive_harness.results.ops import Content
 
-from .decode import Arguments, Decoder, is_from_pipe
-from .task import descriptor_info, read_memory
+from .decode import Decoder
+from .decode.writing import is_from_pipe
+from .listener import Arguments, Call
+from .memory import read_memory
+from .task import descriptor_info
 
-_PIDFD_GETFD = 438  # the same on every architecture
-_PIDFD_THREAD = os.O_EXCL  # pidfd_open(2), Linux 6.9
-#: How a call is refused by a filter, or by a kernel that does not have it.
+#: Errors of a call that a filter refuses, or that the kernel does not have.
 _REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
 #: Flags of the writer's descriptor that decide what a write through it does.
 _KEPT = os.O_APPEND | os.O_SYNC
 _libc = ctypes.CDLL(None, use_errno=True)
+_pidfd_getfd = abi.SHARED_NUMBERS["pidfd_getfd"]
 
 
 class _Prefix(Decoder):
-    """Decodes a call with the first bytes of what it writes.
+    """Decodes a write with its first bytes only.
 
     Args:
-        box: as Decoder takes it.
-        length: how many bytes.
+        box: the real path of the box.
+        length: the number of bytes.
     """
 
     def __init__(self, box: bytes, length: int) -> None:
         super().__init__(box, data=True)
         self._length = length
 
-    def _payload(self, parts: Iterable[bytes]) -> tuple[bytes | None, Content | None]:
+    def payload(self, parts: Iterable[bytes]) -> tuple[bytes | None, Content | None]:
         data = bytearray()
         for part in parts:
             data += part
@@ -57,29 +59,27 @@ class _Prefix(Decoder):
 
 
 class ImmovableError(OSError):
-    """The place of a descriptor cannot be moved, since the descriptor cannot be had."""
+    """A descriptor's offset cannot be moved, because the descriptor cannot be duplicated."""
 
 
-def write_prefix(
-    decoder: Decoder, call: tuple[int, int, int, Arguments], length: int, *, goes_on: bool = False
-) -> int:
-    """Write the first bytes of the write or copy that a task stands before; return how many.
+def write_prefix(decoder: Decoder, call: Call, length: int, *, goes_on: bool = False) -> int:
+    """Write the first bytes of a stopped write or copy; return how many were written.
 
-    None are written of a call that fails, or of which it is not known what it writes.
+    Nothing is written for a call that fails, or whose data is not known.
 
     Args:
-        decoder: of the run.
-        call: thread, number, architecture word, arguments.
-        length: how many bytes.
-        goes_on: whether the task will, so that its descriptor's place must have moved.
+        decoder: the run's decoder.
+        call: the stopped call.
+        length: the number of bytes.
+        goes_on: whether the task goes on afterwards, so that its descriptor's offset must move.
 
     Raises:
-        ImmovableError: that cannot be; nothing was written.
-        OSError: its data or descriptor cannot be had, or not be written.
+        ImmovableError: the offset cannot be moved; nothing was written.
+        OSError: the data or the descriptor cannot be had, or the file cannot be written.
     """
-    tid, number, audit, arguments = call
+    tid, number, audit, arguments = call[1:]
     op = _Prefix(decoder.box, length).op(tid, number, audit, arguments)
-    if op is None or op.kind not in WRITES or op.detail is None or op.detail.fails:
+    if op is None or not op.traits.writes or op.detail is None or op.detail.fails:
         return 0
     if op.detail.target is not None and is_from_pipe(op.syscall, op.detail.target):
         return _splice(tid, arguments, length)
@@ -94,26 +94,26 @@ def write_prefix(
             return os.pwrite(fd, op.data, op.offset)
         if not at_its_place:
             return os.write(fd, op.data)
-        # At the call's own place and with its own flags, so that what appends does so here.
+        # At the call's own offset and with its own flags, so that RWF_APPEND appends here too.
         return os.pwritev(fd, [op.data], ctypes.c_long(arguments[3]).value, op.detail.how)
     finally:
         os.close(fd)
 
 
 class ShortWrites:
-    """Cuts writes short in the task itself: a limit on the size of its files ends them (setrlimit(2))."""
+    """Cuts writes short in the task itself, by a limit on the size of its files (setrlimit(2))."""
 
     def __init__(self) -> None:
-        #: limits that are to be given back, by the one that stands in for each
+        #: the limits to restore, by the limit that replaces each
         self._lowered: dict[int, int] = {}
 
-    def cut(self, decoder: Decoder, call: tuple[int, int, int, Arguments], length: int) -> None:
-        """Let the write that a task stands before end after so many bytes, once it goes on.
+    def cut(self, decoder: Decoder, call: Call, length: int) -> None:
+        """Have a stopped write end after *length* bytes once it goes on.
 
         Raises:
-            OSError: its limit cannot be set.
+            OSError: the task's limit cannot be set.
         """
-        tid, number, audit, arguments = call
+        tid, number, audit, arguments = call[1:]
         op = _Prefix(decoder.box, length).op(tid, number, audit, arguments)
         if op is None or op.kind != "write" or op.offset < 0:
             return
@@ -125,7 +125,7 @@ class ShortWrites:
             self._lowered[end] = soft
 
     def lift(self, tid: int) -> None:
-        """Give a task back the limit that it had, or that it inherited from one that was cut short."""
+        """Restore the limit of a task that was cut short, or inherited a lowered limit."""
         if self._lowered:
             with contextlib.suppress(OSError, StopIteration):
                 leader = _leader(tid)
@@ -135,7 +135,7 @@ class ShortWrites:
 
 
 def _splice(tid: int, arguments: Arguments, length: int) -> int:
-    """Move so much of what is in a pipe now; what is still to come into it stays out."""
+    """Move up to *length* bytes that are in a pipe now."""
     out = _descriptor(tid, arguments[2])
     try:
         source = _descriptor(tid, arguments[0])
@@ -151,27 +151,27 @@ def _splice(tid: int, arguments: Arguments, length: int) -> int:
 
 
 def _descriptor(tid: int, fd: int, *, moves: bool = False) -> int:
-    """Return a descriptor of what a thread's is open on, at the same place.
+    """Return a descriptor of the same file as a thread's, at the same offset.
 
     Args:
         tid: the thread.
         fd: its descriptor.
-        moves: whether the thread's own is to move with it.
+        moves: whether the thread's own offset must move with it.
 
     Raises:
-        ImmovableError: it is to, and cannot.
-        OSError: There is none to be had.
+        ImmovableError: it must, and cannot.
+        OSError: the file cannot be had.
     """
     fd &= 0xFFFFFFFF
     position, flags = descriptor_info(tid, fd)
     try:
-        if not flags & os.O_DIRECT:  # which takes neither our memory nor any length
+        if not flags & os.O_DIRECT:  # O_DIRECT needs aligned memory and lengths
             return duplicate(tid, fd)
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
     if moves:
-        raise ImmovableError(errno.EPERM, "the descriptor's place cannot be moved")
+        raise ImmovableError(errno.EPERM, "the descriptor's offset cannot be moved")
     found = _reopen(f"/proc/{tid}/fd/{fd}", flags & os.O_ACCMODE | flags & _KEPT)
     if stat.S_ISREG(os.fstat(found).st_mode):
         os.lseek(found, position, os.SEEK_SET)
@@ -179,7 +179,7 @@ def _descriptor(tid: int, fd: int, *, moves: bool = False) -> int:
 
 
 def _reopen(link: str, flags: int) -> int:
-    """Open what a descriptor's link leads to; a mode that has changed since it was opened is no obstacle.
+    """Open the file behind a descriptor's link, even if its mode has changed since it was opened.
 
     Raises:
         OSError: it cannot be opened.
@@ -197,19 +197,19 @@ def _reopen(link: str, flags: int) -> int:
 
 
 def duplicate(tid: int, fd: int) -> int:
-    """Return a duplicate of a thread's descriptor; the others of its process may have another table.
+    """Return a duplicate of a thread's descriptor (threads of a process may have separate tables).
 
     Raises:
-        OSError: There is none to be had.
+        OSError: it cannot be duplicated.
     """
     try:
-        pidfd = os.pidfd_open(tid, _PIDFD_THREAD)
+        pidfd = os.pidfd_open(tid, abi.PIDFD_THREAD)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
         pidfd = os.pidfd_open(_leader(tid))  # before Linux 6.9
     try:
-        got = int(_libc.syscall(_PIDFD_GETFD, pidfd, ctypes.c_int(fd), 0))
+        got = int(_libc.syscall(_pidfd_getfd, pidfd, ctypes.c_int(fd), 0))
         code = ctypes.get_errno()
     finally:
         os.close(pidfd)

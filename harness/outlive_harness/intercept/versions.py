@@ -1,10 +1,9 @@
 """Which contents of an output were ever whole.
 
-A content is whole at a path when no process has the file open for writing while it stands there:
-it was renamed or linked into place finished, or it stands there, with no writer left, when the path
-is opened again, truncated, unlinked or renamed. An empty content is never whole by that alone: many programs
-create a file, close it, and open it again to write. Whether somebody writes is asked of the kernel: a read
-lease (fcntl(2), F_SETLEASE) is refused while the file is open for writing anywhere, in any process.
+A content is whole if no process has the file open for writing when it is renamed or linked into place, or
+when its path is next opened, truncated, unlinked or renamed. An empty content is never whole by that alone:
+many programs create a file, close it, and open it again to write. The kernel knows the writers: it refuses a
+read lease (fcntl(2), F_SETLEASE) while any process has the file open for writing.
 """
 
 from __future__ import annotations
@@ -16,56 +15,53 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from outlive_harness import abi
 from outlive_harness.disk.tree import digest_file
-from outlive_harness.trace import INSTALLS, Op
-
-from . import abi
+from outlive_harness.results.ops import Op
 
 
 def has_writer(path: str) -> bool:
-    """Tell whether any process has the file open for writing.
+    """Return whether any process has a file open for writing.
 
-    Where the file system knows no leases the answer is no: then a content counts as whole, and a
-    torn one may be missed, but none is made up.
+    On a file system without leases the answer is False: a content then counts as whole, so a torn one may be
+    missed, but none is made up.
     """
+    return _is_written(path) is True
+
+
+def is_closed(path: str) -> bool:
+    """Return whether no process has a file open for writing; False if that cannot be known."""
+    return _is_written(path) is False
+
+
+def _is_written(path: str) -> bool | None:
+    """Return whether any process has a file open for writing; None if that cannot be known."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
-        return error.errno in (errno.EAGAIN, errno.EACCES)
+        return True if error.errno in (errno.EAGAIN, errno.EACCES) else None
     finally:
         os.close(fd)
     return False
 
 
-def is_closed(path: str) -> bool:
-    """Tell whether nobody has a file open for writing; not so where that cannot be known."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
 class Versions:
-    """Watches a run and keeps, for each output path, the digests of its whole contents.
+    """Keeps, for each output path of a run, the digests of its whole contents.
 
     Args:
         box: the real path of the box.
-        is_output: says of a relative path whether it is one of the outputs.
-        any_install: count a content that is renamed or linked into place even if a writer still has
-            it open. For a run that will be cut off, where no later close can settle it.
+        is_output: returns whether a relative path is one of the outputs.
+        any_install: count a content that is renamed or linked into place even if a writer still has it
+            open: for a run that is killed, where no later close can settle it.
+
+    Attributes:
+        known: digests by path.
+        installed: output paths that a file was renamed or linked to.
     """
 
     def __init__(self, box: Path, is_output: Callable[[str], bool], *, any_install: bool = False) -> None:
@@ -74,30 +70,29 @@ class Versions:
         self._is_output = is_output
         self._any_install = any_install
         self.known: dict[str, set[str]] = {}
-        #: output paths that a file was renamed or linked to
         self.installed: set[str] = set()
 
     def before(self, op: Op) -> None:
-        """Look at what is about to be changed by *op*; call it while the task stands still."""
-        if op.kind in INSTALLS:
+        """Note the contents that *op* is about to change, while its task is stopped."""
+        if op.traits.installs:
             for path, target in self._pairs(op.path, op.target):
                 self._note(target, target)
                 self._note(path, target, installed=True)
                 if op.kind == "rename":
-                    self._note(path, path)  # what is moved away was whole where it was
+                    self._note(path, path)  # the content that leaves was whole there
                     if op.flags & abi.RENAME_EXCHANGE:
-                        # No output for that alone: it may be where an old tree waits to be removed.
+                        # Not installed by that alone: an old tree may wait here to be removed.
                         self._note(target, path)
         elif op.kind in ("open", "unlink", "truncate"):
             self._note(op.path, op.path)
 
     def settle(self, paths: Iterable[str]) -> None:
-        """Look at files as they stand now: at the end of a run, or while a task stands still."""
+        """Note the contents of files at the end of a run, or while a task is stopped."""
         for path in paths:
             self._note(path, path)
 
     def _pairs(self, source: str, target: str) -> list[tuple[str, str]]:
-        """List the files that move when *source* becomes *target*; a directory brings all below it."""
+        """List the files that move when *source* becomes *target*; a directory moves all below it."""
         if not os.path.isdir(f"{self._box}/{source}"):
             return [(source, target)]
         top = f"{self._box}/{source}"
@@ -108,7 +103,7 @@ class Versions:
         ]
 
     def _note(self, at: str, as_path: str, *, installed: bool = False) -> None:
-        """Keep the content at one path as a whole version of another (or the same) path."""
+        """Note the content at one path as a whole version of another, or the same, path."""
         if not self._is_output(as_path):
             return
         if installed:

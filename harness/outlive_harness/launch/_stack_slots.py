@@ -1,7 +1,7 @@
-"""Memory in which the threads of a program leave where they are: a slot each, by the number of the thread.
+"""Shared memory in which the threads of a program record their stacks: a slot each, by thread id.
 
-The pipeline's own interpreter runs this too, of whatever version, so it imports next to nothing and knows
-no newer syntax. What it does at each line is kept short: a loop of the program's takes that much longer.
+The pipeline's own interpreter, of any version, runs this module too, so it imports next to nothing and uses
+no new syntax. The work for each line is kept short, since it slows each line of the program.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-#: A slot is words, of which the first few are named below, and then text: "FILE FUNCTION", a NUL in between,
-#: and a line's end, for each frame, the outermost first, so that the innermost can come and go.
+#: A slot is words, the first few of which are named below, and then text: for each frame the file, a NUL, the
+#: function and a newline, the outermost frame first, so that the innermost can come and go.
 SLOT, SLOTS = 1 << 14, 1 << 10
 _WORD = 4
-#: Whose slot it is; how many frames are told of; the bytes of their text; whether the code is over, and
-#: whether all of it is being written anew.
+#: The thread of the slot; the number of frames; the bytes of their text; whether the code has ended; whether
+#: the whole slot is being rewritten.
 _OWNER, _COUNT, _LENGTH, _OVER, _BUSY = range(5)
-#: The lines at which these frames are follow.
+#: The word from which on the line numbers of the frames follow.
 _LINES = 5
-#: Frames that are told of, the innermost of them; and where their text begins.
+#: The most frames in a slot, the innermost ones; and where their text begins.
 _DEEPEST = 123
 _TEXT = (_LINES + _DEEPEST) * _WORD
-#: Bytes of one frame's text.
+#: The most bytes of one frame's text.
 _LONGEST = 1 << 10
-#: How often a slot is looked at that changes meanwhile, and seconds in between, while others have the turn.
+#: Attempts to read a slot that changes meanwhile, and seconds between two.
 _LOOKS, _PAUSE = 50, 0.002
 
 
 def read(memory: mmap | bytes | bytearray, tid: int) -> bytes:
-    """Return where a thread is, or b"": a line ``FILE:LINE FUNCTION`` a frame, the innermost first."""
+    """Return a thread's stack: a line ``FILE:LINE FUNCTION`` for each frame, the innermost first; or b""."""
     at = tid % SLOTS * SLOT
-    for _ in range(_LOOKS):  # it may be running
+    for _ in range(_LOOKS):  # the thread may be running
         slot = bytes(memory[at : at + SLOT])
         words = memoryview(slot).cast("I")
         if words[_OWNER] != tid:
@@ -54,17 +54,17 @@ def read(memory: mmap | bytes | bytearray, tid: int) -> bytes:
 
 
 def is_over(memory: mmap | bytes | bytearray, tid: int) -> bool:
-    """Tell whether all code of a program's main thread has run: what it does is the interpreter's end."""
+    """Return whether the code of a program's main thread has ended, and the interpreter is finalizing."""
     words = memoryview(memory)[tid % SLOTS * SLOT :][: _LINES * _WORD].cast("I")
     return words[_OWNER] == tid and words[_OVER] == 1
 
 
 def watch(path: str) -> None:
-    """Have this process, and what it forks, leave where it is in a file that is there, from now on.
+    """Make this process, and all that it forks, record its stacks in an existing file from now on.
 
-    The standard library is not told of: what it does is told of its caller.
+    Frames of the standard library are left out: their caller's line stands for them.
     """
-    import mmap  # noqa: PLC0415 - here alone
+    import mmap  # noqa: PLC0415 - only here
     import os  # noqa: PLC0415
 
     with open(path, "r+b") as file:
@@ -93,7 +93,7 @@ def watch(path: str) -> None:
         return found
 
     def forked() -> None:
-        """Leave the slot to the parent: of its threads this one alone goes on in the child."""
+        """Leave the slot to the parent: only this thread goes on in the child."""
         found = threads.pop(get_ident(), None)
         threads.clear()
         if found is not None:
@@ -108,18 +108,18 @@ def watch(path: str) -> None:
 
 
 def _is_folded(file: str, libraries: tuple[str, ...]) -> bool:
-    """Tell whether a file is of the standard library, or frozen into the interpreter."""
+    """Return whether a file belongs to the standard library, or is frozen into the interpreter."""
     if file.startswith(libraries):
         return "-packages" not in file
     return file.startswith("<frozen ")
 
 
 class _Names(dict):  # type: ignore[type-arg]
-    """The text of each code's frames, by its id; b"" if they are not told of."""
+    """The text of each code's frames, by its id; b"" for a code that is left out."""
 
     def __init__(self, name: Callable[[CodeType], bytes]) -> None:
         self._name = name
-        self._codes: list[CodeType] = []  # or the id of one would become another's
+        self._codes: list[CodeType] = []  # kept, so that no id is reused
 
     def of(self, code: CodeType) -> bytes:
         """Return the text of a code's frames."""
@@ -131,20 +131,20 @@ class _Names(dict):  # type: ignore[type-arg]
 
 
 class _Thread:
-    """Keeps one thread's slot; *over* is called when its code has ended, or is None for the main thread."""
+    """Writes one thread's slot; *over* is called when its code has ended, and None for the main thread."""
 
     __slots__ = ("_frames", "_memory", "_names", "_over", "_place", "_text", "_top", "_words")
 
     def __init__(self, memory: memoryview, names: _Names, over: Callable[[], object] | None) -> None:
         self._memory, self._names, self._over = memory, names, over
-        #: of each frame its id (a reference would keep its variables alive), and where its text ends
+        #: each frame's id (a reference would keep its variables alive), and the end of its text
         self._frames: list[tuple[int, int]] = []
-        self._top = self._place = 0  # the id of the last, and the word of its line
+        self._top = self._place = 0  # the id of the innermost frame, and the word of its line
         self._text = self._words = memory
         self.move()
 
     def move(self) -> None:
-        """Begin, or go on, in the slot of the thread that this is."""
+        """Start, or go on after a fork, in the current thread's slot."""
         tid = get_native_id()
         at = tid % SLOTS * SLOT
         before = bytes(self._text) if self._frames else bytes(SLOT)
@@ -154,7 +154,7 @@ class _Thread:
         self._words[_OWNER] = tid
 
     def step(self, frame: FrameType, event: str, _value: object) -> None:
-        """Take an event of sys.settrace()."""
+        """Handle an event of sys.settrace()."""
         if event == "line":
             if id(frame) == self._top:
                 self._words[self._place] = frame.f_lineno
@@ -164,7 +164,7 @@ class _Thread:
             self.leaves(frame)
 
     def comes(self, frame: FrameType, line: int) -> None:
-        """Take the line that a frame comes to."""
+        """Record the line that a frame comes to."""
         if id(frame) == self._top:
             self._words[self._place] = line
             return
@@ -174,7 +174,7 @@ class _Thread:
         self._point(frame)
 
     def leaves(self, frame: FrameType) -> None:
-        """Take the end of a frame, or its pause."""
+        """Record the end of a frame, or its pause."""
         frames, words = self._frames, self._words
         if id(frame) == self._top and len(frames) > 1:
             frames.pop()
@@ -189,7 +189,7 @@ class _Thread:
             return
         self._top = 0
         if self._over is None:
-            words[_OVER] = 1  # its last line is kept
+            words[_OVER] = 1  # the last line is kept
         else:
             words[_COUNT] = words[_LENGTH] = 0
             self._over()
@@ -198,13 +198,13 @@ class _Thread:
         self._top, self._place = id(frame), _LINES - 1 + len(self._frames)
 
     def _told(self, frame: FrameType | None) -> FrameType | None:
-        """Return the first of a frame and its callers that is told of."""
+        """Return the first of a frame and its callers that is not left out."""
         while frame is not None and not self._names.of(frame.f_code):
             frame = frame.f_back
         return frame
 
     def _push(self, frame: FrameType, line: int) -> bool:
-        """Tell of one more frame; say whether there was room for it."""
+        """Add a frame; return whether there was room for it."""
         frames, words = self._frames, self._words
         told, start = self._names.of(frame.f_code), words[_LENGTH]
         end = start + len(told)
@@ -217,7 +217,7 @@ class _Thread:
         return True
 
     def _rebuild(self, frame: FrameType) -> None:
-        """Tell of all frames anew: the stack is not the one that was told of."""
+        """Rewrite all frames: the stack is not the recorded one."""
         several, room = [frame], SLOT - _TEXT - len(self._names.of(frame.f_code))
         back = self._told(frame.f_back)
         while back is not None and len(several) < _DEEPEST:
@@ -237,13 +237,13 @@ class _Thread:
 
 def _trace(names: _Names, here: Callable[[], _Thread]) -> None:
     """Follow each line by sys.settrace()."""
-    import threading  # noqa: PLC0415 - here alone
+    import threading  # noqa: PLC0415 - only here
 
     def called(frame: FrameType, _event: str, _value: object) -> Callable[..., Any] | None:
         if not names.of(frame.f_code):
             return None
         thread = here()
-        thread.comes(frame, frame.f_lineno)  # a generator goes on in the middle of a line
+        thread.comes(frame, frame.f_lineno)  # a generator resumes within a line
         return thread.step
 
     threading.settrace(called)
@@ -254,12 +254,12 @@ def _monitor(names: _Names, here: Callable[[], _Thread]) -> None:
     """Follow each line by sys.monitoring (PEP 669), which leaves sys.settrace() to the program."""
     monitoring: Any = vars(sys)["monitoring"]
     events, disable = monitoring.events, monitoring.DISABLE
-    # Those first that no kind of tool has as its own.
+    # First the ids that are reserved for no kind of tool.
     tool = next(number for number in (4, 3, 5, 2, 1, 0) if monitoring.get_tool(number) is None)
     monitoring.use_tool_id(tool, "outlive")
     frame_of = vars(sys)["_getframe"]
 
-    def line(code: CodeType, number: int) -> Any:  # noqa: ANN401 - an object of the interpreter's, or None
+    def line(code: CodeType, number: int) -> Any:  # noqa: ANN401 - DISABLE or None
         if not names.of(code):
             return disable
         here().comes(frame_of(1), number)
@@ -269,7 +269,7 @@ def _monitor(names: _Names, here: Callable[[], _Thread]) -> None:
         if not names.of(code):
             return disable
         frame = frame_of(1)
-        here().comes(frame, frame.f_lineno)  # 3.13 tells of no line in a function that is one line
+        here().comes(frame, frame.f_lineno)  # 3.13 has no line event in a function of one line
         return None
 
     def left(code: CodeType, _offset: int, _value: object) -> Any:  # noqa: ANN401 - as above
@@ -278,7 +278,7 @@ def _monitor(names: _Names, here: Callable[[], _Thread]) -> None:
         here().leaves(frame_of(1))
         return None
 
-    def unwound(code: CodeType, _offset: int, _value: object) -> None:  # an event that cannot be disabled
+    def unwound(code: CodeType, _offset: int, _value: object) -> None:  # this event cannot be disabled
         if names.of(code):
             here().leaves(frame_of(1))
 

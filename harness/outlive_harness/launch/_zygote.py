@@ -1,21 +1,21 @@
-"""The zygote: an interpreter that has imported what a pipeline imports, and forks a process a trial.
+"""The zygote: an interpreter that has imported what a pipeline imports, and forks a process for each trial.
 
-It runs under the pipeline's own interpreter, by path, with the pipeline's environment, and so imports
-next to nothing that the pipeline would not. Requests come over the socket whose number is its argument:
-texts that eval() reads, with descriptors beside them.
+It runs by path under the pipeline's own interpreter, with the pipeline's environment, and so imports next to
+nothing that the pipeline does not. Requests come over the socket whose number is its argument: texts for
+eval(), with descriptors. The kernel's numbers come with them, since abi.py is out of reach.
 """
 
 from __future__ import annotations
 
 import sys
 
-# This file's directory is no place that the pipeline imports from.
+# The pipeline does not import from this file's directory.
 if not sys.flags.safe_path:
     del sys.path[0]
 
-import _signal  # type: ignore[import-not-found]  # `signal` itself would be seen by the trials
+import _signal  # type: ignore[import-not-found]  # trials would see the module `signal`
 import _socket
-import ctypes  # newer versions of libffi keep a file open for it: the only thing that a trial can see of it
+import ctypes  # newer versions of libffi keep a file open: a trial can see only that
 import gc
 import os
 from importlib import import_module
@@ -29,15 +29,11 @@ if TYPE_CHECKING:
     Request = dict[str, Any]
     Socket = _socket.socket
 
-#: Bytes that say how long the text after them is.
+#: Bytes of the length before each text.
 _HEAD = 8
 _PIECE = 1 << 20
 _WORD = 4
-#: prctl(2)
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_EINVAL, _SIGKILL, _SIGINT = 22, 9, 2
-#: seccomp(2)
-_SET_MODE_FILTER = 1
+_EINVAL = 22  # trials would see the module `errno`
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -59,7 +55,7 @@ def _receive(channel: Socket) -> tuple[Any, list[int]]:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
         for at in range(0, len(data), _WORD)
     ]
-    # Only our own worker is at the other end.
+    # Only this worker is at the other end.
     return eval(text, {"__builtins__": {}}), fds  # noqa: S307
 
 
@@ -67,7 +63,7 @@ def _exactly(channel: Socket, length: int) -> bytes:
     text = bytearray()
     while len(text) < length:
         part = channel.recv(min(length - len(text), _PIECE))
-        if not part:  # nobody is left to serve
+        if not part:  # the worker is gone
             os._exit(0)
         text += part
     return bytes(text)
@@ -88,7 +84,7 @@ def _send(channel: Socket, value: object, fds: Sequence[int] = ()) -> None:
 
 
 def _state() -> tuple[int, int, str, object]:
-    """Return what an import should leave alone: threads, descriptors, working directory, children's ends."""
+    """Return what an import must not change: threads, descriptors, working directory, SIGCHLD's handler."""
     ends = _signal.getsignal(_signal.SIGCHLD)
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), os.getcwd(), ends
 
@@ -102,18 +98,18 @@ def _preload(names: Sequence[str]) -> list[str]:
         before = _state()
         try:
             import_module(name)
-        except ImportError:  # the pipeline gets over it as well, or reads the file as something else
+        except ImportError:  # the pipeline handles it too, or reads the file as something else
             pass
-        except BaseException:  # noqa: BLE001 - the pipeline may know why it imports it all the same
+        except BaseException:  # noqa: BLE001 - the pipeline may expect it
             bad.append(name)
         if _state() != before:
             bad.append(name)
-            break  # it cannot be undone: the next zygote leaves it out
+            break  # cannot be undone: the next zygote leaves the module out
     return bad
 
 
 def _mistaken(places: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the modules that come from another directory here than the pipeline found them in."""
+    """Return the modules that came from another directory than in the pipeline's run."""
     bad = []
     for name, place in places:
         origin = getattr(getattr(sys.modules.get(name), "__spec__", None), "origin", None)
@@ -124,16 +120,16 @@ def _mistaken(places: Sequence[tuple[str, str]]) -> list[str]:
     return bad
 
 
-#: What the project's own files compile to, by path and text: the only part of an import that is the same
-#: in each trial, and where no __pycache__ is, most of it.
+#: The compiled code of the project's own files, by path and text: the only part of an import that is the same
+#: in each trial, and most of it if there is no __pycache__.
 _compiled: dict[tuple[str, bytes], Any] = {}
 
 
 def _precompile(paths: Sequence[str]) -> None:
-    """Compile what each trial would; a text that does not compile, or is warned of, is left to the trial."""
+    """Compile what each trial would; a text with an error or a warning is left to the trial."""
     if not paths or sys.warnoptions:
         return
-    import warnings  # noqa: PLC0415 - not where there is nothing to compile
+    import warnings  # noqa: PLC0415 - only if there is anything to compile
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -150,8 +146,8 @@ def _precompile(paths: Sequence[str]) -> None:
 _to_code = SourceFileLoader.source_to_code
 
 
-def _source_to_code(self: SourceFileLoader, data: Any, path: Any, **options: Any) -> Any:  # noqa: ANN401 - as it is
-    """Return the code of a module that is to be imported: read anew, compiled before if it was this text."""
+def _source_to_code(self: SourceFileLoader, data: Any, path: Any, **options: Any) -> Any:  # noqa: ANN401 - as in importlib
+    """Return the code of a module whose text was just read: the precompiled code, if the text is the same."""
     known = _compiled.get((path, data)) if isinstance(data, bytes) and isinstance(path, str) else None
     return _to_code(self, data, path, **options) if known is None else known
 
@@ -160,14 +156,14 @@ def _source_to_code(self: SourceFileLoader, data: Any, path: Any, **options: Any
 
 
 def _become(request: Request, fds: list[int], parent: int) -> None:
-    """Turn the forked child into a process as exec would have made it, and stop its calls."""
+    """Turn the forked child into a process as exec would have made it, and intercept its calls."""
     out, err, channel_fd = fds
     channel = _socket.socket(fileno=channel_fd)
     step = "start"
     try:
         os.setsid()
-        _call(_libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before it could be noticed
+        _call(_libc.prctl, request["death_signal"], _signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # the parent died before the call above
             os._exit(127)
         os.chdir(request["cwd"])
         null = os.open(os.devnull, os.O_RDONLY)
@@ -177,7 +173,7 @@ def _become(request: Request, fds: list[int], parent: int) -> None:
         listener: tuple[int, ...] = ()
         if request["filter"]:
             step = "intercept"
-            _call(_libc.prctl, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            _call(_libc.prctl, request["no_new_privs"], 1, 0, 0, 0)
             listener = (_install(request),)
     except OSError as error:
         _send(channel, f"{error.errno or 0} {step} {error.strerror or error}")
@@ -188,7 +184,7 @@ def _become(request: Request, fds: list[int], parent: int) -> None:
     channel.close()
 
 
-def _call(function: Callable[..., int], *values: Any) -> int:  # noqa: ANN401 - numbers and references
+def _call(function: Callable[..., int], *values: Any) -> int:  # noqa: ANN401 - integers and references
     result = function(*(ctypes.c_ulong(value) if isinstance(value, int) else value for value in values))
     if result < 0:
         number = ctypes.get_errno()
@@ -198,20 +194,20 @@ def _call(function: Callable[..., int], *values: Any) -> int:  # noqa: ANN401 - 
 
 def _install(request: Request) -> int:
     """Put this process under the filter; return the listener."""
-    code, number = request["filter"], request["seccomp"]
+    code, (number, set_filter) = request["filter"], request["seccomp"]
     program = _Program(len(code) // 8, code)
     *newer, oldest = request["flags"]
     for flags in newer:
         try:
-            return _call(_libc.syscall, number, _SET_MODE_FILTER, flags, ctypes.byref(program))
+            return _call(_libc.syscall, number, set_filter, flags, ctypes.byref(program))
         except OSError as error:
             if error.errno != _EINVAL:
                 raise
-    return _call(_libc.syscall, number, _SET_MODE_FILTER, oldest, ctypes.byref(program))
+    return _call(_libc.syscall, number, set_filter, oldest, ctypes.byref(program))
 
 
 def _program(request: Request) -> Callable[[], object]:
-    """Return what runs the pipeline as python itself would."""
+    """Return a function that runs the pipeline as python itself would."""
     kind, target = request["kind"], request["target"]
     main = type(sys)("__main__")
     main.__dict__.update(__builtins__=__builtins__, __loader__=None)
@@ -221,11 +217,11 @@ def _program(request: Request) -> Callable[[], object]:
     sys.argv[:] = request["argv"]
     sys.orig_argv[:] = request["orig_argv"]
     if kind == "module":
-        import runpy  # noqa: PLC0415 - only where python itself would
+        import runpy  # noqa: PLC0415 - only if python itself would
 
         if not sys.flags.safe_path:
             sys.path.insert(0, os.getcwd())
-        run_module: Callable[[str], object] = vars(runpy)["_run_module_as_main"]  # what python -m calls
+        run_module: Callable[[str], object] = vars(runpy)["_run_module_as_main"]  # called by python -m
         return lambda: run_module(target)
     if kind == "code":
         if not sys.flags.safe_path:
@@ -247,15 +243,15 @@ def _program(request: Request) -> Callable[[], object]:
 
 
 def _run(request: Request) -> object:
-    """Run the pipeline to the end of its main thread; return its status as sys.exit() takes it."""
+    """Run the pipeline to the end of its main thread; return its status as for sys.exit()."""
     numpy = sys.modules.get("numpy.random")
-    if numpy is not None:  # random and tempfile see to themselves
+    if numpy is not None:  # random and tempfile reseed after a fork
         numpy.seed()
     try:
         _program(request)()
     except SystemExit as end:
         return end.code
-    except BaseException as error:  # noqa: BLE001 - told as python tells it
+    except BaseException as error:  # noqa: BLE001 - reported as python does
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
@@ -267,33 +263,33 @@ def _run(request: Request) -> object:
 
 # -- the end of a trial ------------------------------------------------------------------------------
 
-#: What stands for the status of a run that an interrupt ended.
+#: The status of a run that an interrupt ended.
 _INTERRUPTED = object()
 
 
 def _finalize(warm: frozenset[str]) -> None:
-    """Do what the end of an interpreter does that can be seen from outside, in its order.
+    """Do what is visible from outside of the end of an interpreter, in its order.
 
-    All of it takes an interpreter apart that holds pandas in 90 ms, mostly to copy pages that it shares
-    with the zygote. What was there before the trial began has nothing of the trial's own to let go of, so
-    it is left as it is. What becomes of the rest: Py_FinalizeEx() in the reference of Python's C API.
+    A complete finalization takes 90 ms with pandas, mostly to copy pages that are shared with the zygote.
+    Objects from before the trial hold nothing of the trial's own, so they are left alone. Source for the
+    others: Py_FinalizeEx() in the reference of Python's C API.
     """
     before = frozenset(sys.modules)
-    import _weakref  # noqa: PLC0415 - these three are part of every interpreter
+    import _weakref  # noqa: PLC0415 - these three are built in
     import atexit  # noqa: PLC0415
     import io  # noqa: PLC0415
 
     threading = sys.modules.get("threading")
     if threading is not None:
-        _try(vars(threading)["_shutdown"])  # waits for threads that are no daemons
+        _try(vars(threading)["_shutdown"])  # waits for non-daemon threads
     vars(atexit)["_run_exitfuncs"]()
-    sys.setswitchinterval(1e3)  # and daemons do not go on
+    sys.setswitchinterval(1e3)  # stops daemon threads
     _flush()
-    gc.collect()  # as python does; what is garbage now ends in another order than what becomes it below
+    gc.collect()  # as python does: this garbage is finalized before the modules'
     buffered = (io.TextIOBase, io.BufferedIOBase)
     names = [name for name in sys.modules if name in before and _is_own(name, warm)]
     named = [value for name in names for value in vars(sys.modules[name]).values()]
-    # Names that a daemon's frame still needs outlive their module: Python leaves their files open.
+    # Values that a daemon's frame still needs outlive their module: Python leaves their files open.
     left = [_weakref.ref(value) for value in named if isinstance(value, buffered)]
     own = [_weakref.ref(sys.modules.pop(name)) for name in names]
     del named
@@ -303,7 +299,7 @@ def _finalize(warm: frozenset[str]) -> None:
         if module is not None:
             vars(module).clear()
     gc.collect()
-    # What a library still holds open is closed with the library; text first, then what is below it.
+    # Files that a library still holds open are closed with it: text files before their buffers.
     open_still = {id(reference()) for reference in left}
     files = [
         thing for thing in gc.get_objects() if isinstance(thing, buffered) and id(thing) not in open_still
@@ -314,27 +310,27 @@ def _finalize(warm: frozenset[str]) -> None:
 
 
 def _is_own(name: str, warm: frozenset[str]) -> bool:
-    """Tell whether a module came with the trial; what is no module is left to its owner."""
+    """Return whether a module was imported by the trial."""
     return name not in warm and isinstance(sys.modules[name], type(sys))
 
 
 def _flush() -> None:
-    """Write out what was printed."""
+    """Flush the standard streams."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             _try(stream.flush)
 
 
 def _try(action: Callable[[], object]) -> None:
-    """Do something that may fail: nobody is left to tell."""
-    try:  # noqa: SIM105 - contextlib is no module that the pipeline must have
+    """Do something that may fail, silently: the trial is over."""
+    try:  # noqa: SIM105 - the pipeline may not have contextlib
         action()
     except BaseException:  # noqa: BLE001, S110 - see above
         pass
 
 
 def _end(status: object, warm: frozenset[str]) -> None:
-    """End this process, with the status that python gives it."""
+    """End this process with the status that python would give it."""
     code = 0 if status is None else 1
     if isinstance(status, int):
         code = status
@@ -343,15 +339,15 @@ def _end(status: object, warm: frozenset[str]) -> None:
     _finalize(warm)
     _libc.fflush(None)
     if status is _INTERRUPTED:
-        import signal  # noqa: PLC0415 - not before the pipeline has
+        import signal  # noqa: PLC0415 - the pipeline is over
 
-        signal.signal(_SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), _SIGINT)
+        signal.signal(_signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), _signal.SIGINT)
     os._exit(code & 0xFF)
 
 
 def _trial(request: Request, fds: list[int], control: Socket) -> None:
-    """Fork; the child is the trial, and never returns from here."""
+    """Fork; the child runs the trial, and never returns."""
     parent = os.getpid()
     if os.fork():
         for fd in fds:
@@ -377,9 +373,9 @@ def main() -> None:
             bad = _preload(request["preload"]) + _mistaken(request["places"])
             _precompile(request["compile"])
             _answer(control, bad)
-            for name in request["forget"]:  # of use to imports alone
+            for name in request["forget"]:  # only for the imports
                 os.environ.pop(name, None)
-            # Not to be looked through again in each trial: that would copy the pages that they are on.
+            # Keeps the trials' collections away from these objects: visiting them would copy their pages.
             gc.collect()
             gc.freeze()
         else:

@@ -1,6 +1,6 @@
 """A run that starts by fork and exec, with the filter installed in between.
 
-The caller must be single-threaded (the worker is): the child runs Python between fork and exec.
+The caller must be single-threaded, as a worker is: the child runs Python between fork and exec.
 """
 
 from __future__ import annotations
@@ -17,32 +17,38 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.filter import install, prctl
-from outlive_harness.intercept.supervisor import let_go_on
+from outlive_harness.intercept.listener import Listener
 
-#: The least number of a descriptor that programs do not come to by themselves.
+#: The least descriptor number that programs hardly reach.
 _UNLIKELY = 900
 
 
 class InterceptionRefusedError(OSError):
-    """The kernel, or the container around us, does not let a listener be installed."""
+    """The kernel or the container does not permit a listener."""
 
 
 @dataclass(slots=True)
 class Child:
-    """A started run: its first process and what the supervisor holds of it."""
+    """A started run: its first process, and the descriptors of the supervisor.
+
+    Attributes:
+        pid: process id of the first process.
+        listener: the seccomp listener; None for a run that is not intercepted.
+        stdout: the reading end of its standard output.
+        stderr: the reading end of its standard error.
+        reap: waits for the end of a zygote's child, and returns its wait status; None for a child of ours.
+    """
 
     pid: int
-    #: the seccomp listener; None for a run that is not intercepted
     listener: int | None
     stdout: int
     stderr: int
-    #: waits for the end of a process that is a child of a zygote's, and returns its wait status
     reap: Callable[[Callable[[], None]], int | None] | None = None
 
     def close(self) -> None:
-        """Close the descriptors; the processes are not touched."""
+        """Close the descriptors, without touching the processes."""
         for fd in (self.listener, self.stdout, self.stderr):
             if fd is not None:
                 os.close(fd)
@@ -57,7 +63,7 @@ def start(
     reads: bool = False,
     looks: bool = False,
 ) -> Child:
-    """Start *argv* in *cwd*, in a session of its own, its standard input empty.
+    """Start *argv* in *cwd*, in a new session, with an empty standard input.
 
     Raises:
         InterceptionRefusedError: the filter could not be installed.
@@ -97,7 +103,7 @@ def start(
 
 
 def refusal(text: str, command: str, cwd: Path) -> OSError:
-    """Make the error that a child reported before it gave up."""
+    """Return the error that a child reported before it gave up."""
     number, step, message = text.split(" ", 2)
     if step == "intercept":
         return InterceptionRefusedError(int(number), message)
@@ -107,7 +113,7 @@ def refusal(text: str, command: str, cwd: Path) -> OSError:
 
 
 def reset_signals() -> None:
-    """Let signals that we handle or ignore do what they do to a program from a shell."""
+    """Restore the default action of signals that this process handles or ignores."""
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
@@ -120,16 +126,16 @@ def reset_signals() -> None:
 
 
 def _out_of_the_way(channel: socket.socket) -> socket.socket:
-    """Give a socket a number that the program will hardly use: on this one it may send unseen."""
+    """Give a socket a number that the program will hardly use: sends on it are not intercepted."""
     with contextlib.suppress(OSError):  # a low limit on descriptors
         return socket.socket(fileno=fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, _UNLIKELY))
     return channel
 
 
 def _until_closed(channel: socket.socket, listener: int | None) -> bytes:
-    """Read to the end: a successful exec closes the other side without a word.
+    """Read until a successful exec closes the other end, or the child has reported an error.
 
-    Where an exec is itself stopped by the filter, the child's attempts are let go on meanwhile.
+    If the filter stops exec itself, the child's attempts are let go on meanwhile.
     """
     text = b""
     poller = select.poll()
@@ -138,7 +144,9 @@ def _until_closed(channel: socket.socket, listener: int | None) -> bytes:
     while True:
         for fd, event in poller.poll():
             if fd == listener and event & select.POLLIN:
-                let_go_on(fd)
+                call = Listener(fd).receive()
+                if call is not None:
+                    Listener(fd).let_go_on(call.ident)
             elif fd == listener:
                 poller.unregister(fd)
             else:
@@ -156,7 +164,7 @@ def _become(
     outputs: tuple[int, int],
     listen: Callable[[abi.Abi | None], int] | None,
 ) -> None:
-    """Turn the forked child into the pipeline; never returns."""
+    """Turn the forked child into the pipeline; never return."""
     step = "start"
     try:
         os.setsid()
@@ -173,7 +181,7 @@ def _become(
             socket.send_fds(channel, [b"L"], [listener])
             os.close(listener)
         step = "exec"
-        os.execvpe(argv[0], list(argv), dict(env))  # noqa: S606 - no shell is the point
+        os.execvpe(argv[0], list(argv), dict(env))  # noqa: S606 - no shell on purpose
     except OSError as error:
         with contextlib.suppress(OSError):
             channel.sendall(f"{error.errno or 0} {step} {error.strerror or error}".encode())

@@ -1,28 +1,28 @@
-"""What a program said of its failure, in a line: its error, if it names one, else what it said last."""
+"""A program's own account of its failure, in a line: its error message, else its last line."""
 
 from __future__ import annotations
 
 import re
 
-#: How Python begins to tell of an exception, and what it draws before each line of a group.
+#: The first line of a Python traceback, and the marks before each line of an exception group.
 _TRACEBACK = re.compile(
     r"(?P<drawn> +[|+] )?.*?(?P<group>Exception Group )?Traceback \(most recent call last\):"
 )
 _DRAWN = re.compile(r"^ *(\| |\+[-+ 0-9.]*$)")
-#: How other languages name an error in a line of its own: Node, the JVM, Go, Rust.
+#: Lines that name an error in other languages: Node, the JVM, Go, Rust.
 _ERROR = re.compile(
     r"(?:Uncaught )?(?:[\w$]+\.)*(?:[A-Z]\w*)?(?:Error|Exception)(?:: .*| \[.*)?"
     r"|Exception in thread .*|Caused by: .*|panic: .*|thread '.*' .*panicked at .*"
 )
-#: Characters of what was said that are kept, from its end.
+#: Characters that are kept, from the end.
 MOST = 4000
 
 
 def last_words(stderr: str, stdout: str) -> str:
-    """Return the line that tells most of a failure; "" if nothing was said.
+    """Return the line that says most about a failure; "" if nothing was printed.
 
-    Of Python's last traceback that is the exception's type and the first line of its message: what comes
-    after it is the rest of that, or somebody else's.
+    For Python's last traceback this is the exception's type and the first line of its message; later lines
+    are the rest of the message, or another program's.
     """
     lines = stderr.splitlines()
     found = _of_python(lines) or next(
@@ -37,7 +37,7 @@ def last_words(stderr: str, stdout: str) -> str:
 
 
 def told(stderr: str, stdout: str) -> str:
-    """Return the end of what a program said: on standard error, or else on standard output."""
+    """Return the end of what a program printed: on standard error, else on standard output."""
     said = stderr.strip()
     if said or not stdout.strip():
         return said[-MOST:]
@@ -52,7 +52,7 @@ def _of_python(lines: list[str]) -> str:
             continue
         rest = (_DRAWN.sub("", line) if begun["drawn"] else line for line in lines[number + 1 :])
         found = [line for line in rest if line and not line[0].isspace()]
-        # A group is followed by what is in it, of which the last may have no traceback.
+        # The exceptions of a group follow it; the last may have no traceback.
         return (found[-1] if begun["group"] else found[0]) if found else ""
     return ""
 

@@ -1,8 +1,8 @@
-"""The end of a run: every process of its tree killed, and proved gone.
+"""The end of a run: every process of its tree is killed and proved gone.
 
-The worker is the subreaper of all that it starts (prctl(2), PR_SET_CHILD_SUBREAPER): an orphan of
-the tree becomes the worker's child. So when waitpid(2) says ECHILD, nothing is left, however the
-processes forked, changed their group or detached.
+The worker is the subreaper of all that it starts (prctl(2), PR_SET_CHILD_SUBREAPER): an orphan of the tree
+becomes the worker's child. So once waitpid(2) fails with ECHILD, no process is left, however they forked,
+changed their group or detached.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from functools import partial
 
 import psutil
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.filter import prctl
 
-#: Seconds until a process that does not die (stuck in the kernel) is called a fault of ours.
+#: Seconds until a process that does not die (stuck in the kernel) is an error.
 _LIMIT = 30.0
 
 
 class SurvivorError(RuntimeError):
-    """A process of a killed tree is still there."""
+    """A process of a killed tree is still alive."""
 
 
 def adopt_orphans() -> None:
-    """Make this process the one that inherits orphans of what it starts."""
+    """Make this process inherit the orphans of its descendants."""
     if sys.platform == "linux":
         prctl(abi.PR_SET_CHILD_SUBREAPER, 1)
 
@@ -41,20 +41,20 @@ def kill_tree(
     spared: Collection[int] = (),
     reap: Callable[[Callable[[], None]], int | None] | None = None,
 ) -> int | None:
-    """SIGKILL the run that *pid* leads and everything under it; return the leader's wait status.
+    """SIGKILL a run's leader and all its descendants; return the leader's wait status.
 
     Args:
-        pid: the leader, which is its own session and process group.
+        pid: the leader, which has its own session and process group.
         known: process ids that were seen in the tree; psutil confirms that none of them is left.
-        spared: children of ours that are no part of the tree: the zygotes.
-        reap: waits for the leader where it is not our child, and returns its status; it calls what it is
-            given while that takes long. What the leader leaves behind is ours to wait for all the same.
+        spared: children of this process that are not part of the tree: the zygotes.
+        reap: waits for a leader that is not our child, and returns its status; it calls its argument while
+            that takes long. The leader's own children become ours in any case.
 
     Returns:
-        The leader's status as waitpid(2) gives it, or None if it had been reaped before.
+        The leader's status as waitpid(2) returns it; None if it was reaped before.
 
     Raises:
-        SurvivorError: something outlived SIGKILL.
+        SurvivorError: a process outlived SIGKILL.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
@@ -68,7 +68,7 @@ def kill_tree(
         if gone == pid:
             status = code
         if gone == 0:
-            # With no zombie left to wait for, none can have hidden another from the listing.
+            # The listing is complete: no zombie is left that could hide a child.
             if spared and set(_children(os.getpid())) <= set(spared):
                 break
             if time.monotonic() > deadline:
@@ -81,35 +81,35 @@ def kill_tree(
 
 
 def confirm_gone(known: set[int]) -> None:
-    """Ask psutil whether a process that was seen in the tree is still there.
+    """Check with psutil that no process that was seen in the tree is left.
 
     Raises:
-        SurvivorError: one is.
+        SurvivorError: one is left.
     """
     me = os.getpid()
     for pid in known:
         with contextlib.suppress(psutil.NoSuchProcess):
-            # The id may have been given to a stranger since; only a process under us is a survivor.
+            # The id may have been reused since: only a descendant of ours is a survivor.
             if psutil.pid_exists(pid) and any(parent.pid == me for parent in psutil.Process(pid).parents()):
                 raise SurvivorError(f"process {pid} survived SIGKILL")
 
 
 def descendants() -> list[int]:
-    """Return the ids of all living processes under this one."""
+    """Return the process ids of all living descendants of this process."""
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
 
 def has_company(leader: int, spared: Collection[int]) -> bool:
-    """Tell whether anything of a run is alive beside its leader; if that cannot be seen, it may be.
+    """Return whether a process of a run other than its leader is alive; True if that cannot be seen.
 
     Args:
-        leader: its first process, a child of ours.
-        spared: children of ours that are no part of the run.
+        leader: the run's first process, a child of this one.
+        spared: children of this process that are not part of the run.
     """
     try:
         threads = os.listdir(f"/proc/{leader}/task")
         below = [_listed(f"/proc/{leader}/task/{thread}/children") for thread in threads]
-        # What lost its parent is our child.
+        # Orphans are our children.
         beside = set(_listed(f"/proc/{os.getpid()}/task/{os.getpid()}/children")) - {leader, *spared}
     except OSError:
         return True

@@ -1,4 +1,4 @@
-"""One run of a program, from its start until nothing of it is left."""
+"""One run of a program, from its start until no process of it is left."""
 
 from __future__ import annotations
 
@@ -8,51 +8,55 @@ import select
 import shutil
 import stat
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from outlive_harness.intercept.decode import Decoder
-from outlive_harness.intercept.lookup import Keeper
-from outlive_harness.intercept.made import Made
-from outlive_harness.intercept.supervisor import DONE, GO, AbandonedError, Answer, Tail, Watched, watch
+from outlive_harness.intercept.supervisor import DONE, GO, Answer, Ending, Limits, WatchReport, watch
+from outlive_harness.intercept.tail import Tail
 from outlive_harness.intercept.tear import write_prefix
-from outlive_harness.trace import Op
+from outlive_harness.jobs.worker import AbandonedError
+from outlive_harness.results.ops import Op
 
 from .exec import Child, start
 from .last_words import last_words, told
+from .options import Host, Program, RunOptions, Visit
 from .reap import kill_tree
-from .zygote import Zygote
 
-_SPARED = frozenset({"fsync", "fdatasync", "sync", "syncfs"})
-#: Seconds that background processes have to end after the program itself has.
+#: Seconds that background processes have to end after the program itself.
 LINGER = 1.0
 
 
 @dataclass(slots=True)
-class Ran:
-    """How a run went.
+class FinishedRun:
+    """The result of a run.
 
     Attributes:
-        ended: ``exited``; ``crashed``, by us, where it was asked for; or ``timeout``.
+        ended: ``EXITED``, ``CRASHED`` (killed as requested), or ``TIMEOUT``.
         code: its exit status; a negative number is the signal that ended it.
-        ops: how many ops it made on its box; 0 where it was not intercepted.
+        ops: the number of its ops on the box; 0 if it was not intercepted.
         seconds: wall time.
-        is_alone: whether the first thread of its first process made all calls that were intercepted.
-        lingering: processes that it left running, and that were killed.
-        acks: what lines of its standard output acknowledged.
-        said: how many of them were there before each op, where that was asked for.
-        reads: paths outside its box that it opened or ran, where that was asked for.
-        looked: paths in its box that it opened to read, tried to, or asked for, where that was wanted.
-        refused: what it was not let do outside its box, as "was not let change ..."; "" if it tried nothing.
-        effects: addresses outside of its processes that it connected or sent to, with the number of calls,
-            where that was asked for.
-        crossing: a rename or link that failed since its two names are on different file systems; "" if none.
+        stdout: the end of its standard output.
+        stderr: the end of its standard error.
+        is_alone: whether the first thread of its first process made all intercepted calls.
+        lingering: whether it left processes running, which were killed.
+        acks: what the lines of its standard output acknowledged.
+        said: the number of acknowledgements before each op, if requested.
+        outside: paths outside its box that it wrote.
+        blind: (path, or "" for the whole box; what was not seen there).
+        reads: paths outside its box that it opened or ran, if requested.
+        looked: paths in its box that it opened for reading, tried to, or asked for, if requested.
+        refused: what it was not allowed to do outside its box, as "was not allowed to change ..."; "" for
+            nothing.
+        effects: addresses outside its processes that it connected or sent to, with the number of calls, if
+            requested.
+        crossing: a rename or link that failed because its two names are on different file systems; "" for
+            none.
     """
 
-    ended: str
+    ended: Ending
     code: int
     ops: int
     seconds: float
@@ -71,10 +75,10 @@ class Ran:
     crossing: str = ""
 
     def failure(self) -> str:
-        """Say in a few words how it failed: its status and its last words; "" if it did not."""
+        """Return how it failed, in a few words: its status and its last words; "" if it did not."""
         if self.refused:
             return self.refused
-        if self.ended == "timeout":
+        if self.ended is Ending.TIMEOUT:
             how = f"did not end within {self.seconds:.1f} s"
         elif self.code:
             how = f"was ended by signal {-self.code}" if self.code < 0 else f"exited with {self.code}"
@@ -85,14 +89,14 @@ class Ran:
 
     @property
     def told(self) -> str:
-        """What it said at its end: on standard error, or, if nothing, on standard output."""
+        """The end of its standard error, or else of its standard output."""
         return told(self.stderr, self.stdout)
 
     def hindered(self) -> str:
-        """Say how a run that was intercepted failed, where the harness may have failed it; else "".
+        """Return how an intercepted run failed, if the harness may be the reason; else "".
 
-        It was not let do something, or it speaks of an interrupted call: the kernel interrupts one that waits
-        to be seen when a handler runs, as no local file system does.
+        Either it was refused something, or it reports an interrupted call: a signal handler interrupts a call
+        that waits for the supervisor, and never one on a local file system.
         """
         if self.refused or not self.failure():
             return self.refused
@@ -100,163 +104,127 @@ class Ran:
         return f"{self.failure()}, which may come of being watched" if is_interrupted else ""
 
 
-def run(  # noqa: PLR0913 - one call says all of one run
-    argv: Sequence[str],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    box: Path,
-    timeout: float,
-    visit: Callable[[Op, int], Answer] | None = None,
-    data: bool | Keeper = False,
-    places: bool = True,
-    reads: bool = False,
-    looks: bool = False,
-    tear: int | None = None,
-    syncs: bool = True,
-    grace: float = 5.0,
-    kill_after: float | None = None,
-    acks: str = "",
-    promises: bool = False,
-    control: int | None = None,
-    zygote: Zygote | None = None,
-    guarded: Collection[str] = (),
-    tmp: str = "",
-    spared: Collection[int] = (),
-    left: Made | None = None,
-) -> Ran:
-    """Run a program to its end, or to where it is to crash; afterwards nothing of it is alive.
-
-    Args:
-        argv: the program and its arguments.
-        cwd: where it runs.
-        env: its whole environment.
-        box: the directory whose ops are counted.
-        timeout: seconds until it is killed as hung.
-        visit: sees each op before it runs, and says what becomes of it; without it the run is not
-            intercepted.
-        data: whether ops carry the bytes written, and all else that the model of the disk needs;
-            where the bytes are to be kept, if not in the ops themselves.
-        places: whether writes carry where in the file they go.
-        reads: whether to tell what it reads.
-        looks: whether to tell what it only asks for as well: is it there?
-        tear: where the run is crashed in front of a write, write so many bytes of it first.
-        syncs: whether calls are run that only make data durable; else they are told that they succeeded.
-        grace: seconds that the run has left once a signal was sent to it.
-        kill_after: seconds of wall time after which a run that is not intercepted is crashed.
-        acks: pattern of the lines of standard output that acknowledge something.
-        promises: whether to tell how many of them came before each op.
-        control: a descriptor whose hang-up abandons the run.
-        zygote: forks the program, where it is not to be executed.
-        guarded: files outside its box that it must not change.
-        tmp: a directory of its box that is another file system to it: see Lookup.
-        spared: process ids of children of this process that are no part of the run.
-        left: takes the temporary files that the run has made outside its box, and may not have removed: it
-            did not come to its end, it failed, or processes of it were killed after that.
+def run(program: Program, options: RunOptions, host: Host | None = None) -> FinishedRun:
+    """Run a program to its end or its crash point; afterwards no process of it is alive.
 
     Raises:
         InterceptionRefusedError: the filter could not be installed.
         OSError: the program could not be executed.
-        AbandonedError: *control* hung up; the run was killed.
+        AbandonedError: the host's ``control`` hung up; the run was killed.
         ZygoteError: the zygote is gone.
         SurvivorError: a process outlived SIGKILL.
     """
+    host = host or Host()
     begun = time.monotonic()
-    if zygote is not None:
-        child = zygote.start(cwd=cwd, intercept=visit is not None)
-    else:
-        child = start(argv, cwd=cwd, env=env, intercept=visit is not None, reads=reads, looks=looks)
-    streams = {child.stdout: Tail(acks), child.stderr: Tail()}
-    out, err = streams.values()
-    decoder = (
-        Decoder(
-            os.fsencode(os.path.realpath(box)),
-            data=data,
-            places=places,
-            reads=reads,
-            guarded=[os.fsencode(name) for path in guarded for name in _names(path)],
-            tmp=tmp,
-            spared=spared,
-        )
-        if visit
-        else None
-    )
-    _note_program(decoder, argv, env, cwd)
+    child = _started(program, options)
+    out, err = Tail(program.acks), Tail()
+    streams = {child.stdout: out, child.stderr: err}
+    decoder = _decoder(program, options, host) if options.visit else None
     said: list[int] = []
-    if visit is not None and promises:
-        visit = _listening(visit, out, child.stdout, said)
-    if visit is not None and not syncs:
-        visit = _without_syncs(visit, box)
-    seen = Watched()
+    seen = WatchReport()
     status = None
     try:
-        if visit is not None and decoder is not None and child.listener is not None:
-            seen = watch(
-                child.listener,
-                child.pid,
-                streams,
-                decoder,
-                visit,
-                timeout=timeout,
-                grace=grace,
-                linger=LINGER,
-                control=control,
-            )
-            if tear and seen.struck:
-                write_prefix(decoder, seen.struck, tear)
+        if options.visit is not None and decoder is not None and child.listener is not None:
+            visit = _wrapped(options.visit, program, options, (out, child.stdout, said))
+            limits = Limits(options.timeout, options.grace, LINGER, host.control)
+            seen = watch(child.listener, child.pid, streams, decoder, visit, limits)
+            if options.tear and seen.stopped_at:
+                write_prefix(decoder, seen.stopped_at, options.tear)
         else:
-            seen = _wait(child, streams, timeout=timeout, kill_after=kill_after, control=control)
+            seen = _wait(child, streams, options, host.control)
     finally:
-        status = kill_tree(child.pid, seen.pids, spared=spared, reap=child.reap)
+        status = kill_tree(child.pid, seen.pids, spared=host.spared, reap=child.reap)
         if decoder is not None:
             decoder.close()
-            if left is not None and not (status == 0 and seen.ended == "exited"):
+            if not (status == 0 and seen.ended is Ending.EXITED):
                 decoder.made.end()
-                left.take(decoder.made)
+                host.left.take(decoder.made)
         for fd, tail in streams.items():
             tail.drain(fd)
         child.close()
-    if status is None and seen.ended in ("exited", "lingering"):
-        raise ChildProcessError(errno.ECHILD, "its exit status is lost: somebody else waited for it", argv[0])
-    code = os.waitstatus_to_exitcode(status) if status is not None else 0
-    return Ran(
-        "exited" if seen.ended == "lingering" else seen.ended,
-        code,
+    if status is None and seen.ended in (Ending.EXITED, Ending.LINGERING):
+        why = "its exit status is lost: another part of this process waited for it"
+        raise ChildProcessError(errno.ECHILD, why, program.argv[0])
+    ran = _finished(seen, status, out, err)
+    ran.seconds, ran.is_alone, ran.said = time.monotonic() - begun, seen.pids == {child.pid}, said
+    if decoder is not None:
+        _take_over(ran, decoder)
+    return ran
+
+
+def _finished(seen: WatchReport, status: int | None, out: Tail, err: Tail) -> FinishedRun:
+    assert seen.ended is not None, "the loop ends only once it is"
+    return FinishedRun(
+        Ending.EXITED if seen.ended is Ending.LINGERING else seen.ended,
+        os.waitstatus_to_exitcode(status) if status is not None else 0,
         seen.ops,
-        time.monotonic() - begun,
+        0.0,
         out.text(),
         err.text(),
-        is_alone=seen.pids == {child.pid},
-        lingering=seen.ended == "lingering",
+        lingering=seen.ended is Ending.LINGERING,
         acks=out.matches,
-        said=said,
-        outside=decoder.left_outside() if decoder else [],
-        blind=list(decoder.blind) if decoder else [],
-        reads=list(decoder.reads or ()) if decoder else [],
-        looked=list(decoder.looked) if decoder else [],
-        refused=next(iter(decoder.refused), "") if decoder else "",
-        effects=decoder.effects if decoder else {},
-        crossing=next(iter(decoder.crossings), "") if decoder else "",
     )
 
 
-def _note_program(decoder: Decoder | None, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
-    """Note what is executed first: that is over before the run is watched."""
-    if decoder is not None and decoder.reads is not None:
-        program = shutil.which(argv[0], path=env.get("PATH")) if os.sep not in argv[0] else str(cwd / argv[0])
-        decoder.reads[program or argv[0]] = None
+def _started(program: Program, options: RunOptions) -> Child:
+    is_watched = options.visit is not None
+    if program.zygote is not None:
+        return program.zygote.start(cwd=program.cwd, intercept=is_watched)
+    return start(
+        program.argv,
+        cwd=program.cwd,
+        env=program.env,
+        intercept=is_watched,
+        reads=options.reads,
+        looks=options.looks,
+    )
+
+
+def _decoder(program: Program, options: RunOptions, host: Host) -> Decoder:
+    decoder = Decoder(
+        os.fsencode(os.path.realpath(program.box)),
+        data=options.data,
+        places=options.places,
+        reads=options.reads,
+        guarded=[os.fsencode(name) for path in program.guarded for name in _names(path)],
+        tmp=program.tmp,
+        spared=host.spared,
+    )
+    if decoder.reads is not None:  # the first exec is not intercepted
+        name = program.argv[0]
+        found = (
+            str(program.cwd / name) if os.sep in name else shutil.which(name, path=program.env.get("PATH"))
+        )
+        decoder.reads[found or name] = None
+    return decoder
+
+
+def _wrapped(
+    visit: Visit, program: Program, options: RunOptions, listening: tuple[Tail, int, list[int]]
+) -> Visit:
+    """Return the visitor of each op, which also counts acknowledgements and skips syncs by the options."""
+    if options.promises:
+        visit = _listening(visit, *listening)
+    return visit if options.syncs else _without_syncs(visit, program.box)
+
+
+def _take_over(ran: FinishedRun, decoder: Decoder) -> None:
+    """Copy what the decoder saw of a run into its result."""
+    ran.outside, ran.blind = decoder.left_outside(), list(decoder.blind)
+    ran.reads, ran.looked = list(decoder.reads or ()), list(decoder.looked)
+    ran.refused = next(iter(decoder.refused), "")
+    ran.effects = decoder.effects
+    ran.crossing = next(iter(decoder.crossings), "")
 
 
 def _names(path: str) -> tuple[str, str]:
-    """Return the real path of a file and that of its name, a link perhaps: another file is put there, too."""
+    """Return the real paths of a file and of its name, which may be a link: neither must change."""
     directory, name = os.path.split(path)
     return os.path.realpath(path), os.path.join(os.path.realpath(directory), name)
 
 
-def _listening(
-    visit: Callable[[Op, int], Answer], out: Tail, stream: int, said: list[int]
-) -> Callable[[Op, int], Answer]:
-    """Note what was acknowledged before each op."""
+def _listening(visit: Visit, out: Tail, stream: int, said: list[int]) -> Visit:
+    """Count the acknowledgements before each op."""
 
     def visiting(op: Op, number: int) -> Answer:
         out.drain(stream)
@@ -266,12 +234,13 @@ def _listening(
     return visiting
 
 
-def _without_syncs(visit: Callable[[Op, int], Answer], box: Path) -> Callable[[Op, int], Answer]:
-    """Spare the disk what no process can see: that changes no crash state but those of a power cut."""
+def _without_syncs(visit: Visit, box: Path) -> Visit:
+    """Skip syncs: no process sees their effect, and only crash states of a power cut depend on it."""
 
     def visiting(op: Op, number: int) -> Answer:
         answer = visit(op, number)
-        if answer is GO and op.kind in _SPARED and _can_be_synced(op, box):
+        is_sync = op.traits.syncs and not op.traits.syncs_range
+        if answer is GO and is_sync and _can_be_synced(op, box):
             return DONE
         return answer
 
@@ -279,19 +248,19 @@ def _without_syncs(visit: Callable[[Op, int], Answer], box: Path) -> Callable[[O
 
 
 def _can_be_synced(op: Op, box: Path) -> bool:
-    """Tell whether a sync succeeds: not through O_PATH (open(2)), nor of a pipe or a socket (fsync(2))."""
+    """Return whether a sync succeeds: not by O_PATH (open(2)), nor of a pipe or a socket (fsync(2))."""
     if op.flags & os.O_PATH:
         return False
     try:
         mode = os.lstat(box / op.path).st_mode
-    except OSError:  # it was unlinked, and the kernel knows: then the call is run
+    except OSError:  # unlinked: the kernel decides
         return False
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _wait(  # noqa: C901 - one loop over three kinds of events
-    child: Child, streams: dict[int, Tail], *, timeout: float, kill_after: float | None, control: int | None
-) -> Watched:
+    child: Child, streams: dict[int, Tail], options: RunOptions, control: int | None
+) -> WatchReport:
     """Wait for a run that is not intercepted; a run of several processes ends with its leader."""
     poller = select.poll()
     for fd in streams:
@@ -301,6 +270,7 @@ def _wait(  # noqa: C901 - one loop over three kinds of events
     pidfd = os.pidfd_open(child.pid) if hasattr(os, "pidfd_open") else None
     if pidfd is not None:
         poller.register(pidfd, select.POLLIN)
+    timeout, kill_after = options.timeout, options.kill_after
     limit = timeout if kill_after is None else min(timeout, kill_after)
     deadline = time.monotonic() + limit
     try:
@@ -314,9 +284,9 @@ def _wait(  # noqa: C901 - one loop over three kinds of events
                 elif fd == control and event & (select.POLLHUP | select.POLLERR):
                     raise AbandonedError
             if pidfd in dict(ready) or (pidfd is None and _is_zombie(child.pid)):
-                return Watched("exited")
+                return WatchReport(Ending.EXITED)
             if time.monotonic() >= deadline:
-                return Watched("timeout" if limit == timeout else "crashed")
+                return WatchReport(Ending.TIMEOUT if limit == timeout else Ending.CRASHED)
     finally:
         if pidfd is not None:
             os.close(pidfd)

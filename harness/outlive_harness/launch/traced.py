@@ -1,7 +1,7 @@
-"""A run in which every Python leaves where it is: see _stack_slots.py for what it leaves.
+"""A run in which every Python interpreter records its stacks: see _stack_slots.py for the format.
 
-Whatever starts an interpreter, a shell, make or a pool of processes, it finds ``_traced/sitecustomize.py``
-by PYTHONPATH. One that is told to look at no such variable is not followed.
+Whatever starts an interpreter (a shell, make, a pool of processes), it finds ``_traced/sitecustomize.py``
+through PYTHONPATH. An interpreter that ignores PYTHONPATH is not followed.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 from .zygote import parse
 
 _FIRST = str(Path(__file__).with_name("_traced"))
-#: Options by which an interpreter would not find it: -E, -I and -S of python(1).
+#: Options of python(1) with which an interpreter would not find it.
 _DEAF = frozenset("EIS")
 
 
 def environment(given: Mapping[str, str], place: str) -> dict[str, str]:
-    """Return the environment of a run whose interpreters leave where they are in a file that is there."""
+    """Return the environment of a run whose interpreters record their stacks in an existing file."""
     path = os.pathsep.join(filter(None, (_FIRST, given.get("PYTHONPATH"))))
     return {**given, "PYTHONPATH": path, "OUTLIVE_STACKS": place}
 
 
 def command(argv: Sequence[str]) -> list[str]:
-    """Return a command line whose own interpreter is followed, too, if it is one."""
+    """Return a command line whose own interpreter, if it is one, is followed too."""
     script = parse(argv)
     if script is None:
         return list(argv)
@@ -33,6 +33,6 @@ def command(argv: Sequence[str]) -> list[str]:
 
 
 def _heard(word: str) -> str:
-    """Leave out options of an interpreter."""
+    """Return a word of options without those of _DEAF."""
     letters = "".join(letter for letter in word[1:] if letter not in _DEAF)
     return f"-{letters}" if letters else ""

@@ -1,8 +1,8 @@
-"""A run that is forked from an interpreter that is warm: see _zygote.py for its other half.
+"""A run that is forked from a warm interpreter, the zygote: see _zygote.py for its other half.
 
-The zygote has imported what the pipeline imports from the standard library and from installed
-packages, never what is the project's own. A trial is a fresh process all the same: its own memory,
-descriptors, working directory and filter; the pipeline's own code is read and run anew.
+The zygote has imported the modules of the standard library and of installed packages that the pipeline
+imports, but never the project's own. A trial is still a fresh process, with its own memory, descriptors,
+working directory and filter; it reads and runs the pipeline's own code itself.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.intercept import abi
+from outlive_harness import abi
 from outlive_harness.intercept.filter import program
 
 from .exec import Child, refusal, reset_signals
 
 _HERE = Path(__file__).with_name("_zygote.py")
 _HARNESS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-#: Bytes that say how long the text after them is: a list of modules may be of any length.
+#: Bytes of the length before each text: a list of modules may have any length.
 _HEAD = 8
 _PIECE = 1 << 20
-#: Seconds that imports may take.
+#: Seconds that the imports may take.
 _PATIENCE = 60.0
-#: Milliseconds after which it is looked what keeps a killed trial from its end, and how often.
+#: Milliseconds between two looks at what keeps a killed trial from ending, and the number of looks.
 _MOMENT, _LOOKS = 50, 200
-#: Options of the interpreter that change nothing but what a zygote started with them does as well.
+#: Options of the interpreter that work for a zygote, too.
 _PLAIN = frozenset("bBdEIOPqsSuvx") - {"v", "x", "d"}
 _VALUED = ("-W", "-X")
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Python command line taken apart.
+    """A parsed Python command line.
 
     Attributes:
         start: the interpreter and its options.
         kind: ``file``, ``module`` or ``code``.
-        target: which.
-        argv: what sys.argv is.
+        target: the file, module or code.
+        argv: the program's sys.argv.
     """
 
     start: tuple[str, ...]
@@ -59,9 +59,9 @@ class Script:
 
 
 def parse(argv: Sequence[str], path: str | None = None) -> Script | None:
-    """Take a Python command line apart; None if it is none, or one that no zygote can stand in for.
+    """Parse a Python command line; None if it is not one, or a zygote cannot replace it.
 
-    *path* is the PATH that the program is looked for on; None for that of this process.
+    *path* is the PATH to search for the program; None for that of this process.
     """
     if not _is_interpreter(argv[0], path):
         return None
@@ -84,27 +84,27 @@ def parse(argv: Sequence[str], path: str | None = None) -> Script | None:
 
 
 def _is_interpreter(program: str, path: str | None) -> bool:
-    """Tell a Python interpreter from a script of that name: what that does before, each trial must do."""
+    """Return whether a program is a Python interpreter, and not a script of that name."""
     found = shutil.which(program, path=path)
     if found is None or not _PYTHON.fullmatch(os.path.basename(program)):
         return False
-    if os.path.basename(os.path.dirname(found)) == "shims":  # of pyenv and the like, which only choose one
+    if os.path.basename(os.path.dirname(found)) == "shims":  # pyenv's, for example: it only chooses one
         return True
     try:
         with open(found, "rb") as file:
             return file.read(len(_ELF)) == _ELF
-    except OSError:  # one that may be run and not read
+    except OSError:  # executable, but not readable
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class Preload:
-    """What a zygote does beforehand, once, that each of its trials would do.
+    """What a zygote does once before its trials, which each of them would do.
 
     Attributes:
-        modules: to import: of the standard library and of installed packages.
+        modules: modules to import: of the standard library and of installed packages.
         places: modules of the run by name, each with the directory that it was found in.
-        sources: to compile: files of the project's own, which each trial reads and runs itself.
+        sources: the project's own files to compile, which each trial reads and runs itself.
     """
 
     modules: tuple[str, ...] = ()
@@ -112,8 +112,8 @@ class Preload:
     sources: tuple[str, ...] = ()
 
 
-#: With these set, widespread libraries start no threads when they are imported: a zygote has none to
-#: fork away from. Where results depend on the number of threads, the first trial shows it.
+#: These keep widespread libraries from starting threads when they are imported, since threads do not survive
+#: a fork. If results depend on the number of threads, the first trial shows it.
 _QUIET = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
@@ -126,19 +126,22 @@ class Zygote:
 
     Args:
         argv: the pipeline's command line.
-        cwd: where it starts.
+        cwd: its working directory.
         env: its whole environment.
-        preload: what to do beforehand.
+        preload: what to do before the first trial.
+
+    Attributes:
+        bad: modules that it must not import: they failed, or started threads or opened files.
 
     Raises:
-        ZygoteError: it is no Python command, or cannot be started.
+        ZygoteError: it is not a Python command, or cannot be started.
     """
 
     def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], preload: Preload) -> None:
         script = parse(argv, env.get("PATH"))
         table = abi.native()
         if script is None or table is None:
-            raise ZygoteError("no Python script")
+            raise ZygoteError("it is not a Python script")
         self._script, self._argv, self._table = script, list(argv), table
         self._filter = program(table)
         ours, theirs = socket.socketpair()
@@ -152,7 +155,7 @@ class Zygote:
                     cwd=cwd,
                     env=_QUIET | dict(env),
                     stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,  # as a trial's are: how a stream is buffered depends on it
+                    stdout=subprocess.PIPE,  # pipes, as a trial's: the buffering of streams depends on it
                     stderr=subprocess.PIPE,
                     pass_fds=[fd],
                     start_new_session=True,
@@ -175,10 +178,10 @@ class Zygote:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The zygote's process id."""
         return self._process.pid
 
-    def _ask(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - what the request asks for
+    def _ask(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - depends on the request
         self._say(request)
         return self._answer()
 
@@ -202,16 +205,16 @@ class Zygote:
             except OSError as error:
                 raise ZygoteError(f"it does not answer: {error.strerror or error}") from error
             if not part:
-                raise ZygoteError("it ended while it imported what the pipeline does, or its trials ended it")
+                raise ZygoteError("it ended during its imports, or a trial ended it")
             text += part
         return bytes(text)
 
     def start(self, *, cwd: Path, intercept: bool = True) -> Child:
-        """Start a trial, as exec.start() does; see there for what is raised.
+        """Start a trial, as exec.start() does, with the same errors.
 
         Args:
-            cwd: where it runs.
-            intercept: whether its calls are to be intercepted.
+            cwd: its working directory.
+            intercept: whether its calls are intercepted.
         """
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
@@ -227,7 +230,9 @@ class Zygote:
                 abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
                 abi.SECCOMP_FILTER_FLAG_NEW_LISTENER,
             ),
-            "seccomp": self._table.numbers["seccomp"],
+            "seccomp": (self._table.numbers["seccomp"], abi.SECCOMP_SET_MODE_FILTER),
+            "death_signal": abi.PR_SET_PDEATHSIG,
+            "no_new_privs": abi.PR_SET_NO_NEW_PRIVS,
         }
         listener: int | None = None
         try:
@@ -253,9 +258,9 @@ class Zygote:
         return Child(pid, listener, out_read, err_read, partial(self._reap, pid))
 
     def _reap(self, pid: int, meanwhile: Callable[[], None]) -> int | None:
-        """Wait for the end of a trial, which is the zygote's child; None if that is gone as well.
+        """Return the wait status of a trial, the zygote's child; None if the zygote is gone.
 
-        A process that traces the trial keeps it from its parent: *meanwhile* is to end such ones.
+        A process that traces the trial can keep it from being reaped: *meanwhile* ends such processes.
         """
         poller = select.poll()
         try:
@@ -267,11 +272,11 @@ class Zygote:
                 meanwhile()
         except (ZygoteError, OSError, ValueError):  # ValueError: it was closed
             pass
-        self.close()  # its next answer could be that to this question
-        return None  # then the trial is ours
+        self.close()  # or a late answer would be taken for the next one
+        return None  # the trial is now our child
 
     def _pid(self, text: bytes, cwd: Path) -> int:
-        """Read what a trial says of itself before it begins."""
+        """Return the process id that a trial reports before it begins."""
         if not text:
             raise ZygoteError("it is gone")
         said = _read(text)
@@ -280,7 +285,7 @@ class Zygote:
         return int(said)
 
     def close(self) -> None:
-        """End it."""
+        """End the zygote."""
         self._control.close()
         self._process.kill()
         self._process.wait()
@@ -289,20 +294,20 @@ class Zygote:
                 stream.close()
 
 
-def _read(text: bytes) -> Any:  # noqa: ANN401 - what the other half wrote
+def _read(text: bytes) -> Any:  # noqa: ANN401 - depends on the request
     try:
         return eval(text, {"__builtins__": {}})  # noqa: S307 - only our own zygote writes there
-    except Exception as error:  # what it runs found the way to us
+    except Exception as error:  # the program wrote to the channel
         raise ZygoteError(f"its answer cannot be read: {error}") from error
 
 
 def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, str]:
     """Return the modules of the standard library and of installed packages among the files that a run read.
 
-    Beside each stands the directory that it was found in: another one may hold a module of that name, too.
-    Names follow the order of the files: a package comes before what it imports, as its first import did.
-    What the command line itself names is left out, with its package, and so is what was installed from a
-    directory or a file: it is the project's own, and is to run in each trial.
+    Each comes with the directory that it was found in, since another may hold a module of the same name. They
+    are in the order of the files: a package comes before the modules that it imports. The package that the
+    command line names is left out, and so are packages installed from a directory or a file: they are the
+    project's own, and run in each trial.
     """
     script = parse(argv)
     main = script.target.partition(".")[0] if script and script.kind == "module" else ""
@@ -326,7 +331,7 @@ def installed_modules(argv: Sequence[str], paths: Iterable[str]) -> dict[str, st
 
 @functools.cache
 def own_packages(site: str) -> frozenset[str]:
-    """Return the packages of a directory that came from somewhere else than an index (PEP 610)."""
+    """Return the packages of a directory that were not installed from an index (PEP 610)."""
     names: set[str] = set()
     for told in Path(site).glob("*.dist-info/direct_url.json"):
         with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -336,24 +341,24 @@ def own_packages(site: str) -> frozenset[str]:
 
 
 def is_installed(path: str) -> bool:
-    """Tell whether a file is of the standard library, an installed package or this harness."""
+    """Return whether a file belongs to the standard library, an installed package or this harness."""
     return _INSTALLED.match(path) is not None
 
 
 def own_sources(argv: Sequence[str], paths: Iterable[str]) -> list[str]:
-    """Return the Python files of the project's own among those that a run read, and its script.
+    """Return the project's own Python files among those that a run read, and its script.
 
-    A file that is read as text is compiled by each import: had its bytecode been of use, that would be here.
+    A file that was read as text is compiled by each import; with usable bytecode it would not have been read.
     """
     script = parse(argv)
     main = [script.target] if script is not None and script.kind == "file" else []
     read = [path for path in paths if path.endswith(".py") and not is_installed(path)]
-    return list(dict.fromkeys(main + read))  # the run reads its script, too
+    return list(dict.fromkeys(main + read))  # the run reads its script too
 
 
 _PYTHON = re.compile(r"python(\d+(\.\d+)?t?)?")
 _ELF = b"\x7fELF"
-#: Directories that modules are imported from which are not the project's own.
+#: Directories of modules that are not the project's own.
 _INSTALLED = re.compile(
     r".*/(site|dist)-packages/|.*/lib(64)?/python3\.[0-9]+t?/(lib-dynload/)?|" + re.escape(_HARNESS) + "/"
 )

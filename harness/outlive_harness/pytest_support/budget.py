@@ -1,4 +1,4 @@
-"""The time that --outlive-budget gives, divided among the items of all pytest processes."""
+"""The time of --outlive-budget, divided among the items of all pytest processes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from outlive_harness.explore import board
+from outlive_harness.jobs import queue
 
 
 class Budget:
-    """A ledger that all processes share: what each begun item was given, or has taken.
+    """The time of each begun item, in a file that all processes share: what it was given, or has taken.
 
-    What an item leaves over goes to those that come after it; and in no process do the items take
-    more than the whole together.
+    Time that an item leaves goes to later items. The items of one process never take more than the whole.
 
     Args:
-        place: the directory of the ledger.
-        seconds: the whole.
-        items: how many items there are.
-        processes: how many carry them out at a time.
+        place: the directory of the file.
+        seconds: the whole time.
+        items: the number of items.
+        processes: the number of processes.
     """
 
     def __init__(self, place: Path, seconds: float, *, items: int, processes: int) -> None:
@@ -34,7 +33,7 @@ class Budget:
 
     @contextlib.contextmanager
     def share(self) -> Iterator[float]:
-        """Give one item its share of what is left; at the end of the block, note what it took."""
+        """Yield one item's share of the time that is left; at the end of the block, note what it took."""
         with self._opened() as taken:
             left = self._seconds * self._processes - sum(taken)
             fair = left / max(1, self._items - len(taken))
@@ -54,6 +53,6 @@ class Budget:
     def _opened(self) -> Iterator[list[float]]:
         with self._guard.open("w") as guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
-            taken: list[float] = board.load(self._ledger) if self._ledger.exists() else []
+            taken: list[float] = queue.load(self._ledger) if self._ledger.exists() else []
             yield taken
-            board.save(self._ledger, taken)
+            queue.save(self._ledger, taken)

@@ -1,7 +1,7 @@
-"""Scenario files as pytest sees them: collectors and items, one for each scenario and fault.
+"""Scenario files as pytest collectors, and scenarios as items, one for each fault.
 
-An item is judged by its own fault alone. A known-bad scenario that names several faults is one item for
-all of them: it passes where they show together what ``expect=`` names.
+An item is judged by its own fault alone. A known-bad scenario that names several faults is one item: it
+passes if they show together what ``expect=`` names.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from typing import Any
 
 import pytest
 
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import Coverage, Verdict
-from outlive_harness.explore.verdict import none_asked_for
-from outlive_harness.explore.waiting import HarnessError
-from outlive_harness.pytest_support.driver import driver
-from outlive_harness.pytest_support.outcome import NotHeld, to_property, unless_held
-from outlive_harness.pytest_support.stash import FILES
-from outlive_harness.scenario import Scenario, ScenarioError, load_file
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.jobs.tasks import HarnessError
+from outlive_harness.results.options import Options
+from outlive_harness.results.scenario import Scenario, ScenarioError
+from outlive_harness.results.scenario_files import load_file
+from outlive_harness.results.verdicts import Coverage, Verdict
+from outlive_harness.search.choices import faults_of, none_asked_for
 
-#: Stands in an item's name for a fault, where none of those asked for makes sense for the scenario.
+from .driver import driver
+from .outcome import NotHeld, to_property, unless_held
+from .stash import FILES
+
+#: The fault in an item's name if no fault that is asked for makes sense for the scenario.
 NO_FAULT = "none"
 
 
 @dataclass(slots=True)
 class Files:
-    """What is known of the scenario files that were collected.
+    """Facts about the collected scenario files.
 
     Attributes:
-        places: where each scenario stands, by its name.
+        places: the file and line of each scenario, by its name.
         broken: how many files could not be collected.
     """
 
@@ -44,7 +47,7 @@ class ScenarioFile(pytest.File):
     """One scenario file."""
 
     def collect(self) -> list[ScenarioItem]:
-        """Return an item for each scenario and fault; nothing is recorded yet."""
+        """Return an item for each scenario and fault; nothing is run yet."""
         files = self.config.stash.setdefault(FILES, Files())
         try:
             return list(self._items(files))
@@ -63,14 +66,14 @@ class ScenarioFile(pytest.File):
                     "give one of them another name"
                 )
             try:
-                faults = options.faults_of(scenario) or (NO_FAULT,)
+                faults = faults_of(options, scenario) or (NO_FAULT,)
             except ScenarioError as error:
                 raise self.CollectError(f"{place}: {error}") from error
             if scenario.expect and scenario.faults and len(faults) > 1:
                 faults = ("+".join(faults),)
             for fault in faults:
                 name = f"{scenario.name}[{fault}]"
-                # As a text, which pytest takes apart as it does what it keeps for --lf and --sw.
+                # A text, which pytest splits as it splits the node ids that it keeps for --lf and --sw.
                 whole = f"{self.nodeid}::{name}"
                 yield ScenarioItem.from_parent(self, name=name, nodeid=whole, scenario=scenario, fault=fault)
 
@@ -78,16 +81,16 @@ class ScenarioFile(pytest.File):
         try:
             return load_file(self.path)
         except ScenarioError as error:
-            # Where in the file it was declared; an error of the whole file says its place itself.
+            # The line of the declaration; an error of the whole file has its place in its message.
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if self._is_mine(frame)]
             where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
             raise self.CollectError(f"{where}{error}") from error
         except (SyntaxError, SystemExit) as error:
-            # pytest shows the one with our frames, and ends at the other.
+            # pytest would show a SyntaxError with our frames, and end at a SystemExit.
             text = "".join(traceback.format_exception_only(error)).rstrip()
             raise self.CollectError(f"{self.path} does not import:\n{text}") from error
         except Exception as error:
-            # A text, as with pytest's own modules: xdist tells by it that several workers say the same.
+            # A text, as for pytest's own modules: xdist compares it between workers.
             excinfo = pytest.ExceptionInfo.from_exception(error)
             excinfo.traceback = excinfo.traceback.cut(path=self.path)
             text = str(excinfo.getrepr(style="short"))
@@ -106,23 +109,24 @@ class ScenarioItem(pytest.Item):
         self.fault = fault
 
     def runtest(self) -> None:
-        """Explore it; what is violated or unknown fails."""
+        """Explore the scenario; fail if it is violated or unknown."""
         if self.fault == NO_FAULT:
             asked_for = Options(faults=self.config.getoption("outlive_faults"))
-            pytest.skip(none_asked_for(self.scenario, asked_for))
+            pytest.skip(none_asked_for(asked_for, self.scenario))
         several = (item for item in self.session.items if isinstance(item, ScenarioItem))
         items = sum(1 for item in several if item.fault != NO_FAULT)
         running = driver(self.config)
         with running.options(tuple(self.fault.split("+")), items=items) as options:
             result = running.run(self.scenario, options, is_item=True)
-        coverage = result.faults.get("torn")
+        fault = FAULTS.get(self.fault)
         if (
-            self.fault == "torn"
+            fault is not None
+            and fault.no_points
             and result.ops
-            and coverage == Coverage()
+            and result.faults.get(self.fault) == Coverage()
             and result.verdict is Verdict.UNKNOWN
         ):
-            pytest.skip(result.reason)  # a kill leaves each write whole or not at all, which `kill` shows
+            pytest.skip(result.reason)  # another fault's item covers the scenario
         self.user_properties.append(("outlive", to_property(result, self.fault, running.seed)))
         if result.verdict is Verdict.SKIPPED:
             pytest.skip(result.reason)
@@ -133,15 +137,15 @@ class ScenarioItem(pytest.Item):
         excinfo: pytest.ExceptionInfo[BaseException],
         style: Any = None,  # noqa: ANN401 - as above
     ) -> Any:  # noqa: ANN401 - as above
-        """Show what was violated; a traceback would be ours, and of no use."""
+        """Return the violations as text; a traceback through our code would be of no use."""
         if isinstance(excinfo.value, NotHeld):
             return excinfo.getrepr(style="value")
-        if isinstance(excinfo.value, ScenarioError):  # of a file that is asked for: a baseline, a corpus
+        if isinstance(excinfo.value, ScenarioError):  # of a file that was asked for: a baseline, regressions
             return str(excinfo.value)
         if isinstance(excinfo.value, HarnessError):
             return f"a fault of ours, not of the pipeline; please report it\n{excinfo.value}"
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Say where the scenario is declared."""
+        """Return where the scenario is declared."""
         return self.path, self.scenario.line - 1, self.name

@@ -1,4 +1,4 @@
-"""Who else is at work: the pytest processes that share one board."""
+"""The pytest processes that share one job queue: which of them are at work."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 class Crowd:
-    """Each process that is at work holds a lock on a file of its own; the kernel drops it at its death.
+    """The processes at work: each holds a lock on a file of its own, which the kernel drops at its death.
 
-    The locks are of the kind that a fork does not inherit (fcntl(2), F_SETLK).
+    A fork does not inherit such a lock (fcntl(2), F_SETLK).
 
     Args:
         place: the directory that all share.
-        name: what this process is called.
+        name: the name of this process.
     """
 
     def __init__(self, place: Path, name: str) -> None:
@@ -23,28 +23,28 @@ class Crowd:
         self._lock: int | None = None
 
     def enter(self) -> None:
-        """Say that this process is at work."""
+        """Note that this process is at work."""
         self._place.mkdir(exist_ok=True)
         self._lock = os.open(self._place / self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.lockf(self._lock, fcntl.LOCK_EX)
 
     def leave(self) -> None:
-        """Say that it is not, any more."""
+        """Note that this process is no longer at work."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def others(self) -> bool:
-        """Tell whether anybody else is."""
+        """Return whether another process is at work."""
         names = os.listdir(self._place) if self._place.is_dir() else []
         return any(_is_locked(self._place / name) for name in names if name != self._name)
 
     def call_off(self) -> None:
-        """Tell all to stop."""
+        """Tell all processes to stop."""
         (self._place.parent / "over").touch()
 
     def is_called_off(self) -> bool:
-        """Tell whether all are to stop."""
+        """Return whether all processes are to stop."""
         return (self._place.parent / "over").exists()
 
 

@@ -1,25 +1,28 @@
-"""One pytest process's share in the work: its harness workers, and its part of the time."""
+"""The driver of one pytest process: its harness workers, and its share of the time."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outlive_harness.explain.task import explain
-from outlive_harness.explore import baseline
-from outlive_harness.explore.baseline import Baseline
 from outlive_harness.explore.engine import explore
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.records import ROOM, Records
-from outlive_harness.explore.results import ScenarioResult
-from outlive_harness.explore.session import Session, WorkerDiedError
-from outlive_harness.pytest_support.budget import Budget
-from outlive_harness.pytest_support.crowd import Crowd
-from outlive_harness.pytest_support.stash import DRIVER, ROOT
-from outlive_harness.scenario import Scenario
+from outlive_harness.history import baseline
+from outlive_harness.history.baseline import Baseline
+from outlive_harness.history.golden_runs import ROOM, Records
+from outlive_harness.jobs.session import Session, WorkerDiedError
+from outlive_harness.results.keywords import with_option
+from outlive_harness.results.options import STORE, Options
+from outlive_harness.results.scenario import Scenario
+from outlive_harness.results.verdicts import ScenarioResult
+
+from .budget import Budget
+from .crowd import Crowd
+from .stash import DRIVER, ROOT
 
 
 def driver(config: pytest.Config) -> Driver:
@@ -40,12 +43,12 @@ def shared_root(config: pytest.Config) -> Path:
 
 
 def call_off(root: Session) -> None:
-    """Tell all xdist workers to stop, as xdist does in its own way some seconds later."""
+    """Tell all xdist workers to stop; xdist itself does so some seconds later."""
     Crowd(root.root, "").call_off()
 
 
 class _Joined(Session):
-    """A session on the controller's directory, which an interrupt of the controller ends."""
+    """A session in the controller's directory; an interrupt of the controller ends it."""
 
     def __init__(self, root: Path, crowd: Crowd) -> None:
         super().__init__(jobs=1, root=root)
@@ -58,22 +61,25 @@ class _Joined(Session):
 
 
 class Driver:
-    """Runs scenarios for pytest, with harness workers that start when first needed.
+    """Runs scenarios for pytest, with harness workers that start when they are first needed.
 
-    Under xdist each pytest process brings one harness worker, and the board is everybody's: idle
-    workers take crash points of the scenario that another process is busy with.
+    Under xdist each pytest process has one harness worker, and all share one job queue: idle workers take
+    crash points of a scenario that another process explores.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self.seed: int = config.getoption("outlive_seed")
         #: where failures are kept
-        self.store: Path = config.rootpath / ".outlive"
-        self._depth: int = config.getoption("outlive_depth")
+        self.store: Path = config.rootpath / STORE
+        #: what the options of keywords say; the faults are each item's own
+        self._keywords: dict[str, Any] = {
+            one.name: config.getoption(f"outlive_{one.name}")
+            for one in with_option("pytest")
+            if one.name != "faults"
+        }
         self._points: int | None = config.getoption("outlive_points")
         self._select: str = config.getoption("outlive_select")
         self._zygote: bool = not config.getoption("outlive_no_zygote")
-        self._profile: str | None = config.getoption("outlive_profile")
-        self._torn: str | None = config.getoption("outlive_torn")
         self._seconds: float | None = config.getoption("outlive_budget")
         self._known: Path | None = config.getoption("outlive_baseline")
         given: dict[str, str] | None = getattr(config, "workerinput", None)
@@ -81,7 +87,7 @@ class Driver:
         self._crowd: Crowd | None = None
         self._started = False
         self._budget: Budget | None = None
-        # A root may be missing: no scenarios were in sight, or this process is on another machine.
+        # There is no root if the controller saw no scenarios, or is on another machine.
         root = Path(given.get("outlive_root", "")) if given else Path()
         if given and root.is_absolute() and root.is_dir():
             self._crowd = Crowd(root, given["workerid"])
@@ -89,7 +95,7 @@ class Driver:
         else:
             self._session = Session(jobs=1 if given else None)
 
-        #: golden runs of this process's own
+        #: golden runs of this process
         self.records = Records(self._session, room=ROOM)
 
     def start(self) -> Session:
@@ -100,14 +106,14 @@ class Driver:
         return self._session
 
     def join(self) -> None:
-        """In an xdist worker with scenarios: be there for the others' work, too."""
+        """In an xdist worker with scenarios, start: it also takes work of other processes."""
         if self._crowd is not None:
             self._crowd.enter()
             self.start()
 
     @contextlib.contextmanager
     def options(self, faults: tuple[str, ...], *, items: int) -> Iterator[Options]:
-        """Give one item its options: pytest's, and its share of the time that is left."""
+        """Yield the options of one item: those of pytest, and its share of the time that is left."""
         with contextlib.ExitStack() as stack:
             share = None
             if self._seconds is not None:
@@ -116,37 +122,39 @@ class Driver:
                 )
                 share = stack.enter_context(self._budget.share())
             yield Options(
-                faults,
-                self._depth,
-                self._points,
-                share,
-                self.seed,
-                self.store,
-                profile=self._profile,
-                torn=self._torn,
+                faults=faults,
+                points=self._points,
+                budget=share,
+                seed=self.seed,
+                store=self.store,
+                **self._keywords,
                 zygote=self._zygote,
                 select=self._select,
-                corpus=True,
-                baseline=self._baseline(),
+                regressions=True,
             )
 
     def _baseline(self) -> Baseline | None:
         return None if self._known is None else baseline.read(self._known)
 
     def run(self, scenario: Scenario, options: Options, *, is_item: bool = False) -> ScenarioResult:
-        """Explore one scenario; an interrupt is pytest's to handle.
+        """Explore one scenario.
 
-        The golden run of one that is an item is shared with the other processes, which may have its other
-        faults; that of one that a test hands in is this process's own.
+        An item shares its golden run with the other processes, which may have the items of its other faults.
+        The golden run of a scenario from a test belongs to this process.
+
+        Raises:
+            KeyboardInterrupt: the run was interrupted.
         """
         records = None if is_item and self._processes > 1 else self.records
-        result = explore(self.start(), [scenario], options, explain=explain, records=records)
+        result = explore(
+            self.start(), [scenario], options, explain=explain, records=records, baseline=self._baseline()
+        )
         if result.interrupted:
             raise KeyboardInterrupt
         return result.scenarios[0]
 
     def finish(self) -> None:
-        """This process's items are done: its worker goes on to help until nobody else has any."""
+        """Let this process's worker help, its items being done, until no other process is at work."""
         if self._crowd is None or not self._started:
             return
         self._crowd.leave()

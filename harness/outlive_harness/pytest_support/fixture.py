@@ -6,27 +6,32 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, overload
 
-from outlive_harness.explore.engine import replay
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.options import Options
-from outlive_harness.explore.results import ScenarioResult, Trial
-from outlive_harness.faults import table
-from outlive_harness.plan import Plan, Point, parse_plan
-from outlive_harness.pytest_support.driver import Driver
-from outlive_harness.pytest_support.outcome import trial_unless_held, unless_held
-from outlive_harness.scenario import CUTS, Scenario, ScenarioError, scenario
+from outlive_harness.explore.replay import replay
+from outlive_harness.faults.table import NAMES
+from outlive_harness.golden.record import Record
+from outlive_harness.results.keywords import KEYWORD, whole, with_option
+from outlive_harness.results.options import Options
+from outlive_harness.results.plan import Plan, Point, parse_plan
+from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError, scenario
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import ScenarioResult
 
-Told = TypeVar("Told", ScenarioResult, Trial)
+from .driver import Driver
+from .outcome import trial_unless_held, unless_held
+
+Judged = TypeVar("Judged", ScenarioResult, Trial)
+#: Keywords of which run() takes a value of its own.
+_FOR_ALL = with_option("pytest", is_for_all=True)
 
 
 class UntestableError(RuntimeError):
-    """A scenario whose golden run gives nothing to compare with; the message says why."""
+    """The golden run of a scenario gives nothing to compare with; the message says why."""
 
 
 class Outlive:
     """Runs scenarios, commands and single plans, with the workers of the pytest run.
 
-    One serves the whole test session, so it may be used together with hypothesis' @given.
+    The fixture is one for the whole test session, so it may be used together with hypothesis' @given.
     """
 
     def __init__(self, running: Driver) -> None:
@@ -50,24 +55,23 @@ class Outlive:
         """Explore a scenario and return its result: verdict, reason, violations, coverage.
 
         Args:
-            scenario: what scenario() made.
-            faults: the faults to strike with; None leaves it to the scenario, else ``kill``.
+            scenario: a scenario, made by scenario().
+            faults: the faults to inject; by default those of the scenario, else ``kill``.
             depth: crashes in a row.
-            points: how many crash points of each fault to sample; None for all.
-            seed: decides the samples; None for that of --outlive-seed.
-            budget: seconds after which no further trial is begun; None for no limit.
-            profile: what the disk promises where the power is cut; None leaves it to the scenario.
-            torn: where ``torn`` cuts a write, ``"pages"`` or ``"bytes"``; None leaves it to the scenario.
+            points: how many crash points of each fault to sample; by default all.
+            seed: decides the samples; by default the value of --outlive-seed.
+            budget: seconds after which no further trial begins; by default there is no limit.
+            profile: what the disk promises when the power is cut; by default that of the scenario.
+            torn: where ``torn`` cuts a write, ``"pages"`` or ``"bytes"``; by default that of the scenario.
 
         Raises:
-            ScenarioError: an argument is not of the form it should be; the message begins with it.
+            ScenarioError: an argument has a wrong type or value; the message begins with its name.
         """
         _check_scenario(scenario)
-        if torn not in (None, *CUTS):
-            raise ScenarioError(f"torn={torn!r} must be 'pages' or 'bytes'")
-        _whole("depth", depth)
+        for name, value in (("depth", depth), ("torn", torn or "")):
+            KEYWORD[name].checked(value)
         if points is not None:
-            _whole("points", points)
+            whole("points", points)
         if seed is None:
             seed = self._driver.seed
         elif not isinstance(seed, int):
@@ -75,64 +79,65 @@ class Outlive:
         if budget is not None and not budget >= 0:
             raise ScenarioError(f"budget={budget!r} must be a number of seconds, 0 or more")
         options = Options(
-            _names(faults), depth, points, budget, seed, self._driver.store, profile=profile, torn=torn
+            faults=_names(faults),
+            depth=depth,
+            points=points,
+            budget=budget,
+            seed=seed,
+            store=self._driver.store,
+            profile=profile,
+            torn=torn,
         )
         return self._driver.run(scenario, options)
 
-    def check(  # noqa: PLR0913 - as many as run() takes, and its own
+    def check(
         self,
         command: Sequence[str | os.PathLike[str]],
         *,
         outputs: str | Iterable[str] = (),
         name: str = "command",
-        faults: str | Iterable[str] | None = None,
-        depth: int = 1,
         points: int | None = None,
         seed: int | None = None,
         budget: float | None = None,
-        profile: str | None = None,
-        **more: Any,  # noqa: ANN401 - scenario() knows what each must be
+        **keywords: Any,  # noqa: ANN401 - scenario() and run() know the type of each
     ) -> ScenarioResult:
         """Explore a command, as ``outlive check`` does.
 
         Args:
             command: the program and its arguments; files are relative to the working directory.
             outputs: patterns of the files that readers see.
-            name: how the result calls it.
-            faults: as run() takes them, and all up to budget.
-            depth: see there.
-            points: see there.
-            seed: see there.
-            budget: see there.
-            profile: see there.
-            **more: other keywords of scenario(): input, restarts, timeout, append_only, ignore, litter, torn.
+            name: the command's name in the result.
+            points: as run() takes it.
+            seed: as run() takes it.
+            budget: as run() takes it.
+            **keywords: faults, depth, profile and torn, as run() takes them, and the other keywords of
+                scenario().
 
         Raises:
-            ScenarioError: an argument is not of the form it should be; the message begins with it.
+            ScenarioError: an argument has a wrong type or value; the message begins with its name.
         """
         if isinstance(command, str) or not command:
             raise ScenarioError(f"command={command!r} must be a list: the program and its arguments")
         plain = [os.fspath(part) for part in command]
-        made = scenario(command=plain, name=name, outputs=outputs, **more)
-        made.file = os.path.join(os.getcwd(), "-")  # relative paths are the test's
-        return self.run(
-            made, faults=faults, depth=depth, points=points, seed=seed, budget=budget, profile=profile
-        )
+        asked = {one.name: keywords.pop(one.name) for one in _FOR_ALL if one.name in keywords}
+        made = scenario(command=plain, name=name, outputs=outputs, **keywords)
+        made.file = os.path.join(os.getcwd(), NO_FILE)  # relative paths start where the test runs
+        return self.run(made, points=points, seed=seed, budget=budget, **asked)
 
     def trial(self, scenario: Scenario, plan: Plan | Iterable[Point] | str) -> Trial:
-        """Carry out one plan: crash the run, crash the recoveries, recover at last, and judge after each.
+        """Carry out one plan: crash the run and the recoveries, recover, and judge after each.
 
         Args:
-            scenario: what scenario() made.
+            scenario: a scenario, made by scenario().
             plan: points, as strategies.plans() draws them, or a text such as ``"kill@12+kill@3"``.
 
         Returns:
-            The trial. ``findings`` says what was violated. ``reached`` is False where a run ended
-            before its crash point; then nothing was tested, and findings is empty.
+            The trial. ``findings`` holds what was violated. ``reached`` is False if a run ended before its
+            crash point; nothing was tested then, and ``findings`` is empty.
 
         Raises:
-            ScenarioError: an argument is not of the form it should be; the message begins with it.
-            UntestableError: there is no golden run to compare with; the message says why.
+            ScenarioError: an argument has a wrong type or value; the message begins with its name.
+            UntestableError: the golden run gives nothing to compare with; the message says why.
         """
         _check_scenario(scenario)
         points = parse_plan(plan) if isinstance(plan, str) else tuple(plan)
@@ -144,10 +149,10 @@ class Outlive:
         return trial
 
     def ops(self, scenario: Scenario) -> int:
-        """Return how many ops the golden run makes: the crash points of ``kill``.
+        """Return the number of ops of the golden run, each a crash point of ``kill``.
 
         Raises:
-            ScenarioError: an argument is not of the form it should be; the message begins with it.
+            ScenarioError: an argument has a wrong type or value; the message begins with its name.
             UntestableError: there is no golden run; the message says why.
         """
         _check_scenario(scenario)
@@ -157,22 +162,21 @@ class Outlive:
     def assert_held(self, subject: Scenario, **options: Any) -> ScenarioResult: ...  # noqa: ANN401 - run()'s
 
     @overload
-    def assert_held(self, subject: Told) -> Told: ...
+    def assert_held(self, subject: Judged) -> Judged: ...
 
     def assert_held(
         self,
         subject: Scenario | ScenarioResult | Trial,
         **options: Any,
     ) -> ScenarioResult | Trial:
-        """Fail the test unless a scenario holds; what is unknown does not. Return what was looked at.
+        """Fail the test unless a scenario holds; an unknown one does not. Return the result or the trial.
 
         Args:
             subject: a scenario, which is run; a result of run() or check(); or a trial.
             **options: as run() takes them, for a scenario.
 
         Raises:
-            AssertionError: it is violated or unknown; the message tells what, where and how it is
-                seen again.
+            AssertionError: it is violated or unknown; the message says what, where, and how to replay it.
         """
         __tracebackhide__ = True
         if isinstance(subject, Trial):
@@ -191,7 +195,7 @@ class Outlive:
 
 def _check_scenario(scenario: object) -> None:
     if not isinstance(scenario, Scenario):
-        raise ScenarioError(f"scenario={scenario!r} must be a scenario: what @scenario(...) made")
+        raise ScenarioError(f"scenario={scenario!r} must be a scenario, made by @scenario(...)")
     if scenario.body is None and scenario.command is None:
         raise ScenarioError(f"scenario={scenario!r} has neither a body nor a command")
     if scenario.body is not None and "<locals>" in getattr(scenario.body, "__qualname__", ""):
@@ -203,19 +207,13 @@ def _check_scenario(scenario: object) -> None:
         raise ScenarioError(f"scenario={scenario!r} has no name: give it one with name=")
 
 
-def _whole(key: str, value: object) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ScenarioError(f"{key}={value!r} must be a whole number from 1 on")
-
-
 def _names(faults: str | Iterable[str] | None, key: str = "faults") -> tuple[str, ...] | None:
     if faults is None:
         return None
     names = (faults,) if isinstance(faults, str) else tuple(faults)
-    known = table()
     for name in names:
-        if name not in known:
-            raise ScenarioError(f"{key}={name!r} is no fault; there are: {', '.join(known)}")
+        if name not in NAMES:
+            raise ScenarioError(f"{key}={name!r} is not a fault; there are: {', '.join(NAMES)}")
     if not names:
         raise ScenarioError(f"{key}={faults!r} must name at least one fault")
     return names

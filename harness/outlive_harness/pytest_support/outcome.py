@@ -1,4 +1,4 @@
-"""What becomes of a result: an error to raise, a text to read, a property that travels with the report."""
+"""Results for pytest: an error with a text, and a property that travels with the report."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import json
 from dataclasses import asdict, replace
 from typing import Any
 
-from outlive_harness.explore.results import ScenarioResult, Trial, Verdict, gravity, read_back
-from outlive_harness.plan import plan_text
 from outlive_harness.report.text import brief, details, moment, visible, visible_lines
+from outlive_harness.results.plan import plan_text
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import ScenarioResult, Verdict, read_back
+from outlive_harness.results.violations import gravity
 
 
 class NotHeld(AssertionError):  # noqa: N818 - named as pytest's Failed is, for pytest's short summary
-    """A verdict that is violated or unknown; the text says all that there is to say of it."""
+    """A scenario is violated or unknown; the text is the whole report of it."""
 
-    __module__ = "builtins"  # and shown as that is: without the module
+    __module__ = "builtins"  # pytest then shows it without a module
 
 
 def unless_held(result: ScenarioResult) -> None:
@@ -25,19 +27,19 @@ def unless_held(result: ScenarioResult) -> None:
     """
     __tracebackhide__ = True
     if result.verdict is not Verdict.HELD:
-        raise NotHeld(_told(result))
+        raise NotHeld(_report(result))
 
 
 def trial_unless_held(name: str, trial: Trial) -> None:
-    """Return if nothing was violated in a trial, and it was carried out.
+    """Return if a trial was carried out and nothing was violated.
 
     Raises:
-        NotHeld: something was violated, or it was not carried out.
+        NotHeld: something was violated, or the trial was not carried out.
     """
     __tracebackhide__ = True
     title = f"{visible(name)}:{plan_text(trial.plan)}"
     if trial.findings:
-        op = f", {moment(plan_text(trial.plan))}: {visible(trial.op)}" if trial.op else ""
+        op = f", {moment(trial.plan)}: {visible(trial.op)}" if trial.op else ""
         lines = [f"violated: {title}{op}"]
         for finding in sorted(trial.findings, key=lambda one: gravity(one.kind)):
             lines += [f"{finding.kind}: {visible(finding.message)}"]
@@ -52,8 +54,8 @@ def trial_unless_held(name: str, trial: Trial) -> None:
         )
 
 
-def _told(result: ScenarioResult) -> str:
-    """Tell a result in full; the first line stands alone in pytest's short summary."""
+def _report(result: ScenarioResult) -> str:
+    """Return a result as text; only the first line is in pytest's short summary."""
     new = [one for one in result.violations if not one.known]
     if result.verdict is Verdict.VIOLATED and new and not result.expected:
         return "\n".join([f"violated: {brief(new[0])}", *details(result)])
@@ -63,12 +65,12 @@ def _told(result: ScenarioResult) -> str:
 
 
 def to_property(result: ScenarioResult, fault: str, seed: int) -> str:
-    """Write a result down as JSON, so that it travels in any report: between processes, in JUnit's XML."""
+    """Return a result as JSON, so that it can travel with a report, between processes or in JUnit XML."""
     return json.dumps({"fault": fault, "seed": seed, **asdict(result)})
 
 
 def from_property(text: str) -> tuple[ScenarioResult, str, int]:
-    """Read what to_property() wrote: the result, its fault and its seed."""
+    """Return the result, fault and seed that to_property() turned into JSON."""
     data: dict[str, Any] = json.loads(text)
     fault, seed = str(data.pop("fault")), int(data.pop("seed"))
     return read_back(data), fault, seed

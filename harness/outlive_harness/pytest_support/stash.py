@@ -1,4 +1,4 @@
-"""Where the plugin keeps its things in pytest's config."""
+"""The keys of what the plugin keeps in pytest's config."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from outlive_harness.explore.session import Session
-    from outlive_harness.pytest_support.collect import Files
-    from outlive_harness.pytest_support.driver import Driver
+    from outlive_harness.jobs.session import Session
 
-#: this process's driver, once it is needed
+    from .collect import Files
+    from .driver import Driver
+
+#: this process's driver, once it was needed
 DRIVER: pytest.StashKey[Driver] = pytest.StashKey()
 #: in xdist's controller: the session without workers that owns the shared directory
 ROOT: pytest.StashKey[Session] = pytest.StashKey()
-#: what is known of the scenario files that were collected, if any were
+#: facts about the collected scenario files, if there are any
 FILES: pytest.StashKey[Files] = pytest.StashKey()

@@ -1,4 +1,4 @@
-"""A failure to attach to a bug report: the program, what the crash left, and a script that shows it."""
+"""An export for a bug report: the program, what the crash left, and a script that shows the failure."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import shutil
 from pathlib import Path
 
 from outlive_harness import __version__
-from outlive_harness.disk.tree import copy_tree
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.results import Trial
+from outlive_harness.disk.copying import copy_tree
+from outlive_harness.golden.record import Record
+from outlive_harness.results.run_spec import BOX, HOME, TMP
+from outlive_harness.results.trials import Trial
 
 from .text import visible, visible_lines
 
 _SCRIPT = """\
 #!/bin/sh
-# Runs the pipeline on what the crash left, and compares what comes of it with the run that never crashed.
+# Runs the pipeline on what the crash left, and compares the result with that of a run that never crashed.
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 box=$(mktemp -d) && trap 'rm -rf "$box"' EXIT && cp -a "$here/crashed/." "$box" || exit 70
-export TMPDIR="$box/.tmp" HOME="$box/.home" PWD="$box"
+export TMPDIR="$box/{tmp}" HOME="$box/{home}" PWD="$box"
 cd "{cwd}" || exit 70
 {torn}{command}
 echo "exit status: $?"
-diff -r "$here/golden" "$box" && echo "the same files as those of a run that never crashed"
+diff -r "$here/golden" "$box" && echo "the same files as after a run that never crashed"
 """
 
 
@@ -31,11 +32,11 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
     """Write a directory that shows a failure by itself.
 
     Args:
-        place: where the failure's boxes are kept.
+        place: the directory where the failure's boxes are kept.
         record: the golden run.
-        trial: what was found.
+        trial: the trial that failed.
         identifier: the replay id.
-        target: the directory; it is made, and must be empty if it is there.
+        target: the directory to write; if it exists, it must be empty.
 
     Raises:
         OSError: it cannot be written, or is not empty.
@@ -49,11 +50,17 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
             copy_tree(place / name, target / name)
     program = target / "program"
     program.mkdir()
-    words = [_taken_along(word, program) for word in record.subject.argv]
-    is_elsewhere = any("{box}" in word for word in record.subject.argv)
+    words = [_copied(word, program) for word in record.spec.argv]
+    is_elsewhere = any(BOX in word for word in record.spec.argv)
     script = target / "reproduce.sh"
     script.write_text(
-        _SCRIPT.format(cwd="$here" if is_elsewhere else "$box", torn=_torn(trial), command=" ".join(words)),
+        _SCRIPT.format(
+            cwd="$here" if is_elsewhere else "$box",
+            tmp=TMP,
+            home=HOME,
+            torn=_torn(trial),
+            command=" ".join(words),
+        ),
         encoding="utf-8",
         errors="surrogateescape",
     )
@@ -62,15 +69,15 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
 
 
 def _torn(trial: Trial) -> str:
-    """Return lines that show what was visible half-written, which the recovery may well have put right."""
+    """Return lines of the script that show a half-written output; the recovery may have repaired it."""
     paths = dict.fromkeys(one.path for one in trial.findings if one.kind == "torn-output" and one.path)
-    lines = ["echo 'what the crash left at the path of an output; expected is that these differ:'"]
+    lines = ["echo 'what the crash left at the path of an output; these are expected to differ:'"]
     lines += [f'diff -q "$here/golden"/{path} "$here/crashed"/{path}' for path in map(shlex.quote, paths)]
-    return "\n".join([*lines, "echo 'what a run leaves after that:'", ""]) if paths else ""
+    return "\n".join([*lines, "echo 'what the next run leaves:'", ""]) if paths else ""
 
 
-def _taken_along(word: str, program: Path) -> str:
-    """Copy a file that the command names; return the word as the script has it."""
+def _copied(word: str, program: Path) -> str:
+    """Copy a file that a word of the command names; return the word for the script."""
     if os.path.basename(word).startswith("python") and os.access(word, os.X_OK) and os.path.isabs(word):
         return "python3"
     if os.path.isabs(word) and os.path.isfile(word) and not _is_installed(word):
@@ -78,26 +85,26 @@ def _taken_along(word: str, program: Path) -> str:
         for path in dict.fromkeys([Path(word), *beside]):
             shutil.copy2(path, program / path.name)
         return '"$here"/program/' + shlex.quote(os.path.basename(word))
-    return '"$box"'.join(shlex.quote(part) if part else "" for part in word.split("{box}")) or "''"
+    return '"$box"'.join(shlex.quote(part) if part else "" for part in word.split(BOX)) or "''"
 
 
 def _is_installed(word: str) -> bool:
-    """Tell a program that whoever gets the export installs from one of the user's own."""
+    """Return whether a program comes with a package, and is not one of the user's own."""
     return os.access(word, os.X_OK) and not Path(word).is_relative_to(os.path.expanduser("~"))
 
 
 def _readme(record: Record, trial: Trial, identifier: str) -> str:
-    subject = record.subject
+    spec = record.spec
     kinds = ", ".join(dict.fromkeys(one.kind for one in trial.findings)) or "held"
     lines = [
-        f"# {visible(subject.name)}: {kinds}",
+        f"# {visible(spec.name)}: {kinds}",
         "",
         f"Made by outlive {__version__} (`outlive replay {visible(identifier)}`).",
         "",
-        "`./reproduce.sh` runs the pipeline on what the crash left (`crashed/`), and compares what comes of",
-        "it with what a run leaves that never crashed (`golden/`). `recovered/` is what came of it here.",
+        "`./reproduce.sh` runs the pipeline on what the crash left (`crashed/`), and compares the result",
+        "with that of a run that never crashed (`golden/`). `recovered/` is the result where it was found.",
     ]
-    if any("outlive_harness" in word for word in subject.argv):
+    if spec.is_function:
         package = f"'outlive[harness]=={__version__}'"
         lines += ["", f"The pipeline is the body of a scenario: `pip install {package}` first."]
     lines += ["", "## What was found", "", "```"]
@@ -110,5 +117,5 @@ def _readme(record: Record, trial: Trial, identifier: str) -> str:
         lines += ["", "## What the power cut lost", "", "```", *lost, "```"]
     kept = [visible(one) for one in trial.stayed]
     if kept:
-        lines += ["", "## What it kept beside that", "", "```", *kept, "```"]
-    return "\n".join([*lines, "", "The command:", "", f"    {visible(shlex.join(subject.argv))}", ""])
+        lines += ["", "## What it kept though it came later", "", "```", *kept, "```"]
+    return "\n".join([*lines, "", "The command:", "", f"    {visible(shlex.join(spec.argv))}", ""])

@@ -1,4 +1,4 @@
-"""The files that a run is told in: each appears whole or not at all, or is a stream."""
+"""Files of reports: each appears whole or not at all, unless it is a stream."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 from outlive import atomic_write
-from outlive_harness.explore.results import RunResult
-from outlive_harness.scenario import ScenarioError
+from outlive_harness.results.scenario import ScenarioError
+from outlive_harness.results.verdicts import RunResult
 
-#: The option of each report, and the module that makes its text; imported where it is asked for.
+#: The option of each report, and the module that makes its text, imported if the report is asked for.
 WRITERS = {"json": "json_report", "html": "html_report", "junit": "junit", "sarif": "sarif"}
 
 
 class ReportFile(NamedTuple):
-    """One of them: its option, and where it goes; None is standard output."""
+    """A report that was asked for: its option, and its path; None for standard output."""
 
     option: str
     target: Path | None
 
     def check(self) -> None:
-        """Find out that it cannot be written before the work that it is about is done.
+        """Return if the report can be written: a run may take hours before it is.
 
         Raises:
-            ScenarioError: it cannot.
+            ScenarioError: it cannot be written.
         """
         self._try(check_target)
 
     def write(self, result: RunResult) -> None:
-        """Write it.
+        """Write the report of a run.
 
         Raises:
             ScenarioError: it cannot be written.
@@ -46,7 +46,7 @@ class ReportFile(NamedTuple):
         self.put(made(result))
 
     def put(self, text: str) -> None:
-        """Write a text that is made already.
+        """Write a text as the report.
 
         Raises:
             ScenarioError: it cannot be written.
@@ -67,10 +67,13 @@ class ReportFile(NamedTuple):
 
 
 def asked_for(targets: Mapping[str, str | None]) -> list[ReportFile]:
-    """Return the files that were asked for, by option.
+    """Return the reports that were asked for.
+
+    Args:
+        targets: for each option its value: a path, "-" for standard output, None if it was not given.
 
     Raises:
-        ScenarioError: two of them are one.
+        ScenarioError: two reports have the same path.
     """
     several = [
         ReportFile(option, None if target == "-" else Path(target).absolute())
@@ -83,15 +86,15 @@ def asked_for(targets: Mapping[str, str | None]) -> list[ReportFile]:
             continue
         other = places.setdefault("-" if one.target is None else os.path.realpath(one.target), one)
         if other is not one:
-            raise ScenarioError(f"--{other.option} and --{one.option} are one file: {targets[one.option]!r}")
+            raise ScenarioError(f"--{other.option} and --{one.option} name one file: {targets[one.option]!r}")
     return several
 
 
 def check_target(path: Path) -> None:
-    """Find out that the report cannot be written before the work that it is about is done.
+    """Return if a report can be written to a path.
 
     Raises:
-        OSError: it cannot; ``strerror`` says why.
+        OSError: it cannot be written; ``strerror`` says why.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -100,7 +103,7 @@ def check_target(path: Path) -> None:
         if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(path))
     elif _is_stream(path):
-        # Not opened yet: closing it again would be the end of the stream for who reads it.
+        # Not opened yet: closing it would end the stream for its reader.
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     else:
@@ -109,7 +112,7 @@ def check_target(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a report to a file, whole or not at all; to a pipe or a device as it comes.
+    """Write a report to a file, whole or not at all, or to a pipe or a device.
 
     Raises:
         OSError: it cannot be written.
@@ -117,8 +120,8 @@ def write_text(path: Path, text: str) -> None:
     number = _descriptor(path)
     if number is not None:
         sys.stdout.flush()
-        sys.stderr.flush()  # what was said before comes before
-        # Opened by its name it would begin at the start of the file that it goes to.
+        sys.stderr.flush()  # earlier output comes first
+        # Opened by its name, it would be written from the start of the file behind the descriptor.
         with os.fdopen(os.dup(number), "w", encoding="utf-8") as stream:
             stream.write(text)
     elif _is_stream(path):
@@ -129,26 +132,26 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Tell what must not be replaced by a file: ``/dev/null``, a FIFO, what a process has open."""
+    """Return whether a path must not be replaced by a file: ``/dev/null``, a FIFO, a descriptor."""
     if _opened(path) is not None:
         return True
     return path.exists() and not path.is_dir() and not stat.S_ISREG(path.stat().st_mode)
 
 
-#: A descriptor of a process, by its real name.
+#: The real path of a descriptor of a process.
 _OPENED = re.compile(r"/proc/([0-9]+)(?:/task/[0-9]+)?/fd/([0-9]+)")
-#: Links in a row that the kernel follows.
+#: How many links in a row the kernel follows.
 _LINKS = 40
 
 
 def _descriptor(path: Path) -> int | None:
-    """Return which descriptor of ours a path means, as ``/dev/stdout`` does; None if none."""
+    """Return the descriptor of this process that a path means, as ``/dev/stdout`` does; None if none."""
     process, number = _opened(path) or (0, 0)
     return number if process == os.getpid() else None
 
 
 def _opened(path: Path) -> tuple[int, int] | None:
-    """Return which descriptor of which process a path leads to; None if to none."""
+    """Return the process and the descriptor that a path leads to; None if it leads to none."""
     text = str(path)
     for _ in range(_LINKS):
         directory, name = os.path.split(text)

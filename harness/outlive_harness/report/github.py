@@ -1,4 +1,4 @@
-"""What GitHub shows: annotations on the lines to change, and a table in the summary of the step.
+"""Reports for GitHub: annotations on the lines to change, and a table in the summary of the step.
 
 Source: https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
 """
@@ -9,23 +9,23 @@ import os
 from collections.abc import Mapping
 
 from outlive_harness.explain.causes import causes, location
-from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .text import counts, explain, is_no_alarm, note, unjudged, verdict_line, verdict_word, visible
 
-#: GitHub shows ten errors of a step; the first few are enough to begin with.
+#: GitHub shows ten errors of a step; a few are enough to begin with.
 _ANNOTATED = 5
 _CAUSES = 20
 _HEAD = ("| scenario | verdict | ops | points | states | note |", "| --- | --- | ---: | ---: | ---: | --- |")
 
 
 def is_here(environment: Mapping[str, str]) -> bool:
-    """Tell whether this runs in a workflow."""
+    """Return whether this process runs in a workflow."""
     return environment.get("GITHUB_ACTIONS") == "true"
 
 
 def commands(result: RunResult) -> list[str]:
-    """Return workflow commands, one a line: the first causes at their lines, and what is unknown."""
+    """Return workflow commands, one a line: the first causes at their lines, and the unknown scenarios."""
     lines: list[str] = []
     for one in result.scenarios:
         if is_no_alarm(one) or one.verdict is Verdict.HELD:
@@ -57,7 +57,7 @@ def _property(text: str) -> str:
 
 
 def summary(result: RunResult) -> str:
-    """Return Markdown: the table of scenarios, and each cause with its line, replay and advice."""
+    """Return Markdown: a table of the scenarios, and each cause with its line, replay line and advice."""
     lines = [
         f"## outlive: {result.verdict}",
         "",
@@ -69,8 +69,8 @@ def summary(result: RunResult) -> str:
         found = [] if is_no_alarm(one) else causes(one.violations)[:_CAUSES]
         for cause in found:
             title = _cell(f"{one.name}: {explain(cause.lead)[0]}")
-            told = _fenced("\n".join(explain(cause.lead)))
-            lines += ["", f"<details><summary>{title}</summary>", "", told, "</details>"]
+            text = _fenced("\n".join(explain(cause.lead)))
+            lines += ["", f"<details><summary>{title}</summary>", "", text, "</details>"]
     said = [f"- {_cell(f'{one.name}: {text}')}" for one in result.scenarios for text in unjudged(one)]
     if said:
         lines += ["", *said]
@@ -84,7 +84,7 @@ def _row(one: ScenarioResult) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text that is no Markdown and no HTML."""
+    """Return a text with the characters of Markdown and HTML escaped."""
     for plain, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(plain, safe)
     return "".join(f"\\{c}" if c in "\\`*_[]|~#" else c for c in text)
@@ -97,7 +97,7 @@ def _fenced(text: str) -> str:
 
 
 def append_summary(result: RunResult, environment: Mapping[str, str]) -> None:
-    """Add the summary to the step's, where there is one.
+    """Append the summary to that of the workflow's step, if this process runs in one.
 
     Raises:
         OSError: it cannot be written.

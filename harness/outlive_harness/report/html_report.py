@@ -1,6 +1,6 @@
-"""The HTML report: one self-contained file, for people; no network, no server.
+"""The HTML report: one self-contained file, which needs no network and no server.
 
-Text is escaped by jinja2, the time line's data by its encoding: paths may hold anything.
+jinja2 escapes the text, and the encoding escapes the data of the time line: paths may hold anything.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from outlive_harness import __version__
 from outlive_harness.explain.causes import causes
-from outlive_harness.explore.results import Exhibit, RunResult, ScenarioResult, Violation
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.plan import parse_plan
+from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult
 
 from .text import (
     brief,
@@ -54,7 +56,7 @@ def as_text(result: RunResult) -> str:
 
 
 def _embedded(value: object) -> str:
-    """Return JSON that can stand in a script element whatever is in it."""
+    """Return JSON that is safe in a script element, whatever it holds."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -79,7 +81,7 @@ def _scenario(number: int, one: ScenarioResult) -> dict[str, Any]:
                 "name": name,
                 "tested": f"{coverage.tested}/{coverage.points}",
                 "states": coverage.states,
-                "note": "; ".join(filter(None, (coverage.profile, coverage.label, coverage.reason))),
+                "note": "; ".join(filter(None, (coverage.profile, coverage.note, coverage.reason))),
             }
             for name, coverage in one.faults.items()
         ],
@@ -110,7 +112,7 @@ def _violation(one: Violation) -> dict[str, Any]:
         "op": visible(one.op),
         "points": one.points,
         "is_cut": bool(one.profile),
-        "when": moment(one.point),
+        "when": moment(parse_plan(one.point)) if one.point else "",
         "profile": one.profile,
         "rests_on": one.rests_on,
         "lost": [visible(lost) for lost in one.lost],
@@ -125,7 +127,7 @@ def _violation(one: Violation) -> dict[str, Any]:
 
 
 def _timeline(exhibit: Exhibit | None, leads: list[Violation]) -> dict[str, Any] | None:
-    """Return what the time line is drawn from: ops, the files that they are about, and each crash point."""
+    """Return the data of the time line: the ops, the files that they act on, and each crash point."""
     if exhibit is None or not exhibit.ops:
         return None
     files = {path: number for number, path in enumerate(dict.fromkeys(path for path, _ in exhibit.ops))}
@@ -138,7 +140,7 @@ def _timeline(exhibit: Exhibit | None, leads: list[Violation]) -> dict[str, Any]
             [files[path], visible(text), sources[exhibit.sources[number]] if exhibit.sources else -1]
             for number, (path, text) in enumerate(exhibit.ops)
         ],
-        # fault, op, plan, kinds that it violates, number of the cause that it is the example of
+        # fault, op, plan, kinds of violations, number of the cause that it is the example of
         "points": [
             [fault, at, text, list(kinds), which.get(text, -1)]
             for fault, at, text, kinds in sorted(exhibit.points)

@@ -1,11 +1,12 @@
-"""The JSON report, schema 1 of the design: for machines."""
+"""The JSON report, schema 1."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from outlive_harness.explore.results import RunResult, ScenarioResult, Violation
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.verdicts import RunResult, ScenarioResult
 
 from .text import untried
 
@@ -24,7 +25,7 @@ def as_data(result: RunResult) -> dict[str, Any]:
 
 
 def as_text(result: RunResult) -> str:
-    """Return the report as a JSON text of ASCII: paths that are not UTF-8 keep their bytes as surrogates."""
+    """Return the report as JSON in ASCII; bytes of a path that are not UTF-8 become surrogates."""
     return json.dumps(as_data(result), indent=2, ensure_ascii=True) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""JUnit's XML, for the dashboards that read it: a test case a scenario, with its counts as properties."""
+"""The JUnit XML report: a test case for each scenario, with its counts as properties."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from xml.etree import ElementTree as ET
 
 from outlive_harness import __version__
-from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict
+from outlive_harness.results.scenario import NO_FILE
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .text import counts, details, unjudged, verdict_word, visible
 
@@ -33,7 +34,7 @@ def as_text(result: RunResult) -> str:
 
 
 def _case(suite: ET.Element, one: ScenarioResult) -> None:
-    is_file = os.path.basename(one.file) not in ("", "-")  # a command has none
+    is_file = os.path.basename(one.file) not in ("", NO_FILE)  # a command has none
     file = visible(os.path.relpath(one.file)) if is_file else ""
     facts = {
         "classname": file.removesuffix(".py").replace(os.sep, ".") or "outlive",

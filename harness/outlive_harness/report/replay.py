@@ -1,4 +1,4 @@
-"""One failure told in full: the ops up to the crash, what was on the disk, what the recovery did."""
+"""One replayed failure in full: the ops up to the crash, the files that it left, what the recovery did."""
 
 from __future__ import annotations
 
@@ -8,44 +8,46 @@ from rich.console import Console
 from rich.text import Text
 
 from outlive_harness.disk.tree import Entry, Tree, scan
-from outlive_harness.explore.golden import Record
-from outlive_harness.explore.results import Trial, gravity
-from outlive_harness.explore.subject import HOME, TMP
-from outlive_harness.plan import Plan, plan_text
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.record import Record
+from outlive_harness.results.plan import Plan, plan_text
+from outlive_harness.results.run_spec import HOME, TMP
+from outlive_harness.results.trials import Outcome, Trial
+from outlive_harness.results.violations import RECOVERY_FAILED, gravity
 
 from .text import moment, visible, visible_lines
 
-#: Ops before the crash, and names left on the disk, that are listed.
+#: How many ops before the crash, and names that it left, are listed.
 _OPS = 40
 _NAMES = 200
 
 
 def tell(out: Console, record: Record, trial: Trial | None, plan: Plan, place: Path) -> None:
-    """Print the story of one plan.
+    """Print what happened in the trial of one plan.
 
     Args:
-        out: where to.
-        record: the golden run that it is compared with.
-        trial: what came of it; None where the golden run gives nothing to compare with.
-        plan: what was asked for.
-        place: where the boxes are kept.
+        out: the console to print on.
+        record: the golden run.
+        trial: the trial; None if the golden run gives nothing to compare with.
+        plan: the plan.
+        place: the directory where the boxes are kept.
     """
     say = _Say(out)
-    say(f"{record.subject.name}: {plan_text(plan)}", "bold")
+    say(f"{record.spec.name}: {plan_text(plan)}", "bold")
     if trial is None:
         say("unknown: the golden run gives nothing to compare with", "yellow")
         say.lines(record.reason)
         return
     _ops(say, record, plan)
     if trial.trouble or not trial.reached:
-        say(f"unknown: {trial.trouble or 'the run did not come to the crash point'}", "yellow")
+        say(f"unknown: {trial.trouble or Outcome.NOT_REACHED}", "yellow")
         say.lines("\n".join(trial.story))
         return
-    _struck(say, trial, plan)
+    _crash(say, trial, plan)
     _left(say, record, place / "crashed")
     say("what was done:")
     say.lines("\n".join(trial.story))
-    if not any(finding.kind.startswith("recovery-") for finding in trial.findings):
+    if RECOVERY_FAILED.isdisjoint(finding.kind for finding in trial.findings):
         say("  it exited with 0")
     _findings(say, trial)
     if trial.rests_on and trial.findings:
@@ -56,7 +58,7 @@ def tell(out: Console, record: Record, trial: Trial | None, plan: Plan, place: P
 
 
 class _Say:
-    """Prints texts that may hold anything."""
+    """A console for texts that may hold any characters."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -70,22 +72,22 @@ class _Say:
 
 
 def _ops(say: _Say, record: Record, plan: Plan) -> None:
-    """List the golden run's ops up to the first crash, and mark the one that is struck."""
-    struck = plan[0].at
-    if plan[0].fault == "timer" or not record.ops:
+    """List the golden run's ops up to the first crash, and mark the last."""
+    last = plan[0].at
+    if not FAULTS[plan[0].fault].counts_ops or not record.ops:
         return
     say(f"ops of the golden run ({len(record.ops)}) up to the crash:")
-    first = max(1, min(struck, len(record.ops)) - _OPS)
+    first = max(1, min(last, len(record.ops)) - _OPS)
     if first > 1:
-        say(f"  ... {first - 1} earlier ones")
-    for number in range(first, min(struck, len(record.ops)) + 1):
-        mark = ">" if number == struck else " "
+        say(f"  ... {first - 1} earlier ops")
+    for number in range(first, min(last, len(record.ops)) + 1):
+        mark = ">" if number == last else " "
         say(f"{mark} {number:>5}  {record.ops[number - 1].describe()}")
 
 
-def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
+def _crash(say: _Say, trial: Trial, plan: Plan) -> None:
     where = "" if len(plan) == 1 else f", crash {len(plan)} of {len(plan)}"
-    if plan[-1].fault == "power":
+    if FAULTS[plan[-1].fault].cuts_power == "model":
         say(f"power cut{where}, after: {trial.op}")
         several = (
             "1 op, or a part of it" if len(trial.lost) == 1 else f"{len(trial.lost)} ops or parts of them"
@@ -93,19 +95,20 @@ def _struck(say: _Say, trial: Trial, plan: Plan) -> None:
         say(f"lost: {several}" if trial.lost else "lost: nothing")
         say.lines("\n".join(trial.lost))
         if trial.stayed:
-            say("kept beside that:")
+            say("kept though it came later:")
             say.lines("\n".join(trial.stayed))
         if trial.profile:
             say(f"even on a disk as: {trial.profile}")
         return
-    is_cut = plan[-1].part and plan[-1].fault in ("torn", "full")
-    part = f"; {_bytes(plan[-1].part)} of it still reach the file" if is_cut else ""
-    when = moment(plan_text(plan))
-    say(f"struck by {plan[-1].fault}{where}, {when}: {trial.op}{part}" if trial.op else f"struck{where}")
+    is_cut = plan[-1].part and FAULTS[plan[-1].fault].part == "bytes"
+    part = f"; {_bytes(plan[-1].part)} of it still reached the file" if is_cut else ""
+    when = moment(plan)
+    op = f", {when}: {trial.op}{part}" if trial.op else ""
+    say(f"{plan[-1].fault} injected{where}{op}")
 
 
 def _left(say: _Say, record: Record, crashed: Path) -> None:
-    """List what the crash left, beside what the golden run leaves."""
+    """List the names that the crash left, and how they differ from those that the golden run leaves."""
     tree = scan(crashed)
     names = sorted(path for path in tree if not _is_empty_home(path, tree))
     say("left on the disk:" if names else "left on the disk: nothing")
@@ -119,7 +122,7 @@ def _left(say: _Say, record: Record, crashed: Path) -> None:
     if len(names) > _NAMES:
         say(f"  ... and {len(names) - _NAMES} more names")
     for path in sorted(record.final):
-        if path not in tree and record.subject.is_output(path):
+        if path not in tree and record.spec.is_output(path):
             say(f"  {'absent':>16}  {path}  (golden run: {_size(record.final[path])})")
 
 
@@ -132,7 +135,7 @@ def _bytes(count: int) -> str:
 
 
 def _is_empty_home(path: str, tree: Tree) -> bool:
-    """Tell the directories that we make, as long as the pipeline left nothing in them."""
+    """Return whether a path is a directory that the harness makes in each box, and is empty."""
     return path in (TMP, HOME) and not any(other.startswith(path + "/") for other in tree)
 
 

@@ -14,20 +14,13 @@ from urllib.parse import quote
 
 from outlive_harness import __version__
 from outlive_harness.explain.causes import causes, located, location
-from outlive_harness.explore.results import RunResult, ScenarioResult, Verdict, Violation
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
+from outlive_harness.results.violations import VIOLATIONS
 
 from .text import explain, is_no_alarm, unjudged, visible
 
-_RULES = {
-    "torn-output": "A partial file is visible at an output's path.",
-    "diverged": "After recovery the outputs differ from those of a run that never crashed.",
-    "recovery-failed": "The pipeline, run again after a crash, fails.",
-    "recovery-hung": "The pipeline, run again after a crash, does not end.",
-    "not-idempotent": "A second run, with no crash, changes the outputs.",
-    "litter": "A crash leaves files that the golden run does not leave.",
-    "lost-ack": "What the pipeline had acknowledged before a crash is gone after recovery.",
-    "unknown": "What could not be tested is unknown, never held.",
-}
+_RULES = {**VIOLATIONS, "unknown": "What could not be tested is unknown, never held."}
 _NUMBERS = re.compile(r"[0-9]+")
 
 
@@ -59,14 +52,14 @@ def as_text(result: RunResult) -> str:
 
 
 def _invocation(result: RunResult) -> dict[str, Any]:
-    """Tell how the run went: to its end or not, and what was left out of it, which is no result."""
+    """Return whether the run came to its end, and a note for each scenario that was skipped."""
     notes = [
         {"level": "note", "message": {"text": visible_text(f"{one.name}: skipped: {one.reason}")}}
         for one in result.scenarios
         if one.verdict is Verdict.SKIPPED
     ]
-    told = {"executionSuccessful": not result.interrupted}
-    return {**told, "toolExecutionNotifications": notes} if notes else told
+    facts = {"executionSuccessful": not result.interrupted}
+    return {**facts, "toolExecutionNotifications": notes} if notes else facts
 
 
 def _results(one: ScenarioResult, names: list[str]) -> list[dict[str, Any]]:
@@ -108,15 +101,15 @@ def visible_text(text: str) -> str:
 
 
 def _of(lead: Violation, one: ScenarioResult) -> list[dict[str, Any]]:
-    """Return the place of a violation: its line, or the scenario's file."""
+    """Return the location of a violation: its line, or the scenario's file."""
     spot = location(lead)
-    # The line of a package, where the program has none, is below a directory that is not named.
+    # A line of a package is relative to a directory that is not named.
     is_there = spot is not None and (os.path.isabs(spot[0]) or os.path.isfile(spot[0]))
     return [_place(*spot)] if spot is not None and is_there else _file_of(one)
 
 
 def _file_of(one: ScenarioResult) -> list[dict[str, Any]]:
-    """Return the place of a scenario; a command has no file."""
+    """Return the location of a scenario; a command has no file."""
     return [_place(one.file, 1)] if os.path.isfile(one.file) else []
 
 

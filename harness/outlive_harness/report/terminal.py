@@ -1,4 +1,4 @@
-"""The terminal: progress while it runs, violations as they come, and a table at the end."""
+"""The terminal: progress and violations during a run, and a table at its end."""
 
 from __future__ import annotations
 
@@ -24,41 +24,39 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from outlive_harness.explore.results import RunResult, ScenarioResult, Trial, Verdict
-from outlive_harness.plan import plan_text
+from outlive_harness.results.plan import plan_text
+from outlive_harness.results.trials import Trial
+from outlive_harness.results.verdicts import RunResult, ScenarioResult
 
-from .text import counts, details, note, verdict_line, verdict_word, visible
+from .text import COLOURS, counts, details, note, verdict_line, verdict_word, visible
 
-_COLOURS = {
-    Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNKNOWN: "yellow", Verdict.SKIPPED: "cyan",
-}  # fmt: skip
-#: Columns of a log: wide enough for any table of ours; it is its reader that breaks lines.
+#: Columns of a log: wide enough for the table; its reader breaks longer lines.
 _LOG_WIDTH = 140
-#: Seconds without a word after which a log gets a line: a silent job is taken for a hung one.
+#: Seconds of silence after which a log gets a line: a silent CI job looks hung.
 _SILENCE = 30.0
-#: Kinds and files of one scenario that are told while it is explored, and columns for where.
+#: How many violations of one scenario are shown while it is explored, and columns for each plan.
 _NEWS, _NEWS_WIDTH = 5, 40
-#: The bar of all scenarios together: no scenario has this name.
+#: The name of the bar for all scenarios together; no scenario has it.
 _ALL = ""
-#: Columns below which a bar is only a count.
+#: On a terminal of fewer columns a bar is only a count.
 _NARROW = 70
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Make a console that is plain where nobody looks: no terminal, CI, NO_COLOR, a dumb terminal."""
+    """Return a console, plain if it is not a terminal, is a dumb one, or under CI or NO_COLOR."""
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     has_colour = (is_terminal and not _is_plain()) or os.environ.get("FORCE_COLOR")
     return Console(
         stderr=stderr,
         highlight=False,
-        soft_wrap=True,  # a replay line must stay one that can be pasted
+        soft_wrap=True,  # a replay line must stay one line, to be pasted
         color_system="auto" if has_colour and not os.environ.get("NO_COLOR") else None,
         width=None if is_terminal else _LOG_WIDTH,
     )
 
 
 def _is_plain() -> bool:
-    """Tell whether the terminal, if it is one, is none to draw on."""
+    """Return whether the environment asks for output without colours and bars."""
     return bool(
         os.environ.get("CI")
         or os.environ.get("NO_COLOR")
@@ -67,7 +65,7 @@ def _is_plain() -> bool:
 
 
 class _Rate(ProgressColumn):
-    """Points a second, of late."""
+    """The recent number of points a second."""
 
     def render(self, task: Task) -> Text:
         return Text(
@@ -76,12 +74,12 @@ class _Rate(ProgressColumn):
 
 
 class Live:
-    """An observer that shows progress: a bar for each scenario on a terminal, else a line at its end.
+    """An observer that shows progress: on a terminal a bar for each scenario, else a line at its end.
 
     Args:
-        out: where it is shown.
+        out: the console.
         total: how many scenarios there are.
-        expected: the names of those that are known to be bad: what they violate is no news.
+        expected: names of known-bad scenarios, whose violations are no news.
     """
 
     def __init__(self, out: Console, total: int, *, expected: Collection[str] = ()) -> None:
@@ -115,11 +113,11 @@ class Live:
             self._tasks[name] = self._bar.add_task(visible(f"{name} golden run"), total=None)
 
     def progressed(self, name: str, fault: str, tested: int, points: int) -> None:
-        """Move the scenario's bar; in a log, say a word where nothing was said for long."""
+        """Move the scenario's bar; print a line in a log that was silent for long."""
         if self._bar is not None:
             task, what = self._tasks[name], visible(f"{name} {fault}")
             if self._bar.tasks[self._bar.task_ids.index(task)].description != what:
-                self._bar.reset(task, description=what, total=points)  # or the rate is the last fault's
+                self._bar.reset(task, description=what, total=points)  # or it shows the last fault's rate
             self._bar.update(task, completed=tested, total=points)
         elif time.monotonic() - self._spoke > _SILENCE:
             seen = ", ".join(self._seen.get(name, ()))
@@ -127,7 +125,7 @@ class Live:
             self._say(Text(f"... {visible(name)} {fault}: {tested} of {points} points{so_far}"))
 
     def found(self, name: str, trial: Trial) -> None:
-        """Say the first of what a scenario shows while it is still explored; a log gets it at the end."""
+        """Show a scenario's first violations while it is explored; a log gets them at its end."""
         if name in self._expected:
             return
         for finding in trial.findings:
@@ -142,7 +140,7 @@ class Live:
                 self._say(line.append(f" at {plan_text(trial.plan)[:_NEWS_WIDTH]}; to be confirmed"))
 
     def finished(self, result: ScenarioResult) -> None:
-        """Say the scenario's verdict, and what violates it."""
+        """Print the scenario's verdict and violations."""
         if self._bar is not None and result.name in self._tasks:
             self._bar.remove_task(self._tasks.pop(result.name))
         self._done += 1
@@ -150,7 +148,7 @@ class Live:
             self._bar.update(self._tasks[_ALL], completed=self._done)
         tested, states = counts(result)
         line = Text(f"[{self._done}/{self._total}] {visible(result.name)} ")
-        line.append(verdict_word(result), style=_COLOURS[result.verdict])
+        line.append(verdict_word(result), style=COLOURS[result.verdict])
         line.append(f"  {tested} points, {states} states, {result.seconds:.1f} s")
         self._say(line)
         for text in details(result):
@@ -162,7 +160,7 @@ class Live:
 
 
 def _columns(width: int) -> list[ProgressColumn]:
-    """Return what a bar shows: as much as there is room for."""
+    """Return the columns of a bar, as many as there is room for."""
     name = TextColumn("{task.description}", markup=False)
     count = MofNCompleteColumn()
     if width < _NARROW:
@@ -180,9 +178,9 @@ def summary(out: Console, result: RunResult) -> None:
 
 
 def _table(out: Console, results: list[ScenarioResult]) -> None:
-    """Print a line for each scenario, or two where the terminal is too narrow for columns."""
+    """Print a line for each scenario, or two if the terminal is too narrow for columns."""
     rows = [_HEAD, *(_row(one) for one in results)]
-    styles = ["", *(_COLOURS[one.verdict] for one in results)]
+    styles = ["", *(COLOURS[one.verdict] for one in results)]
     widths = [min(_WIDEST, max(cell_len(row[i]) for row in rows)) for i in range(len(_HEAD) - 1)]
     is_narrow = sum(widths) + 2 * (len(widths) - 1) > out.width
     for row, style in zip(rows[is_narrow:], styles[is_narrow:], strict=True):
@@ -203,7 +201,7 @@ def _table(out: Console, results: list[ScenarioResult]) -> None:
 
 
 _HEAD = ("scenario", "verdict", "ops", "points", "states", "seconds", "note")
-#: Columns that one field may make a column wide; what is longer sticks out in its own row.
+#: The greatest width of a column; longer fields stick out.
 _WIDEST = 40
 
 
@@ -220,7 +218,7 @@ def _total(result: RunResult) -> Text:
     coverages = [coverage for one in result.scenarios for coverage in one.faults.values()]
     tested, states = sum(one.tested for one in coverages), sum(one.states for one in coverages)
     rate = tested / result.seconds if result.seconds else 0.0
-    line = Text(str(result.verdict), style=_COLOURS[result.verdict])
+    line = Text(str(result.verdict), style=COLOURS[result.verdict])
     line = Text.assemble(line, f": {verdict_line(result.scenarios)}; {tested} crash points, {states} states")
     line.append(f" in {result.seconds:.1f} s, {rate:.0f} points a second; seed {result.seed}")
     line.append(_not_tried(result))
@@ -230,7 +228,7 @@ def _total(result: RunResult) -> Text:
 
 
 def _not_tried(result: RunResult) -> str:
-    """Say which faults no scenario was put through."""
+    """Return a remark that names the faults that no scenario was tested with; "" if there are none."""
     several = [one.not_asked for one in result.scenarios if one.faults]
     missing = [name for name in several[0] if all(name in others for others in several)] if several else []
     return f"; faults not tried: {', '.join(missing)}" if missing else ""

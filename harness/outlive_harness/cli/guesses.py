@@ -1,0 +1,197 @@
+"""Guesses: what each file that an observed command leaves seems to be, and why."""
+
+from __future__ import annotations
+
+import bisect
+import enum
+import os
+import re
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from outlive_harness.golden.observe import Observation
+from outlive_harness.results.ops import Op
+from outlive_harness.results.run_spec import is_private
+
+#: Bytes: a larger file is no marker and no state.
+_SMALL = 4096
+_MARKER = re.compile(
+    r"_(SUCCESS|DONE|COMMITTED)|\.?(done|success|completed?|finished|ready)"
+    r"|.+\.(done|ok|success|completed?|finished|marker|stamp|ckpt|checkpoint|offsets?)"
+    r"|(\.|.+[._-])?(state|checkpoint|progress|offsets?|cursor)(\.(json|txt|ya?ml|pkl))?"
+)
+_MARKERS = re.compile(r"[._]?(checkpoints?|ckpts?|state|markers?)")
+
+
+class _Habit(NamedTuple):
+    """A purpose of files that their names show.
+
+    Attributes:
+        what: the purpose.
+        names: names of such files.
+        directories: names of directories with such files.
+        is_ignored: whether no check needs to look at such a file.
+        is_log: whether it is nevertheless an output if it holds whole lines and is the same after each run.
+    """
+
+    what: str
+    names: re.Pattern[str]
+    directories: re.Pattern[str]
+    is_ignored: bool = False
+    is_log: bool = False
+
+
+_HABITS = (
+    _Habit(
+        "a cache", re.compile(r".+\.py[co]"), re.compile(r"__pycache__|\.?cache|\..+_cache"), is_ignored=True
+    ),
+    _Habit(
+        "a log",
+        re.compile(r".+\.log(\.[0-9]+)?|nohup\.out"),
+        re.compile(r"\.?logs?"),
+        is_ignored=True,
+        is_log=True,
+    ),
+    _Habit("a lock", re.compile(r"\.?lock|.+[.-](lock|lck)|.+\.pid"), re.compile(r"\.?locks?")),
+    _Habit("a temporary", re.compile(r".+\.(te?mp|part|swp)|.+~|\.?tmp.*"), re.compile(r"\.?te?mp")),
+)
+_VARIES = "differs between two runs"
+UNSTEADY = f"{_VARIES}: a time, a random number?"
+
+
+class Kind(enum.Enum):
+    """What a file that the command leaves is proposed as."""
+
+    OUTPUT = enum.auto()
+    CHECKPOINT = enum.auto()
+    IGNORED = enum.auto()
+    APART = enum.auto()
+
+
+class Guess(NamedTuple):
+    """The guess for one file.
+
+    Attributes:
+        kind: what it is proposed as.
+        why: the reason, for people; "" for an output.
+        varies: whether it differs between two runs.
+        has_habit: whether its name or its use shows what it is.
+    """
+
+    kind: Kind
+    why: str = ""
+    varies: bool = False
+    has_habit: bool = True
+
+    @property
+    def is_unsteady(self) -> bool:
+        """Whether it is no output only because it varies."""
+        return self.kind is Kind.APART and self.varies and not self.has_habit
+
+
+Guesses = dict[str, Guess]
+
+
+class _History:
+    """When in the first run each file got its content.
+
+    Args:
+        ops: the ops of the run.
+        made: the files that it left.
+    """
+
+    def __init__(self, ops: Sequence[Op], made: Collection[str]) -> None:
+        self._begun: dict[str, list[int]] = defaultdict(list)
+        self._changes: list[tuple[int, str]] = []
+        self.journalled: set[str] = set()
+        for number, op in enumerate(ops):
+            path = op.target if op.traits.installs else op.path
+            if op.kind == "mknod" or op.traits.installs or (op.kind == "open" and not op.flags & os.O_APPEND):
+                self._begun[path].append(number)
+            if path in made and (op.traits.installs or op.kind == "write"):
+                self._changes.append((number, path))
+            for ending in ("-journal", "-wal"):
+                if path.endswith(ending):
+                    self.journalled.add(path.removesuffix(ending))
+
+    def late(self, path: str, size: int) -> str:
+        """Return why the time of its writing makes a small file a marker; "" if it does not."""
+        begun = self._begun.get(path)
+        if not begun:
+            return ""
+        first, last = (bisect.bisect_left(self._changes, (number, "")) for number in (begun[0], begun[-1]))
+        before = self._changes[first - 1][1] if first else ""
+        if size == 0 and before:
+            return f"empty, and made after {shown(before)}"
+        between = next((other for _, other in self._changes[first:last] if other != path), "")
+        return f"small, and written anew after {shown(between)}" if between else ""
+
+
+def guess_all(seen: Observation) -> Guesses:
+    """Return a guess for each file that the command leaves."""
+    made = {
+        path
+        for tree in (seen.first, seen.second)
+        for path, entry in tree.items()
+        if entry.kind in ("file", "link") and entry != seen.initial.get(path)
+        if not is_private(path)
+    }
+    history = _History(seen.ops, made)
+    return {path: _guess(path, seen, history) for path in made}
+
+
+def _guess(path: str, seen: Observation, history: _History) -> Guess:
+    varies = seen.first.get(path) != seen.second.get(path)
+    habit = habit_of(path)
+    grows = seen.again.get(path) != seen.first.get(path)
+    if habit is not None and habit.is_log and path in seen.by_line and not varies and not grows:
+        habit = None  # a program that resumes at its end, and adds no line twice, keeps data in it
+    if path in history.journalled:
+        return Guess(Kind.APART, "a database with a journal, for a check to read", varies)
+    if habit is not None:
+        why = f"{habit.what}, that {_VARIES}" if varies else f"{habit.what}, by its name"
+        return Guess(Kind.IGNORED if habit.is_ignored else Kind.APART, why, varies)
+    marker = _marker(path, seen, history)
+    if marker:
+        return Guess(Kind.CHECKPOINT, f"{marker}; {_VARIES}" if varies else marker, varies)
+    return Guess(Kind.APART, UNSTEADY, varies, has_habit=False) if varies else Guess(Kind.OUTPUT)
+
+
+def habit_of(path: str) -> _Habit | None:
+    """Return the purpose of a file that its name shows, if it shows one."""
+    *above, name = path.split("/")
+    for habit in _HABITS:
+        if habit.names.fullmatch(name) or any(map(habit.directories.fullmatch, above)):
+            return habit
+    return None
+
+
+def _marker(path: str, seen: Observation, history: _History) -> str:
+    """Return why a file seems to be a checkpoint; "" if it does not."""
+    entry = seen.first.get(path) or seen.second[path]
+    for directory in path.split("/")[:-1]:
+        if _MARKERS.fullmatch(directory):
+            return f"below {shown(directory)}/"
+    if entry.size > _SMALL or entry.kind != "file":
+        return ""
+    if is_marker(path):
+        return "small, and named like a marker or a state"
+    return "" if path in seen.by_line else history.late(path, entry.size)
+
+
+def is_marker(path: str) -> bool:
+    """Return whether a path has the name of a marker or a state."""
+    *above, name = path.split("/")
+    return bool(_MARKER.fullmatch(name)) or any(map(_MARKERS.fullmatch, above))
+
+
+def shown(text: str) -> str:
+    """Return a text as one short line of ASCII, for a comment."""
+    plain = in_ascii(text)
+    return plain if len(plain) <= 160 else f"{plain[:157]}..."
+
+
+def in_ascii(text: str) -> str:
+    """Return a text with every character but printable ASCII escaped."""
+    return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in text)

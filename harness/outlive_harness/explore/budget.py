@@ -1,0 +1,30 @@
+"""The time of one invocation, shared among its scenarios."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Budget:
+    """Shares the remaining time among the scenarios that are not explored yet.
+
+    Attributes:
+        end: wall-clock time at which the budget is used up; None for no limit.
+        left: the number of scenarios.
+        begun: the names of the scenarios that have had a share.
+    """
+
+    end: float | None
+    left: int
+    begun: set[str] = field(default_factory=set)
+
+    def until(self, name: str) -> float | None:
+        """Return the wall-clock time until which a scenario's trials may start; None for no limit."""
+        if self.end is None:
+            return None
+        now = time.time()
+        share = max(0.0, self.end - now) / max(1, self.left - len(self.begun - {name}))
+        self.begun.add(name)
+        return now + share

@@ -1,0 +1,116 @@
+"""A scenario's declaration, checked against the golden run: a part that judges nothing is an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from outlive_harness.disk.tree import Entry
+from outlive_harness.judge import links
+from outlive_harness.judge.acks import lost_acks
+from outlive_harness.judge.trees import first_difference
+from outlive_harness.results.globs import matcher
+from outlive_harness.results.run_spec import is_private
+from outlive_harness.results.scenario import ACK_PATTERN
+
+from .record import Record, UntestableError
+
+#: How many files a message lists.
+_LISTED = 10
+
+
+def check_declaration(record: Record, box: Path) -> None:
+    """Check that each part of the declaration judges something of the golden run.
+
+    Raises:
+        UntestableError: a part judges nothing, or the run writes into a directory of the user's.
+    """
+    spec = record.spec
+    why = _beside_the_box(record) or _without_effect(record)
+    if why:
+        raise UntestableError(why)
+    if not spec.check_takes_acks:
+        broken = lost_acks(spec, record.final, box, record.acks)
+        if broken:
+            raise UntestableError(f"with no fault: {broken[0].message}; a check that takes them can judge it")
+
+
+def _beside_the_box(record: Record) -> str:
+    """Return what the run writes into a directory of the user's, in words; "" if it writes nothing there."""
+    spec = record.spec
+    kept = [os.path.realpath(place) for place in (spec.source, spec.standing) if place]
+    for path in record.trace.outside:
+        for place in kept:
+            if place != "/" and f"{path}/".startswith(f"{place}/"):
+                return (
+                    f"it writes {os.path.relpath(path, place)} into {place}, a directory of yours, where no "
+                    "crash state can hold it: run a copy (--input DIR copies one into each box, and files "
+                    "below it in the command are those of the copy), or name its files by {box}"
+                )
+    return ""
+
+
+def _without_effect(record: Record) -> str:
+    """Return the part of the declaration that judges nothing, in words; "" if there is none."""
+    spec = record.spec
+    if spec.judge_outputs:
+        if not _is_judged(record, spec.is_output):
+            return _no_outputs(record)
+        if not _changes_output(record):
+            return _unchanged(record)
+        unmet = [] if record.refused else [one for one in spec.outputs if not _is_met(record, one)]
+        if unmet:
+            return f"outputs {', '.join(unmet)}: nothing that the golden run made or left matches"
+    if spec.acks not in ("", ACK_PATTERN) and not record.acks:  # each body has the pattern of ack()
+        return f"no line of the golden run's standard output matches acks={spec.acks!r}"
+    return ""
+
+
+def _changes_output(record: Record) -> bool:
+    """Return whether the run changed an output, or more than outputs is judged."""
+    spec = record.spec
+    if spec.check or spec.acks not in ("", ACK_PATTERN) or record.acks:
+        return True
+    if first_difference(record.initial, record.final, spec.is_output) is not None:
+        return True
+    return any(record.is_shown(path) for op in record.ops for path in op.paths if path)
+
+
+def _unchanged(record: Record) -> str:
+    changed = ", ".join(dict.fromkeys(op.path for op in record.ops)) or "no file"
+    return f"it makes and changes no output, so no crash can show in one: it changes {changed}"
+
+
+def _is_judged(record: Record, is_output: Callable[[str], bool]) -> bool:
+    """Return whether the golden run left an output: a file, or a directory with no other files."""
+    others = {path for path, entry in record.final.items() if entry.kind != "dir" and not is_output(path)}
+    return bool(links.through(record.final, is_output)) or any(
+        entry.kind != "dir" or not any(other.startswith(f"{path}/") for other in others)
+        for path, entry in record.final.items()
+        if is_output(path)
+    )
+
+
+def _is_met(record: Record, pattern: str) -> bool:
+    """Return whether a pattern of outputs matches a judged path, or one that existed for a time."""
+    matches = matcher([pattern])
+    if _is_judged(record, lambda path: matches(path) and record.spec.is_output(path)):
+        return True
+    passing = {name for op in record.ops if not op.traits.about_directory for name in (op.path, op.target)}
+    before = {path for path, entry in record.initial.items() if entry.kind != "dir"}
+    return any(map(matches, passing | before))
+
+
+def _no_outputs(record: Record) -> str:
+    patterns = ", ".join(record.spec.outputs) or "**"
+    files = [path for path, entry in record.final.items() if _is_listed(path, entry)]
+    left = ", ".join(sorted(files)[:_LISTED]) or "no files at all"
+    outside = (
+        "; it wrote outside its box: " + ", ".join(record.trace.outside[:5]) if record.trace.outside else ""
+    )
+    return f"outputs {patterns} match nothing that the golden run left; it left {left}{outside}"
+
+
+def _is_listed(path: str, entry: Entry) -> bool:
+    return entry.kind == "file" and not is_private(path)

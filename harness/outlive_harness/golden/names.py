@@ -1,0 +1,56 @@
+"""Names that differ from run to run: crash states that differ only in such names are one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from outlive_harness import abi
+from outlive_harness.results.globs import common_ends
+from outlive_harness.results.ops import Op
+
+from .record import Record
+
+
+def learn_names(record: Record, ops: Iterable[Op]) -> None:
+    """Learn such names by comparing the first golden run with another one."""
+    record.shapes.clear()
+    first, second = ({name for op in several for name in op.paths} for several in (record.ops, ops))
+    record.stable = (first & second) | set(record.initial)
+    for path in sorted(first - second, key=lambda path: (path.count("/"), path)):
+        parent, _, name = path.rpartition("/")
+        others = [
+            other.rpartition("/")[2]
+            for other in second - first
+            if record.fold(other.rpartition("/")[0]) == record.fold(parent) and len(other) == len(path)
+        ]
+        ends = [common_ends(name, other) for other in sorted(others)]
+        if ends:  # take the other run's most similar name
+            best = max(ends, key=lambda pair: len(pair[0]) + len(pair[1]))
+            record.shapes.setdefault((record.fold(parent), len(name)), set()).add(best)
+
+
+def has_order(record: Record, ops: Iterable[Op]) -> bool:
+    """Return whether another run made the same ops, in the same order."""
+    return shape(record, ops) == shape(record, record.ops)
+
+
+def shape(record: Record, ops: Iterable[Op]) -> list[tuple[str, str, str, int]]:
+    """Return the ops of a run without what may differ between equal runs."""
+    ignored = record.spec.is_ignored  # an ignored file's length may be random, as its content
+    return [
+        (op.kind, record.fold(op.path), record.fold(op.target), 0 if ignored(op.path) else op.length)
+        for op in ops
+    ]
+
+
+def later_names(path: str, ops: Sequence[Op]) -> list[str]:
+    """Return all names that a file ever has, as it or a directory above it is renamed or linked."""
+    names = {path: None}
+    for op in ops:
+        ways = [(op.path, op.target)] if op.traits.installs and op.target else []
+        if op.kind == "rename" and op.flags & abi.RENAME_EXCHANGE:
+            ways.append((op.target, op.path))
+        for old, new in ways:
+            below = [name for name in names if name == old or name.startswith(f"{old}/")]
+            names |= dict.fromkeys(new + name[len(old) :] for name in below)
+    return list(names)

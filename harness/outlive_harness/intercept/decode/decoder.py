@@ -1,0 +1,82 @@
+"""The decoder of a run's calls: a table decides by the call's number."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from outlive_harness import abi
+from outlive_harness.intercept.filter import CONTACTS, INTERCEPTED, LOOKS
+from outlive_harness.intercept.listener import Arguments
+from outlive_harness.intercept.lookup import Keeper
+from outlive_harness.intercept.rewritten import Rewritten
+from outlive_harness.intercept.task import file_system
+from outlive_harness.results.ops import Op
+
+from . import attributes, memory_maps, mounts, names, opening, outside, sizes, syncs, writing
+from .context import Context, Decode
+
+#: How each call is decoded.
+CALLS: dict[str, Decode] = {
+    **writing.CALLS,
+    **sizes.CALLS,
+    **opening.CALLS,
+    **names.CALLS,
+    **attributes.CALLS,
+    **syncs.CALLS,
+    **memory_maps.CALLS,
+    **mounts.CALLS,
+    **outside.CALLS,
+}
+
+
+class Decoder(Context):
+    """Turns the calls of one run into ops; the arguments are those of Context."""
+
+    def __init__(
+        self,
+        box: bytes,
+        *,
+        data: bool | Keeper = False,
+        places: bool = True,
+        reads: bool = False,
+        guarded: Collection[bytes] = (),
+        tmp: str = "",
+        spared: Collection[int] = (),
+    ) -> None:
+        super().__init__(box, data=data, places=places, reads=reads, guarded=guarded, tmp=tmp, spared=spared)
+        # Only on tmpfs: asking for writers opens and closes the file, which changes the answer on a real
+        # disk.
+        is_asked = self.wants_data and file_system(self.box) == abi.TMPFS_MAGIC
+        self._rewritten = Rewritten(self.box) if is_asked else None
+        table = abi.native()
+        assert table is not None
+        self._audit = table.audit
+        self._foreign_from = table.foreign_from
+        self._decoders: dict[int, tuple[str, Decode]] = {
+            table.numbers[name]: (name, CALLS[name])
+            for name in (*INTERCEPTED, *CONTACTS, *LOOKS)
+            if name in table.numbers
+        }
+
+    def op(self, tid: int, number: int, audit: int, arguments: Arguments) -> Op | None:
+        """Return the op that a call is; None if it is not about the box.
+
+        Raises:
+            OSError: the task cannot be read: it died, or the kernel does not allow it.
+        """
+        if self.made.awaited:
+            self.made.settle(tid)
+        if audit != self._audit or (self._foreign_from and number >= self._foreign_from):
+            self.blind["", "calls of a foreign architecture (32-bit or x32 code) were not understood"] = None
+            return None
+        try:
+            name, decode = self._decoders[number]
+        except KeyError:  # a number without a call: the kernel fails it with ENOSYS
+            return None
+        op = decode(self, name, tid, arguments)
+        if self._rewritten is not None and op is not None and op.detail is not None:
+            closed = self._rewritten.closed_before(op)
+            if closed:
+                op.detail = replace(op.detail, closed=closed)
+        return op

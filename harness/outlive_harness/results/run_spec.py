@@ -1,0 +1,233 @@
+"""A run spec: what a run of a scenario needs, as plain data, so that any worker process can run it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import site
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .globs import matcher
+from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
+from .patterns import literal
+from .scenario import ACK_PATTERN, Scenario, takes_acks
+
+#: The directories of the box that TMPDIR and HOME name: files there are seen, but never outputs.
+TMP, HOME = ".tmp", ".home"
+#: Stands for the box's path in a command.
+BOX = "{box}"
+#: Temporary files that interpreters keep while they run, and that a kill leaves: counters of the JVM, session
+#: directories of R and of Python's multiprocessing, pipes of .NET.
+_SESSIONS = re.compile(
+    r"(?:^|/)(?:\.?tmp)/(?:hsperfdata_|Rtmp|pymp-|clr-debug-pipe-|dotnet-diagnostic-)[^/]+"
+)
+#: Python's tempfile tries a directory by writing "blat" to such a file.
+_PROBE = re.compile(re.escape(TMP) + r"/[a-z0-9_]{8}")
+#: Variables that a test runner or a shell sets; a pipeline must not depend on them.
+_FOREIGN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT",
+            "PYTEST_XDIST_TESTRUNUID", "OLDPWD")  # fmt: skip
+#: Variables that switch assertions off, or let a failed program exit with 0: not for a scenario's functions,
+#: which report by assertions and exceptions.
+_MUTING = ("PYTHONOPTIMIZE", "PYTHONINSPECT")
+#: The program that runs a function of a scenario file. -P: the box is the working directory, and no file
+#: in it may shadow a module.
+_FUNCTION = (sys.executable, "-P", "-m", "outlive_harness._body")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What a run of a scenario needs. Fields named as a keyword of scenario() mean the same.
+
+    Attributes:
+        name: the scenario's name.
+        argv: the program; ``{box}`` stands for the box's path.
+        home: the directory of the scenario file, or of the user.
+        outputs: patterns; empty for all files but those of TMPDIR and HOME.
+        judge_outputs: whether outputs are compared; not if a check takes their place.
+        setup: the program that prepares a box, if any.
+        check: the program that examines a recovered box and prints what must not differ, if any.
+        check_takes_acks: whether the check judges what was acknowledged.
+        acks: pattern of the lines of standard output that acknowledge something; "" for none.
+        source: a directory to copy into each box, if any.
+        own: files of the user that the arguments name; the program must not change them.
+        standing: the user's working directory; nothing may be written there.
+        environ: the environment of this process, without the variables that test runners set.
+        edition: tells run specs apart that are equal while the files that they read may have changed.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    home: str
+    outputs: tuple[str, ...] = ()
+    judge_outputs: bool = True
+    append_only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    litter: str = LITTER_CHOICES[0]
+    restarts: int = 1
+    timeout: float | None = None
+    setup: tuple[str, ...] | None = None
+    check: tuple[str, ...] | None = None
+    check_takes_acks: bool = False
+    acks: str = ""
+    source: str | None = None
+    own: tuple[str, ...] = ()
+    standing: str = ""
+    tmp: str = TMP_CHOICES[0]
+    environ: tuple[tuple[str, str], ...] = ()
+    edition: str = ""
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the pipeline is a function in a scenario file."""
+        return self.argv[: len(_FUNCTION)] == _FUNCTION
+
+    def key(self) -> str:
+        """Return a short name for a run spec's golden run: equal run specs share one."""
+        text = repr([getattr(self, item.name) for item in fields(self)])
+        return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+
+    def command(self, argv: Sequence[str], box: Path) -> tuple[list[str], Path]:
+        """Return the argument list for a box, and the directory to run it in."""
+        if any(BOX in part for part in argv):
+            return [part.replace(BOX, str(box)) for part in argv], Path(self.home)
+        return list(argv), box
+
+    def environment(self, box: Path, argv: Sequence[str] | None = None) -> dict[str, str]:
+        """Return the environment of a program: the user's, with temporary files and caches in the box.
+
+        For a function of a scenario file, variables that switch assertions off are removed.
+
+        Args:
+            box: the box that the program runs in.
+            argv: the program, with ``{box}``; None for the pipeline.
+        """
+        argv = self.argv if argv is None else argv
+        env = dict(self.environ)
+        if tuple(argv[: len(_FUNCTION)]) == _FUNCTION:
+            for name in _MUTING:
+                env.pop(name, None)
+        home, tmp = str(box / HOME), str(box / TMP)
+        # With another HOME, Python would not find the packages of the user's site directory.
+        env.setdefault("PYTHONUSERBASE", site.getuserbase())
+        env |= dict.fromkeys(("TMPDIR", "TMP", "TEMP"), tmp)
+        env |= {
+            "HOME": home,
+            "XDG_CACHE_HOME": f"{home}/.cache",
+            "XDG_CONFIG_HOME": f"{home}/.config",
+            "XDG_DATA_HOME": f"{home}/.local/share",
+            "XDG_STATE_HOME": f"{home}/.local/state",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PWD": str(self.command(argv, box)[1]),
+        }
+        return env
+
+    def is_output(self, path: str) -> bool:
+        """Return whether a path, relative to the box, is that of an output."""
+        if not self.judge_outputs or is_private(path) or self.is_ignored(path):
+            return False
+        return not self.outputs or matcher(self.outputs)(path)
+
+    def is_named(self, path: str) -> bool:
+        """Return whether the outputs name a path without a wildcard, even if it is ignored."""
+        return self.judge_outputs and not is_private(path) and literal(path) in self.outputs
+
+    def is_append_only(self, path: str) -> bool:
+        """Return whether a prefix of the file counts as complete."""
+        return matcher(self.append_only)(path)
+
+    def is_ignored(self, path: str) -> bool:
+        """Return whether no check looks at a path."""
+        return bool(self.ignore) and matcher(self.ignore)(path)
+
+
+def is_of_interpreter(path: str, size: int = -1) -> bool:
+    """Return whether a path belongs to an interpreter while it runs, and not to the program.
+
+    Args:
+        path: a path relative to the box.
+        size: the size of the file, in bytes; -1 if it is not a file, or unknown.
+    """
+    if _PROBE.fullmatch(path) and size >= 0:
+        return size <= len("blat")
+    return _SESSIONS.search(path) is not None
+
+
+def is_private(path: str) -> bool:
+    """Return whether a path of the box is in the directory that TMPDIR or HOME names."""
+    return path.split("/", 1)[0] in (TMP, HOME)
+
+
+#: Fields that are keywords: their values are the scenario's, unless run_spec_of() makes them.
+_DECLARED = tuple(field.name for field in fields(RunSpec) if field.name in NAMES)
+
+
+def run_spec_of(scenario: Scenario) -> RunSpec:
+    """Return the run spec of a scenario."""
+    home = Path(scenario.file).parent
+
+    def role(name: str) -> tuple[str, ...]:
+        return (*_FUNCTION, scenario.file, scenario.name, name, str(Path.cwd()))
+
+    source = home / scenario.input if scenario.input else None
+    argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
+    declared = {name: getattr(scenario, name) for name in _DECLARED}
+    made: dict[str, Any] = {
+        "argv": argv,
+        "home": str(home),
+        "judge_outputs": bool(scenario.outputs) or scenario.check is None,
+        "setup": role("setup") if scenario.setup else None,
+        "check": role("check") if scenario.check else None,
+        "check_takes_acks": scenario.check is not None and takes_acks(scenario.check),
+        "acks": scenario.acks or (ACK_PATTERN if scenario.body else ""),
+        "source": None if source is None else str(source),
+        "standing": str(Path.cwd()),
+        "own": () if scenario.command is None else _own(argv),
+        "environ": tuple(sorted((key, value) for key, value in os.environ.items() if key not in _FOREIGN)),
+    }
+    return RunSpec(**declared | made)
+
+
+def _own(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the files of the user that arguments name; their paths are absolute by now."""
+    named = (name for part in argv for name in (part, part.partition("=")[2]))
+    return tuple(dict.fromkeys(name for name in named if os.path.isabs(name) and os.path.isfile(name)))
+
+
+def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> tuple[str, ...]:
+    """Return a command with its arguments that are existing files, relative to *home*, made absolute.
+
+    A path below *source*, which is copied into each box, becomes relative to the box: the copy is used. A
+    command with ``{box}`` in it is unchanged, since it runs in *home*. Directories are unchanged, since the
+    pipeline may make one of that name in its box.
+    """
+    if any(BOX in part for part in command):
+        return tuple(command)
+    top = None if source is None else os.path.realpath(source)
+
+    def fix(part: str) -> str:
+        if not part:
+            return part
+        path = os.path.abspath(home / part)
+        if top is not None and os.path.exists(path):
+            directory, name = os.path.split(path)
+            where = os.path.join(os.path.realpath(directory), name)
+            if where.startswith(f"{top}/"):
+                return os.path.relpath(where, top)
+        return path if os.path.isfile(path) else part
+
+    def fix_argument(part: str) -> str:
+        option, equals, value = part.partition("=")
+        if equals and option.startswith("-") and not os.path.isfile(home / part):
+            return f"{option}={fix(value)}"
+        return fix(part)
+
+    # A bare program name is looked up in PATH, as a shell does, even if a file here has that name.
+    first = command[0] if os.sep not in command[0] else fix(command[0])
+    if os.sep in command[0] and os.sep not in first:
+        first = f"./{first}"
+    return (first, *(fix_argument(part) for part in command[1:]))

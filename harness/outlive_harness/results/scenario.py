@@ -1,0 +1,228 @@
+"""The declaration of a scenario: a pipeline, and what must be true of it.
+
+This module is imported in every run of a function scenario, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from .keywords import KEYWORDS, LITTER_CHOICES, NAMES, TMP_CHOICES, ScenarioError
+
+__all__ = [
+    "ACK_PATTERN",
+    "NO_FILE",
+    "Load",
+    "Scenario",
+    "ScenarioError",
+    "ack",
+    "loads",
+    "scenario",
+    "takes_acks",
+]
+
+#: The lines of standard output by which ack() acknowledges: they survive the program that wrote them. Escapes
+#: in the group named ``escaped`` are undone.
+ACK_PATTERN = r"^outlive-ack: (?P<escaped>.*)$"
+
+#: The name of the file that declares a command's scenario: there is none in the directory that its relative
+#: paths start from.
+NO_FILE = "-"
+
+
+def ack(value: object) -> None:
+    """Promise that something is stored: what is acknowledged before a crash must be there after recovery.
+
+    Call it where the pipeline would tell somebody that their data is safe. The harness demands that an
+    output holds the value's text after the recovery, or hands the values to the scenario's check.
+    """
+    text = str(value).encode("unicode_escape").decode()
+    os.write(1, os.fsencode(f"outlive-ack: {text}\n"))
+
+
+class Scenario:
+    """One pipeline, and what must be true of it. Made by scenario(); the attributes are its arguments."""
+
+    name: str
+    body: Callable[[], object] | None
+    command: tuple[str, ...] | None
+    outputs: tuple[str, ...]
+    expect: tuple[str, ...]
+    faults: tuple[str, ...] | None
+    depth: int
+    restarts: int
+    timeout: float | None
+    append_only: tuple[str, ...]
+    ignore: tuple[str, ...]
+    litter: str
+    setup: Callable[[], object] | None
+    check: Callable[..., object] | None
+    acks: str
+    profile: str
+    torn: str
+    input: str | None
+    tmp: str
+    #: where it is declared
+    file: str
+    line: int
+    #: the body's docstring
+    doc: str
+
+    def __init__(
+        self, values: Mapping[str, Any], file: str, line: int, body: Callable[[], object] | None = None
+    ) -> None:
+        for name in NAMES:
+            setattr(self, name, values[name])
+        self.body = body
+        self.file = file
+        self.line = line
+        self.doc = (body.__doc__ or "").strip() if body else ""
+
+    def __repr__(self) -> str:
+        return f"<scenario {self.name} at {self.file}:{self.line}>"
+
+    def __call__(self) -> None:
+        """Run the body here and now, with no harness: for a debugger."""
+        if self.body is None:
+            raise ScenarioError(f"{self.name!r} runs a command and has no body to call")
+        self.body()
+
+
+def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their types
+    *,
+    outputs: str | Iterable[str] = (),
+    command: Sequence[str] | None = None,
+    name: str = "",
+    expect: str | Iterable[str] = (),
+    faults: str | Iterable[str] | None = None,
+    depth: int = 1,
+    restarts: int = 1,
+    timeout: float | None = None,
+    append_only: str | Iterable[str] = (),
+    ignore: str | Iterable[str] = (),
+    litter: str = LITTER_CHOICES[0],
+    setup: Callable[[], object] | None = None,
+    check: Callable[..., object] | None = None,
+    acks: str = "",
+    profile: str = "",
+    torn: str = "",
+    input: str | os.PathLike[str] | None = None,  # noqa: A002 - as the command line's --input
+    tmp: str = TMP_CHOICES[0],
+) -> _Declaration:
+    """Declare a pipeline to be tested.
+
+    As a decorator: the function's body is the pipeline, and runs as a process of its own in an empty box.
+    With ``command=``: the call itself declares a pipeline, and the variable that it is assigned to names it.
+
+    Args:
+        outputs: patterns of the files that readers see (``out/*``, ``out/**``); with neither outputs
+            nor a check, every file of the box is an output.
+        command: the program and its arguments, in place of a body. If ``{box}`` is in an argument, the
+            program runs in the scenario file's directory. Otherwise it runs in the box, and arguments that
+            are existing files relative to the scenario file are made absolute.
+        name: the name in reports and replay ids; by default the function's or variable's name.
+        expect: violations that this known-bad pipeline must show. The scenario fails if the harness does
+            *not* find them and none of the faults that it declares was left out.
+        faults: the faults that make sense for it; by default all that are asked for. The scenario is
+            skipped if none of its faults is asked for.
+        depth: how many crashes in a row to try at least.
+        restarts: how often a crashed pipeline may be started until it must have exited with 0.
+        timeout: seconds that one run may take; by default 20 times the golden run, at least 30.
+        append_only: patterns of files of which a prefix that ends with a line is complete.
+        ignore: patterns of files that no check looks at.
+        litter: ``"warn"`` or ``"fail"``: what files mean that the golden run does not leave.
+        setup: a function to call in each new box before the pipeline first runs there.
+        check: a function to call in the box after a recovery. It may raise, and what it returns must equal
+            (as ``repr``) what it returned after the golden run. If it takes an argument, it gets the list
+            of values that were acknowledged before the crash, and an AssertionError, or a subclass of it,
+            is then ``lost-ack``.
+        acks: a regular expression. A line of standard output that it matches acknowledges the text of its
+            first group, as ack() does.
+        profile: what the disk promises when the power is cut (``posix``, ``ext4``, ``xfs``, ``btrfs``);
+            by default the profile that is asked for.
+        torn: where ``torn`` cuts a write: ``"pages"``, where a page of the file ends, as SIGKILL does (the
+            default), or ``"bytes"``, anywhere, as a network file system or a handled signal may.
+        input: a directory, relative to the scenario file, to copy into each box first.
+        tmp: ``"other"``: the temporary directory is on another file system, as on most machines, so a
+            rename from there fails with EXDEV; or ``"same"``: it is on that of the outputs.
+
+    Raises:
+        ScenarioError: an argument has a wrong type or value; the message begins with its name.
+    """
+    given = locals()
+    frame = _declaring(sys._getframe(1))  # noqa: SLF001 - the line of the declaration
+    values = {keyword.name: keyword.checked(given[keyword.name]) for keyword in KEYWORDS}
+    made = _Declaration(values, os.path.abspath(frame.f_code.co_filename), frame.f_lineno)
+    for load in loads[-1:]:
+        load.made[made] = load.line_of(frame)
+    return made
+
+
+class _Declaration(Scenario):
+    """A scenario as scenario() returns it: complete with a command, or still to decorate a body."""
+
+    def __call__(self, body: Callable[[], object] | None = None) -> Scenario:  # type: ignore[override]
+        if not callable(body):
+            raise ScenarioError(f"scenario() decorates a function, not {body!r}")
+        if self.command is not None:
+            called = getattr(body, "__name__", body)
+            raise ScenarioError(f"{called!r}: a scenario has a body or a command, not both")
+        line = self.line
+        code = getattr(body, "__code__", None)
+        if code is not None and os.path.abspath(code.co_filename) == self.file:
+            line = code.co_firstlineno
+        name = self.name or getattr(body, "__name__", "")
+        made = Scenario(vars(self) | {"name": name}, self.file, line, body)
+        for load in loads[-1:]:
+            load.made[made] = load.made.pop(self, self.line)
+        return made
+
+
+class Load:
+    """A scenario file while it is imported, and the scenarios that were declared meanwhile.
+
+    Attributes:
+        path: the file.
+        made: the scenarios; for each the line of the file from which it was declared.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.made: dict[Scenario, int] = {}
+
+    def line_of(self, frame: FrameType | None) -> int:
+        """Return the line of the file itself from which a frame was called."""
+        while frame is not None and frame.f_code.co_filename != str(self.path):
+            frame = frame.f_back
+        return frame.f_lineno if frame is not None else 1
+
+
+#: The files that are being imported, the innermost last.
+loads: list[Load] = []
+
+
+def _declaring(frame: FrameType) -> FrameType:
+    """Return the frame of a module, in a file that is imported, from which scenario() was called.
+
+    Without an import under way it is the calling frame.
+    """
+    found: FrameType | None = frame if loads else None
+    while found is not None and found.f_code.co_name != "<module>":
+        found = found.f_back
+    return found or frame
+
+
+def takes_acks(check: Callable[..., object]) -> bool:
+    """Return whether a check, which may be any callable, takes the acknowledged values."""
+    import inspect  # noqa: PLC0415 - slow to import, and no body needs it
+
+    try:
+        parameters = inspect.signature(check).parameters.values()
+    except (TypeError, ValueError):  # some builtins have no signature
+        return False
+    return any(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters)

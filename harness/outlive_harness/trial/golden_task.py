@@ -1,0 +1,58 @@
+"""The golden run of a scenario, as a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlive_harness.golden.record import Record, record_file
+from outlive_harness.golden.runs import golden_run
+from outlive_harness.jobs.queue import save
+from outlive_harness.jobs.tasks import Task
+from outlive_harness.results.options import MEMORY
+from outlive_harness.results.run_spec import RunSpec
+from outlive_harness.world.box import BoxError
+
+from .bench import Bench
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRunTask(Task[Record]):
+    """A golden run.
+
+    Attributes:
+        spec: the pipeline.
+        place: the record's directory.
+        zygote: whether runs may be forked from a zygote.
+        memory: bytes of recorded data that are kept in memory.
+    """
+
+    spec: RunSpec
+    place: Path
+    zygote: bool = True
+    memory: int = MEMORY
+
+    def run(self, bench: Bench) -> Record:
+        """Make the golden run; keep and return its record."""
+        self.place.mkdir(parents=True, exist_ok=True)
+        record = golden_run(bench.runner, self.spec, self.place, by_exec=not self.zygote)
+        if not (record.reason or record.refused):
+            record.reason = self._unexplained(bench, record)
+        save(record_file(self.place), record)
+        return record
+
+    def _unexplained(self, bench: Bench, record: Record) -> str:
+        """Return the outputs that no op accounts for, in words; "" if there are none."""
+        bench.runner.choose_start(self.spec, record.preload, record.check_preload)
+        try:
+            return bench.recordings.unexplained(record, memory=self.memory)
+        except (BoxError, OSError) as error:
+            bench.runner.box.empty()
+            return str(error)
+
+    def lost(self, why: str) -> Record:
+        """Keep and return a record with the reason for the missing golden run."""
+        record = Record(self.spec, self.place, reason=why)
+        self.place.mkdir(parents=True, exist_ok=True)
+        save(record_file(self.place), record)
+        return record

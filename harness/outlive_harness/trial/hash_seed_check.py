@@ -1,0 +1,72 @@
+"""Further golden runs by exec, as trials in a zygote all have the zygote's hash seed.
+
+Without a given seed each new process draws its own (PYTHONHASHSEED), and a pipeline whose outputs depend on
+the order of a set writes other ones in some of them. Such a pipeline is nondeterministic, and is not judged.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlive_harness.golden.record import Record
+from outlive_harness.intercept.supervisor import GO
+from outlive_harness.jobs.tasks import Task
+from outlive_harness.judge.trees import describe_difference, first_difference
+from outlive_harness.launch.options import RunOptions
+from outlive_harness.world.box import BoxError
+from outlive_harness.world.runner import Runner
+
+from .bench import Bench
+
+#: How many runs are made, and the seconds after which no further one starts.
+_MOST, _SHORT = 3, 0.1
+
+
+def has_own_seed(record: Record) -> bool:
+    """Return whether each new process of a pipeline draws a hash seed, and its trials share one."""
+    seed = record.spec.environment(record.place).get("PYTHONHASHSEED", "random")
+    return record.preload is not None and seed in ("", "random")
+
+
+@dataclass(frozen=True, slots=True)
+class HashSeedCheck(Task[str]):
+    """Golden runs by exec.
+
+    Attributes:
+        place: the record's directory.
+    """
+
+    place: Path
+
+    def run(self, bench: Bench) -> str:
+        """Run again from scratch; return how the outputs differ, "" if they do not."""
+        begun, runner, record = time.monotonic(), bench.runner, bench.record(self.place)
+        try:
+            runner.cool()
+            found = _differs(runner, record)
+            for _ in range(_MOST - 1):
+                if found or time.monotonic() - begun > _SHORT:
+                    break
+                found = _differs(runner, record)
+        except (BoxError, OSError):  # the trials meet the same error, and report it
+            runner.box.empty()
+            return ""
+        return found
+
+
+def _differs(runner: Runner, record: Record) -> str:
+    spec = record.spec
+    runner.box.fill(record.template)
+    ran = runner.run(spec, RunOptions(timeout=record.limit, visit=lambda _op, _number: GO, syncs=False))
+    if ran.failure():
+        runner.box.expect_room(record.final, ran.told)
+        return f"nondeterministic: a further run with no fault {ran.failure()}"
+    after = runner.box.look(spec)
+    path = first_difference(record.final, after, spec.is_output)
+    if path is None:
+        return ""
+    runner.box.expect_room(record.final)
+    detail = describe_difference(path, record.final, after, record.golden, runner.box.path)
+    return f"nondeterministic: a further run with no fault differs in {path}\n{detail}"

@@ -1,0 +1,384 @@
+"""Recordings of runs with all data that they wrote, from which the crash states of power cuts are made.
+
+A power cut during a recovery may also lose what the killed run before it wrote. So a recording begins where
+everything was durable: at the first filling of the box, or at the last power cut.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from outlive_harness.disk.blobs import Blobs, BlobsError
+from outlive_harness.disk.model import Disk, UnmodelledError
+from outlive_harness.disk.power import LostError, PowerModel, State
+from outlive_harness.disk.removal import remove_tree
+from outlive_harness.disk.tree import Tree
+from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.explained import unexplained
+from outlive_harness.golden.record import Record
+from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.versions import Versions
+from outlive_harness.jobs.queue import load, save
+from outlive_harness.judge.trees import describe_difference
+from outlive_harness.launch.options import RunOptions
+from outlive_harness.results.ops import Op
+from outlive_harness.results.options import MEMORY
+from outlive_harness.results.plan import Plan, digest
+from outlive_harness.world.runner import Runner
+
+from .crash import Crash
+from .inject import Recorder, run_with_fault
+
+#: Models that a worker keeps in memory.
+_LOADED = 2
+#: Attempts to make a recording whose ops account for its outputs, and how many outputs a message names.
+_ATTEMPTS, _NAMED = 3, 5
+#: The file of a recording in its directory.
+_FILE = "recording"
+
+
+@dataclass(slots=True)
+class Recording:
+    """The ops of one or more runs, with their data.
+
+    Attributes:
+        box: the path of the box.
+        initial: a directory with the files before the first run.
+        ops: the ops of all runs.
+        starts: the index of each run's first op.
+        acks: what all runs of the plan acknowledged.
+        said: how many acknowledgements came before each op of the last run, and in all.
+        found: the files that the last run began with, if it was itself a recovery.
+        versions: whole contents that the last run made, by output path.
+        unexplained: outputs of the first run that its ops do not account for.
+        reason: why no crash state can be made from it; "" if it can be used.
+    """
+
+    box: bytes
+    initial: Path
+    ops: list[Op] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    acks: list[str] = field(default_factory=list)
+    said: list[int] = field(default_factory=list)
+    found: Tree | None = None
+    versions: dict[str, set[str]] = field(default_factory=dict)
+    unexplained: list[str] = field(default_factory=list)
+    reason: str = ""
+
+    @property
+    def last(self) -> int:
+        """The number of ops of the runs before the last."""
+        return self.starts[-1]
+
+    def promised(self, state: State) -> list[str]:
+        """Return what was acknowledged before a power cut of the last run."""
+        return self.acks[: self.said[state.at - self.last - (not state.returned)]]
+
+    def until(self, state: State) -> int:
+        """Return the last op up to which nothing more was acknowledged than before a power cut."""
+        return max(state.at, bisect_right(self.said, len(self.promised(state))) - 1 + self.last)
+
+    def name(self, lost: str) -> str:
+        """Describe a lost op, or the op of which a part is lost."""
+        return f"{lost} {self.ops[self._index(lost)].describe()}"
+
+    def _index(self, lost: str) -> int:
+        """Return the index of a lost op, or of the op of which a part is lost."""
+        run, slash, number = lost.rpartition("/")
+        start = self.starts[int(run) - 1] if slash else self.last
+        return start + int(number.partition(".")[0]) - 1
+
+    def kept(self, lost: Sequence[str], at: int) -> list[str]:
+        """Describe those of the first *at* ops that reached the disk although an earlier op was lost.
+
+        No process could see such a state while the machine ran.
+        """
+        whole = {self._index(name) for name in lost if "." not in name}
+        torn = {self._index(name) for name in lost} - whole
+        found: list[str] = []
+        moved: set[str] = set()  # a kept rename or link stands for the earlier ops on its file
+        for index in range(at - 1, min(whole | torn, default=at) - 1, -1):
+            op = self.ops[index]
+            if index in torn:
+                found.append(f"a part of {self._number(index)} {op.describe()}")
+            elif index not in whole and op.changes and op.path not in moved:
+                found.append(f"{self._number(index)} {op.describe()}")
+                moved |= {op.path} if op.traits.installs else set()
+        return found[::-1]
+
+    def _number(self, index: int) -> str:
+        """Return the number of an op as replay ids write it."""
+        run = bisect_right(self.starts, index)
+        number = index - self.starts[run - 1] + 1
+        return str(number) if run == len(self.starts) else f"{run}/{number}"
+
+
+class Recorded(NamedTuple):
+    """A recording, and the model of what a power cut may leave; None if the recording cannot be used."""
+
+    recording: Recording
+    model: PowerModel | None
+
+
+def with_own_box(runner: Runner, acks: Sequence[str]) -> list[str]:
+    """Return acknowledgements in which the path of another worker's box is this runner's."""
+    return [os.fsdecode(runner.box.own(os.fsencode(ack))) for ack in acks]
+
+
+class Recordings:
+    """One worker's access to the recordings, which all workers share.
+
+    Args:
+        runner: runs the pipelines that are recorded.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self._loaded: OrderedDict[Path, Recorded] = OrderedDict()
+
+    def of(self, record: Record, plan: Plan, *, memory: int = MEMORY) -> Recorded:
+        """Return the recording of the run after a plan's crashes, and of the runs before it.
+
+        Args:
+            record: the golden run.
+            plan: the crashes; none for the first run.
+            memory: bytes of data that are kept in memory.
+
+        Raises:
+            BoxError: the box could not be filled, ...
+        """
+        place = self._place(record, plan)
+        known = self._loaded.get(place)
+        if known is None:
+            known = self._loaded[place] = self._load(record, plan, place, memory)
+            while len(self._loaded) > _LOADED:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(place)
+        return known
+
+    def unexplained(self, record: Record, *, memory: int = MEMORY) -> str:
+        """Return the outputs that no op of the golden run accounts for, in words; "" if there are none.
+
+        Raises:
+            BoxError: the box could not be filled, ...
+        """
+        for _ in range(_ATTEMPTS):
+            recording = self.of(record, (), memory=memory).recording
+            if not recording.unexplained:
+                return ""
+            self._forget(record, ())
+        several = ", ".join(recording.unexplained[:_NAMED])
+        more = len(recording.unexplained) - _NAMED
+        several += f" and {more} more" if more > 0 else ""
+        return (
+            f"{several}: no op of the run accounts for what is there. A process outside its tree "
+            "(a service, a daemon?) changed it, and no fault can be injected there"
+        )
+
+    def _forget(self, record: Record, plan: Plan) -> None:
+        """Remove a recording, so that the next request makes it anew."""
+        place = self._place(record, plan)
+        self._loaded.pop(place, None)
+        remove_tree(place)
+
+    def _place(self, record: Record, plan: Plan) -> Path:
+        """Return the directory of a recording; one by exec and one from a zygote differ."""
+        is_warm = record.preload is None or self.runner.is_warm(record.spec)
+        return record.recordings(by_exec=not is_warm) / digest(plan)
+
+    def _load(self, record: Record, plan: Plan, place: Path, memory: int) -> Recorded:
+        try:
+            recording: Recording = load(place / _FILE)
+        except FileNotFoundError:
+            place.mkdir(parents=True, exist_ok=True)
+            recording = self._make(record, plan, place, memory)
+            save(place / _FILE, recording)
+        recording.acks = with_own_box(self.runner, recording.acks)
+        if recording.reason:
+            return Recorded(recording, None)
+        try:
+            model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
+        except UnmodelledError as error:
+            recording.reason = f"what a power cut leaves is unknown: {error}"
+            save(place / _FILE, recording)
+            return Recorded(recording, None)
+        return Recorded(recording, model)
+
+    # -- recording -----------------------------------------------------------------------------------
+
+    def _make(self, record: Record, plan: Plan, place: Path, memory: int) -> Recording:
+        """Record the runs of a plan, from the last moment at which everything was durable."""
+        recording = Recording(self.runner.box.bytes, record.template)
+        cuts = [
+            number for number, point in enumerate(plan, start=1) if FAULTS[point.fault].cuts_power == "model"
+        ]
+        if cuts:
+            self._after_cut(record, plan[: cuts[-1]], recording, place)
+        self.runner.box.fill(recording.initial)
+        blobs = Blobs(memory, place)
+        try:
+            self._run(record, plan[cuts[-1] if cuts else 0 :], recording, blobs)
+        except BlobsError as error:
+            blobs.close()  # the disk is full, and other workers need the room
+            self.runner.box.empty()
+            return Recording(recording.box, recording.initial, starts=[0], said=[0], reason=str(error))
+        blobs.leave()
+        return recording
+
+    def _after_cut(self, record: Record, plan: Plan, recording: Recording, place: Path) -> None:
+        """Begin a recording with the files that an earlier power cut of the plan left."""
+        earlier, state = self.cut(record, plan)
+        recording.initial = place / "initial"
+        remove_tree(recording.initial)
+        recording.initial.mkdir()
+        state.write_to(recording.initial)
+        recording.acks += earlier.promised(state)
+
+    def _run(self, record: Record, plan: Plan, recording: Recording, blobs: Blobs) -> None:
+        runner, spec = self.runner, record.spec
+        crash = Crash()
+        for point in plan:
+            recording.starts.append(len(recording.ops))
+            crash.found = recording.found
+            ran, is_injected = run_with_fault(runner, record, point, crash, Recorder(recording.ops, blobs))
+            if not is_injected:
+                recording.reason = (
+                    f"{point} was not reached when recorded: the run {ran.failure() or 'ended'}"
+                )
+                return
+            recording.found = runner.box.look(spec)
+            recording.reason = self._settle(record, recording)
+            if recording.reason:
+                return
+        recording.acks += crash.acks
+        recording.starts.append(len(recording.ops))
+        versions = Versions(Path(os.path.realpath(runner.box.path)), record.is_shown, any_install=bool(plan))
+
+        def visit(op: Op, _number: int) -> Answer:
+            recording.ops.append(op)
+            versions.before(op)
+            return GO
+
+        before = len(recording.acks)
+        ran = runner.run(spec, RunOptions(timeout=record.limit, visit=visit, data=blobs))
+        versions.settle(record.uncompared)
+        recording.versions = versions.known
+        recording.acks += ran.acks
+        recording.said = [before + count for count in (*ran.said, len(ran.acks))]
+        if not plan and not ran.failure():
+            recording.unexplained = unexplained(
+                recording.initial,
+                recording.ops,
+                runner.box.look(spec, whole=True),
+                box=runner.box.path,
+                mark=runner.box.bytes,
+                is_output=record.is_shown,
+            )
+        recording.reason = self._objection(record, recording, ran.failure(), ran.blind)
+
+    def _objection(
+        self, record: Record, recording: Recording, failure: str, blind: Sequence[tuple[str, str]]
+    ) -> str:
+        """Return why a recorded run cannot be used; "" if it can."""
+        if failure:
+            return f"the run that was recorded {failure}"
+        for path, reason in blind:
+            if not path or not record.spec.is_ignored(path):
+                return f"what a power cut leaves is unknown: {reason}"
+        return self._difference(record, recording)
+
+    def _settle(self, record: Record, recording: Recording) -> str:
+        """Compare the ops of a run that a fault ended with its files; the last op may not have run."""
+        reason = self._difference(record, recording)
+        if reason and recording.ops:
+            last = recording.ops.pop()
+            if self._difference(record, recording):
+                recording.ops.append(last)
+            else:
+                reason = ""
+        return reason
+
+    def _difference(self, record: Record, recording: Recording) -> str:
+        """Return how the model's files differ from the real ones, in words; "" if they are equal."""
+        runner, spec = self.runner, record.spec
+        disk = Disk.load(recording.initial)
+        try:
+            for op in recording.ops:
+                disk.apply(op)
+        except UnmodelledError as error:
+            return f"what a power cut leaves is unknown: {error}"
+        expected = {
+            path: entry for path, entry in disk.tree(recording.box).items() if not spec.is_ignored(path)
+        }
+        real = runner.box.look(spec)
+        paths = sorted(path for path in expected.keys() | real.keys() if expected.get(path) != real.get(path))
+        if not paths:
+            return ""
+        detail = describe_difference(paths[0], expected, real, Path(os.devnull), runner.box.path)
+        return (
+            f"the model of the disk has {paths[0]} wrong: not all of the run's ops on it were seen\n"
+            + detail.replace("golden:", "model: ")
+        )
+
+    # -- crash states --------------------------------------------------------------------------------
+
+    def cut(self, record: Record, plan: Plan, *, memory: int = MEMORY) -> tuple[Recording, State]:
+        """Return the recording of a plan's last run, and the state that the power cut at its end leaves.
+
+        Raises:
+            NoStateError: there is no such state.
+            RecordingError: there is no usable recording.
+            BoxError: the box could not be filled, ...
+        """
+        point = plan[-1]
+        recording, model = self.of(record, plan[:-1], memory=memory)
+        if model is None:
+            raise RecordingError(recording.reason)
+        if point.at > len(recording.ops) - recording.last:
+            raise NoStateError(f"{point}: the run makes only {len(recording.ops) - recording.last} ops")
+        try:
+            return recording, model.find(recording.last + point.at, point.lost)
+        except LostError as error:
+            raise NoStateError(f"{point}: {error}") from error
+
+    def strongest(self, record: Record, plan: Plan, state: State, least: str) -> tuple[str, str]:
+        """Return the strongest profile that still admits a state, and the rare condition that it needs.
+
+        Args:
+            record: the golden run.
+            plan: the crashes; the last power cut among them left the state.
+            state: the state; a later op may leave it too, as long as nothing more was acknowledged.
+            least: the weakest profile that is considered.
+        """
+        cut = max(number for number, point in enumerate(plan) if FAULTS[point.fault].cuts_power == "model")
+        recording, model = self.of(record, plan[:cut])
+        assert model is not None
+        return model.strongest(state, recording.until(state), least)
+
+    def admits(self, record: Record, plan: Plan, profile: str) -> bool:
+        """Return whether a disk with a profile can leave the states of all power cuts of a plan.
+
+        Raises:
+            RecordingError, BoxError: as cut().
+        """
+        for number, point in enumerate(plan):
+            if FAULTS[point.fault].cuts_power == "model":
+                recording, state = self.cut(record, plan[: number + 1])
+                model = self.of(record, plan[:number]).model
+                if model is not None and not model.under(profile).leaves(state, recording.until(state)):
+                    return False
+        return True
+
+
+class RecordingError(RuntimeError):
+    """A power cut that cannot be carried out; the message gives the reason."""
+
+
+class NoStateError(RecordingError):
+    """A state that no disk leaves after this run; it may be of an earlier version of the pipeline."""
