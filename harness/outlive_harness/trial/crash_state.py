@@ -82,7 +82,7 @@ def reach(
         if not is_injected:
             trial.story.append(f"not reached: the run {ran.failure() or 'ended'} after {ran.ops} ops")
             return None, ran
-        trial.story.append(f"struck{_aftermath(ran)}")
+        trial.story.append(f"{point.fault} injected{_aftermath(ran)}")
     crash.partial = before | crash.partial
     return _noted(record, trial, crash), ran
 
