@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from outlive_harness.explain.causes import causes, location
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
-from .text import counts, explain, is_no_alarm, note, unjudged, verdict_line, verdict_word, visible
+from .escaped import visible
+from .text import counts, explain, is_no_alarm, note, unjudged, verdict_line, verdict_word
 
 #: GitHub shows ten errors of a step; a few are enough to begin with.
 _ANNOTATED = 5

@@ -16,18 +16,8 @@ from outlive_harness.results.findings import Violation
 from outlive_harness.results.plan import parse_plan
 from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult
 
-from .text import (
-    brief,
-    counts,
-    moment,
-    note,
-    replay_line,
-    untried,
-    verdict_line,
-    verdict_word,
-    visible,
-    visible_lines,
-)
+from .escaped import visible, visible_lines
+from .text import brief, counts, moment, note, replay_line, untried, verdict_line, verdict_word
 
 #: Violations of one scenario that are shown; the rest are counted.
 _SHOWN = 200

@@ -18,7 +18,8 @@ from outlive_harness.results.findings import Violation
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 from outlive_harness.results.violations import VIOLATIONS
 
-from .text import explain, is_no_alarm, unjudged, visible
+from .escaped import visible
+from .text import explain, is_no_alarm, unjudged
 
 _RULES = {**VIOLATIONS, "unknown": "What could not be tested is unknown, never held."}
 _NUMBERS = re.compile(r"[0-9]+")
