@@ -11,6 +11,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def visible_text(text: str) -> str:
+    """Return a text of several lines, each safe to show."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
 def visible_lines(text: str) -> list[str]:
     """Return the lines of a text, escaped as by visible(), with spaces for tabs."""
     return [visible(line.replace("\t", " ")) for line in text.split("\n")]
