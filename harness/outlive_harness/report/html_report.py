@@ -101,7 +101,6 @@ def _violation(one: Violation) -> dict[str, Any]:
         "point": one.point,
         "op": visible(one.op),
         "points": one.points,
-        "is_cut": bool(one.profile),
         "when": moment(parse_plan(one.point)) if one.point else "",
         "profile": one.profile,
         "rests_on": one.rests_on,
@@ -112,7 +111,6 @@ def _violation(one: Violation) -> dict[str, Any]:
         "left": [(visible(path), visible(what)) for path, what in one.left],
         "replay": replay_line(one),
         "unconfirmed": one.confirmed is False,
-        "brief": brief(one),
     }
 
 
