@@ -7,7 +7,7 @@ from functools import cache, cached_property
 
 from outlive_harness import abi
 from outlive_harness.intercept.filter import CONTACTS, INTERCEPTED, LOOKS
-from outlive_harness.intercept.listener import Arguments
+from outlive_harness.intercept.listener import Call
 from outlive_harness.intercept.rewritten import Rewritten
 from outlive_harness.intercept.task import file_system
 from outlive_harness.results.ops import Op
@@ -48,23 +48,23 @@ class Decoder(Context):
         is_asked = self.wants_data and file_system(self.box) == abi.TMPFS_MAGIC
         return Rewritten(self.box) if is_asked else None
 
-    def op(self, tid: int, number: int, audit: int, arguments: Arguments) -> Op | None:
-        """Return the op that a call is; None if it is not about the box.
+    def op(self, call: Call) -> Op | None:
+        """Return the op that a stopped call is; None if it is not about the box.
 
         Raises:
             OSError: the task cannot be read: it died, or the kernel does not allow it.
         """
         if self.made.awaited:
-            self.made.settle(tid)
+            self.made.settle(call.tid)
         table, decoders = _native_calls()
-        if audit != table.audit or (table.foreign_from and number >= table.foreign_from):
+        if call.audit != table.audit or (table.foreign_from and call.number >= table.foreign_from):
             self.blind["", "calls of a foreign architecture (32-bit or x32 code) were not understood"] = None
             return None
         try:
-            name, decode = decoders[number]
+            name, decode = decoders[call.number]
         except KeyError:  # a number without a call: the kernel fails it with ENOSYS
             return None
-        op = decode(self, name, tid, arguments)
+        op = decode(self, name, call.tid, call.arguments)
         if self._rewritten is not None and op is not None and op.detail is not None:
             closed = self._rewritten.closed_before(op)
             if closed:
