@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from outlive_harness.disk import content
 from outlive_harness.disk.content import BLOCK, Block
-from outlive_harness.disk.model.files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Change, Node
+from outlive_harness.disk.model.files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Node
 from outlive_harness.disk.tree import Entry, Tree, scan
 
 from .closure import Closure
@@ -123,7 +123,7 @@ class _Case:
         chain = self.chain(key)
         if not chain:
             return [now]
-        changes = [self.change(number, key) for number in chain]
+        changes = [self.model.history.micros[number].change_of(key) for number in chain]
         return [changes[0].before, *(change.after for change in changes)]
 
     def sizes(self, key: Key, now: int, wanted: int) -> list[int]:
@@ -141,10 +141,6 @@ class _Case:
         for place, edge in below.items():
             fits[place] = _EDGE if edge == wanted else _SHORT_EDGE if edge < wanted else _NO
         return fits
-
-    def change(self, number: int, key: Key) -> Change:
-        """Return a micro-op's change of one thing."""
-        return next(change for change in self.model.history.micros[number].changes if change.key == key)
 
     def node(self, number: int) -> Node:
         """Return a file as it is if nothing is lost."""
