@@ -112,10 +112,6 @@ class Files:
     def __init__(self) -> None:
         self.nodes: dict[int, Node] = {ROOT: Node("dir", attributes={"mode": 0o755}, links=1)}
 
-    def put(self, change: Change, value: Any) -> None:  # noqa: ANN401 - as many kinds of values as aspects
-        """Set the thing that a change is about to its value before, or after."""
-        put(self.nodes[change.node], change.aspect, change.where, value)
-
     def walk(self, path: str) -> int | None:
         """Return the number of the file at a path; None if there is no file."""
         number = ROOT
@@ -152,7 +148,7 @@ class Files:
                 self.nodes[parent].entries[item.name] = number
 
 
-def put(node: Node, aspect: str, where: str | int, value: Any) -> None:  # noqa: ANN401 - see Files.put()
+def put(node: Node, aspect: str, where: str | int, value: Any) -> None:  # noqa: ANN401 - of any aspect
     """Set one value of a node; None removes it."""
     if aspect == SIZE:
         node.size = value
