@@ -114,14 +114,7 @@ class Files:
 
     def walk(self, path: str) -> int | None:
         """Return the number of the file at a path; None if there is no file."""
-        number = ROOT
-        if path:
-            for name in path.split("/"):
-                below = self.nodes[number].entries.get(name)
-                if below is None:
-                    return None
-                number = below
-        return number
+        return walk(self.nodes.__getitem__, path)
 
     def load(self, root: Path) -> None:
         """Load the files below a directory; large contents are read later, and must not change.
@@ -146,6 +139,18 @@ class Files:
                         self._load(item.path, number, known)
                 self.nodes[number].links += 1
                 self.nodes[parent].entries[item.name] = number
+
+
+def walk(node_of: Callable[[int], Node], path: str) -> int | None:
+    """Return the number of the file at a path; None if there is no file."""
+    number = ROOT
+    if path:
+        for name in path.split("/"):
+            below = node_of(number).entries.get(name)
+            if below is None:
+                return None
+            number = below
+    return number
 
 
 def put(node: Node, aspect: str, where: str | int, value: Any) -> None:  # noqa: ANN401 - of any aspect
