@@ -22,7 +22,7 @@ from outlive_harness.disk.model.files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, S
 from outlive_harness.disk.tree import Entry, Tree, scan
 
 from .closure import Closure
-from .micro import Key, is_below
+from .micro import Key, is_below, until
 
 Reader = Callable[[str], bytes]
 
@@ -114,8 +114,8 @@ class _Case:
     def chain(self, key: Key) -> list[int]:
         """Return the micro-ops up to the op that change one thing."""
         if key not in self.chains:
-            end = self.model.history.end[self.at]
-            self.chains[key] = [number for number in self.model.history.chains.get(key, ()) if number < end]
+            history = self.model.history
+            self.chains[key] = until(history.chains.get(key, []), history.end[self.at])
         return self.chains[key]
 
     def values(self, key: Key, now: Any) -> list[Any]:  # noqa: ANN401

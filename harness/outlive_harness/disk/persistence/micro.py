@@ -23,6 +23,7 @@ written in that gap (is_below()) counts only if the size itself is lost.
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -216,6 +217,11 @@ class History:
     def parts(self, op: int) -> range:
         """Return the numbers of an op's micro-ops."""
         return range(self.end[op - 1], self.end[op])
+
+
+def until(numbers: list[int], past: int) -> list[int]:
+    """Return those of the micro-ops in order that come before one."""
+    return numbers[: bisect_left(numbers, past)]
 
 
 def size_of(micro: Micro, node: int) -> int:
