@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from outlive_harness import abi
-from outlive_harness.intercept.filter import program
+from outlive_harness.intercept.filter import FLAGS, program
 
 from .exec import Child, refusal, reset_signals
 
@@ -226,10 +226,7 @@ class Zygote:
             "argv": self._script.argv,
             "orig_argv": self._argv,
             "filter": self._filter if intercept else b"",
-            "flags": (
-                abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-                abi.SECCOMP_FILTER_FLAG_NEW_LISTENER,
-            ),
+            "flags": FLAGS,
             "seccomp": (self._table.numbers["seccomp"], abi.SECCOMP_SET_MODE_FILTER),
             "death_signal": abi.PR_SET_PDEATHSIG,
             "no_new_privs": abi.PR_SET_NO_NEW_PRIVS,
