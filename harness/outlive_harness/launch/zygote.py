@@ -37,7 +37,7 @@ _PATIENCE = 60.0
 #: Milliseconds between two looks at what keeps a killed trial from ending, and the number of looks.
 _MOMENT, _LOOKS = 50, 200
 #: Options of the interpreter that work for a zygote, too.
-_PLAIN = frozenset("bBdEIOPqsSuvx") - {"v", "x", "d"}
+_PLAIN = frozenset("bBEIOPqsSu")
 _VALUED = ("-W", "-X")
 
 
@@ -70,8 +70,7 @@ def parse(argv: Sequence[str], path: str | None = None) -> Script | None:
         word = argv[at]
         if word in ("-m", "-c") and at + 1 < len(argv):
             kind = "module" if word == "-m" else "code"
-            shown = "-m" if word == "-m" else "-c"
-            return Script(tuple(argv[:at]), kind, argv[at + 1], (shown, *argv[at + 2 :]))
+            return Script(tuple(argv[:at]), kind, argv[at + 1], (word, *argv[at + 2 :]))
         if word in _VALUED:
             at += 2
         elif word.startswith("-") and len(word) > 1 and set(word[1:]) <= _PLAIN:
