@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outlive._system.arguments import check_seconds, checked_path, shown
-from outlive._system.descriptor import open_into, opened
+from outlive._system.descriptor import open_into, opened, read_flags
 from outlive._system.durability import synced_directory
 from outlive._system.locks import believes, has_locks, lock
 
@@ -266,10 +266,3 @@ def _empty(where: int, *, makes_writable: bool = False) -> None:
 def identity_of(status: os.stat_result) -> Identity:
     """Return what no other existing file has: the device and the inode."""
     return status.st_dev, status.st_ino
-
-
-def read_flags() -> int:
-    """Return the flags to open a temporary with: a link is refused, and a pipe does not block."""
-    if sys.platform == "win32":  # whose fsync requires the right to write
-        return os.O_RDWR | os.O_BINARY
-    return os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
