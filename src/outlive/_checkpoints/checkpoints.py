@@ -87,9 +87,12 @@ class Checkpoints:
         self.directory = os.path.abspath(checked_path("directory", directory))
         self.run_id = checked_string("run_id", run_id)
         self.store = store
-        self._store = opened_store(store, self.directory, self.run_id)
-        self._known = self._store.known
         self._base, self._place = os.path.dirname(self.directory), ""
+        self._open()
+
+    def _open(self) -> None:
+        self._store = opened_store(self.store, self.directory, self.run_id)
+        self._known = self._store.known
         self._given: dict[str, WeakSet[Items[Any]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,9 +102,7 @@ class Checkpoints:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._store = opened_store(self.store, self.directory, self.run_id)
-        self._known = self._store.known
-        self._given = {}
+        self._open()
 
     def __repr__(self) -> str:
         store = "" if self.store == "files" else f", store={self.store!r}"
