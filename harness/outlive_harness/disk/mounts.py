@@ -70,7 +70,7 @@ def below(root: str | os.PathLike[str] | int) -> list[Mount]:
         return []
     lines = [line.split(b" ") for line in text.splitlines()]
     return [
-        Mount(int(line[_NUMBER]), _plain(line[_POINT]), _plain(line[_SOURCE]))
+        Mount(int(line[_NUMBER]), unescaped(line[_POINT]), unescaped(line[_SOURCE]))
         for line in reversed(lines)
         if (line[_POINT] + b"/").startswith(top + b"/")
     ]
@@ -128,6 +128,6 @@ def _descended(root: str | os.PathLike[str] | int, names: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _plain(field: bytes) -> str:
+def unescaped(field: bytes) -> str:
     """Return a field of a line without its escapes."""
     return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field))
