@@ -17,7 +17,7 @@ from outlive_harness.results.plan import parse_plan
 from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult
 
 from .escaped import visible, visible_lines
-from .text import brief, counts, moment, note, replay_line, untried, verdict_line, verdict_word
+from .text import brief, counts, injected, moment, note, replay_line, untried, verdict_line, verdict_word
 
 #: Violations of one scenario that are shown; the rest are counted.
 _SHOWN = 200
@@ -101,6 +101,7 @@ def _violation(one: Violation) -> dict[str, Any]:
         "point": one.point,
         "op": visible(one.op),
         "points": one.points,
+        "injected": injected(one),
         "when": moment(parse_plan(one.point)) if one.point else "",
         "profile": one.profile,
         "rests_on": one.rests_on,

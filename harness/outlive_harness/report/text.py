@@ -72,13 +72,20 @@ def explain(violation: Violation) -> list[str]:
 def _crash(violation: Violation) -> str:
     plan = parse_plan(violation.point)
     op = f", {moment(plan)}: {visible(violation.op)}" if violation.op else ""
+    how = injected(violation)
     if violation.profile:  # other lines say what was lost
-        return f"power cut at {plan_text((*plan[:-1], plan[-1]._replace(lost=())))}{op}"
+        return f"{how} {plan_text((*plan[:-1], plan[-1]._replace(lost=())))}{op}"
     if violation.fault and FAULTS[violation.fault].cuts_power == "real":
         journal = ", its journal just written" if plan[0].part else ""
         on = f"on a real {violation.fault}{journal}"
-        return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
-    return f"injected at {violation.point}{op}"
+        return f"{how} {violation.point}, after: {visible(violation.op)}, {on}"
+    return f"{how} {violation.point}{op}"
+
+
+def injected(violation: Violation) -> str:
+    """Return the words between a violation and its crash point."""
+    is_cut = violation.profile or (violation.fault and FAULTS[violation.fault].cuts_power)
+    return "power cut at" if is_cut else "injected at"
 
 
 def moment(plan: Plan) -> str:
