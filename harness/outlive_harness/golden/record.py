@@ -136,6 +136,8 @@ class Record:
 
     def compared(self, tree: Tree) -> Tree:
         """Return a tree without what is ignored and all below that, as Box.look() leaves it out."""
+        if not self.spec.ignore:
+            return tree
         found: Tree = {}
         for path, entry in tree.items():  # a directory comes before what is in it
             above = path.rpartition("/")[0]
