@@ -121,14 +121,11 @@ def power_cuts(
     points: list[Point] = []
     seen: dict[int, set[str]] = {}
     has_more = False
-    moments = [
-        (number, returned)
-        for number in numbers
-        for returned in ((False, True) if model.is_written_in_flight(recording.last + number) else (True,))
-    ]
-    for left, (number, returned) in zip(range(len(moments), 0, -1), moments, strict=True):
+    moments = list(model.moments(recording.last + number for number in numbers))
+    for left, (at, returned) in zip(range(len(moments), 0, -1), moments, strict=True):
         share = max(1, (wanted.limit - len(points)) // left)
-        at, promised = recording.last + number, recording.said[number if returned else number - 1]
+        number = at - recording.last
+        promised = recording.said[number if returned else number - 1]
         known = seen.setdefault(promised, set())
         states = model.states(at, seed=wanted.seed, budget=share, seen=known, returned=returned)
         found, are_more = _all(states)
