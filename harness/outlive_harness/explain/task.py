@@ -146,7 +146,7 @@ def _site(sites: Sequence[int], ops: Sequence[Op], path: str, plan: Plan) -> int
 
 def blamed(ops: Sequence[Op], kind: str, path: str, plan: Plan) -> int:
     """Return the number of the op that a maintainer should look at first; 0 if it is unknown."""
-    if not plan or not ops or FAULTS[plan[-1].fault].blames == "none":
+    if not plan or not ops or not FAULTS[plan[-1].fault].counts_ops:
         return 0
     point = plan[-1]
     at = min(max(1, _done(point)), len(ops))
