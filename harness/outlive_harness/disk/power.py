@@ -183,7 +183,11 @@ class PowerModel(Closure):
     def _moments(self, state: State, until: int) -> Iterator[tuple[int, bool]]:
         """Yield the op of a state, and the following ops up to another, and whether each had returned."""
         yield state.at, state.returned
-        for at in range(state.at + 1, min(until, state.at + _LATER) + 1):
+        yield from self.moments(range(state.at + 1, min(until, state.at + _LATER) + 1))
+
+    def moments(self, numbers: Iterable[int]) -> Iterator[tuple[int, bool]]:
+        """Yield ops after which the power may be cut, and whether each had returned: see states()."""
+        for at in numbers:
             if self.is_written_in_flight(at):
                 yield at, False
             yield at, True

@@ -13,6 +13,8 @@ from outlive_harness.results.options import Options
 from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.trial.golden_task import GoldenRunTask
 
+from .drive import finish
+
 _numbers = itertools.count()
 
 
@@ -39,8 +41,4 @@ def observe_command(session: Session, spec: RunSpec, timeout: float) -> Observat
     """
     task = ObserveTask(spec, session.records / f"observed-{next(_numbers)}", timeout)
     job = submit(session.root, [task], priority=Priority.GOLDEN_RUN)
-    session.wake()
-    while not job.is_over():
-        session.replace_dead()
-        session.wait(0.05)
-    return job.collect()[0]
+    return finish(session, results_of(job))[0]

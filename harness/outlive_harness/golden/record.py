@@ -136,6 +136,17 @@ class Record:
     def _is_led_to(self, path: str) -> bool:
         return any(path == one or path.startswith(f"{one}/") for one in self.led_to)
 
+    def compared(self, tree: Tree) -> Tree:
+        """Return a tree without what is ignored and all below that, as Box.look() leaves it out."""
+        if not self.spec.ignore:
+            return tree
+        found: Tree = {}
+        for path, entry in tree.items():  # a directory comes before what is in it
+            above = path.rpartition("/")[0]
+            if (not above or above in found) and not self.spec.is_ignored(path):
+                found[path] = entry
+        return found
+
     def fold(self, path: str) -> str:
         """Return the path with names that differ from run to run replaced by ``*``."""
         done = ""

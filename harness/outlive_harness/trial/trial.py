@@ -136,10 +136,10 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
         BoxError: the box cannot be read, ...
     """
     box = runner.box
-    state = box.look(record.spec)
     trial.acks = crash.acks
     # Ignored files are not compared, but a recovery may read them.
-    files = box.look(record.spec, whole=True) if record.spec.ignore else state
+    files = box.look(record.spec, whole=True)
+    state = record.compared(files)
     trial.state = tree_digest(files, record.fold)
     for other in _beside_the_files(runner, record, crash, files):
         trial.state += digest_text(other)
