@@ -137,15 +137,10 @@ class Record:
         return any(path == one or path.startswith(f"{one}/") for one in self.led_to)
 
     def compared(self, tree: Tree) -> Tree:
-        """Return a tree without what is ignored and all below that, as Box.look() leaves it out."""
+        """Return a tree without what is ignored, as Box.look() leaves it out."""
         if not self.spec.ignore:
             return tree
-        found: Tree = {}
-        for path, entry in tree.items():  # a directory comes before what is in it
-            above = path.rpartition("/")[0]
-            if (not above or above in found) and not self.spec.is_ignored(path):
-                found[path] = entry
-        return found
+        return {path: entry for path, entry in tree.items() if not self.spec.is_ignored(path)}
 
     def fold(self, path: str) -> str:
         """Return the path with names that differ from run to run replaced by ``*``."""

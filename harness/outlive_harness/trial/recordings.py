@@ -25,6 +25,7 @@ from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.jobs.queue import load, save
+from outlive_harness.jobs.shared import alone
 from outlive_harness.judge.trees import describe_difference
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.run import FinishedRun
@@ -198,8 +199,12 @@ class Recordings:
             recording: Recording = load(place / _FILE)
         except FileNotFoundError:
             place.mkdir(parents=True, exist_ok=True)
-            recording = self._make(record, plan, place, memory)
-            save(place / _FILE, recording)
+            with alone(place):  # it makes files there
+                if (place / _FILE).exists():
+                    recording = load(place / _FILE)
+                else:
+                    recording = self._make(record, plan, place, memory)
+                    save(place / _FILE, recording)
         recording.acks = with_own_box(self.runner, recording.acks)
         if recording.reason:
             return Recorded(recording, None)
@@ -298,8 +303,7 @@ class Recordings:
         """Return how the model's files differ from the real ones, in words; "" if they are equal."""
         if model.why:
             return f"what a power cut leaves is unknown: {model.why}"
-        is_ignored = record.spec.is_ignored
-        expected = {path: entry for path, entry in model.tree.items() if not is_ignored(path)}
+        expected = record.compared(model.tree)
         paths = sorted(path for path in expected.keys() | real.keys() if expected.get(path) != real.get(path))
         if not paths:
             return ""
