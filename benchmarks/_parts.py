@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import shutil
 import statistics
@@ -19,8 +18,9 @@ from pathlib import Path
 from _rivals import STRACE, TMPFS, Measured, Pipeline, Popen, bare, ckpt_chaos, outlive, run, strace
 
 from outlive_harness.intercept.supervisor import GO
+from outlive_harness.launch.options import Program, RunOptions
 from outlive_harness.launch.run import run as supervised
-from outlive_harness.results.scenario import Scenario
+from outlive_harness.results.scenario import Scenario, takes_acks
 from outlive_harness.results.scenario_files import find_files, load_file
 
 HERE = Path(__file__).parent
@@ -104,12 +104,12 @@ def _found_by_chance(one: Scenario, *, jobs: int, limit: float) -> float | None:
             subprocess.run(role("setup"), cwd=place, check=True, capture_output=True)
 
     def check(place: str) -> str:
-        more = []
-        if one.check is not None and inspect.signature(one.check).parameters:
-            more = [os.path.join(place, ".acks")]  # nobody noted what was acknowledged
-            Path(more[0]).write_text("[]")
-        done = subprocess.run([*role("check"), *more], cwd=place, check=False, capture_output=True, text=True)
-        return f"{done.returncode} {done.stdout}"
+        with tempfile.TemporaryDirectory() as aside:
+            said, acks = Path(aside, "said"), Path(aside, "acks")
+            acks.write_text("[]")  # nobody noted what was acknowledged
+            more = [said, acks] if one.check is not None and takes_acks(one.check) else [said]
+            done = subprocess.run([*role("check"), *more], cwd=place, check=False, capture_output=True)
+            return f"{done.returncode} {said.read_text()}"
 
     begun = time.monotonic()
     matches = one.outputs
@@ -157,15 +157,8 @@ def _cost(tool: str, count: int) -> float:
         if tool == "strace":
             return float(run([*STRACE, "-o", os.devnull, *command])[2])
         visit = (lambda _op, _number: GO) if tool == "ours" else None
-        ran = supervised(
-            command,
-            cwd=Path(place),
-            env=dict(os.environ),
-            box=Path(place),
-            timeout=600,
-            visit=visit,
-            places=False,
-        )
+        program = Program(command, cwd=Path(place), env=os.environ, box=Path(place))
+        ran = supervised(program, RunOptions(600, visit=visit, places=False))
         return float(ran.stdout)
 
 

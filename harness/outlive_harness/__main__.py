@@ -13,6 +13,8 @@ def main() -> None:
 def _run() -> int:
     try:
         from outlive_harness.cli import run  # noqa: PLC0415 - its error is caught
+
+        return run()
     except KeyboardInterrupt:
         return 130
     except ImportError as error:
@@ -24,7 +26,6 @@ def _run() -> int:
         return _refuse(f"{error}: pip install 'outlive[harness]'")
     except Exception:  # noqa: BLE001 - any error has a status of its own
         return _fault_of_ours()
-    return run()
 
 
 def _refuse(why: str) -> int:

@@ -101,16 +101,16 @@ class Mutant(NamedTuple):
 REPLACED = {
     "the temporary file lies in another directory": (
         "_atomic/files.py",
-        "self.temporary.make(resolved.directory, resolved.name, mode)",
+        "make_beside(self.temporary, resolved, mode)",
         "self.temporary.make('inbox', resolved.name, mode)",
     ),
     "the destination is written in place": (
         "_atomic/files.py",
-        "            self.temporary.make(resolved.directory, resolved.name, mode)\n",
+        "        make_beside(self.temporary, resolved, mode)\n",
         """\
-            self.temporary.path = resolved.target
-            self.temporary._made.append(opened(resolved.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
-            self.temporary._has_lock()
+        self.temporary.path = resolved.target
+        self.temporary._made.append(opened(resolved.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+        self.temporary._has_lock()
 """,
         "import file_of\n",
         "import file_of, opened\n",

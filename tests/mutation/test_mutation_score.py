@@ -100,7 +100,7 @@ HARMLESS = {
     "removed: self._sync_if_many()": "likewise",
     "removed: os.unlink(draft.inner)": "what an error leaves goes with the directory that it is in",
     "removed: self._remove(draft)": "likewise",
-    "_atomic/orphans.py:117 removed: os.unlink(path)": "only to ask for orphans by age leads there",
+    "_atomic/orphans.py:118 removed: os.unlink(path)": "only to ask for orphans by age leads there",
     "removed: os.unlink(self.path)": "only an error leads there, as in test_orphans.py",
     "removed: self._take_back()": "only who loses the file to another leads there, as in test_orphans.py",
     "removed: _empty(below.fileno(), makes_writable=makes_writable)": (

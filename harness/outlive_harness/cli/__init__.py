@@ -44,6 +44,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.UNKNOWN
     except (HarnessError, WorkerDiedError) as error:
         return _fault_of_ours(str(error))  # it holds the traceback that matters
+    except ImportError:  # commands are imported when they are needed; the console script says what to install
+        raise
     except Exception:  # noqa: BLE001 - the last line of defence, with its own status
         return _fault_of_ours(traceback.format_exc(limit=-6))
 

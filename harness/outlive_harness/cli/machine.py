@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from outlive_harness import abi
+from outlive_harness.disk.mounts import unescaped
 from outlive_harness.disk.realfs import KINDS, missing
 from outlive_harness.intercept.versions import has_writer
 from outlive_harness.jobs.session import default_box_dir, processors
@@ -172,9 +173,9 @@ def _file_system(where: Path) -> str:
     best, kind = "", ""
     real = os.path.realpath(where)
     try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+        with open("/proc/self/mounts", "rb") as mounts:
             for line in mounts:
-                _, point, name, *_ = line.split()
+                point, name = map(unescaped, line.split()[1:3])
                 inside = real == point or real.startswith(point.rstrip("/") + "/")
                 if inside and len(point) >= len(best):
                     best, kind = point, name

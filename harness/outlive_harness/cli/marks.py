@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -40,15 +40,16 @@ def listed_name(run_id: str, step: str) -> str:
     return "/".join(printable(part) for part in (run_id, step) if part)
 
 
-def named(name: str, directory: Path, run_id: str | None, store: str | None) -> tuple[str, str]:
-    """Return the run and the step that a name means: a step of the given run, or a listed name."""
+def named(
+    names: Sequence[str], directory: Path, run_id: str | None, store: str | None
+) -> dict[str, tuple[str, str]]:
+    """Return the run and the step that each name means: a step of the given run, or a listed name."""
     if run_id is not None:
-        return run_id, name
-    several = list(runs_of(directory, None, store))
+        return {name: (run_id, name) for name in names}
+    several = runs_of(directory, None, store)
     known = {(run.run_id, record["step"]) for run in several for record in run.records()}
-    if ("", name) in known:
-        return "", name
-    return next((one for one in sorted(known) if listed_name(*one) == name), ("", name))
+    listed = {listed_name(*one): one for one in sorted(known, reverse=True)}  # of equal names the first
+    return {name: ("", name) if ("", name) in known else listed.get(name, ("", name)) for name in names}
 
 
 def steps_of(run: Checkpoints) -> list[dict[str, Any]]:
@@ -137,28 +138,20 @@ def marker_paths(directory: Path, run: Checkpoints) -> list[str]:
     return [str(path) for shape in (f"*{MARK}", f"*{ITEMS}/*{MARK}") for path in folder.glob(shape)]
 
 
-def _locks(directory: Path) -> bool:
-    """Return whether any run here uses locks."""
-    return any(directory.glob("run*.lock"))
-
-
 @contextmanager
 def alone(directory: Path, run_id: str, *, force: bool) -> Iterator[None]:
     """Hold the lock of a run inside the block, if locks are in use."""
-    if force or not _locks(directory):
-        yield
-        return
     try:
-        with run_lock(directory, run_id=run_id):
+        with nullcontext() if force else held(directory, run_id, dry_run=False):
             yield
     except AlreadyRunningError as error:
         raise ScenarioError(f"{error}; --force clears it anyway") from error
 
 
 def held(directory: Path, run_id: str, *, dry_run: bool) -> AbstractContextManager[None]:
-    """Hold the lock of a run inside the block, if locks are in use; a dry run creates none."""
+    """Hold the lock of a run inside the block, if any run here uses locks; a dry run creates none."""
     lock = directory / (f"run.{stem(run_id)}.lock" if run_id else "run.lock")
-    is_wanted = lock.exists() if dry_run else _locks(directory)
+    is_wanted = lock.exists() if dry_run else any(directory.glob("run*.lock"))
     return run_lock(directory, run_id=run_id) if is_wanted else nullcontext()
 
 

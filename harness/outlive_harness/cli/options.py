@@ -1,7 +1,8 @@
-"""The options that commands have in common; those of keywords come from the table of keywords."""
+"""The options that commands have in common, and their types; keywords' options come from their table."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +14,37 @@ from outlive_harness.disk.realfs import KINDS
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.similar import MANY, SELECTIONS
 from outlive_harness.results import keywords
-from outlive_harness.results.keywords import Keyword, with_option
-
-from .words import duration, faults, signal_number
+from outlive_harness.results.keywords import Keyword, seconds_of, with_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
+
+
+def duration(text: str) -> float:
+    """Return the seconds of a duration: a number of seconds, or of minutes with an m."""
+    seconds = seconds_of(text)
+    if not seconds:
+        raise click.BadParameter(f"{text!r} must be a number of seconds over 0, as 60 or 60s or 2m")
+    return seconds
+
+
+def signal_number(text: str) -> int:
+    """Return the number of a signal that is given by its name, with or without SIG, or by its number."""
+    name = text.upper().removeprefix("SIG")
+    known = {one.name.removeprefix("SIG"): one.value for one in signal.Signals}
+    number = known.get(name, int(name) if name.isascii() and name.isdigit() else 0)
+    if number not in known.values() or number == signal.SIGSTOP:
+        raise click.BadParameter(f"{text!r} must be a signal that can be sent, as TERM, INT or USR1")
+    return number
+
+
+def faults(text: str) -> tuple[str, ...]:
+    """Return the names in a list of faults; whether there are such faults is checked with each scenario."""
+    names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise click.BadParameter(f"{text!r} names no fault; there are: {', '.join(NAMES)}")
+    return tuple(names)
+
 
 #: For each kind of keyword, what click must know of its option.
 _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {

@@ -21,10 +21,10 @@ from outlive_harness.golden.record import Record
 from outlive_harness.history.regressions import regressions_of
 from outlive_harness.history.relocate import relocated
 from outlive_harness.history.store import ADDED, Store, described, read_back
+from outlive_harness.report.escaped import visible
 from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
 from outlive_harness.report.terminal import console
-from outlive_harness.report.text import visible
 from outlive_harness.results.options import STORE, Options
 from outlive_harness.results.plan import Plan, PlanError, parse_plan
 from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from outlive_harness import __version__
+from outlive_harness.disk.realfs import missing
 from outlive_harness.explain.task import explain
 from outlive_harness.explore.engine import explore
 from outlive_harness.history import baseline
@@ -34,7 +35,7 @@ from outlive_harness.results.scenario import Scenario, ScenarioError
 from outlive_harness.results.verdicts import Exit, RunResult, ScenarioResult
 from outlive_harness.search.choices import faults_of, profile_of
 
-from .words import complain, real_fs
+from .words import complain
 
 
 def run_scenarios(
@@ -112,12 +113,24 @@ def _options(wish: dict[str, Any]) -> Options:
     given = {field.name: wish[field.name] for field in fields(Options) if field.name in wish}
     given |= {
         "store": STORE.absolute(),
-        "real_fs": real_fs(wish["real_fs"]),
+        "real_fs": _real_fs(wish["real_fs"]),
         "exhibit": wish["html_file"] is not None,
         "memory": MEMORY if wish["memory"] is None else wish["memory"] << 20,
         "regressions": True,
     }
     return Options(**given)
+
+
+def _real_fs(name: str | None) -> str:
+    """Return the name of a real file system, "" for none.
+
+    Raises:
+        ScenarioError: this machine cannot make such a file system.
+    """
+    why = missing(name) if name else ""
+    if why:
+        raise ScenarioError(f"--real-fs={name!r} cannot be used here: {why}")
+    return name or ""
 
 
 def _readable(scenarios: Sequence[Scenario], options: Options) -> tuple[list[Scenario], list[ScenarioResult]]:

@@ -105,15 +105,16 @@ def why(
     pipeline itself knows whether its parameters have changed.
     """
     with _refusals():
-        given, (run_id, step) = name, marks.named(name, directory, run_id, store)
+        run_id, step = marks.named([name], directory, run_id, store)[name]
         runs = list(marks.runs_of(directory, run_id, store))
-        run = next((one for one in runs if step in one.done()), runs[0])
+        found = next((one for one in runs if step in one.done()), None)
+        run = found or runs[0]
         doubt = run.why_stale(step, verify=verify)
-        names = [] if step in run.done() else [known for one in runs for known in one.done()]
+        names = [] if found else [known for one in runs for known in one.done()]
         near = difflib.get_close_matches(step, names, 1)
     if out is not None:
         return _as_json(out, run_id=run.run_id, step=step, done=not doubt, doubt=doubt)
-    sentence = f"{given} will run: {doubt}" if doubt else f"{given} will not run: it is done"
+    sentence = f"{name} will run: {doubt}" if doubt else f"{name} will not run: it is done"
     click.echo(sentence + (f"; did you mean {printable(near[0])}?" if near else ""))
     return Exit.HELD
 
@@ -143,7 +144,7 @@ def clear(
     given = dict(zip(names, names, strict=True))  # by step
     if names:
         with _refusals():
-            found = {name: marks.named(name, directory, run_id, store) for name in names}
+            found = marks.named(names, directory, run_id, store)
         if len({run for run, _ in found.values()}) > 1:
             raise ScenarioError(
                 "outlive state clear: the NAMEs belong to several runs; clear one run at a time"

@@ -45,7 +45,7 @@ class Block:
 
     def read(self) -> bytes:
         """Return its bytes, up to the last that was written."""
-        part = _slice(self._source, self._start, self._stop)
+        part = part_of(self._source, self._start, self._stop)
         if self._under is None and not self._at:
             return part
         under = self._under.read() if self._under is not None else b""
@@ -77,10 +77,11 @@ class Block:
 
     def run(self, last: Block) -> bytes:
         """Return the bytes from here to the end of a *last* block that continues this one."""
-        return self.read() if last is self else _slice(self._source, self._start, last._stop)
+        return self.read() if last is self else part_of(self._source, self._start, last._stop)
 
 
-def _slice(source: Content | bytes, start: int, stop: int) -> bytes:
+def part_of(source: Content | bytes, start: int, stop: int) -> bytes:
+    """Return the bytes of a content from *start* to *stop*, wherever it is kept."""
     return source[start:stop] if isinstance(source, bytes) else source.read(start, stop)
 
 
@@ -91,11 +92,6 @@ def mark(index: int, data: bytes) -> int:
         return 0
     salt = index.to_bytes(8, "little")
     return int.from_bytes(hashlib.blake2b(data, digest_size=16, salt=salt).digest(), "little")
-
-
-def patch(block: Block | None, source: Content | bytes, start: int, stop: int, at: int) -> Block:
-    """Return the block with a part of a content written over it at *at*."""
-    return Block(source, start, stop, at, block)
 
 
 def cleared(block: Block | None, at: int, stop: int) -> Block | None:

@@ -15,16 +15,17 @@ from typing import NamedTuple
 from outlive_harness import abi
 
 _MOUNTS = "/proc/self/mountinfo"
-_NUMBER, _POINT = 0, 4  # fields of a line (proc_pid_mountinfo(5))
+_NUMBER, _POINT, _SOURCE = 0, 4, -2  # fields of a line (proc_pid_mountinfo(5))
 _ESCAPED = re.compile(rb"[\t\n \\]")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Mount(NamedTuple):
-    """A mount: its number and its mount point."""
+    """A mount: its number, its mount point, and what is mounted there, such as a device."""
 
     number: int
     point: str
+    source: str
 
 
 class _Listed:
@@ -69,7 +70,7 @@ def below(root: str | os.PathLike[str] | int) -> list[Mount]:
         return []
     lines = [line.split(b" ") for line in text.splitlines()]
     return [
-        Mount(int(line[_NUMBER]), os.fsdecode(re.sub(rb"\\([0-7]{3})", _octal, line[_POINT])))
+        Mount(int(line[_NUMBER]), unescaped(line[_POINT]), unescaped(line[_SOURCE]))
         for line in reversed(lines)
         if (line[_POINT] + b"/").startswith(top + b"/")
     ]
@@ -93,15 +94,15 @@ def detach(root: str | os.PathLike[str] | int, spared: Collection[Mount] = ()) -
 
     *root* is as in below(). No link below it is followed.
     """
-    found = [one for one in below(root) if one not in spared]
-    for _, point in found:
+    points = [one.point for one in below(root) if one not in spared]
+    for point in points:
         if _unmount(root, point):
             continue
         for tool in ("fusermount3", "fusermount"):  # only this tool may unmount a user's own mount
             if shutil.which(tool):
                 with contextlib.suppress(OSError):
                     subprocess.run([tool, "-u", "-z", "--", point], capture_output=True, check=False)
-    return [point for _, point in found]
+    return points
 
 
 def _unmount(root: str | os.PathLike[str] | int, point: str) -> bool:
@@ -127,5 +128,6 @@ def _descended(root: str | os.PathLike[str] | int, names: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _octal(found: re.Match[bytes]) -> bytes:
-    return bytes([int(found[1], 8)])
+def unescaped(field: bytes) -> str:
+    """Return a field of a line without its escapes."""
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field))

@@ -5,8 +5,7 @@ is durable by then and, with each micro-op, all that must persist before it. The
 lack: "lost" are numbers of ops, ``28``, or of parts of them, ``28.1``.
 
 Assumptions: all files from before the first op are durable, and each op had returned when the next was
-    recorded
-(concurrent fsyncs and writes of several threads are taken one after another).
+recorded (concurrent fsyncs and writes of several threads are taken one after another).
 """
 
 from __future__ import annotations
@@ -134,12 +133,8 @@ class PowerModel(Closure):
         Raises:
             UndecidedError: there are too many ways in which the files may have come about.
         """
-        files: Tree | Path = {}
         if isinstance(found, State):
-            read = found.read
-            files = found.tree()
-        else:
-            files = found
+            read, found = found.read, found.tree()
         end = self.history.end[at]
         self.view.move(end)
 
@@ -149,7 +144,7 @@ class PowerModel(Closure):
             self.view.move(end)  # State.read() moves it
             return data
 
-        return admit.admits(self, files, at, read=reading if read else None, returned=returned)
+        return admit.admits(self, found, at, read=reading if read else None, returned=returned)
 
     def strongest(self, state: State, until: int | None = None, least: str = "strict") -> tuple[str, str]:
         """Return the name of the strongest profile that admits a state, and what that rests on (rests_on()).
@@ -164,15 +159,14 @@ class PowerModel(Closure):
         """
         profiles = strongest_first()
         profiles = profiles[: [one.name for one in profiles].index(least) + 1]
-        admitting = [one for one in profiles if self.under(one).leaves(state, until)]
-        for one in admitting:
-            why = rests_on(one, lambda other: self.under(other).leaves(state, until))
-            if one.habits and not why:
-                return one.name, ""
-        if not admitting:
-            return self.profile.name, ""
-        first = admitting[0]
-        return first.name, rests_on(first, lambda other: self.under(other).leaves(state, until))
+        first: tuple[str, str] | None = None
+        for one in profiles:
+            if self.under(one).leaves(state, until):
+                why = rests_on(one, lambda other: self.under(other).leaves(state, until))
+                if one.habits and not why:
+                    return one.name, ""
+                first = first or (one.name, why)
+        return first or (self.profile.name, "")
 
     def leaves(self, state: State, until: int | None = None) -> bool:
         """Return whether a cut after a state's op, or after one up to *until*, may leave its files."""
@@ -189,7 +183,11 @@ class PowerModel(Closure):
     def _moments(self, state: State, until: int) -> Iterator[tuple[int, bool]]:
         """Yield the op of a state, and the following ops up to another, and whether each had returned."""
         yield state.at, state.returned
-        for at in range(state.at + 1, min(until, state.at + _LATER) + 1):
+        yield from self.moments(range(state.at + 1, min(until, state.at + _LATER) + 1))
+
+    def moments(self, numbers: Iterable[int]) -> Iterator[tuple[int, bool]]:
+        """Yield ops after which the power may be cut, and whether each had returned: see states()."""
+        for at in numbers:
             if self.is_written_in_flight(at):
                 yield at, False
             yield at, True

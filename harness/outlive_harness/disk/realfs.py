@@ -26,6 +26,8 @@ from typing import Self
 
 from outlive_harness import abi
 
+from .mounts import below
+
 #: Attempts to copy an image while nothing is written to it, and seconds between two.
 _ATTEMPTS, _PAUSE = 200, 0.01
 _LIMIT = 60.0
@@ -185,10 +187,12 @@ class RealFs:
             file.truncate(self._kind.size)
         _run(*self._kind.make, str(self._image))
         _run("fallocate", "--dig-holes", str(self._image))  # each copy would copy the zeros of an empty log
-        self._mount.enter_context(mounted(self._kind.name, self._image, self._where))
-        self._device = device_of(self._where)
-        with contextlib.suppress(FileNotFoundError):
-            (self._where / "lost+found").rmdir()  # e2fsck makes it again when it is needed
+        with contextlib.ExitStack() as mount:
+            mount.enter_context(mounted(self._kind.name, self._image, self._where))
+            self._device = device_of(self._where)
+            with contextlib.suppress(FileNotFoundError):
+                (self._where / "lost+found").rmdir()  # e2fsck makes it again when it is needed
+            self._mount = mount.pop_all()
         return self
 
     def __exit__(
@@ -249,14 +253,16 @@ class RealFs:
 
 
 def device_of(where: Path) -> str:
-    """Return the name of the block device that is mounted on a directory."""
-    number = os.stat(where).st_dev
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-        for line in mounts:
-            words = line.split()
-            if words[4] == str(where):
-                return os.path.basename(words[words.index("-") + 2])
-    raise RealFsError(f"nothing is mounted on {where} (device {number})")
+    """Return the name of the block device that is mounted on a directory.
+
+    Raises:
+        RealFsError: nothing is mounted there.
+    """
+    point = os.path.realpath(where)
+    for mount in below(where):
+        if mount.point == point:
+            return os.path.basename(mount.source)
+    raise RealFsError(f"nothing is mounted on {where}")
 
 
 def copy_sparse(source: Path, copy: Path) -> None:

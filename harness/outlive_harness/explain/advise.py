@@ -219,11 +219,7 @@ class _Judge:
         model = PowerModel(self.recording.initial, [one.op for one in trace])
         seen: dict[int, set[str]] = {}
         left = _LIMIT
-        moments = [
-            (at, returned)
-            for at in range(1, len(trace) + 1)
-            for returned in ((False, True) if model.is_written_in_flight(at) else (True,))
-        ]
+        moments = list(model.moments(range(1, len(trace) + 1)))
         for number, (at, returned) in enumerate(moments):
             known = seen.setdefault(self._said(trace, at, returned=returned), set())
             kinds: list[Iterable[State]] = []
@@ -266,11 +262,7 @@ class _Judge:
     def _judge(self, trace: Trace, state: State) -> Faulty:
         runner, record = self._recordings.runner, self.record
         ops = [one.op for one in trace[: state.at]]
-        crash = Crash(
-            ops[-1],
-            versions=self.recording.versions,
-            acks=self.recording.acks[: self._said(trace, state.at, returned=state.returned)],
-        )
+        crash = Crash(ops[-1], versions=self.recording.versions, acks=self._promised(trace, state))
         for op in ops:
             crash.touched.note(op)
         task, trial = TrialTask(record.place, ()), Trial(())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.marks import lost_ops
 from outlive_harness.golden.record import Record
 from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
@@ -132,7 +133,7 @@ def _site(sites: Sequence[int], ops: Sequence[Op], path: str, plan: Plan) -> int
     """
     point = plan[-1]
     past = [site for site in sites if site <= _done(point)] if len(plan) == 1 else []
-    lost = [ops[number - 1] for number in _lost(point) if number <= len(ops)]
+    lost = [ops[number - 1] for number in lost_ops(point) if number <= len(ops)]
     last = ops[min(max(_done(point), 1), len(ops)) - 1]
     about = [path, *last.paths] if not lost else [*(name for op in lost for name in op.paths), path]
     for name in about:
@@ -143,14 +144,9 @@ def _site(sites: Sequence[int], ops: Sequence[Op], path: str, plan: Plan) -> int
     return past[-1] if past else next(others, sites[0])
 
 
-def _lost(point: Point) -> list[int]:
-    """Return the numbers of the run's ops that a power cut lost, at least in part."""
-    return [int(name.partition(".")[0]) for name in point.lost if "/" not in name]
-
-
 def blamed(ops: Sequence[Op], kind: str, path: str, plan: Plan) -> int:
     """Return the number of the op that a maintainer should look at first; 0 if it is unknown."""
-    if not plan or not ops or FAULTS[plan[-1].fault].blames == "none":
+    if not plan or not ops or not FAULTS[plan[-1].fault].counts_ops:
         return 0
     point = plan[-1]
     at = min(max(1, _done(point)), len(ops))
@@ -160,7 +156,7 @@ def blamed(ops: Sequence[Op], kind: str, path: str, plan: Plan) -> int:
         return next(opened, on_it[-1] if on_it else at)
     if point.lost:
         first = int(point.lost[0].rpartition("/")[2].partition(".")[0])
-        numbers = _lost(point)
+        numbers = lost_ops(point)
         writes = (n for n in numbers if n <= len(ops) and ops[n - 1].traits.writes)
         return next(writes, min(first, len(ops)) if numbers else at)
     return at

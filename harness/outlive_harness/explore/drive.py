@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.tasks import Job, Waits
@@ -12,7 +12,30 @@ from outlive_harness.results.verdicts import ScenarioResult
 
 from .observer import Observer
 
+R = TypeVar("R")
 Exploration = Waits[ScenarioResult]
+
+#: Seconds after which dead workers are looked for, if none reports anything.
+_PATIENCE = 0.05
+
+
+def finish(session: Session, waits: Waits[R]) -> R:
+    """Run one generator to its end, alone, and return what it returns.
+
+    Raises:
+        HarnessError: a fault of ours.
+        WorkerDiedError: the workers keep dying.
+    """
+    while True:
+        try:
+            job = next(waits)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        session.wake()
+        while not job.is_over():
+            session.replace_dead()
+            session.wait(_PATIENCE)
 
 
 @dataclass(slots=True)
@@ -49,7 +72,7 @@ class Drive:
                 self._advance(name)
             if self._active and (len(self._active) > session.jobs or not pending):
                 session.replace_dead()
-                session.wait(0.05)
+                session.wait(_PATIENCE)
 
     def _advance(self, name: str) -> None:
         """Resume an exploration until the job that it waits for is not over."""

@@ -13,13 +13,15 @@ from outlive_harness.results.options import Options
 from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.trial.golden_task import GoldenRunTask
 
+from .drive import finish
+
 _numbers = itertools.count()
 
 
 def recorded(session: Session, spec: RunSpec, options: Options) -> Waits[Record]:
     """Return the golden run of a pipeline; processes that need the same one share it."""
     name = spec.key() + ("" if options.zygote else "-x")
-    task = GoldenRunTask(spec, session.root / "records" / name, options.zygote, options.memory)
+    task = GoldenRunTask(spec, session.records / name, options.zygote, options.memory)
     job = submit(session.root, [task], priority=Priority.GOLDEN_RUN, key=name)
     (record,) = yield from results_of(job)
     return record
@@ -37,10 +39,6 @@ def observe_command(session: Session, spec: RunSpec, timeout: float) -> Observat
         HarnessError: a fault of ours.
         WorkerDiedError: the workers keep dying.
     """
-    task = ObserveTask(spec, session.root / "records" / f"observed-{next(_numbers)}", timeout)
+    task = ObserveTask(spec, session.records / f"observed-{next(_numbers)}", timeout)
     job = submit(session.root, [task], priority=Priority.GOLDEN_RUN)
-    session.wake()
-    while not job.is_over():
-        session.replace_dead()
-        session.wait(0.05)
-    return job.collect()[0]
+    return finish(session, results_of(job))[0]

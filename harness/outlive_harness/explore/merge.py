@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from outlive_harness.disk.profiles import PROFILES, weakness
 from outlive_harness.golden.record import Record
+from outlive_harness.history.baseline import without_digits
 from outlive_harness.results.findings import Finding, Violation
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.patterns import globs
@@ -20,8 +20,6 @@ from outlive_harness.search.fault_search import SearchState
 #: The litter after each crash state, as folded paths, and how many points lead to the state.
 Littered = list[tuple[frozenset[str], int]]
 
-#: Digits, which a baseline folds in names.
-_DIGITS = re.compile(r"[0-9]+")
 #: The share of points that runs may lack if they differ in their number of ops.
 _MOST_MISSING = 0.2
 
@@ -102,7 +100,7 @@ def _violations(name: str, record: Record, fault: str, states: _States, merged: 
         if len(trial.plan) == 1:
             merged.states[state] = merged.states.get(state, frozenset()) | found.keys()
         for (kind, path), finding in found.items():
-            key = kind, _DIGITS.sub("#", path) if kind == "litter" else path
+            key = kind, without_digits(path) if kind == "litter" else path
             groups[key].append((smallest, finding, len(several)))
         merged.littered.append((frozenset(warning.path for warning in trial.warnings), len(several)))
     violations = []

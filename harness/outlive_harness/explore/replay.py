@@ -9,16 +9,15 @@ from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.record import Record
 from outlive_harness.history.golden_runs import Records, Shared
 from outlive_harness.jobs.session import Session
+from outlive_harness.jobs.tasks import Waits
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, plan_text
 from outlive_harness.results.scenario import Scenario, ScenarioError
 from outlive_harness.results.trials import Trial
-from outlive_harness.results.verdicts import ScenarioResult
 
 from .confirm import once
-from .drive import Drive, Exploration
+from .drive import finish
 from .golden import recorded
-from .observer import Silent
 
 
 def replay(
@@ -49,9 +48,8 @@ def replay(
     """
     _check(plan or ())
     golden = records or Shared()
-    done: list[tuple[Record, Trial | None]] = []
 
-    def one() -> Exploration:
+    def one() -> Waits[tuple[Record, Trial | None]]:
         spec = golden.claim(scenario)
         record = yield from recorded(session, spec, Options())
         golden.note(scenario, record)
@@ -59,12 +57,10 @@ def replay(
         if plan is not None and not record.reason:
             plan_now = adjust(record, plan) if adjust else plan
             trial = yield from once(session, record, plan_now, keep, each=True)
-        done.append((record, trial))
         golden.release(spec)
-        return ScenarioResult(scenario.name)
+        return record, trial
 
-    Drive(session, {scenario.name: one()}, Silent()).run()
-    return done[0]
+    return finish(session, one())
 
 
 def _check(plan: Plan) -> None:

@@ -14,9 +14,9 @@ from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 
-#: The op that a maintainer looks at first: the one that the point names; the one before that, whose effect
-#: stands while the named one never ran; or none, if points are not ops.
-Blames = Literal["op", "before", "none"]
+#: The op that a maintainer looks at first: the one that the point names; or the one before that, whose effect
+#: stands while the named one never ran.
+Blames = Literal["op", "before"]
 #: The meaning of a point's second number: nothing; bytes of a write that still reach the file; a signal; 1 if
 #: the file system has just written its journal.
 Part = Literal["", "bytes", "signal", "journal"]
@@ -78,7 +78,7 @@ class Fault:
     Attributes:
         name: its name in plans and options.
         intercepts: whether it needs interception.
-        counts_ops: whether a point's number is the number of an op.
+        counts_ops: whether a point's number is the number of an op; if not, no op is to blame.
         part: the meaning of a point's second number.
         blames: the op whose source line a report shows.
         stops_run: whether the run ends at the point.

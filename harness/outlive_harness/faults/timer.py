@@ -21,7 +21,6 @@ class Timer(RunFault):
     name = "timer"
     intercepts = False
     counts_ops = False
-    blames = "none"
     leaves_out = "random moments, never exhaustive"
 
     def points(self, run: KnownRun) -> list[Point]:

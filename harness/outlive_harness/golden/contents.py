@@ -6,7 +6,6 @@ from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import links
 from outlive_harness.judge.trees import first_difference
-from outlive_harness.world.box import Box
 
 from .record import Record
 
@@ -21,13 +20,10 @@ def first_unlike(record: Record, after: Tree) -> str | None:
     return found
 
 
-def ignored_files(box: Box, record: Record) -> Tree:
-    """Return the ignored files in the box."""
-    if not record.spec.ignore:
-        return {}
-    several = box.look(record.spec, whole=True)
+def ignored_files(record: Record, tree: Tree) -> Tree:
+    """Return the ignored files of a tree."""
     is_ignored = record.spec.is_ignored
-    return {path: entry for path, entry in several.items() if entry.kind == "file" and is_ignored(path)}
+    return {path: entry for path, entry in tree.items() if entry.kind == "file" and is_ignored(path)}
 
 
 def learn_uncompared(record: Record, first: Tree, second: Tree, versions: tuple[Versions, Versions]) -> None:

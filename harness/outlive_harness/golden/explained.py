@@ -12,6 +12,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from outlive_harness.disk import content
 from outlive_harness.disk.model import Disk, UnmodelledError
@@ -19,8 +20,44 @@ from outlive_harness.disk.tree import Tree
 from outlive_harness.results.ops import Op
 
 
+class Replayed(NamedTuple):
+    """A run's ops, replayed on the model of the disk.
+
+    Attributes:
+        disk: the model after the ops.
+        tree: its files.
+        unknown: the paths that ops change in a way unknown to the model.
+        why: what the model does not know about the first of these ops; "" if it knows all.
+    """
+
+    disk: Disk
+    tree: Tree
+    unknown: set[str]
+    why: str
+
+
+def replayed(initial: Path, ops: Iterable[Op], mark: bytes) -> Replayed:
+    """Replay ops on the model of the disk, without those that it does not know.
+
+    Args:
+        initial: a directory with the files before the first op.
+        ops: the ops, with their data.
+        mark: the box's path, which digests replace.
+    """
+    disk = Disk.load(initial)
+    unknown: set[str] = set()
+    why = ""
+    for op in ops:
+        try:
+            disk.apply(op)
+        except UnmodelledError as error:
+            unknown |= {op.path, op.target}
+            why = why or str(error)
+    return Replayed(disk, disk.tree(mark), unknown, why)
+
+
 def unexplained(
-    initial: Path, ops: Iterable[Op], real: Tree, *, box: Path, mark: bytes, is_output: Callable[[str], bool]
+    model: Replayed, ops: Iterable[Op], real: Tree, *, box: Path, is_output: Callable[[str], bool]
 ) -> list[str]:
     """Return the outputs that the ops of a run do not account for.
 
@@ -29,27 +66,19 @@ def unexplained(
     of them may run in the other order.
 
     Args:
-        initial: a directory with the files before the run.
-        ops: the run's ops, with their data.
+        model: the run's ops, replayed.
+        ops: the same ops.
         real: the files that the run left.
         box: the directory that holds them.
-        mark: the box's path, which digests replace.
         is_output: returns whether a relative path is an output.
     """
-    disk = Disk.load(initial)
-    unknown: set[str] = set()
     tasks: dict[str, set[int]] = defaultdict(set)
     for op in ops:
         tasks[op.path].add(op.tid)
         tasks[op.target].add(op.tid)
-        try:
-            disk.apply(op)
-        except UnmodelledError:
-            unknown |= {op.path, op.target}
-    model = disk.tree(mark)
     found = []
-    for path in sorted(filter(is_output, model.keys() | real.keys())):
-        here, expected = real.get(path), model.get(path)
+    for path in sorted(filter(is_output, model.tree.keys() | real.keys())):
+        here, expected = real.get(path), model.tree.get(path)
         if (
             here is not None
             and expected is not None
@@ -58,7 +87,7 @@ def unexplained(
             continue
         names = {path, *_above(path)}
         is_shared = any(len(tasks[name]) > 1 for name in names if name in tasks)
-        if names & unknown or (is_shared and _has_bytes(disk, path, box / path)):
+        if names & model.unknown or (is_shared and _has_bytes(model.disk, path, box / path)):
             continue
         found.append(path)
     return found

@@ -8,7 +8,7 @@ from collections import Counter
 
 from outlive_harness.faults.table import FAULTS
 from outlive_harness.results.ops import Op
-from outlive_harness.results.plan import Plan
+from outlive_harness.results.plan import Plan, Point
 
 from .record import Record
 
@@ -27,8 +27,12 @@ def named(plan: Plan) -> list[int]:
     first = plan[0]
     if not FAULTS[first.fault].counts_ops:
         return []
-    lost = (int(name.partition(".")[0]) for name in first.lost if "/" not in name)
-    return sorted({first.at, *lost})
+    return sorted({first.at, *lost_ops(first)})
+
+
+def lost_ops(point: Point) -> list[int]:
+    """Return the numbers of the run's own ops that a power cut lost, at least in part."""
+    return [int(name.partition(".")[0]) for name in point.lost if "/" not in name]
 
 
 def all_marks(record: Record) -> list[tuple[str, int]]:

@@ -13,6 +13,8 @@ from outlive_harness.results.run_spec import RunSpec
 
 #: The least number of seconds that a run after the golden one may take.
 SHORTEST_LIMIT = 30.0
+#: Names of subdirectories: where trials claim and keep crash states, and note those that recover.
+_STATES, _RECOVERED = "states-", "recovered"
 
 
 class UntestableError(Exception):
@@ -106,11 +108,11 @@ class Record:
 
     def recovered(self, *, by_exec: bool) -> Path:
         """Return the directory in which states that recover are noted."""
-        return self.place / ("recovered-exec" if by_exec else "recovered")
+        return self.place / (f"{_RECOVERED}-exec" if by_exec else _RECOVERED)
 
     def states(self, name: str) -> Path:
         """Return the directory in which the crash states of one search are claimed and kept."""
-        return self.place / f"states-{name}"
+        return self.place / f"{_STATES}{name}"
 
     def real_disk(self, name: str) -> Path:
         """Return the directory of the files that power cuts on a real file system left."""
@@ -134,6 +136,12 @@ class Record:
     def _is_led_to(self, path: str) -> bool:
         return any(path == one or path.startswith(f"{one}/") for one in self.led_to)
 
+    def compared(self, tree: Tree) -> Tree:
+        """Return a tree without what is ignored, as Box.look() leaves it out."""
+        if not self.spec.ignore:
+            return tree
+        return {path: entry for path, entry in tree.items() if not self.spec.is_ignored(path)}
+
     def fold(self, path: str) -> str:
         """Return the path with names that differ from run to run replaced by ``*``."""
         done = ""
@@ -151,6 +159,11 @@ class Record:
 def template_of(place: Path) -> Path:
     """Return the subdirectory of a record's directory with the files that each box starts with."""
     return place / "template"
+
+
+def left_by_trials(place: Path) -> list[Path]:
+    """Return the subdirectories of a record's directory that hold what its trials left."""
+    return [*place.glob(f"{_STATES}*"), *place.glob(f"{_RECOVERED}*")]
 
 
 def record_file(place: Path) -> Path:

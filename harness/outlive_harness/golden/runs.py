@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import handled_signals
 from outlive_harness.intercept.versions import Versions
@@ -69,8 +70,7 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     record.initial = box.look(record.spec)
     first = _run(runner, record, record.trace.ops)
     first.demand_success()
-    _take_in(runner, record, first.ran)
-    everything = ignored_files(box, record)
+    everything = _take_in(runner, record, first.ran)
     record.ignored = list(everything)
     box.keep(record.golden)
     check_declaration(record, box.path)
@@ -82,17 +82,17 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     record.seconds = max(record.seconds, second.run.ran.seconds)
     record.least_ops = min(record.least_ops, second.run.ran.ops)
     record.limit = record.spec.timeout or max(SHORTEST_LIMIT, _SLACK * record.seconds)
-    _compare_runs(runner, record)
+    _compare_runs(runner, record, second)
     learn_versions(record, first.versions, second.run.versions)
-    learn_uncompared(record, everything, ignored_files(box, record), (first.versions, second.run.versions))
+    learn_uncompared(record, everything, second.ignored, (first.versions, second.run.versions))
     _warn(record, first.ran)
     record.has_order = not second.order
     if record.has_order:
         _learn_stacks(runner, record)
 
 
-def _take_in(runner: Runner, record: Record, first: FinishedRun) -> None:
-    """Note what the first run did and left."""
+def _take_in(runner: Runner, record: Record, first: FinishedRun) -> Tree:
+    """Note what the first run did and left; return the ignored files."""
     record.seconds, record.least_ops = first.seconds, first.ops
     record.trace.outside, record.trace.blind = first.outside, first.blind
     record.reads, record.is_alone = first.reads, first.is_alone
@@ -103,8 +103,10 @@ def _take_in(runner: Runner, record: Record, first: FinishedRun) -> None:
         for path, why in record.trace.blind
     ]
     record.spec = replace(record.spec, ignore=(*dict.fromkeys((*record.spec.ignore, *ignored(paths))),))
-    record.final = runner.box.look(record.spec)
     record.led_to = links.targets(record.initial, record.ops, os.fsdecode(runner.box.bytes))
+    everything = runner.box.look(record.spec, whole=True)
+    record.final = record.compared(everything)
+    return ignored_files(record, everything)
 
 
 def _learn_stacks(runner: Runner, record: Record) -> None:
@@ -246,11 +248,17 @@ class _Second:
 
     Attributes:
         run: the run.
+        after: the files that it left, without the ignored ones.
+        ignored: the ignored files that it left.
+        unlike: the first output in which it differs from the first run; None if there is none.
         outcome: how its files or acknowledgements differ from the first run's; "" if they do not.
         order: how its ops differ from the first run's; "" if they do not.
     """
 
     run: _GoldenRun
+    after: Tree = field(default_factory=dict)
+    ignored: Tree = field(default_factory=dict)
+    unlike: str | None = None
     outcome: str = ""
     order: str = ""
 
@@ -280,11 +288,11 @@ def _from_scratch(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
     if second.run.failure:
         second.outcome = second.run.failure
         return second
-    after = runner.box.look(record.spec)
-    path = first_unlike(record, after)
-    if path is not None:
-        detail = describe_difference(path, record.final, after, record.golden, runner.box.path)
-        second.outcome = f"{path} differs\n{detail}"
+    everything = runner.box.look(record.spec, whole=True)
+    second.after, second.ignored = record.compared(everything), ignored_files(record, everything)
+    second.unlike = first_unlike(record, second.after)
+    if second.unlike is not None:
+        second.outcome = f"{second.unlike} differs\n{_difference(runner, record, second)}"
     elif second.run.ran.acks != first.ran.acks:
         second.outcome = "the run acknowledges something else"
     learn_names(record, ops)
@@ -293,26 +301,29 @@ def _from_scratch(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
     return second
 
 
-def _compare_runs(runner: Runner, record: Record) -> None:
+def _difference(runner: Runner, record: Record, second: _Second) -> str:
+    assert second.unlike is not None
+    return describe_difference(second.unlike, record.final, second.after, record.golden, runner.box.path)
+
+
+def _compare_runs(runner: Runner, record: Record, second: _Second) -> None:
     """Compare the outputs of two golden runs; if they differ nothing can be compared with them.
 
     Raises:
         UntestableError: they differ.
     """
     spec = record.spec
-    again = runner.box.look(spec)
-    path = first_unlike(record, again)
-    if path is not None:
+    if second.unlike is not None:
         runner.box.expect_room(record.final)
-        detail = describe_difference(path, record.final, again, record.golden, runner.box.path)
-        raise UntestableError(f"nondeterministic: two runs with no fault differ in {path}\n{detail}")
+        detail = _difference(runner, record, second)
+        raise UntestableError(f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}")
     if spec.check and not record.findings:
         said = runner.check(spec, record.acks)
         if said.failed or said.value != record.value:
             then = said.failure or said.value
             raise UntestableError(f"nondeterministic: the check gave {record.value} and then {then}")
     # A file that only one golden run leaves (under a random name) is not litter either.
-    record.final = {**again, **record.final}
+    record.final = {**second.after, **record.final}
 
 
 def _warn(record: Record, first: FinishedRun) -> None:

@@ -39,7 +39,12 @@ class Known(NamedTuple):
 
 def known_by(name: str, violation: Violation) -> Known:
     """Return what a scenario's violation is recognised by."""
-    return Known(name, violation.kind, violation.fault, _DIGITS.sub("#", violation.path))
+    return Known(name, violation.kind, violation.fault, without_digits(violation.path))
+
+
+def without_digits(path: str) -> str:
+    """Return a path with each number as ``#``: names that differ in numbers alone are one."""
+    return _DIGITS.sub("#", path)
 
 
 def known_count(count: int) -> str:

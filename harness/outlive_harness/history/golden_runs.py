@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from outlive_harness.disk.removal import remove_tree
-from outlive_harness.golden.record import Record
+from outlive_harness.golden.record import Record, left_by_trials
 from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.tasks import forget
@@ -109,7 +109,7 @@ class Records(Shared):
         if not one.users:
             # The files that a recovery reads are unknown, so its success is not reused.
             for place in self._places(one):
-                for path in (*place.glob("states-*"), *place.glob("recovered*")):
+                for path in left_by_trials(place):
                     _remove(path)
         idle = [one for one in reversed(self._kept) if not one.users]
         left = self._room or 0
@@ -124,8 +124,7 @@ class Records(Shared):
 
     def _places(self, one: _Kept) -> list[Path]:
         """Return the directories of a golden run; one by exec alone has its own."""
-        records = self._session.root / "records"
-        return [place for place in records.glob(f"{one.spec.key()}*") if place.is_dir()]
+        return [place for place in self._session.records.glob(f"{one.spec.key()}*") if place.is_dir()]
 
     def _drop(self, one: _Kept) -> None:
         self._kept.remove(one)

@@ -34,7 +34,7 @@ from outlive_harness.search.choices import faults_of, profile_of, settings_of
 from outlive_harness.world.box import is_own
 
 from .baseline import Baseline
-from .regressions import DIRECTORY, regressions_of
+from .regressions import DIRECTORY, file_of
 from .store import Store, write_down
 from .unfinished import UnfinishedTrials
 
@@ -228,7 +228,7 @@ def _run(record: Record) -> str:
 
 def _failed(scenario: Scenario, options: Options) -> str:
     """Return a digest of the regressions, which are tried first."""
-    path = regressions_of(scenario, options).path
+    path = file_of(scenario, options)
     return _digest(str(path)) if path is not None and path.exists() else ""
 
 

@@ -143,13 +143,21 @@ class Regressions:
 
 
 def regressions_of(scenario: Scenario, options: Options) -> Regressions:
-    """Return a scenario's regressions; a command's are under ``.outlive/``, as it has no file of its own.
+    """Return a scenario's regressions.
 
     Raises:
         ScenarioError: the file is damaged, or from another version.
     """
+    return Regressions(file_of(scenario, options))
+
+
+def file_of(scenario: Scenario, options: Options) -> Path | None:
+    """Return the file of a scenario's regressions; None to keep and to try nothing.
+
+    A command's file is under ``.outlive/``, as it has no file of its own.
+    """
     if not options.regressions or scenario.expect:
-        return Regressions(None)
+        return None
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in scenario.name)[:80]
     if os.path.isfile(scenario.file):
         directory = Path(scenario.file).parent
@@ -158,7 +166,7 @@ def regressions_of(scenario: Scenario, options: Options) -> Regressions:
         directory, tail = options.store.absolute(), repr(scenario.command)
     if tail:
         name += f"-{hashlib.sha256(os.fsencode(tail)).hexdigest()[:8]}"
-    return Regressions(directory / DIRECTORY / f"{name}.json")
+    return directory / DIRECTORY / f"{name}.json"
 
 
 def _read(path: Path) -> list[Kept]:

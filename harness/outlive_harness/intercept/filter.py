@@ -46,6 +46,13 @@ _REQUESTS = (
     abi.LOOP_SET_FD, abi.LOOP_CHANGE_FD, abi.LOOP_CONFIGURE,
 )  # fmt: skip
 
+#: Flags of seccomp(2), in the order to try them. Before Linux 5.19 there is only the first flag, and a signal
+#: may count an op twice.
+FLAGS = (
+    abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+    abi.SECCOMP_FILTER_FLAG_NEW_LISTENER,
+)
+
 INTERCEPTED = (
     *_ALWAYS, *(name for name, _ in _OPENS), "mmap", *PROTECTIONS, "ioctl", *signals.CALLS,
 )  # fmt: skip
@@ -148,19 +155,13 @@ def install(table: abi.Abi | None, *, reads: bool = False, looks: bool = False, 
     prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
     code = program(table, reads=reads, looks=looks, channel=channel)
     argument = _Program(len(code) // 8, code)
-    flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-    listener = _seccomp(table, flags, argument)
-    if (
-        listener < 0 and ctypes.get_errno() == errno.EINVAL
-    ):  # before 5.19, where a signal may count an op twice
-        listener = _seccomp(table, abi.SECCOMP_FILTER_FLAG_NEW_LISTENER, argument)
-    if listener < 0:
+    call, operation = ctypes.c_long(table.numbers["seccomp"]), ctypes.c_ulong(abi.SECCOMP_SET_MODE_FILTER)
+    number = 0
+    for flags in FLAGS:
+        listener = int(_libc.syscall(call, operation, ctypes.c_ulong(flags), ctypes.byref(argument)))
+        if listener >= 0:
+            return listener
         number = ctypes.get_errno()
-        raise OSError(number, f"seccomp(SET_MODE_FILTER, NEW_LISTENER): {os.strerror(number)}")
-    return listener
-
-
-def _seccomp(table: abi.Abi, flags: int, argument: _Program) -> int:
-    number = ctypes.c_long(table.numbers["seccomp"])
-    operation = ctypes.c_ulong(abi.SECCOMP_SET_MODE_FILTER)
-    return int(_libc.syscall(number, operation, ctypes.c_ulong(flags), ctypes.byref(argument)))
+        if number != errno.EINVAL:
+            break
+    raise OSError(number, f"seccomp(SET_MODE_FILTER, NEW_LISTENER): {os.strerror(number)}")

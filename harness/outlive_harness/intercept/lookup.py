@@ -54,7 +54,6 @@ class Lookup:
     Attributes:
         prefix: what the paths of files in the box begin with.
         wants_data: whether ops carry what the model of the disk needs.
-        has_pipes: whether a named pipe or a device was opened for writing in the box.
         outside: paths outside the box that were to be changed, as an ordered set; a path that was only opened
             has its status from before.
         made: temporary files outside the box that the run makes.
@@ -79,7 +78,8 @@ class Lookup:
         self._file_systems: dict[int, int] = {}
         #: descriptors of /proc/TID/fd, by task
         self._tables: dict[int, int] = {}
-        self.has_pipes = False
+        #: whether a named pipe or a device was opened for writing in the box
+        self._has_pipes = False
         self.outside: dict[str, tuple[int, ...] | None] = {}
         self.made = Made()
         self._guarded = frozenset(guarded)
@@ -241,10 +241,12 @@ class Lookup:
     def note_pipe(self, seen: Seen | None) -> None:
         """Note a named pipe or device that was opened for writing."""
         if seen is not None and stat.S_IFMT(seen.mode) in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK):
-            self.has_pipes = True
+            self._has_pipes = True
 
     def is_pipe(self, tid: int, fd: int) -> bool:
-        """Return whether a descriptor is not open on a regular file; slow, so ask has_pipes first."""
+        """Return whether what is written to a descriptor goes to a pipe or device, and not to a file."""
+        if not self._has_pipes:  # the usual case, and fast
+            return False
         seen = behind(tid, fd & 0xFFFFFFFF).look()
         return seen is not None and not stat.S_ISREG(seen.mode)
 

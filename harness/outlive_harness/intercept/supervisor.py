@@ -229,7 +229,7 @@ class _Watch:
 
     def _decoded(self, call: Call) -> Op | None:
         try:
-            op = self._decoder.op(call.tid, call.number, call.audit, call.arguments)
+            op = self._decoder.op(call)
         except OSError as error:
             # Memory that is not mapped fails the call with EFAULT anyway.
             if error.errno != errno.EFAULT and self._listener.is_valid(call.ident):

@@ -77,8 +77,8 @@ def write_prefix(decoder: Decoder, call: Call, length: int, *, goes_on: bool = F
         ImmovableError: the offset cannot be moved; nothing was written.
         OSError: the data or the descriptor cannot be had, or the file cannot be written.
     """
-    tid, number, audit, arguments = call[1:]
-    op = _Prefix(decoder.box, length).op(tid, number, audit, arguments)
+    tid, arguments = call.tid, call.arguments
+    op = _Prefix(decoder.box, length).op(call)
     if op is None or not op.traits.writes or op.detail is None or op.detail.fails:
         return 0
     if op.detail.target is not None and is_from_pipe(op.syscall, op.detail.target):
@@ -113,11 +113,10 @@ class ShortWrites:
         Raises:
             OSError: the task's limit cannot be set.
         """
-        tid, number, audit, arguments = call[1:]
-        op = _Prefix(decoder.box, length).op(tid, number, audit, arguments)
+        op = _Prefix(decoder.box, length).op(call)
         if op is None or op.kind != "write" or op.offset < 0:
             return
-        leader = _leader(tid)
+        leader = _leader(call.tid)
         soft, hard = resource.prlimit(leader, resource.RLIMIT_FSIZE)
         end = op.offset + length
         if soft == resource.RLIM_INFINITY or end < soft:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -109,8 +110,8 @@ class Versions:
         if installed:
             self.installed.add(as_path)
         full = f"{self._box}/{at}"
-        if not os.path.isfile(full) or os.path.islink(full) or not os.path.getsize(full):
-            return
-        if (installed and self._any_install) or not has_writer(full):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # there is no file, or it is gone meanwhile
+            info = os.lstat(full)
+            is_filled = stat.S_ISREG(info.st_mode) and info.st_size > 0
+            if is_filled and ((installed and self._any_install) or not has_writer(full)):
                 self.known.setdefault(as_path, set()).add(digest_file(full, self._box_bytes))

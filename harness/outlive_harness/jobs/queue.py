@@ -115,9 +115,7 @@ def post(root: Path, name: str, posted: Posted) -> Path:
         draft.rename(job)
         _owned[job] = lock
     except OSError:  # the job exists already
-        for path in sorted(draft.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        draft.rmdir()
+        shutil.rmtree(draft)
         os.close(lock)
     return job
 

@@ -80,6 +80,11 @@ class Session:
         self._workers: list[_Worker] = []
         self._deaths = 0
 
+    @property
+    def records(self) -> Path:
+        """The directory of golden runs and observations."""
+        return self.root / "records"
+
     def __enter__(self) -> Self:
         self.open()
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import time
@@ -198,9 +197,3 @@ def gather(job: Job[R], into: list[R]) -> Waits[None]:
         yield job
     finally:
         into += job.collect()
-
-
-def abandon(job: Job[Any]) -> None:
-    """Close a job whose results are not needed."""
-    with contextlib.suppress(HarnessError, OSError):
-        job.collect()

@@ -91,6 +91,8 @@ def start(
                 text = text[1:] if fds else text
             text += _until_closed(ours, listener if reads else None)
     except BaseException:
+        os.kill(pid, signal.SIGKILL)  # it has started nothing yet
+        os.waitpid(pid, 0)
         Child(pid, listener, out_read, err_read).close()
         raise
     if text:

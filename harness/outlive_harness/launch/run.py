@@ -122,7 +122,6 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
     decoder = _decoder(program, options, host) if options.visit else None
     said: list[int] = []
     seen = WatchReport()
-    status = None
     try:
         if options.visit is not None and decoder is not None and child.listener is not None:
             visit = _wrapped(options.visit, program, options, (out, child.stdout, said))

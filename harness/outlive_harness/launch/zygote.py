@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from outlive_harness import abi
-from outlive_harness.intercept.filter import program
+from outlive_harness.intercept.filter import FLAGS, program
 
 from .exec import Child, refusal, reset_signals
 
@@ -37,7 +37,7 @@ _PATIENCE = 60.0
 #: Milliseconds between two looks at what keeps a killed trial from ending, and the number of looks.
 _MOMENT, _LOOKS = 50, 200
 #: Options of the interpreter that work for a zygote, too.
-_PLAIN = frozenset("bBdEIOPqsSuvx") - {"v", "x", "d"}
+_PLAIN = frozenset("bBEIOPqsSu")
 _VALUED = ("-W", "-X")
 
 
@@ -70,8 +70,7 @@ def parse(argv: Sequence[str], path: str | None = None) -> Script | None:
         word = argv[at]
         if word in ("-m", "-c") and at + 1 < len(argv):
             kind = "module" if word == "-m" else "code"
-            shown = "-m" if word == "-m" else "-c"
-            return Script(tuple(argv[:at]), kind, argv[at + 1], (shown, *argv[at + 2 :]))
+            return Script(tuple(argv[:at]), kind, argv[at + 1], (word, *argv[at + 2 :]))
         if word in _VALUED:
             at += 2
         elif word.startswith("-") and len(word) > 1 and set(word[1:]) <= _PLAIN:
@@ -226,10 +225,7 @@ class Zygote:
             "argv": self._script.argv,
             "orig_argv": self._argv,
             "filter": self._filter if intercept else b"",
-            "flags": (
-                abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-                abi.SECCOMP_FILTER_FLAG_NEW_LISTENER,
-            ),
+            "flags": FLAGS,
             "seccomp": (self._table.numbers["seccomp"], abi.SECCOMP_SET_MODE_FILTER),
             "death_signal": abi.PR_SET_PDEATHSIG,
             "no_new_privs": abi.PR_SET_NO_NEW_PRIVS,

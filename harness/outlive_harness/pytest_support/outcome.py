@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, replace
 from typing import Any
 
-from outlive_harness.report.text import brief, details, moment, visible, visible_lines
+from outlive_harness.report.escaped import visible, visible_lines
+from outlive_harness.report.text import brief, details, moment
 from outlive_harness.results.plan import plan_text
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import ScenarioResult, Verdict, read_back

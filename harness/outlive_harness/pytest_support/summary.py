@@ -9,15 +9,8 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from outlive_harness.report import github
-from outlive_harness.report.text import (
-    COLOURS,
-    counts,
-    note,
-    replay_line,
-    verdict_line,
-    verdict_word,
-    visible,
-)
+from outlive_harness.report.escaped import visible
+from outlive_harness.report.text import COLOURS, counts, note, replay_line, verdict_line, verdict_word
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .outcome import from_property

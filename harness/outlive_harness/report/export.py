@@ -13,7 +13,7 @@ from outlive_harness.golden.record import Record
 from outlive_harness.results.run_spec import BOX, HOME, TMP
 from outlive_harness.results.trials import Trial
 
-from .text import visible, visible_lines
+from .escaped import visible, visible_lines
 
 _SCRIPT = """\
 #!/bin/sh

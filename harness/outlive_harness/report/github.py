@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from outlive_harness.explain.causes import causes, location
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
-from .text import counts, explain, is_no_alarm, note, unjudged, verdict_line, verdict_word, visible
+from .escaped import visible, visible_text
+from .text import counts, explain, is_no_alarm, note, unjudged, verdict_line, verdict_word
 
 #: GitHub shows ten errors of a step; a few are enough to begin with.
 _ANNOTATED = 5
@@ -45,7 +46,7 @@ def _command(level: str, file: str, line: int, title: str, text: str) -> str:
     path = os.path.relpath(file) if os.path.isfile(file) else ""
     where = {"file": path, "line": str(line)} if path and not path.startswith(os.pardir) else {}
     properties = ",".join(f"{key}={_property(value)}" for key, value in {**where, "title": title}.items())
-    return f"::{level} {properties}::{_data(chr(10).join(visible(one) for one in text.split(chr(10))))}"
+    return f"::{level} {properties}::{_data(visible_text(text))}"
 
 
 def _data(text: str) -> str:

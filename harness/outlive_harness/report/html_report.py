@@ -16,18 +16,8 @@ from outlive_harness.results.findings import Violation
 from outlive_harness.results.plan import parse_plan
 from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult
 
-from .text import (
-    brief,
-    counts,
-    moment,
-    note,
-    replay_line,
-    untried,
-    verdict_line,
-    verdict_word,
-    visible,
-    visible_lines,
-)
+from .escaped import visible, visible_lines
+from .text import brief, counts, injected, moment, note, replay_line, untried, verdict_line, verdict_word
 
 #: Violations of one scenario that are shown; the rest are counted.
 _SHOWN = 200
@@ -111,7 +101,7 @@ def _violation(one: Violation) -> dict[str, Any]:
         "point": one.point,
         "op": visible(one.op),
         "points": one.points,
-        "is_cut": bool(one.profile),
+        "injected": injected(one),
         "when": moment(parse_plan(one.point)) if one.point else "",
         "profile": one.profile,
         "rests_on": one.rests_on,
@@ -122,7 +112,6 @@ def _violation(one: Violation) -> dict[str, Any]:
         "left": [(visible(path), visible(what)) for path, what in one.left],
         "replay": replay_line(one),
         "unconfirmed": one.confirmed is False,
-        "brief": brief(one),
     }
 
 

@@ -9,7 +9,8 @@ from outlive_harness import __version__
 from outlive_harness.results.scenario import NO_FILE
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
-from .text import counts, details, unjudged, verdict_word, visible
+from .escaped import visible
+from .text import counts, details, unjudged, verdict_word
 
 
 def as_text(result: RunResult) -> str:

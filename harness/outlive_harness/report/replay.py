@@ -15,7 +15,8 @@ from outlive_harness.results.run_spec import HOME, TMP
 from outlive_harness.results.trials import Outcome, Trial
 from outlive_harness.results.violations import RECOVERY_FAILED, gravity
 
-from .text import moment, visible, visible_lines
+from .escaped import visible, visible_lines
+from .text import moment
 
 #: How many ops before the crash, and names that it left, are listed.
 _OPS = 40

@@ -18,7 +18,8 @@ from outlive_harness.results.findings import Violation
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 from outlive_harness.results.violations import VIOLATIONS
 
-from .text import explain, is_no_alarm, unjudged, visible
+from .escaped import visible, visible_text
+from .text import explain, is_no_alarm, unjudged
 
 _RULES = {**VIOLATIONS, "unknown": "What could not be tested is unknown, never held."}
 _NUMBERS = re.compile(r"[0-9]+")
@@ -93,11 +94,6 @@ def _entry(
         "locations": places,
         "partialFingerprints": {"outlive/v1": hashlib.sha256(os.fsencode(key)).hexdigest()[:32]},
     }
-
-
-def visible_text(text: str) -> str:
-    """Return a text of several lines, each safe to show."""
-    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def _of(lead: Violation, one: ScenarioResult) -> list[dict[str, Any]]:

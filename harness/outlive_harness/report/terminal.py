@@ -28,7 +28,8 @@ from outlive_harness.results.plan import plan_text
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import RunResult, ScenarioResult
 
-from .text import COLOURS, counts, details, note, verdict_line, verdict_word, visible
+from .escaped import visible
+from .text import COLOURS, counts, details, note, verdict_line, verdict_word
 
 #: Columns of a log: wide enough for the table; its reader breaks longer lines.
 _LOG_WIDTH = 140

@@ -1,9 +1,8 @@
-"""Texts for people: violations, verdicts and counts, with odd characters escaped."""
+"""Texts for people: violations, verdicts and counts."""
 
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import replace
 
 from outlive_harness.explain.causes import causes
@@ -11,6 +10,8 @@ from outlive_harness.faults.table import FAULTS
 from outlive_harness.results.findings import NotJudged, Violation
 from outlive_harness.results.plan import Plan, parse_plan, plan_text
 from outlive_harness.results.verdicts import ScenarioResult, Verdict
+
+from .escaped import quoted, visible, visible_lines
 
 #: The colour of each verdict, by a name that rich and pytest know.
 COLOURS = {
@@ -32,28 +33,6 @@ _FRAMES = 3
 _LOST = 6
 #: How many warnings about litter are shown one by one.
 _PATTERNS = 4
-
-
-def visible(text: str) -> str:
-    """Return a text with control characters, and bytes that are not UTF-8, escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def visible_lines(text: str) -> list[str]:
-    """Return the lines of a text, escaped as by visible(), with spaces for tabs."""
-    return [visible(line.replace("\t", " ")) for line in text.split("\n")]
-
-
-def quoted(text: str) -> str:
-    """Return a text quoted for a shell, so that it can be printed and pasted whatever it holds."""
-    if text.isprintable():
-        return shlex.quote(text)
-    # $'...' of bash, ksh and zsh: the only form that holds a newline or a raw byte in one line.
-    plain = (
-        chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}"
-        for byte in os.fsencode(text)
-    )
-    return f"$'{''.join(plain)}'"
 
 
 def replay_line(violation: Violation) -> str:
@@ -93,13 +72,20 @@ def explain(violation: Violation) -> list[str]:
 def _crash(violation: Violation) -> str:
     plan = parse_plan(violation.point)
     op = f", {moment(plan)}: {visible(violation.op)}" if violation.op else ""
+    how = injected(violation)
     if violation.profile:  # other lines say what was lost
-        return f"power cut at {plan_text((*plan[:-1], plan[-1]._replace(lost=())))}{op}"
+        return f"{how} {plan_text((*plan[:-1], plan[-1]._replace(lost=())))}{op}"
     if violation.fault and FAULTS[violation.fault].cuts_power == "real":
         journal = ", its journal just written" if plan[0].part else ""
         on = f"on a real {violation.fault}{journal}"
-        return f"power cut at {violation.point}, after: {visible(violation.op)}, {on}"
-    return f"injected at {violation.point}{op}"
+        return f"{how} {violation.point}, after: {visible(violation.op)}, {on}"
+    return f"{how} {violation.point}{op}"
+
+
+def injected(violation: Violation) -> str:
+    """Return the words between a violation and its crash point."""
+    is_cut = violation.profile or (violation.fault and FAULTS[violation.fault].cuts_power)
+    return "power cut at" if is_cut else "injected at"
 
 
 def moment(plan: Plan) -> str:

@@ -141,8 +141,11 @@ class RunSpec:
         return matcher(self.append_only)(path)
 
     def is_ignored(self, path: str) -> bool:
-        """Return whether no check looks at a path."""
-        return bool(self.ignore) and matcher(self.ignore)(path)
+        """Return whether no check looks at a path: it is ignored itself, or below an ignored directory."""
+        if not self.ignore:
+            return False
+        matches, parts = matcher(self.ignore), path.split("/")
+        return any(matches("/".join(parts[:depth])) for depth in range(len(parts), 0, -1))
 
 
 def is_of_interpreter(path: str, size: int = -1) -> bool:

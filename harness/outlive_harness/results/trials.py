@@ -67,7 +67,6 @@ class Trial:
     profile: str = ""
     rests_on: str = ""
     trouble: str = ""
-    kept: str = ""
     left: tuple[tuple[str, str], ...] = ()
     story: list[str] = field(default_factory=list)
     fell_back: str = ""

@@ -16,7 +16,7 @@ from outlive_harness.jobs.tasks import Job, Waits, gather, result_of, submit
 from outlive_harness.results.plan import Plan
 from outlive_harness.results.trials import Outcome, Trial
 from outlive_harness.results.verdicts import Coverage
-from outlive_harness.trial.recording_tasks import FindUnreachable, MakeRecording
+from outlive_harness.trial.recording_tasks import FindUnreachable
 from outlive_harness.trial.trial import TrialTask
 
 from .equivalent import ended_by_signal, equivalent_points, trials_of_equivalents
@@ -26,7 +26,7 @@ from .points import Base, draw, only_distinct, planned, power_cuts, recoveries
 
 T = TypeVar("T")
 
-#: Crash states for which a recording pays.
+#: Crash states for which it pays to load a recording.
 _WORTH = 8
 #: Points that are tried first if few may do.
 _FIRST_BATCH = 8
@@ -58,7 +58,8 @@ def search_levels(
         if search.until is not None:  # a budget must not always cut off the same points
             choose.shuffle(plans)
         if level == 1:
-            yield from _record_first(session, record, one, len(plans))
+            enough = search.fault.is_recorded and len(plans) >= _WORTH
+            one.from_recording = enough and not search.by_exec
         same, known = _equivalent(record, one, level, [each.plan for each in plans], alike)
         known_plans = {trial.plan for trial in known} | {plan for others in same.values() for plan in others}
         tasks = [
@@ -128,21 +129,6 @@ def _note_choice(coverage: Coverage, chosen: int, standing: int, count: int, see
         coverage.leave_out(f"sampled {chosen} of {count} points, seed {seed}")
     elif standing < count:
         coverage.leave_out(f"{standing} points stand for {count}, seed {seed}")
-
-
-def _record_first(session: Session, record: Record, one: SearchState, count: int) -> Waits[None]:
-    """Record the first run, if the crash states of enough trials can be taken from that."""
-    search = one.search
-    if not search.fault.is_recorded or count < _WORTH or search.by_exec:
-        return
-    job = submit(
-        session.root,
-        [MakeRecording(record.place, search.options.memory)],
-        priority=Priority.RECORDING,
-        rank=one.rank,
-        until=search.until,
-    )
-    one.from_recording = bool((yield from result_of(job)))
 
 
 def _equivalent(

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from random import Random
 
 from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.marks import lost_ops
 from outlive_harness.golden.record import Record
 from outlive_harness.results.ops import Op
-from outlive_harness.results.plan import Plan, Point
+from outlive_harness.results.plan import Plan
 
 #: How many outputs without a point are named.
 _NAMED = 3
@@ -101,20 +102,13 @@ def _by_output(record: Record, plans: Sequence[Plan], alike: Sequence[Hashable])
     found: dict[str, dict[int, int]] = defaultdict(dict)
     for index, plan in enumerate(plans):
         point = plan[-1]
-        for number in _numbers(point):
+        for number in (point.at, *lost_ops(point)):
             if number > len(classes):
                 continue
             for path, rank in ranks.get(classes[number - 1], {}).items():
                 here = int(not point.lost) if FAULTS[point.fault].cuts_power == "model" else rank
                 found[path][index] = min(here, found[path].get(index, here))
     return found
-
-
-def _numbers(point: Point) -> Iterator[int]:
-    """Yield the numbers of a point's ops: the one that it names, and those that a power cut loses."""
-    yield point.at
-    for name in point.lost:
-        yield int(name.partition(".")[0])
 
 
 def _changed(op: Op, fold: Callable[[str], str], outputs: Sequence[str]) -> Iterator[str]:

@@ -179,7 +179,6 @@ def find_power_cuts(
             options.seed,
             limit,
             options.memory,
-            real=fault.cuts_power == "real",
             by_exec=search.by_exec,
             is_whole=not search.selects(len(base.ops)),
         )

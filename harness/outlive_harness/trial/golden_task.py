@@ -43,7 +43,7 @@ class GoldenRunTask(Task[Record]):
 
     def _unexplained(self, bench: Bench, record: Record) -> str:
         """Return the outputs that no op accounts for, in words; "" if there are none."""
-        bench.runner.choose_start(self.spec, record.preload, record.check_preload)
+        bench.runner.choose_start(record.spec, record.preload, record.check_preload)
         try:
             return bench.recordings.unexplained(record, memory=self.memory)
         except (BoxError, OSError) as error:

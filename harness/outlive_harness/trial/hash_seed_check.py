@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive_harness.golden.contents import first_unlike
 from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.jobs.tasks import Task
-from outlive_harness.judge.trees import describe_difference, first_difference
+from outlive_harness.judge.trees import describe_difference
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
@@ -64,7 +65,7 @@ def _differs(runner: Runner, record: Record) -> str:
         runner.box.expect_room(record.final, ran.told)
         return f"nondeterministic: a further run with no fault {ran.failure()}"
     after = runner.box.look(spec)
-    path = first_difference(record.final, after, spec.is_output)
+    path = first_unlike(record, after)
     if path is None:
         return ""
     runner.box.expect_room(record.final)

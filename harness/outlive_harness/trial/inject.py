@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from outlive_harness.disk.content import part_of
 from outlive_harness.faults import Injection
 from outlive_harness.faults.table import FAULTS, RUN_FAULTS
 from outlive_harness.golden.record import Record
@@ -14,7 +15,7 @@ from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.run import FinishedRun
-from outlive_harness.results.ops import Content, Op
+from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
@@ -161,8 +162,4 @@ class _Watcher:
 def _cut_op(op: Op, length: int) -> Op:
     """Return a write of which only the first bytes reach the file."""
     data = op.content
-    return replace(op, length=length, data=None if data is None else _first(data, length))
-
-
-def _first(data: Content | bytes, length: int) -> bytes:
-    return data[:length] if isinstance(data, bytes) else data.read(0, length)
+    return replace(op, length=length, data=None if data is None else part_of(data, 0, length))

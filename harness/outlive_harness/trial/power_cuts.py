@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from outlive_harness.disk.power import PowerModel, State
+from outlive_harness.faults.table import FAULTS
 from outlive_harness.golden.record import Record
 from outlive_harness.golden.similar import distinct, groups
 from outlive_harness.jobs.tasks import Task
@@ -58,7 +59,6 @@ class FindPowerCuts(Task[PowerCuts]):
         seed: the seed of the random states, which come after the systematic ones.
         limit: the greatest number of crash points.
         memory: bytes of recorded data that are kept in memory.
-        real: whether the power is cut on a real file system, not on the model of the disk.
         by_exec: whether the run starts by exec even if there is a zygote.
         is_whole: whether the power is cut after each op, not only after those that stand for others.
     """
@@ -70,7 +70,6 @@ class FindPowerCuts(Task[PowerCuts]):
     seed: int
     limit: int = LIMIT
     memory: int = MEMORY
-    real: bool = False
     by_exec: bool = False
     is_whole: bool = True
 
@@ -79,7 +78,7 @@ class FindPowerCuts(Task[PowerCuts]):
         found, record = PowerCuts(self.plan), bench.record(self.place)
         bench.runner.choose_start(record.spec, None if self.by_exec else record.preload)
         try:
-            if self.real:
+            if FAULTS[self.fault].cuts_power == "real":
                 cuts = real_cuts(bench.runner, record, self.fault, self.seed)
                 found.points, found.reason = cuts.points(self.fault), cuts.reason
                 found.taken, found.there = len({number for number, _ in cuts.trees}), cuts.most
@@ -122,14 +121,11 @@ def power_cuts(
     points: list[Point] = []
     seen: dict[int, set[str]] = {}
     has_more = False
-    moments = [
-        (number, returned)
-        for number in numbers
-        for returned in ((False, True) if model.is_written_in_flight(recording.last + number) else (True,))
-    ]
-    for left, (number, returned) in zip(range(len(moments), 0, -1), moments, strict=True):
+    moments = list(model.moments(recording.last + number for number in numbers))
+    for left, (at, returned) in zip(range(len(moments), 0, -1), moments, strict=True):
         share = max(1, (wanted.limit - len(points)) // left)
-        at, promised = recording.last + number, recording.said[number if returned else number - 1]
+        number = at - recording.last
+        promised = recording.said[number if returned else number - 1]
         known = seen.setdefault(promised, set())
         states = model.states(at, seed=wanted.seed, budget=share, seen=known, returned=returned)
         found, are_more = _all(states)

@@ -1,4 +1,4 @@
-"""Tasks about recordings: to make one for all workers, and to check plans against one."""
+"""A task that checks plans against recordings."""
 
 from __future__ import annotations
 
@@ -6,39 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlive_harness.jobs.tasks import Task
-from outlive_harness.results.options import MEMORY
 from outlive_harness.results.plan import Plan
 from outlive_harness.world.box import BoxError
 
 from .bench import Bench
 from .recordings import RecordingError
-
-
-@dataclass(frozen=True, slots=True)
-class MakeRecording(Task[bool]):
-    """Records the first run, for all workers.
-
-    Attributes:
-        place: the record's directory.
-        memory: bytes of recorded data that are kept in memory.
-    """
-
-    place: Path
-    memory: int = MEMORY
-
-    def run(self, bench: Bench) -> bool:
-        """Make the recording; return whether crash states can be taken from it."""
-        record = bench.record(self.place)
-        bench.runner.choose_start(record.spec, record.preload)
-        try:
-            return bench.recordings.of(record, (), memory=self.memory).model is not None
-        except (BoxError, OSError):
-            bench.runner.box.empty()
-            return False
-
-    def lost(self, _why: str) -> bool:
-        """Return False: each trial then runs the pipeline itself, and reports why that fails."""
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from outlive_harness.disk.blobs import Blobs, BlobsError
-from outlive_harness.disk.model import Disk, UnmodelledError
+from outlive_harness.disk.model import UnmodelledError
 from outlive_harness.disk.power import LostError, PowerModel, State
 from outlive_harness.disk.removal import remove_tree
 from outlive_harness.disk.tree import Tree
 from outlive_harness.faults.table import FAULTS
-from outlive_harness.golden.explained import unexplained
+from outlive_harness.golden.explained import Replayed, replayed, unexplained
 from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.jobs.queue import load, save
+from outlive_harness.jobs.shared import alone
 from outlive_harness.judge.trees import describe_difference
 from outlive_harness.launch.options import RunOptions
+from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.ops import Op
 from outlive_harness.results.options import MEMORY
 from outlive_harness.results.plan import Plan, digest
@@ -197,8 +199,12 @@ class Recordings:
             recording: Recording = load(place / _FILE)
         except FileNotFoundError:
             place.mkdir(parents=True, exist_ok=True)
-            recording = self._make(record, plan, place, memory)
-            save(place / _FILE, recording)
+            with alone(place):  # it makes files there
+                if (place / _FILE).exists():
+                    recording = load(place / _FILE)
+                else:
+                    recording = self._make(record, plan, place, memory)
+                    save(place / _FILE, recording)
         recording.acks = with_own_box(self.runner, recording.acks)
         if recording.reason:
             return Recorded(recording, None)
@@ -253,7 +259,7 @@ class Recordings:
                 )
                 return
             recording.found = runner.box.look(spec)
-            recording.reason = self._settle(record, recording)
+            recording.reason = self._settle(record, recording, recording.found)
             if recording.reason:
                 return
         recording.acks += crash.acks
@@ -271,56 +277,37 @@ class Recordings:
         recording.versions = versions.known
         recording.acks += ran.acks
         recording.said = [before + count for count in (*ran.said, len(ran.acks))]
-        if not plan and not ran.failure():
+        recording.reason = _objection(record, ran)
+        if ran.failure() or (plan and recording.reason):
+            return
+        model = replayed(recording.initial, recording.ops, recording.box)
+        real = runner.box.look(spec, whole=not plan)
+        if not plan:
             recording.unexplained = unexplained(
-                recording.initial,
-                recording.ops,
-                runner.box.look(spec, whole=True),
-                box=runner.box.path,
-                mark=runner.box.bytes,
-                is_output=record.is_shown,
+                model, recording.ops, real, box=runner.box.path, is_output=record.is_shown
             )
-        recording.reason = self._objection(record, recording, ran.failure(), ran.blind)
+            real = record.compared(real)
+        recording.reason = recording.reason or self._difference(record, model, real)
 
-    def _objection(
-        self, record: Record, recording: Recording, failure: str, blind: Sequence[tuple[str, str]]
-    ) -> str:
-        """Return why a recorded run cannot be used; "" if it can."""
-        if failure:
-            return f"the run that was recorded {failure}"
-        for path, reason in blind:
-            if not path or not record.spec.is_ignored(path):
-                return f"what a power cut leaves is unknown: {reason}"
-        return self._difference(record, recording)
-
-    def _settle(self, record: Record, recording: Recording) -> str:
+    def _settle(self, record: Record, recording: Recording, real: Tree) -> str:
         """Compare the ops of a run that a fault ended with its files; the last op may not have run."""
-        reason = self._difference(record, recording)
+        reason = self._difference(record, replayed(recording.initial, recording.ops, recording.box), real)
         if reason and recording.ops:
-            last = recording.ops.pop()
-            if self._difference(record, recording):
-                recording.ops.append(last)
-            else:
+            fewer = recording.ops[:-1]
+            if not self._difference(record, replayed(recording.initial, fewer, recording.box), real):
+                recording.ops.pop()
                 reason = ""
         return reason
 
-    def _difference(self, record: Record, recording: Recording) -> str:
+    def _difference(self, record: Record, model: Replayed, real: Tree) -> str:
         """Return how the model's files differ from the real ones, in words; "" if they are equal."""
-        runner, spec = self.runner, record.spec
-        disk = Disk.load(recording.initial)
-        try:
-            for op in recording.ops:
-                disk.apply(op)
-        except UnmodelledError as error:
-            return f"what a power cut leaves is unknown: {error}"
-        expected = {
-            path: entry for path, entry in disk.tree(recording.box).items() if not spec.is_ignored(path)
-        }
-        real = runner.box.look(spec)
+        if model.why:
+            return f"what a power cut leaves is unknown: {model.why}"
+        expected = record.compared(model.tree)
         paths = sorted(path for path in expected.keys() | real.keys() if expected.get(path) != real.get(path))
         if not paths:
             return ""
-        detail = describe_difference(paths[0], expected, real, Path(os.devnull), runner.box.path)
+        detail = describe_difference(paths[0], expected, real, Path(os.devnull), self.runner.box.path)
         return (
             f"the model of the disk has {paths[0]} wrong: not all of the run's ops on it were seen\n"
             + detail.replace("golden:", "model: ")
@@ -374,6 +361,16 @@ class Recordings:
                 if model is not None and not model.under(profile).leaves(state, recording.until(state)):
                     return False
         return True
+
+
+def _objection(record: Record, ran: FinishedRun) -> str:
+    """Return why a recorded run cannot be used, whatever it left; "" if it can."""
+    if ran.failure():
+        return f"the run that was recorded {ran.failure()}"
+    for path, reason in ran.blind:
+        if not path or not record.spec.is_ignored(path):
+            return f"what a power cut leaves is unknown: {reason}"
+    return ""
 
 
 class RecordingError(RuntimeError):

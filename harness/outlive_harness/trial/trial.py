@@ -7,6 +7,7 @@ from pathlib import Path
 
 from outlive_harness.disk.tree import Tree, tree_digest
 from outlive_harness.faults.table import FAULTS
+from outlive_harness.golden.contents import first_unlike
 from outlive_harness.golden.record import Record
 from outlive_harness.jobs.queue import load, save
 from outlive_harness.jobs.shared import first_to
@@ -120,8 +121,7 @@ def _carry_out(bench: Bench, record: Record, task: TrialTask, trial: Trial) -> N
 def _did_all(runner: Runner, record: Record, ran: FinishedRun | None) -> bool:
     """Return whether a run did all of its work in fewer ops, so that not every run has the point."""
     after = runner.box.look(record.spec)
-    is_whole = trees.first_difference(record.final, after, record.spec.is_output) is None
-    return is_whole and ran is not None and not ran.failure()
+    return first_unlike(record, after) is None and ran is not None and not ran.failure()
 
 
 def _first_rests_on(record: Record, plan: Plan) -> str:
@@ -136,10 +136,10 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
         BoxError: the box cannot be read, ...
     """
     box = runner.box
-    state = box.look(record.spec)
     trial.acks = crash.acks
     # Ignored files are not compared, but a recovery may read them.
-    files = box.look(record.spec, whole=True) if record.spec.ignore else state
+    files = box.look(record.spec, whole=True)
+    state = record.compared(files)
     trial.state = tree_digest(files, record.fold)
     for other in _beside_the_files(runner, record, crash, files):
         trial.state += digest_text(other)

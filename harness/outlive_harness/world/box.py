@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from outlive_harness import abi
+from outlive_harness.disk.content import part_of
 from outlive_harness.disk.copying import copy_tree
 from outlive_harness.disk.power import State
 from outlive_harness.disk.removal import remove_tree
@@ -245,7 +246,7 @@ def _write_part(box: Path, op: Op, length: int) -> bool:
     content = op.content
     if content is None or not op.path:
         return False
-    data = content[:length] if isinstance(content, bytes) else content.read(0, length)
+    data = part_of(content, 0, length)
     try:
         fd = os.open(box / op.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:  # the file has no name any more, or is not writable

@@ -22,7 +22,7 @@ from outlive._system.durability import (
 )
 
 from .destination import Destination, checked_durable, checked_permissions, file_destination, identity
-from .publish import closed_after, make_directory_beside, rename_into_place, take_attributes, write_all
+from .publish import closed_after, make_beside, rename_into_place, take_attributes, write_all
 from .temporary import TemporaryDirectory, refuse_child, refuse_lost
 from .text import checked_text_options, encoded
 
@@ -266,7 +266,7 @@ class Batch:
         if resolved.directory not in self._directories:
             temporary = TemporaryDirectory()
             try:
-                make_directory_beside(temporary, resolved._replace(name=_NAME), 0o700)
+                make_beside(temporary, resolved._replace(name=_NAME), 0o700)
                 self._directories[resolved.directory] = temporary
             except BaseException:
                 temporary.discard()

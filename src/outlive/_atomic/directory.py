@@ -19,7 +19,7 @@ from outlive._system.durability import close_directory, sync_tree, synced_direct
 from .attributes import keep_attributes
 from .destination import Destination, checked_durable, directory_destination
 from .orphans import remove_replaced, temporary_name
-from .publish import exists_by_now, make_directory_beside
+from .publish import exists_by_now, make_beside
 from .temporary import TemporaryDirectory
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def atomic_directory(
     with resolved.synced():
         temporary = TemporaryDirectory()
         try:
-            make_directory_beside(temporary, resolved, 0o777 if resolved.old is None else 0o700)
+            make_beside(temporary, resolved, 0o777 if resolved.old is None else 0o700)
             yield Path(temporary.path)
             temporary.refuse_child()
             _finish(resolved, temporary, level)

@@ -17,7 +17,7 @@ from outlive._system.durability import close_directory, sync_directory
 
 from .destination import Destination, checked_durable, checked_permissions, file_destination
 from .fast_write import fast_write
-from .publish import closed_after, finish, refused, rename_into_place, write_all
+from .publish import closed_after, finish, make_beside, rename_into_place, write_all
 from .temporary import TemporaryFile, refuse_lost
 from .text import checked_text_options, encoded
 
@@ -204,10 +204,7 @@ class _Draft:
         resolved = self.resolved
         # The old file, or the permissions that were asked for, may require that nobody else reads this one.
         mode = 0o666 if resolved.old is None and resolved.permissions is None else 0o600
-        try:
-            self.temporary.make(resolved.directory, resolved.name, mode)
-        except OSError as error:
-            raise refused(resolved, error) from error
+        make_beside(self.temporary, resolved, mode)
 
     def publish(self) -> None:
         """Bring what was written to the disk, and rename it to the destination."""

@@ -16,7 +16,6 @@ system it is, as in a chroot without /proc, writers take locks all the same, for
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 import time
@@ -24,7 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outlive._system.arguments import check_seconds, checked_path, shown
-from outlive._system.descriptor import open_into, opened
+from outlive._system.descriptor import open_into, opened, read_flags
 from outlive._system.durability import synced_directory
 from outlive._system.locks import believes, has_locks, lock
 
@@ -41,7 +40,6 @@ _LONGEST_LABEL = 16  # bytes, of a number or a random label
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
 #: Bytes of a destination's name that its temporary's name can contain.
 _ROOM = _LONGEST_NAME - len("..") - _LONGEST_LABEL - len(SUFFIX)
-_NAME = re.compile(r"\..+\.(?:[0-9]{1,2}|[0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
 #: The temporary is gone, or may not be removed, or is deeper than Python's stack or the number of
 #: descriptors.
 NOT_REMOVED = (OSError, RecursionError)
@@ -99,7 +97,10 @@ def remove_orphans(
     except OSError as error:
         message = f"directory={shown(directory)} cannot be read ({error.strerror})"
         raise OSError(error.errno, message, directory) from error
-    paths = [os.path.join(directory, name) for name in names if _NAME.fullmatch(name)]
+    import re  # noqa: PLC0415 - takes longer than the rest of the import
+
+    temporary = re.compile(r"\..+\.(?:[0-9]{1,2}|[0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
+    paths = [os.path.join(directory, name) for name in names if temporary.fullmatch(name)]
     before = _time_of(directory) - int(older_than * 10**9) if older_than is not None and paths else None
     return [path for path in paths if remove_orphan(path, before=before, dry_run=dry_run)]
 
@@ -265,10 +266,3 @@ def _empty(where: int, *, makes_writable: bool = False) -> None:
 def identity_of(status: os.stat_result) -> Identity:
     """Return what no other existing file has: the device and the inode."""
     return status.st_dev, status.st_ino
-
-
-def read_flags() -> int:
-    """Return the flags to open a temporary with: a link is refused, and a pipe does not block."""
-    if sys.platform == "win32":  # whose fsync requires the right to write
-        return os.O_RDWR | os.O_BINARY
-    return os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -12,7 +12,7 @@ from outlive._system.arguments import checked_path, shown
 from outlive._system.durability import open_to_sync
 
 from .destination import Destination, checked_durable, file_destination
-from .publish import finish, make_directory_beside, rename_into_place
+from .publish import finish, make_beside, rename_into_place
 from .temporary import TemporaryDirectory, lost, refuse_lost
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def atomic_path(
         temporary = TemporaryDirectory()
         inner, is_finished = "", False
         try:
-            make_directory_beside(temporary, resolved, 0o700)
+            make_beside(temporary, resolved, 0o700)
             inner = os.path.join(temporary.path, resolved.name)
             yield Path(inner)
             temporary.refuse_child()

@@ -16,17 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .destination import Destination
-    from .temporary import Temporary, TemporaryDirectory
+    from .temporary import Temporary
 
 
-def refused(resolved: Destination, error: OSError) -> OSError:
-    """Return the error of a destination whose directory accepts no temporary."""
-    message = f"destination={resolved.path!r} cannot be written: its directory accepts no new file"
-    return OSError(error.errno, f"{message} ({error.strerror})", resolved.directory)
-
-
-def make_directory_beside(temporary: TemporaryDirectory, resolved: Destination, mode: int) -> None:
-    """Make a temporary directory for a destination.
+def make_beside(temporary: Temporary, resolved: Destination, mode: int) -> None:
+    """Make a temporary file or directory for a destination.
 
     Raises:
         OSError: The destination's directory accepts none.
@@ -34,7 +28,8 @@ def make_directory_beside(temporary: TemporaryDirectory, resolved: Destination, 
     try:
         temporary.make(resolved.directory, resolved.name, mode)
     except OSError as error:
-        raise refused(resolved, error) from error
+        message = f"destination={resolved.path!r} cannot be written: its directory accepts no new file"
+        raise OSError(error.errno, f"{message} ({error.strerror})", resolved.directory) from error
 
 
 def write_all(descriptor: int, content: memoryview) -> None:

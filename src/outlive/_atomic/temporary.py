@@ -13,14 +13,13 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from outlive._system.descriptor import duplicated, open_into
+from outlive._system.descriptor import duplicated, open_into, read_flags
 from outlive._system.locks import believes, lock, unlock
 
 from .orphans import (
     LABELS,
     NOT_REMOVED,
     identity_of,
-    read_flags,
     remove,
     remove_further,
     remove_orphan,

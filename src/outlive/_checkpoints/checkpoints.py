@@ -22,8 +22,8 @@ from .declaration import (
     warn_of_nesting,
 )
 from .items import Items, named_items
-from .marker_files import MarkerFiles
 from .staleness import check_verify, why_stale
+from .store import opened_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from .declaration import Paths
     from .staleness import Verify
-    from .store import Store
 
 _T = TypeVar("_T")
 
@@ -88,9 +87,12 @@ class Checkpoints:
         self.directory = os.path.abspath(checked_path("directory", directory))
         self.run_id = checked_string("run_id", run_id)
         self.store = store
-        self._store = _opened(store, self.directory, self.run_id)
-        self._known = self._store.known
         self._base, self._place = os.path.dirname(self.directory), ""
+        self._open()
+
+    def _open(self) -> None:
+        self._store = opened_store(self.store, self.directory, self.run_id)
+        self._known = self._store.known
         self._given: dict[str, WeakSet[Items[Any]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -100,9 +102,7 @@ class Checkpoints:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._store = _opened(self.store, self.directory, self.run_id)
-        self._known = self._store.known
-        self._given = {}
+        self._open()
 
     def __repr__(self) -> str:
         store = "" if self.store == "files" else f", store={self.store!r}"
@@ -388,13 +388,3 @@ class Checkpoints:
             return _NOT_RUNNING
         self._place = self._place or os.path.realpath(self.directory)  # once, as it takes longer than a look
         return RUNNING.get((self.store, self._place, self.run_id, name), _NOT_RUNNING)
-
-
-def _opened(store: str, directory: str, run_id: str) -> Store:
-    if store == "sqlite":
-        from .sqlite_marks import SqliteMarks  # noqa: PLC0415 - only for this store
-
-        return SqliteMarks(directory, run_id)
-    if store != "files":
-        raise ValueError(f"store={shown(store)} is not one of 'files', 'sqlite'")
-    return MarkerFiles(directory, run_id)

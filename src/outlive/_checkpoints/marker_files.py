@@ -128,7 +128,7 @@ class MarkerFiles:
         yield
 
     def names(self) -> list[str]:
-        found = (self._read(marker) for marker in self._marker_files())
+        found = (self._read(marker, _read_regular(marker)[0]) for marker in self._marker_files())
         return sorted(name for name, fields in found if fields)
 
     def forget(self, name: str | None) -> None:
@@ -161,7 +161,7 @@ class MarkerFiles:
 
     def _described(self, marker: str) -> dict[str, Any]:
         content, status = _read_regular(marker)
-        name, fields = self._read(marker)
+        name, fields = self._read(marker, content)
         described: dict[str, Any] = {
             "run_id": self._run_id,
             "step": name if self._step is None else self._step,
@@ -174,9 +174,8 @@ class MarkerFiles:
         is_newer = isinstance(schema, int) and schema > SCHEMA
         return {**described, "file": marker, "doubt": "of a newer version" if is_newer else "damaged"}
 
-    def _read(self, marker: str) -> tuple[str, dict[str, Any]]:
+    def _read(self, marker: str, content: bytes | None) -> tuple[str, dict[str, Any]]:
         """Return the name that a marker is for, and its fields: none if it is damaged or of another name."""
-        content, _ = _read_regular(marker)
         fields = _fields(content)
         name = fields.get("step" if self._step is None else "item")
         # A marker that was copied or renamed holds the name of another step.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 
-_KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
-is_plain = re.compile("[a-z0-9_-]+").fullmatch
+_KEPT = "abcdefghijklmnopqrstuvwxyz0123456789_-"
 _LONGEST_STEM = 120  # characters; leaves room for suffixes if names hold 143 bytes (eCryptfs)
 #: Names that stand for devices on Windows, in each directory and with any suffix.
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(10)}
 )
+
+
+def is_plain(name: str) -> bool:
+    """Return whether all characters of a name, and there are some, stand for themselves."""
+    return name != "" and not name.strip(_KEPT)  # no `re`: its import takes long
 
 
 def stem(name: str) -> str:
@@ -23,7 +26,7 @@ def stem(name: str) -> str:
     if is_plain(name) and len(name) <= _LONGEST_STEM and name not in _DEVICES:
         return name
     encoded = name.encode("utf-8", "surrogatepass")
-    spelt = "".join(chr(byte) if byte in _KEPT else f"%{byte:02x}" for byte in encoded) or "%"
+    spelt = "".join(chr(byte) if chr(byte) in _KEPT else f"%{byte:02x}" for byte in encoded) or "%"
     if spelt in _DEVICES:
         return f"%{encoded[0]:02x}{spelt[1:]}"
     if len(spelt) <= _LONGEST_STEM:

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from outlive._system.arguments import shown
 from outlive._system.durability import synced_directory
 
 if TYPE_CHECKING:
@@ -76,6 +77,23 @@ class Store(Protocol):
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield a description of each mark, steps before items."""
+
+
+def opened_store(store: str, directory: str, run_id: str) -> Store:
+    """Return the marks of a run's steps in a store.
+
+    Raises:
+        ValueError: The store is unknown.
+    """
+    if store == "sqlite":
+        from .sqlite_marks import SqliteMarks  # noqa: PLC0415 - only for this store
+
+        return SqliteMarks(directory, run_id)
+    if store != "files":
+        raise ValueError(f"store={shown(store)} is not one of 'files', 'sqlite'")
+    from .marker_files import MarkerFiles  # noqa: PLC0415 - likewise
+
+    return MarkerFiles(directory, run_id)
 
 
 def make_directory(path: str) -> None:

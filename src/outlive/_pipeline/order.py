@@ -14,7 +14,7 @@ from .step import identity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .step import Named
+    from .named import Named
 
 
 def named_before(named: Mapping[str, Named]) -> dict[str, list[str]]:

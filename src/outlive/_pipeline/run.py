@@ -13,14 +13,13 @@ from outlive._checkpoints.declaration import RUNNING, RunningStep, declared, ful
 from outlive._checkpoints.store import UNMARKED
 from outlive._system.arguments import shown
 
-from .order import makers, named_before, ordered
 from .report import StepResult, explain, in_words, progress, refuse_unfinished, report_failure, report_result
-from .step import named_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from .step import Named, Step, Steps
+    from .named import Named
+    from .step import Step, Steps
 
 
 def run_steps(
@@ -67,6 +66,8 @@ def run_steps(
         checkpoints = Checkpoints()
     elif not isinstance(checkpoints, Checkpoints):
         raise TypeError(f"checkpoints={shown(checkpoints)} is not an outlive.Checkpoints")
+    from .named import named_steps  # noqa: PLC0415 - keeps `import outlive` light
+
     return _Pipeline(named_steps(steps), checkpoints, report).run()
 
 
@@ -76,6 +77,8 @@ class _Pipeline:
     def __init__(
         self, named: Mapping[str, Named], checkpoints: Checkpoints, report: Callable[[str], object]
     ) -> None:
+        from .order import makers, named_before, ordered  # noqa: PLC0415 - keeps `import outlive` light
+
         self._named, self._checkpoints, self._report = named, checkpoints, report
         self._after, made_by = named_before(named), makers(named)
         self._order = ordered({name: [*self._after[name], *made_by[name]] for name in named})

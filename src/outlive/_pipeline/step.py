@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from types import MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from outlive._checkpoints.declaration import checked_paths, declared
 from outlive._system.arguments import checked_string, shown
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., object])
 
 _ATTRIBUTE = "outlive_step"
-#: The flags of a function whose call runs none of its body: CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
-#: (inspect).
-_LAZY = 0x20 | 0x80 | 0x200
 
 
 class Step(NamedTuple):
@@ -48,9 +44,6 @@ class Step(NamedTuple):
     version: str | None
     after: tuple[object, ...]
     retry: Retry | None
-
-
-_UNDECLARED = Step(None, None, None, None, None, (), None)
 
 
 def step(
@@ -125,46 +118,6 @@ def declaration_of(function: object) -> Step | None:
     return found if isinstance(found, Step) else None
 
 
-class Named(NamedTuple):
-    """A step of a pipeline.
-
-    Attributes:
-        name: The step's name.
-        function: The function to call.
-        declared: What the step declares.
-    """
-
-    name: str
-    function: Function
-    declared: Step
-
-
-def named_steps(steps: object) -> dict[str, Named]:
-    """Return steps by name, in their order.
-
-    Raises:
-        TypeError: A step has the wrong type.
-        ValueError: Two steps have one name.
-    """
-    if not isinstance(steps, Iterable) or isinstance(steps, str | bytes):
-        raise TypeError(f"steps={shown(steps)} is not a list of steps")
-    named: dict[str, Named] = {}
-    for index, one in enumerate(steps.items() if isinstance(steps, Mapping) else steps):
-        where = f"steps[{index}]={shown(one)}"
-        name, function = one if isinstance(one, tuple) and len(one) == 2 else (_own_name(one), one)
-        if not callable(function):
-            raise TypeError(f"{where} is not a function, nor a pair of a name and a function")
-        if _is_lazy(function):
-            raise TypeError(f"{where} is async or a generator: its call runs none of its body")
-        if not isinstance(name, str):
-            raise TypeError(f"{where} has no name that is a string; give a pair of a name and a function")
-        name = checked_string("name", name)
-        if name in named:
-            raise ValueError(f"{where} has a name that an earlier step has: {name!r}")
-        named[name] = Named(name, function, declaration_of(function) or _UNDECLARED)
-    return named
-
-
 def identity(function: object) -> object:
     """Return what differs between functions: each access to a method of an object makes a new one.
 
@@ -176,26 +129,9 @@ def identity(function: object) -> object:
     return id(function if declaration is None else declaration)
 
 
-def _is_lazy(function: object) -> bool:
-    """Return whether a call of a function, a `partial` or an object runs none of the function's body."""
-    while isinstance(function, partial):
-        function = function.func
-    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    return bool(getattr(code, "co_flags", 0) & _LAZY)
-
-
 def _several(after: object) -> Iterable[object]:
     if isinstance(after, str) or callable(after):
         return [after]
     if not isinstance(after, Iterable):
         raise TypeError(f"after={shown(after)} is neither a step, nor the name of one, nor a list of them")
     return after
-
-
-def _own_name(function: object) -> Any:  # noqa: ANN401 - a name may be of any type
-    # All lambdas are called "<lambda>", which as the name of a checkpoint would be an accident.
-    declaration = declaration_of(function)
-    if declaration is not None and declaration.name is not None:
-        return declaration.name
-    name = getattr(function, "__name__", None)
-    return None if name == "<lambda>" else name

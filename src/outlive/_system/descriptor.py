@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -59,6 +60,13 @@ class _Number:
 _MODE = (0o666,)  # of a new file, less the umask, as for `open`
 _kind = getattr(select, "epoll", None) or getattr(select, "kqueue", None)
 _owner: Callable[[int], Descriptor] = _Number if _kind is None else _kind.fromfd
+
+
+def read_flags() -> int:
+    """Return the flags to open what is to be fsynced: a link is refused, and a pipe does not block."""
+    if sys.platform == "win32":  # whose fsync requires the right to write
+        return os.O_RDWR | os.O_BINARY
+    return os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def opened(path: str, flags: int, *, dir_fd: int | None = None) -> Descriptor:

@@ -14,7 +14,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .descriptor import opened
+from .descriptor import opened, read_flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -235,9 +235,7 @@ def open_to_sync(path: str) -> Descriptor:
     Raises:
         OSError: The operating system refuses.
     """
-    if sys.platform == "win32":  # whose fsync requires the right to write
-        return opened(path, os.O_RDWR | os.O_BINARY)
-    return opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return opened(path, read_flags())
 
 
 def _raise(error: OSError) -> None:

@@ -445,6 +445,22 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path):
     assert done.stderr == "outlive: No module named 'click': pip install 'outlive[harness]'\n"
 
 
+@pytest.mark.parametrize("part", ["psutil", "rich"])
+def test_a_missing_part_of_the_extra_is_told_when_a_command_needs_it(tmp_path, part):
+    """Not only click, which every command needs: status 2 and the command to install it."""
+    program = f"import sys; sys.modules[{part!r}] = None; from outlive_harness.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, "check", "true"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("outlive: ")
+    assert done.stderr.endswith(": pip install 'outlive[harness]'\n")
+
+
 def test_where_there_is_no_fcntl_the_harness_says_where_it_runs(tmp_path):
     """Windows has the library alone, and one line says so."""
     program = "import sys; sys.modules['fcntl'] = None; from outlive_harness.__main__ import main; main()"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,16 @@ def test_where_seccomp_is_refused_the_doctor_says_why_and_what_is_left():
     assert said["text"].endswith(
         "only the fault timer is left: it kills at random moments, and no scenario is held"
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root may mount")
+def test_the_type_of_a_file_system_is_found_at_any_path(tmp_path):
+    """A space in the name of a mount point is escaped in /proc/self/mounts."""
+    place = tmp_path / "a place"
+    place.mkdir()
+    code = "import sys; from pathlib import Path; from outlive_harness.cli import machine; "
+    code += "print(machine._file_system(Path(sys.argv[1])))"
+    script = 'mount -t ramfs none "$1" && exec "$2" -P -c "$3" "$1"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", place, sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "ramfs\n", done.stderr

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from _ops import fsync, make, op, rename, truncate, write
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -20,30 +21,6 @@ from outlive_harness.trial.recordings import Recording
 
 ALL = list(PROFILES)
 SYNCED = os.O_WRONLY | os.O_DSYNC
-
-
-def make(path, mode=0o644):
-    return Op("open", "openat", path, flags=os.O_CREAT | os.O_WRONLY, mode=mode)
-
-
-def write(path, data, offset=0, flags=os.O_WRONLY):
-    return Op("write", "write", path, offset=offset, length=len(data), flags=flags, data=data)
-
-
-def rename(path, target, flags=0):
-    return Op("rename", "rename", path, target, flags=flags)
-
-
-def truncate(path, size):
-    return Op("truncate", "ftruncate", path, length=size)
-
-
-def op(kind, path="", target="", **more):
-    return Op(kind, kind, path, target, **more)
-
-
-def fsync(path):
-    return op("fsync", path)
 
 
 def found(state):

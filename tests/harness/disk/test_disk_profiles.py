@@ -3,40 +3,16 @@
 import os
 
 import pytest
+from _ops import fsync, make, op, rename, truncate, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outlive_harness.disk.persistence.admit import UndecidedError
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.disk.profiles import PROFILES, profile_named, strongest_first
-from outlive_harness.results.ops import Op
 
 ALL = list(PROFILES)
 IN_ORDER = ["xfs", "ext4", "ext4-ordered"]
-
-
-def make(path):
-    return Op("open", "openat", path, flags=os.O_CREAT | os.O_WRONLY, mode=0o644)
-
-
-def write(path, data, offset=0, flags=os.O_WRONLY):
-    return Op("write", "write", path, offset=offset, length=len(data), flags=flags, data=data)
-
-
-def rename(path, target):
-    return Op("rename", "rename", path, target)
-
-
-def truncate(path, size):
-    return Op("truncate", "ftruncate", path, length=size)
-
-
-def op(kind, path="", target="", **more):
-    return Op(kind, kind, path, target, **more)
-
-
-def fsync(path):
-    return op("fsync", path)
 
 
 def contents(state):

@@ -4,29 +4,18 @@ import os
 from itertools import pairwise
 
 import pytest
+from _ops import make, op, write
 
 from outlive_harness.disk.power import PowerModel
 from outlive_harness.intercept.rewritten import Rewritten
 from outlive_harness.report.text import explain
-from outlive_harness.results.ops import Detail, Op, Seen
+from outlive_harness.results.ops import Detail, Seen
 
 CUT = "a write of up to 64 KiB that is cut at a page"
 LOST = "data that is lost though sync_file_range waited for it"
 EMPTY = "a file that is empty though it was written anew and closed"
 BTRFS = "the model of btrfs, which admits more than a btrfs was seen to leave"
 FILE = Seen(1, 7, 0o100644, 1, 3)
-
-
-def make(path, flags=0, detail=None):
-    return Op("open", "openat", path, flags=os.O_CREAT | os.O_WRONLY | flags, mode=0o644, detail=detail)
-
-
-def write(path, data, offset=0):
-    return Op("write", "write", path, offset=offset, length=len(data), flags=os.O_WRONLY, data=data)
-
-
-def op(kind, path, target="", **more):
-    return Op(kind, kind, path, target, **more)
 
 
 def shown(model, lost, least="strict"):

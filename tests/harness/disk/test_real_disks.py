@@ -223,6 +223,32 @@ except KeyError:
 
 
 @every_kind
+def test_a_file_system_may_be_mounted_at_any_path(kind, place):
+    """Spaces in the path change nothing; and what fails once it is mounted leaves it unmounted."""
+    run(
+        """
+import os, sys
+from pathlib import Path
+from outlive_harness.disk import realfs
+kind, place = sys.argv[1], Path(sys.argv[2])
+with realfs.RealFs(kind, place / "image", place / "a disk") as disk:
+    disk.snapshot(place / "copy")
+realfs.device_of = lambda where: 1 / 0
+try:
+    realfs.RealFs(kind, place / "image", place / "disk").__enter__()
+except ZeroDivisionError as error:
+    assert error.__traceback__ is not None  # it holds all that is still open
+    assert not os.path.ismount(place / "disk")
+else:
+    raise AssertionError("it is mounted")
+""",
+        kind,
+        str(place),
+    )
+    assert left_behind(place) == []
+
+
+@every_kind
 def test_nothing_is_left_of_a_process_that_is_killed(kind, place):
     """Mounts are the process's own, and go with it; so do the loop devices."""
     code = """

@@ -335,10 +335,12 @@ def test_each_fault_says_which_op_it_blames(name, ops):
     assert blamed(trace, "diverged", "a", (Point(name, 3),)) == ops
 
 
-@pytest.mark.parametrize(("blames", "expected"), [("op", 3), ("before", 2), ("none", 0)])
-def test_a_fault_that_is_added_is_blamed_by_its_trait(monkeypatch, blames, expected):
+@pytest.mark.parametrize(
+    ("blames", "counts_ops", "expected"), [("op", True, 3), ("before", True, 2), ("op", False, 0)]
+)
+def test_a_fault_that_is_added_is_blamed_by_its_traits(monkeypatch, blames, counts_ops, expected):
     """No fault is known by its name."""
-    added = SimpleNamespace(name="added", intercepts=True, blames=blames)
+    added = SimpleNamespace(name="added", intercepts=True, blames=blames, counts_ops=counts_ops)
     monkeypatch.setitem(FAULTS, "added", added)
     trace = [op("mkdir", "a"), op("mkdir", "b"), op("mkdir", "c")]
     assert blamed(trace, "diverged", "a", (Point("added", 3),)) == expected

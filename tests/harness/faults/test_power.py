@@ -85,6 +85,17 @@ def test_a_scenario_names_its_own_disk(one):
     assert one(source, profile="posix").verdict is Verdict.VIOLATED
 
 
+@pytest.mark.parametrize("ignored", ["cache*", "c?che1", "cache1", "**/cache1"])
+def test_what_is_below_an_ignored_directory_is_ignored(one, ignored):
+    """A pattern that matches a directory means all below it, also for the model of the disk."""
+    source = steps(file=True, directory=True).replace(
+        'outputs="out/*"', f'outputs="out/*", ignore="{ignored}"'
+    )
+    source += "    os.makedirs('cache1', exist_ok=True)\n    Path('cache1/x').write_text('x')\n"
+    result = one(source)
+    assert result.verdict is Verdict.HELD, result
+
+
 def test_the_same_seed_gives_the_same_points(one):
     """Exploration is deterministic: two sessions' runs find the same."""
     source = steps(file=False, directory=False)

@@ -3,6 +3,7 @@
 import pytest
 
 from outlive_harness.golden.made_anew import ignored, made_anew
+from outlive_harness.jobs.session import Session
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.verdicts import Verdict
 
@@ -70,6 +71,14 @@ def test_a_database_like_lmdb_has_a_verdict(one):
     assert [one for one in result.warnings if "lock" in one] == [
         "not judged: lock.mdb is LMDB's table of readers, which it makes anew"
     ]
+
+
+def test_the_golden_run_keeps_the_recording_that_trials_use(explored):
+    """What it found to ignore is part of the pipeline by then: the same zygote makes the recording."""
+    with Session(jobs=1) as session:
+        (result,) = explored(LIKE_LMDB, within=session, faults=("kill",)).scenarios
+        assert result.zygote
+        assert [path.name for path in session.root.glob("records/*/recordings*")] == ["recordings"]
 
 
 def test_what_is_made_anew_is_known_by_the_database_beside_it(tmp_path):

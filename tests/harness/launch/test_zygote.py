@@ -592,7 +592,8 @@ def it():
         assert one(source, zygote=zygote).verdict is Verdict.HELD
 
 
-def test_another_hash_seed_is_tried_beside_the_trials(one, tmp_path, monkeypatch):
+@pytest.mark.parametrize("behind_a_link", [False, True])
+def test_another_hash_seed_is_tried_beside_the_trials(one, tmp_path, monkeypatch, behind_a_link):
     """What comes out otherwise in a further run by exec is not judged by trials that have one seed."""
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     monkeypatch.setattr(case, "sample", lambda _trials: ())  # no trial is repeated by exec
@@ -607,7 +608,9 @@ def it():
     text = "this" if is_warm or Path({str(count)!r}).stat().st_size == 1 else "that"
     for name in "abc":
         put("part" + name, "x")
-    put("o", text)
+    put("release" if {behind_a_link} else "o", text)
+    if {behind_a_link} and not Path("o").is_symlink():
+        Path("o").symlink_to("release")
 """
     result = one(source)
     assert result.verdict is Verdict.UNKNOWN

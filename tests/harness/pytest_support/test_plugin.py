@@ -323,13 +323,8 @@ def test_an_interrupt_leaves_nothing_behind(suite, tmp_path, to):
     """Ctrl-C ends pytest, its xdist workers, the harness's workers, the pipelines and their directory."""
     log = tmp_path / "log"
     write(suite, "scenarios/l.py", LARGE.format(log=log, nap=0.2))
-    # Where these tests themselves run in the background, their children are born ignoring SIGINT.
-    program = (
-        "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "sys.exit(pytest.main())"
-    )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "-p", "no:cacheprovider", *(["-n2"] if to != "plain" else [])],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(["-n2"] if to != "plain" else [])],
         cwd=suite.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60

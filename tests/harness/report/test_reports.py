@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from outlive_harness.report import json_report
+from outlive_harness.report.escaped import quoted, visible, visible_lines
 from outlive_harness.report.files import check_target, write_text
 from outlive_harness.report.terminal import Live, console, summary
-from outlive_harness.report.text import details, explain, note, quoted, replay_line, visible, visible_lines
+from outlive_harness.report.text import details, explain, note, replay_line
 from outlive_harness.results.findings import Finding, Violation
 from outlive_harness.results.plan import parse_plan
 from outlive_harness.results.trials import Outcome, Trial

@@ -344,16 +344,9 @@ def test_the_first_error_is_told():
     assert sorted(tried) == list(range(100))
 
 
-def test_failed_fsync_of_a_directory(monkeypatch, tmp_path):
+def test_failed_fsync_of_a_directory(refuse_fsync, tmp_path):
     """When only a directory's fsync fails all files are there, and the error says so."""
-    fsync = os.fsync
-
-    def fail(descriptor):
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fail)
+    refuse_fsync(on_directory=True)
     with pytest.raises(PublishedNotDurableError), atomic_batch() as batch:
         batch.write(tmp_path / "a", "new")
     assert texts(tmp_path) == {"a": "new"}

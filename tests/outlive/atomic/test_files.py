@@ -316,28 +316,12 @@ except OSError as error:
     assert os.listdir(tmp_path) == ["out"]
 
 
-def failing_fsync(monkeypatch, code, *, on_directory):
-    """Let the fsync of files or of directories fail; return the list of those that were tried."""
-    tried = []
-    fsync = os.fsync
-
-    def fail(descriptor):
-        is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        tried.append("directory" if is_directory else "file")
-        if is_directory == on_directory:
-            raise OSError(code, os.strerror(code))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fail)
-    return tried
-
-
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EINVAL])
-def test_failed_fsync_is_fatal(monkeypatch, tmp_path, code):
+def test_failed_fsync_is_fatal(refuse_fsync, tmp_path, code):
     """A failed fsync of the file is tried once, publishes nothing and leaves nothing."""
     target = tmp_path / "out"
     target.write_text("old")
-    tried = failing_fsync(monkeypatch, code, on_directory=False)
+    tried = refuse_fsync(on_directory=False, code=code)
     with pytest.raises(OSError, match="was not written") as caught:
         atomic_write(target, "new")
     assert caught.value.errno == code
@@ -346,9 +330,9 @@ def test_failed_fsync_is_fatal(monkeypatch, tmp_path, code):
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_failed_fsync_of_the_directory(monkeypatch, tmp_path):
+def test_failed_fsync_of_the_directory(refuse_fsync, tmp_path):
     """When only the last fsync fails the error says that the change was made, and where."""
-    tried = failing_fsync(monkeypatch, errno.EIO, on_directory=True)
+    tried = refuse_fsync(on_directory=True)
     with pytest.raises(PublishedNotDurableError, match="the change was made") as caught:
         atomic_write(tmp_path / "out", "new")
     assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path))
@@ -356,9 +340,9 @@ def test_failed_fsync_of_the_directory(monkeypatch, tmp_path):
     assert (tmp_path / "out").read_text() == "new"
 
 
-def test_failed_fsync_above_a_directory_that_is_made(monkeypatch, tmp_path):
+def test_failed_fsync_above_a_directory_that_is_made(refuse_fsync, tmp_path):
     """A missing directory whose name does not last is an error of durability, and nothing was published."""
-    failing_fsync(monkeypatch, errno.EIO, on_directory=True)
+    refuse_fsync(on_directory=True)
     with pytest.raises(OSError, match="has no directory, and none can be made") as caught:
         atomic_write(tmp_path / "sub" / "out", "new", parents=True)
     assert type(caught.value) is OSError
@@ -368,9 +352,9 @@ def test_failed_fsync_above_a_directory_that_is_made(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
-def test_file_system_without_fsync_of_directories(monkeypatch, tmp_path, code):
+def test_file_system_without_fsync_of_directories(refuse_fsync, tmp_path, code):
     """Where directories have no fsync, its absence is no failure."""
-    tried = failing_fsync(monkeypatch, code, on_directory=True)
+    tried = refuse_fsync(on_directory=True, code=code)
     atomic_write(tmp_path / "out", "new")
     assert tried == ["file", "directory"]
     assert os.listdir(tmp_path) == ["out"]

@@ -461,17 +461,10 @@ def test_clear_leaves_no_empty_directory(tmp_path, finish):
         assert Checkpoints(top, run_id=run.run_id).step_done("step")
 
 
-def test_failed_write_marks_nothing(monkeypatch, checkpoints):
+def test_failed_write_marks_nothing(refuse_fsync, checkpoints):
     """A marker that cannot be brought to the disk is no marker."""
     checkpoints.mark_done("first")
-    fsync = os.fsync
-
-    def fail(descriptor):
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fail)
+    refuse_fsync(on_directory=False)
     with pytest.raises(OSError, match=r"clean\.done' was not written"):
         checkpoints.mark_done("clean")
     assert os.listdir(checkpoints.directory) == ["first.done"]

@@ -16,12 +16,6 @@ import pytest
 from outlive import Checkpoints, run_steps
 
 
-@pytest.fixture(params=["files", "sqlite"])
-def store(request):
-    """Each store."""
-    return request.param
-
-
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Marker files in a directory of their own, in which the test works."""

@@ -27,12 +27,6 @@ STORES = ("files", "sqlite")
 NAMES = ["", "clean", "Clean", "a/b", "a\0b", "x" * 300, "\ud800", "日本", "/clean"]
 
 
-@pytest.fixture(params=STORES)
-def store(request):
-    """Each of the stores."""
-    return request.param
-
-
 @pytest.fixture
 def run(tmp_path):
     """Checkpoints in one SQLite file, in a directory that does not exist yet."""

@@ -23,12 +23,6 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(params=["files", "sqlite"])
-def store(request):
-    """Each store."""
-    return request.param
-
-
 @pytest.fixture
 def run(store, tmp_path):
     """Run steps with checkpoints of their own, opened anew each time, in each store."""

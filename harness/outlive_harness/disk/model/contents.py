@@ -87,7 +87,7 @@ def _patches(
         base = index * BLOCK
         first, last = max(begin, base), min(end, base + BLOCK)
         before = node.blocks.get(index)
-        after = content.patch(before, data, first - start, last - start, first - base)
+        after = Block(data, first - start, last - start, first - base, before)
         changes.append(Change(BLOCK_OF, number, index, before, after))
     return changes
 

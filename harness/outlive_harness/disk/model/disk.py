@@ -36,7 +36,6 @@ class Disk(Inodes):
         """
         disk = cls(umask=umask, cut=cut)
         disk.files.load(root)
-        disk._next = len(disk.files.nodes)
         return disk
 
     def apply(self, op: Op) -> list[Step]:

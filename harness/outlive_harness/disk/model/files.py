@@ -112,20 +112,9 @@ class Files:
     def __init__(self) -> None:
         self.nodes: dict[int, Node] = {ROOT: Node("dir", attributes={"mode": 0o755}, links=1)}
 
-    def put(self, change: Change, value: Any) -> None:  # noqa: ANN401 - as many kinds of values as aspects
-        """Set the thing that a change is about to its value before, or after."""
-        put(self.nodes[change.node], change.aspect, change.where, value)
-
     def walk(self, path: str) -> int | None:
         """Return the number of the file at a path; None if there is no file."""
-        number = ROOT
-        if path:
-            for name in path.split("/"):
-                below = self.nodes[number].entries.get(name)
-                if below is None:
-                    return None
-                number = below
-        return number
+        return walk(self.nodes.__getitem__, path)
 
     def load(self, root: Path) -> None:
         """Load the files below a directory; large contents are read later, and must not change.
@@ -152,7 +141,19 @@ class Files:
                 self.nodes[parent].entries[item.name] = number
 
 
-def put(node: Node, aspect: str, where: str | int, value: Any) -> None:  # noqa: ANN401 - see Files.put()
+def walk(node_of: Callable[[int], Node], path: str) -> int | None:
+    """Return the number of the file at a path; None if there is no file."""
+    number = ROOT
+    if path:
+        for name in path.split("/"):
+            below = node_of(number).entries.get(name)
+            if below is None:
+                return None
+            number = below
+    return number
+
+
+def put(node: Node, aspect: str, where: str | int, value: Any) -> None:  # noqa: ANN401 - of any aspect
     """Set one value of a node; None removes it."""
     if aspect == SIZE:
         node.size = value

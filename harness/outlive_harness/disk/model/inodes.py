@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from outlive_harness.results.ops import Op, Seen
 
-from .files import ENTRY, ROOT, Change, Files, Node, Step
+from .files import ENTRY, Change, Files, Node, Step, put
 
 Cut = Callable[[int, int], Iterable[int]]
 #: Permission bits with set-user-id, set-group-id and sticky.
@@ -36,7 +36,6 @@ class Inodes:
         #: files made by O_TMPFILE that no later op was about: (directory, number)
         self._unnamed: list[tuple[int, int]] = []
         self._steps: list[Step] = []
-        self._next = ROOT
 
     def number_of(self, identity: tuple[int, int]) -> int | None:
         """Return the number of a file by its device and inode number, if an op was about it."""
@@ -51,7 +50,7 @@ class Inodes:
     def step(self, what: str, *changes: Change, start: int = 0, stop: int = 0) -> None:
         """Carry out changes as one step of the current op."""
         for change in changes:
-            self.files.put(change, change.after)
+            put(self.node(change.node), change.aspect, change.where, change.after)
         if changes:
             self._steps.append(Step(what, changes, start, stop))
 
@@ -66,10 +65,10 @@ class Inodes:
 
     def make_node(self, op: Op, kind: str, mode: int, target: str = "") -> int:
         """Make a file without a name; return its number."""
-        self._next += 1
+        number = len(self.files.nodes) + 1
         attributes: dict[str | int, object] = {} if kind == "link" else {"mode": mode}
-        self.files.nodes[self._next] = Node(kind, target, attributes=attributes, touched=op.tid)
-        return self._next
+        self.files.nodes[number] = Node(kind, target, attributes=attributes, touched=op.tid)
+        return number
 
     def make_unnamed(self, op: Op, directory: int, *, linkable: bool) -> None:
         """Make a file that stays without a name (``O_TMPFILE``)."""
@@ -79,8 +78,7 @@ class Inodes:
 
     def masked(self, op: Op) -> int:
         """Return the mode that an op asks for, less the umask."""
-        known = op.detail is not None and op.detail.umask >= 0
-        umask = op.detail.umask if known and op.detail is not None else self._umask
+        umask = op.detail.umask if op.detail is not None and op.detail.umask >= 0 else self._umask
         return op.mode & _ALL_BITS & ~umask
 
     # -- which file ----------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from outlive_harness.disk import content
 from outlive_harness.disk.content import BLOCK, Block
-from outlive_harness.disk.model.files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Change, Node
+from outlive_harness.disk.model.files import ATTRIBUTE, BLOCK_OF, ENTRY, ROOT, SIZE, Node
 from outlive_harness.disk.tree import Entry, Tree, scan
 
 from .closure import Closure
-from .micro import Key, is_below
+from .micro import Key, is_below, until
 
 Reader = Callable[[str], bytes]
 
@@ -114,8 +114,8 @@ class _Case:
     def chain(self, key: Key) -> list[int]:
         """Return the micro-ops up to the op that change one thing."""
         if key not in self.chains:
-            end = self.model.history.end[self.at]
-            self.chains[key] = [number for number in self.model.history.chains.get(key, ()) if number < end]
+            history = self.model.history
+            self.chains[key] = until(history.chains.get(key, []), history.end[self.at])
         return self.chains[key]
 
     def values(self, key: Key, now: Any) -> list[Any]:  # noqa: ANN401
@@ -123,7 +123,7 @@ class _Case:
         chain = self.chain(key)
         if not chain:
             return [now]
-        changes = [self.change(number, key) for number in chain]
+        changes = [self.model.history.micros[number].change_of(key) for number in chain]
         return [changes[0].before, *(change.after for change in changes)]
 
     def sizes(self, key: Key, now: int, wanted: int) -> list[int]:
@@ -141,10 +141,6 @@ class _Case:
         for place, edge in below.items():
             fits[place] = _EDGE if edge == wanted else _SHORT_EDGE if edge < wanted else _NO
         return fits
-
-    def change(self, number: int, key: Key) -> Change:
-        """Return a micro-op's change of one thing."""
-        return next(change for change in self.model.history.micros[number].changes if change.key == key)
 
     def node(self, number: int) -> Node:
         """Return a file as it is if nothing is lost."""

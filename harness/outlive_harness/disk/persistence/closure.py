@@ -27,7 +27,7 @@ class Run:
         initial: the directory that the first run began with; None if it is not known.
         view: its files at a moment that can be moved.
         digests: digests of contents that were computed before.
-        latest: the state that was asked for last, and its changed files.
+        latest: the state that was asked for last, and its files.
     """
 
     def __init__(self, history: History, starts: Sequence[int], initial: Path | None) -> None:

@@ -23,6 +23,7 @@ written in that gap (is_below()) counts only if the size itself is lost.
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -65,6 +66,10 @@ class Micro(NamedTuple):
     start: int
     stop: int
     needs: tuple[int, ...]
+
+    def change_of(self, key: Key) -> Change:
+        """Return its change of one thing."""
+        return next(change for change in self.changes if change.key == key)
 
 
 class Sync(NamedTuple):
@@ -155,7 +160,7 @@ class History:
         sizes: int | None = None
         for part, step in enumerate(disk.apply(op), start=1):
             at = len(self.micros)
-            needs = {self.chains[key][-1] for key in map(_key, step.changes) if self.chains[key]}
+            needs = {self.chains[one.key][-1] for one in step.changes if self.chains[one.key]}
             if step.what == "free" and sizes is not None:
                 needs.add(sizes)
             elif step.what == "move" and part == 2:
@@ -199,7 +204,7 @@ class History:
             self.waited[number] = node, op.offset, op.offset + op.length if op.length else sys.maxsize
 
     def _index(self, at: int, change: Change) -> None:
-        self.chains[_key(change)].append(at)
+        self.chains[change.key].append(at)
         if change.aspect == ENTRY:
             self.names[change.node][str(change.where)] = None
             for node in {change.before, change.after} - {None}:
@@ -214,13 +219,14 @@ class History:
         return range(self.end[op - 1], self.end[op])
 
 
-def _key(change: Change) -> Key:
-    return change.aspect, change.node, change.where
+def until(numbers: list[int], past: int) -> list[int]:
+    """Return those of the micro-ops in order that come before one."""
+    return numbers[: bisect_left(numbers, past)]
 
 
 def size_of(micro: Micro, node: int) -> int:
     """Return the size that a micro-op gives a file; the least size, if it is_below()."""
-    return micro.stop if is_below(micro) else next(c.after for c in micro.changes if c.key == (SIZE, node, 0))
+    return micro.stop if is_below(micro) else int(micro.change_of((SIZE, node, 0)).after)
 
 
 def is_below(micro: Micro) -> bool:

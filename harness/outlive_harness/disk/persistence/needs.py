@@ -9,7 +9,7 @@ from outlive_harness.disk.content import BLOCK
 from outlive_harness.disk.model.files import BLOCK_OF
 from outlive_harness.disk.profiles import Profile
 
-from .micro import History, Micro, size_of
+from .micro import History, Micro, size_of, until
 from .syncs import is_metadata, is_one_step, last_change
 
 #: The longest write that persists whole: the folios of a longer one may be written apart.
@@ -163,8 +163,7 @@ def _before_edge(history: History, profile: Profile, micro: Micro) -> set[int]:
 def waited(history: History, op: int) -> list[int]:
     """Return the data that a sync_file_range(2) waited for."""
     node, start, stop = history.waited[op]
-    past = history.end[op]
-    parts = (history.micros[number] for number in history.own[node] if number < past)
+    parts = map(history.micros.__getitem__, until(history.own[node], history.end[op]))
     return [one.number for one in parts if one.what == "data" and one.start < stop and start < one.stop]
 
 

@@ -12,10 +12,10 @@ from outlive_harness.disk.model.files import (
     ATTRIBUTE,
     BLOCK_OF,
     ENTRY,
-    ROOT,
     SIZE,
     Node,
     tree_of,
+    walk,
     write_nodes,
 )
 from outlive_harness.disk.tree import Tree
@@ -66,8 +66,7 @@ class State:
         Args:
             box: the path to replace in contents and link targets before they are digested.
         """
-        changed, digests = self._nodes(), self._model.run.digests
-        nodes = self._model.view.nodes
+        digests = self._model.run.digests
 
         def digest(_number: int, node: Node) -> str:
             key = node.size, tuple(sorted((index, id(block)) for index, block in node.blocks.items())), box
@@ -75,7 +74,7 @@ class State:
                 digests[key] = content.digest(node.blocks, node.size, box)
             return digests[key]
 
-        return tree_of(lambda number: changed.get(number) or nodes[number], box, digest)
+        return tree_of(self._nodes().__getitem__, box, digest)
 
     def read(self, path: str) -> bytes:
         """Return the content of a file.
@@ -83,15 +82,10 @@ class State:
         Raises:
             FileNotFoundError: there is no such file.
         """
-        changed, nodes = self._nodes(), self._model.view.nodes
-        number: int | None = ROOT
-        node = changed.get(ROOT) or nodes[ROOT]
-        for name in path.split("/"):
-            number = node.entries.get(name)
-            if number is None:
-                raise FileNotFoundError(path)
-            node = changed.get(number) or nodes[number]
-        if node.kind != "file":
+        nodes = self._nodes()
+        number = walk(nodes.__getitem__, path)
+        node = None if number is None else nodes[number]
+        if node is None or node.kind != "file":
             raise FileNotFoundError(path)
         return content.read(node.blocks, node.size)
 
@@ -109,7 +103,7 @@ class State:
         Raises:
             OSError: a file cannot be made.
         """
-        nodes = {**self._model.view.nodes, **self._nodes()}
+        nodes = dict(self._nodes())
         for number, node in nodes.items():
             op = self._last_write(number)
             if op:
@@ -118,15 +112,16 @@ class State:
                 nodes[number] = replace(node, attributes={**node.attributes, "times": (stamp, stamp)})
         return write_nodes(nodes.__getitem__, directory, initial=self.initial, copies=copies)
 
-    def _nodes(self) -> dict[int, Node]:
-        """Return the files that differ from the view's, which is moved to the state's op."""
+    def _nodes(self) -> Mapping[int, Node]:
+        """Return the files by number; the view is moved to the state's op."""
         run = self._model.run
         end = run.history.end[self.at]
         run.view.move(end)
         which = self.at, self.dropped
         if run.latest is None or run.latest[0] != which:
             overlay = overlay_without(run.history, end, self.dropped)
-            run.latest = which, {number: run.view.node_with(number, overlay) for number in overlay}
+            changed = {number: run.view.node_with(number, overlay) for number in overlay}
+            run.latest = which, run.view.nodes | changed
         return run.latest[1]
 
     def _last_write(self, number: int) -> int:

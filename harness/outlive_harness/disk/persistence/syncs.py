@@ -8,7 +8,7 @@ from outlive_harness import abi
 from outlive_harness.disk.model.files import ATTRIBUTE, BLOCK_OF, ENTRY, SIZE
 from outlive_harness.disk.profiles import Profile
 
-from .micro import History, Key, Micro, Sync, aspects, is_below
+from .micro import History, Key, Micro, Sync, aspects, is_below, until
 
 
 def is_one_step(history: History, profile: Profile, op: int) -> bool:
@@ -50,7 +50,7 @@ def durable(history: History, profile: Profile, sync: Sync) -> Iterator[int]:
 
 def last_change(history: History, key: Key, past: int) -> list[int]:
     """Return the last micro-op before *past* that changed one thing, in a list that is empty if none did."""
-    return list(_below(history.chains.get(key, []), past))[-1:]
+    return until(history.chains.get(key, []), past)[-1:]
 
 
 def _covered(history: History, sync: Sync, past: int) -> Iterator[int]:
@@ -58,7 +58,7 @@ def _covered(history: History, sync: Sync, past: int) -> Iterator[int]:
     assert sync.node is not None
     wanted = {SIZE, BLOCK_OF, ENTRY} if sync.data_only else {SIZE, BLOCK_OF, ENTRY, ATTRIBUTE}
     last_size = past if not sync.is_own else _size_for(history, sync)
-    for number in _below(history.own[sync.node], past):
+    for number in until(history.own[sync.node], past):
         micro = history.micros[number]
         changed = aspects(micro) & wanted
         if sync.is_own and (micro.op != sync.op or micro.what == "edge"):
@@ -74,17 +74,13 @@ def _size_for(history: History, sync: Sync) -> int:
     parts = map(history.micros.__getitem__, history.parts(sync.op))
     stop = max((micro.stop for micro in parts if micro.what == "data"), default=0)
     edges: dict[int, int] = {}
-    for number in reversed(list(_below(history.chains.get((SIZE, sync.node, 0), []), history.end[sync.op]))):
+    for number in reversed(until(history.chains.get((SIZE, sync.node, 0), []), history.end[sync.op])):
         micro = history.micros[number]
         if is_below(micro):
             edges |= {micro.stop: number} if micro.stop >= stop else {}
         elif any(change.aspect == SIZE and change.before < stop for change in micro.changes):
             return edges[min(edges)] if edges else number
     return -1
-
-
-def _below(numbers: list[int], past: int) -> Iterator[int]:
-    return (number for number in numbers if number < past)
 
 
 def _committed(history: History, sync: Sync, past: int, covered: list[int]) -> Iterator[int]:
@@ -95,7 +91,7 @@ def _committed(history: History, sync: Sync, past: int, covered: list[int]) -> I
     size, and the creation.
     """
     assert sync.node is not None
-    names = list(_below(history.namings[sync.node], past))
+    names = until(history.namings[sync.node], past)
     if sync.data_only:
         names = [] if sync.node in history.given else names[:1]
     own = [number for number in covered if aspects(history.micros[number]) != {BLOCK_OF}]
@@ -115,7 +111,7 @@ def _named(history: History, node: int, past: int) -> Iterator[int]:
         done.add(one)
         keys = {
             change.key
-            for number in _below(history.namings.get(one, []), past)
+            for number in until(history.namings.get(one, []), past)
             for change in history.micros[number].changes
         }
         for key in sorted(keys):

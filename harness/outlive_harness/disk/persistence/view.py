@@ -263,8 +263,7 @@ def value_without(history: History, key: Key, end: int, dropped: int) -> Any:  #
         if not dropped >> chain[place - 1] & 1:
             least = max(least, micros[chain[place - 1]].stop)
         place -= 1
-    changes = micros[chain[max(place - 1, 0)]].changes
-    change = next(change for change in changes if change.key == key)
+    change = micros[chain[max(place - 1, 0)]].change_of(key)
     value = change.after if place else change.before
     return max(value, least) if least else value
 

@@ -94,9 +94,7 @@ def _pair(run: Context, kind: str, name: str, tid: int, files: tuple[Found, Foun
             run.note_change(tid, source)
             run.note_change(tid, target)
         return None
-    if not run.wants_data:
-        return Op(kind, name, source.inside, target.inside, tid, flags=flags)
-    detail = Detail(source.place.look(), target.place.look())
+    detail = Detail(source.place.look(), target.place.look()) if run.wants_data else None
     return Op(kind, name, source.inside, target.inside, tid, flags=flags, detail=detail)
 
 

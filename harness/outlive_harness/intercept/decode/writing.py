@@ -29,12 +29,12 @@ _CURRENT = (1 << 64) - 1
 def _write(run: Context, name: str, tid: int, a: Arguments) -> Op | None:
     if not run.wants_places:
         inside = run.name_by_fd(tid, a[0])
-        if inside is None or (run.has_pipes and run.is_pipe(tid, a[0])):
+        if inside is None or run.is_pipe(tid, a[0]):
             return None
         length = sum(size for _, size in read_iovecs(tid, a[1], a[2])) if "v" in name else a[2]
         return Op("write", name, inside, "", tid, 0, length)
     found = run.by_fd(tid, a[0])
-    if found.inside is None or (run.has_pipes and run.is_pipe(tid, a[0])):
+    if found.inside is None or run.is_pipe(tid, a[0]):
         return None
     parts = read_iovecs(tid, a[1], a[2]) if "v" in name else [(a[1], a[2])]
     length = sum(size for _, size in parts)
@@ -64,7 +64,7 @@ def copy(run: Context, name: str, tid: int, a: Arguments) -> Op | None:
     """Decode a copy between descriptors; ``ioctl`` means a clone."""
     out = {"sendfile": a[0], "ioctl": a[0]}.get(name, a[2])
     found = run.by_fd(tid, out)
-    if found.inside is None or (run.has_pipes and run.is_pipe(tid, out)):
+    if found.inside is None or run.is_pipe(tid, out):
         return None
     position, flags = descriptor_info(tid, out)
     source, start, length, position = _range(name, tid, a, position)
