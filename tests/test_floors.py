@@ -24,7 +24,7 @@ FLOORS = (
     ("intercept",),
     ("jobs",),
     ("disk",),
-    ("_body",),
+    ("_body", "readers"),
     ("results",),
     ("abi",),
 )

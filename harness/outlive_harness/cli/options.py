@@ -15,6 +15,7 @@ from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.similar import MANY, SELECTIONS
 from outlive_harness.results import keywords
 from outlive_harness.results.keywords import Keyword, seconds_of, with_option
+from outlive_harness.results.reader_names import READERS
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
@@ -51,6 +52,8 @@ _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {
     keywords.faults: {"type": faults},
     keywords.profile: {"type": click.Choice(list(PROFILES))},
     keywords.patterns: {"multiple": True},
+    keywords.readers: {"multiple": True},
+    keywords.regexes: {"multiple": True},
     keywords.directory: {"type": click.Path(exists=True, file_okay=False, resolve_path=True)},
     keywords.seconds: {"type": duration},
     keywords.whole: {"type": click.IntRange(1)},
@@ -60,6 +63,7 @@ _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {
 _THERE_ARE: dict[Callable[[str, object], object], tuple[str, ...]] = {
     keywords.faults: NAMES,
     keywords.profile: tuple(PROFILES),
+    keywords.readers: READERS,
 }
 
 

@@ -20,7 +20,7 @@ from outlive_harness.golden.marks import marks
 from outlive_harness.golden.record import Record
 from outlive_harness.history.regressions import regressions_of
 from outlive_harness.history.relocate import relocated
-from outlive_harness.history.store import ADDED, Store, described, read_back
+from outlive_harness.history.store import ADDED, Store, described, read_back, with_functions
 from outlive_harness.report.escaped import visible
 from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
@@ -271,6 +271,7 @@ def _as_kept(facts: dict[str, Any]) -> Scenario:
         raise ScenarioError(f"{kept.file} no longer declares a scenario {kept.name!r}")
     for key in ADDED:
         then, now = getattr(kept, key), getattr(one, key)
+        then = with_functions(then, now) if key == "read" else then
         if then != now:
             complain(f"replayed with {key}={then!r}, as it failed; {kept.file} now says {now!r}")
             setattr(one, key, then)

@@ -11,7 +11,6 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.intercept.task import handled_signals
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import links
-from outlive_harness.judge.trees import describe_difference
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.reap import has_company
@@ -21,9 +20,17 @@ from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
+from outlive_harness.world.reading import DATABASE, is_database
 from outlive_harness.world.runner import Runner
 
-from .contents import first_unlike, ignored_files, learn_uncompared, learn_versions
+from .contents import (
+    demand_values,
+    difference,
+    first_unlike,
+    ignored_files,
+    learn_uncompared,
+    learn_versions,
+)
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .names import has_order, later_names, learn_names
@@ -74,6 +81,7 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     record.ignored = list(everything)
     box.keep(record.golden)
     check_declaration(record, box.path)
+    _read_values(runner, record)
     if not by_exec:
         learn_preload(runner, record)
     _again_on_its_result(runner, record)
@@ -107,6 +115,29 @@ def _take_in(runner: Runner, record: Record, first: FinishedRun) -> Tree:
     everything = runner.box.look(record.spec, whole=True)
     record.final = record.compared(everything)
     return ignored_files(record, everything)
+
+
+def _read_values(runner: Runner, record: Record) -> None:
+    """Replace the digests of outputs by those of their values, where they have readers.
+
+    A database of SQLite has one in any case: what an open one shows is never its bytes.
+
+    Raises:
+        UntestableError: a reader does not accept what the golden run left, or has nothing to read.
+    """
+    spec = record.spec
+    databases = [
+        (path, DATABASE)
+        for path in record.final
+        if spec.is_output(path)
+        and not (spec.reader_of(path) or spec.is_read_as_bytes(path))
+        and is_database(str(record.golden / path))
+    ]
+    more = tuple(zip(ignored(dict(databases)), (DATABASE for _ in databases), strict=True))
+    record.spec = replace(spec, read=(*spec.read, *more))
+    record.initial = runner.reading.valued(record.spec, record.initial, record.template)
+    record.final = runner.reading.valued(record.spec, record.final, record.golden)
+    demand_values(record)
 
 
 def _learn_stacks(runner: Runner, record: Record) -> None:
@@ -144,7 +175,9 @@ class _GoldenRun:
 def _run(runner: Runner, record: Record, ops: list[Op]) -> _GoldenRun:
     """Run without a fault; only the first run notes what it reads, and which signals end it."""
     spec = record.spec
-    versions = Versions(Path(os.path.realpath(runner.box.path)), record.is_watched)
+    versions = Versions(
+        Path(os.path.realpath(runner.box.path)), record.is_watched, digest=runner.digest_of(spec)
+    )
     is_first = ops is record.trace.ops
 
     def visit(op: Op, _number: int) -> Answer:
@@ -230,12 +263,12 @@ def _changes(runner: Runner, record: Record) -> Finding | None:
         if hindered:
             raise UntestableError(f"{sentence} {hindered}")
         return Finding("not-idempotent", "", f"{sentence} {run.ran.failure()}", run.ran.told)
-    after = runner.box.look(record.spec)
+    after = runner.look(record.spec)
     path = first_unlike(record, after)
     if path is None:
         return None
     runner.box.expect_room(record.final)
-    detail = describe_difference(path, record.final, after, record.golden, runner.box.path)
+    detail = difference(runner, record, path, after)
     return Finding("not-idempotent", path, f"a second run, with no crash, changes {path}", detail)
 
 
@@ -289,7 +322,8 @@ def _from_scratch(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
         second.outcome = second.run.failure
         return second
     everything = runner.box.look(record.spec, whole=True)
-    second.after, second.ignored = record.compared(everything), ignored_files(record, everything)
+    second.after = runner.reading.valued(record.spec, record.compared(everything), runner.box.path)
+    second.ignored = ignored_files(record, everything)
     second.unlike = first_unlike(record, second.after)
     if second.unlike is not None:
         second.outcome = f"{second.unlike} differs\n{_difference(runner, record, second)}"
@@ -303,7 +337,7 @@ def _from_scratch(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
 
 def _difference(runner: Runner, record: Record, second: _Second) -> str:
     assert second.unlike is not None
-    return describe_difference(second.unlike, record.final, second.after, record.golden, runner.box.path)
+    return difference(runner, record, second.unlike, second.after)
 
 
 def _compare_runs(runner: Runner, record: Record, second: _Second) -> None:

@@ -9,6 +9,9 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+#: What is added to a pattern that means all below a directory, too.
+_BELOW = r"(?:/.*)?"
+
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -29,7 +32,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         else:
             out, i = out + re.escape(text[i]), i + 1
     takes_all = pattern.endswith("/") or _is_name(text.rpartition("/")[2])
-    return re.compile(out + r"(?:/.*)?" if takes_all else out, re.DOTALL)
+    return re.compile(out + _BELOW if takes_all else out, re.DOTALL)
 
 
 def _is_name(text: str) -> bool:
@@ -44,6 +47,17 @@ def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     """
     compiled = [_compiled(pattern) for pattern in patterns]
     return lambda path: any(pattern.fullmatch(path) for pattern in compiled)
+
+
+@lru_cache(maxsize=1024)
+def _itself(pattern: str) -> re.Pattern[str]:
+    found = _compiled(pattern).pattern
+    return re.compile(found.removesuffix(_BELOW), re.DOTALL)
+
+
+def names(pattern: str, path: str) -> bool:
+    """Return whether a pattern matches a path itself, and not only as one below what it names."""
+    return _itself(pattern).fullmatch(path) is not None
 
 
 def common_ends(one: str, other: str) -> tuple[str, str]:

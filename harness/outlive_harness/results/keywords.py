@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from .globs import matcher
+from .reader_names import split, steps_of
 from .violations import VIOLATIONS
 
 #: Where ``torn`` cuts a write, the default first: at a page of its file, as SIGKILL does, or at any byte.
@@ -75,6 +76,28 @@ def patterns(key: str, value: object) -> tuple[str, ...]:
     return parts
 
 
+def readers(key: str, value: object) -> tuple[tuple[str, object], ...]:
+    """Return readers as pairs of a pattern and a reader: the name of a built-in one, or a function."""
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
+        pairs = []
+        for part in strings(key, value):
+            try:
+                pairs.append(split(part))
+            except ValueError as error:
+                raise ScenarioError(f"{key}={part!r}: {error}") from error
+    for glob, reader in pairs:
+        patterns(key, glob)
+        if callable(reader):
+            continue
+        try:
+            steps_of(text(key, reader))
+        except ValueError as error:
+            raise ScenarioError(f"{key}={{{glob!r}: {reader!r}}}: {error}") from error
+    return tuple(pairs)
+
+
 def path(key: str, value: object) -> str:
     """Return a string or a path as a string."""
     if isinstance(value, (str, os.PathLike)):
@@ -128,6 +151,11 @@ def regex(key: str, value: object) -> str:
     except (re.error, TypeError) as error:
         raise ScenarioError(f"{key}={value!r} is not a regular expression: {error}") from error
     return text(key, value)
+
+
+def regexes(key: str, value: object) -> tuple[str, ...]:
+    """Return one or several regular expressions as a tuple."""
+    return tuple(regex(key, one) for one in strings(key, value))
 
 
 def function(key: str, value: object) -> object:
@@ -195,6 +223,8 @@ class Keyword(NamedTuple):
 
 
 _CHECK, _BOTH, _ALL = ("check",), ("check", "test"), ("check", "test", "pytest")
+#: Kinds of which the command line's values stand beside a scenario's own, before them.
+ADDED = (patterns, readers, regexes)
 #: All keywords, in the order of the options' help.
 KEYWORDS = (
     Keyword("name", "", text),
@@ -234,6 +264,22 @@ KEYWORDS = (
         "depth", 1, whole, doors=_ALL, is_for_all=True, metavar="N", help="Crashes in a row; by default 1."
     ),
     Keyword("outputs", (), patterns, doors=_BOTH, metavar="GLOB", help="Files that readers see. Repeatable."),
+    Keyword(
+        "read",
+        (),
+        readers,
+        doors=_BOTH,
+        metavar="GLOB=READER",
+        help="Judge outputs by the value that a reader gives, not by their bytes. Repeatable.",
+    ),
+    Keyword(
+        "mask",
+        (),
+        regexes,
+        doors=_BOTH,
+        metavar="REGEX",
+        help="Leave what matches out of outputs that are text: times, durations, random names. Repeatable.",
+    ),
     Keyword(
         "append_only",
         (),

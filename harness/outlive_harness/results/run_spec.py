@@ -15,6 +15,7 @@ from typing import Any
 from .globs import matcher
 from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
 from .patterns import literal
+from .reader_names import FUNCTION, choice, is_one_output
 from .scenario import ACK_PATTERN, Scenario, takes_acks
 
 #: The directories of the box that TMPDIR and HOME name: files there are seen, but never outputs.
@@ -49,6 +50,9 @@ class RunSpec:
         home: the directory of the scenario file, or of the user.
         outputs: patterns; empty for all files but those of TMPDIR and HOME.
         judge_outputs: whether outputs are compared; not if a check takes their place.
+        read: the readers of outputs, by pattern: a built-in one's text, or ``@`` and a number for a function.
+        mask: regular expressions of what is left out of text.
+        readers: the scenario file, its name and its directory, if functions read outputs.
         setup: the program that prepares a box, if any.
         check: the program that examines a recovered box and prints what must not differ, if any.
         check_takes_acks: whether the check judges what was acknowledged.
@@ -65,6 +69,9 @@ class RunSpec:
     home: str
     outputs: tuple[str, ...] = ()
     judge_outputs: bool = True
+    read: tuple[tuple[str, str], ...] = ()
+    mask: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
     append_only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     litter: str = LITTER_CHOICES[0]
@@ -136,6 +143,24 @@ class RunSpec:
         """Return whether the outputs name a path without a wildcard, even if it is ignored."""
         return self.judge_outputs and not is_private(path) and literal(path) in self.outputs
 
+    def reader_of(self, path: str) -> str:
+        """Return the reader of a path; "" if it is judged by its bytes.
+
+        A pattern may name a file that is an output only through a link.
+        """
+        reader = choice(self.read)(path) if self.read else ""
+        if reader == "bytes" or (reader and self.is_ignored(path)):
+            return ""
+        return reader or ("text" if self.mask and self.is_output(path) else "")
+
+    def is_one_output(self, path: str) -> bool:
+        """Return whether a reader takes a directory, with all that is in it, as one output."""
+        return bool(self.read) and is_one_output(self.read, path) and self.is_output(path)
+
+    def is_read_as_bytes(self, path: str) -> bool:
+        """Return whether an output is to be judged by its bytes, whatever it holds."""
+        return bool(self.read) and choice(self.read)(path) == "bytes"
+
     def is_append_only(self, path: str) -> bool:
         """Return whether a prefix of the file counts as complete."""
         return matcher(self.append_only)(path)
@@ -190,6 +215,13 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
         "source": None if source is None else str(source),
         "standing": str(Path.cwd()),
         "own": () if scenario.command is None else _own(argv),
+        "read": tuple(
+            (glob, reader if isinstance(reader, str) else f"{FUNCTION}{number}")
+            for number, (glob, reader) in enumerate(scenario.read)
+        ),
+        "readers": (scenario.file, scenario.name, str(Path.cwd()))
+        if any(callable(reader) for _, reader in scenario.read)
+        else (),
         "environ": tuple(sorted((key, value) for key, value in os.environ.items() if key not in _FOREIGN)),
     }
     return RunSpec(**declared | made)

@@ -45,6 +45,10 @@ def ack(value: object) -> None:
     os.write(1, os.fsencode(f"outlive-ack: {text}\n"))
 
 
+#: How outputs are read: pairs of a pattern and a reader, the name of a built-in one or a function.
+Readers = tuple[tuple[str, str | Callable[[Path], object]], ...]
+
+
 class Scenario:
     """One pipeline, and what must be true of it. Made by scenario(); the attributes are its arguments."""
 
@@ -57,6 +61,8 @@ class Scenario:
     depth: int
     restarts: int
     timeout: float | None
+    read: Readers
+    mask: tuple[str, ...]
     append_only: tuple[str, ...]
     ignore: tuple[str, ...]
     litter: str
@@ -103,6 +109,8 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
     depth: int = 1,
     restarts: int = 1,
     timeout: float | None = None,
+    read: Mapping[str, str | Callable[[Path], object]] | Iterable[str] = (),
+    mask: str | Iterable[str] = (),
     append_only: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
     litter: str = LITTER_CHOICES[0],
@@ -133,6 +141,14 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
         depth: how many crashes in a row to try at least.
         restarts: how often a crashed pipeline may be started until it must have exited with 0.
         timeout: seconds that one run may take; by default 20 times the golden run, at least 30.
+        read: how outputs are read, by pattern: ``{"out/*.gz": "gzip", "out/r.json": "json:-at", "out/x": f}``
+            An output with a reader is judged by the value that the reader gives, not by its bytes: it is
+            complete where its reader accepts it and the value is one that a run made whole. A reader is the
+            name of a built-in one (``gzip``, ``zip``, ``tar``, ``xlsx``, ``sqlite``, ``parquet``, ``arrow``,
+            ``npy``, ``csv``, ``json``, ``yaml``, ``text``, ``bytes``), perhaps with keys or columns that are
+            left out, or a function that takes a path and returns a value. A pattern may match a directory,
+            which is then one output.
+        mask: regular expressions. What they match in text is left out when outputs are compared.
         append_only: patterns of files of which a prefix that ends with a line is complete.
         ignore: patterns of files that no check looks at.
         litter: ``"warn"`` or ``"fail"``: what files mean that the golden run does not leave.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from outlive_harness.disk.tree import Tree
+from outlive_harness.golden.contents import difference_in
 from outlive_harness.golden.record import Record
 from outlive_harness.judge import links, trees
 from outlive_harness.results.findings import Finding
@@ -44,7 +45,7 @@ def compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: Lef
     for path in trees.differing(record.final, after, spec.is_output):
         is_gone = path not in after
         sentence = f"after recovery {path} {'is missing' if is_gone else 'is not what the golden run wrote'}"
-        detail = trees.describe_difference(path, record.final, after, record.golden, box)
+        detail = difference_in(runner, record, path, record.final, after, box)
         trial.findings.append(Finding("diverged", path, sentence, detail))
     trial.findings += _behind_links(runner, record, after, {finding.path for finding in trial.findings}, left)
     golden_names = {record.fold(path) for path in record.final}
@@ -72,7 +73,7 @@ def _behind_links(
     for path in trees.differing(golden, here, is_output):
         if path not in reported:
             what = "is not what the golden run wrote" if path in here else "is missing"
-            detail = trees.describe_difference(path, golden, here, record.golden, box)
+            detail = difference_in(runner, record, path, golden, here, box)
             found.append(Finding("diverged", path, f"after recovery {path}, through a link, {what}", detail))
     names = {record.fold(path) for path in golden.keys() | record.final.keys()}
     for path in trees.surplus(golden, here):

@@ -76,7 +76,7 @@ def reach(
         if FAULTS[point.fault].cuts_power == "real":
             crash = _real_power_cut(runner, record, point, trial)
             continue
-        crash.found = runner.box.look(record.spec) if number else None
+        crash.found = runner.look(record.spec) if number else None
         trial.story.append(f"run until {point}")
         ran, is_injected = run_with_fault(runner, record, point, crash)
         if not is_injected:
@@ -89,7 +89,7 @@ def reach(
 
 def _partial_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> dict[str, Finding]:
     """Return findings about what readers see between two crashes, by path."""
-    state = runner.box.look(record.spec)
+    state = runner.look(record.spec)
     found = [*crash.partial.values(), *partial_outputs(runner, record, state, crash)]
     crash.partial = {}
     return {one.path: replace(one, message=f"after {plan_text(plan)} {one.message}") for one in found}

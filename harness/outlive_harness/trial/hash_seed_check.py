@@ -10,11 +10,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlive_harness.golden.contents import first_unlike
+from outlive_harness.golden.contents import difference, first_unlike
 from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.jobs.tasks import Task
-from outlive_harness.judge.trees import describe_difference
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
@@ -64,10 +63,10 @@ def _differs(runner: Runner, record: Record) -> str:
     if ran.failure():
         runner.box.expect_room(record.final, ran.told)
         return f"nondeterministic: a further run with no fault {ran.failure()}"
-    after = runner.box.look(spec)
+    after = runner.look(spec)
     path = first_unlike(record, after)
     if path is None:
         return ""
     runner.box.expect_room(record.final)
-    detail = describe_difference(path, record.final, after, record.golden, runner.box.path)
+    detail = difference(runner, record, path, after)
     return f"nondeterministic: a further run with no fault differs in {path}\n{detail}"

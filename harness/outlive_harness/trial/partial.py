@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree
+from outlive_harness.golden.contents import difference_in
 from outlive_harness.golden.record import Record
 from outlive_harness.judge import links, trees
 from outlive_harness.judge.held_open import held_open
 from outlive_harness.results.findings import Finding
+from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
 from .crash import Crash
@@ -19,17 +21,12 @@ def partial_outputs(runner: Runner, record: Record, state: Tree, crash: Crash) -
     """Return a finding for each output in the box that is visible half-written."""
     known = _whole_contents(record, crash)
     visible, golden, whole = _visible(runner, record, state, known, crash)
-    found = trees.torn_outputs(
-        visible,
-        golden,
-        whole,
-        trees.Boxes(runner.box.path, record.golden, record.template, runner.box.own),
-        record.spec.is_append_only,
-    )
+    boxes = trees.Boxes(runner.box.path, record.golden, record.template, runner.box.own)
+    found = trees.torn_outputs(visible, golden, whole, boxes, record.spec.is_append_only)
     if record.refused:
         # Without ops, whole contents that were replaced later are unknown; a strict prefix is partial anyway.
-        found = [one for one in found if _is_prefix(runner.box.path / one[0], record.golden / one[0])]
-    return [_finding(record, *one) for one in found]
+        found = [path for path in found if _is_prefix(runner.box.path / path, record.golden / path)]
+    return [_finding(runner, record, path, visible, golden, boxes) for path in found]
 
 
 def _whole_contents(record: Record, crash: Crash) -> Mapping[str, set[str]]:
@@ -44,7 +41,9 @@ def _whole_contents(record: Record, crash: Crash) -> Mapping[str, set[str]]:
         own |= {path: crash.versions.get(path, set()) for path in known}
     if crash.found is not None:
         for path in known.keys() & crash.found.keys():
-            own[path] = own[path] | {crash.found[path].digest}
+            entry = crash.found[path]
+            if not (isinstance(entry, Valued) and entry.failed):
+                own[path] = own[path] | {entry.digest}
     return {**known, **{path: known.get(path, set()) | own[path] for path in own}}
 
 
@@ -67,8 +66,17 @@ def _visible(
     return visible, golden, whole
 
 
-def _finding(record: Record, path: str, sentence: str, detail: str) -> Finding:
+def _finding(
+    runner: Runner, record: Record, path: str, visible: Tree, golden: Tree, boxes: trees.Boxes
+) -> Finding:
     """Return the finding, with advice on what to declare if the program keeps the file open on purpose."""
+    entry = visible[path]
+    if isinstance(entry, Valued):
+        what = entry.failed or "its value is not one that a run made whole"
+        detail = difference_in(runner, record, path, golden, visible, boxes.here)
+    else:
+        what, detail = trees.described_torn(path, visible, golden, boxes)
+    sentence = f"{path} is visible half-written: {what}"
     held = held_open(record.ops, path)
     if held is not None:
         sentence, detail = f"{sentence}; the program keeps it open", f"{detail}\n{held.advice}"

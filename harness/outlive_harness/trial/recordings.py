@@ -258,13 +258,19 @@ class Recordings:
                     f"{point} was not reached when recorded: the run {ran.failure() or 'ended'}"
                 )
                 return
-            recording.found = runner.box.look(spec)
-            recording.reason = self._settle(record, recording, recording.found)
+            found = runner.box.look(spec)
+            recording.found = runner.reading.valued(spec, found, runner.box.path)
+            recording.reason = self._settle(record, recording, found)
             if recording.reason:
                 return
         recording.acks += crash.acks
         recording.starts.append(len(recording.ops))
-        versions = Versions(Path(os.path.realpath(runner.box.path)), record.is_shown, any_install=bool(plan))
+        versions = Versions(
+            Path(os.path.realpath(runner.box.path)),
+            record.is_shown,
+            digest=runner.digest_of(spec),
+            any_install=bool(plan),
+        )
 
         def visit(op: Op, _number: int) -> Answer:
             recording.ops.append(op)

@@ -47,10 +47,11 @@ def recover(
         return
     if keep_ops and unseen(record, ran):  # deeper crashes would be injected into this recovery
         trial.fail(unseen(record, ran))
-    after = runner.box.look(record.spec)
+    files = runner.box.look(record.spec)
+    after = runner.reading.valued(record.spec, files, runner.box.path)
     compare(runner, record, trial, after, Leftovers(state, crash.touched, touched, not record.refused))
     if not record.spec.check_takes_acks:
-        trial.findings += lost_acks(record.spec, after, runner.box.path, crash.acks)
+        trial.findings += lost_acks(record.spec, files, runner.box.path, crash.acks)
     if record.spec.check:
         said = runner.check(record.spec, trial.acks)
         trial.findings += said.findings(record.value, takes_acks=record.spec.check_takes_acks)

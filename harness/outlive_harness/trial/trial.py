@@ -120,7 +120,7 @@ def _carry_out(bench: Bench, record: Record, task: TrialTask, trial: Trial) -> N
 
 def _did_all(runner: Runner, record: Record, ran: FinishedRun | None) -> bool:
     """Return whether a run did all of its work in fewer ops, so that not every run has the point."""
-    after = runner.box.look(record.spec)
+    after = runner.look(record.spec)
     return first_unlike(record, after) is None and ran is not None and not ran.failure()
 
 
@@ -139,7 +139,7 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
     trial.acks = crash.acks
     # Ignored files are not compared, but a recovery may read them.
     files = box.look(record.spec, whole=True)
-    state = record.compared(files)
+    state = runner.reading.valued(record.spec, record.compared(files), box.path)
     trial.state = tree_digest(files, record.fold)
     for other in _beside_the_files(runner, record, crash, files):
         trial.state += digest_text(other)

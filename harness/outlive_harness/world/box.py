@@ -45,6 +45,7 @@ class Box:
         path: the box.
         bytes: its real path.
         is_in_memory: whether an fsync costs nothing on its file system.
+        boxes: a regular expression that matches the path of any worker's box of this session.
         unchanged: the large files in it that no run has touched.
     """
 
@@ -56,6 +57,7 @@ class Box:
         self.unchanged = UnchangedFiles(self.path, place / "unchanged")
         #: the box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.bytes)))
+        self.boxes = os.fsdecode(self._boxes.pattern)
 
     # -- filling it ----------------------------------------------------------------------------------
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from outlive_harness.disk.mounts import Mount, below, detach
+from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.launch import traced
@@ -23,6 +24,7 @@ from outlive_harness.results.run_spec import HOME, TMP, RunSpec
 
 from .box import Box, BoxError
 from .checks import CheckResult, check_result
+from .reading import Reading
 
 #: Options for a setup and a check.
 _HELPER = RunOptions(timeout=300.0)
@@ -42,6 +44,7 @@ class Runner:
 
     def __init__(self, place: Path, *, control: int | None = None) -> None:
         self.box = Box(place)
+        self.reading = Reading(self.box.boxes)
         self._zygotes = ZygotePool()
         self._control = control
         #: temporary files outside the box that killed runs left
@@ -75,6 +78,18 @@ class Runner:
                 raise BoxError(f"setup {ran.failure()}\n{ran.told}".rstrip())
         self.box.keep(template)
         return read
+
+    def look(self, spec: RunSpec) -> Tree:
+        """Read the files of the box that are compared: outputs that have a reader by their values.
+
+        Raises:
+            BoxError: a file in it cannot be read.
+        """
+        return self.reading.valued(spec, self.box.look(spec), self.box.path)
+
+    def digest_of(self, spec: RunSpec) -> Callable[[str, str], str | None]:
+        """Return the function by which whole contents of outputs are noted: see Versions."""
+        return lambda full, path: self.reading.digest(spec, full, path, self.box.bytes)
 
     def run(self, spec: RunSpec, options: RunOptions) -> FinishedRun:
         """Run the pipeline on the box as it is; see launch.run for the errors.
@@ -133,6 +148,7 @@ class Runner:
     ) -> FinishedRun:
         """Run one of a pipeline's programs: forked from the zygote chosen for its role, if any."""
         box = self.box
+        self.reading.start(spec)
         command, cwd = spec.command(argv, box.path)
         environment = spec.environment(box.path, argv)
         if options.stacks:
@@ -194,7 +210,7 @@ class Runner:
     @property
     def spared(self) -> list[int]:
         """Processes that are not part of any run."""
-        return self._zygotes.pids
+        return [*self._zygotes.pids, *self.reading.pids]
 
     @property
     def fell_back(self) -> str:
@@ -241,5 +257,6 @@ class Runner:
 
     def clear(self) -> None:
         """End the zygotes; remove the worker's directory and all in it."""
+        self.reading.close()
         self._zygotes.close()
         self.box.clear()
