@@ -124,7 +124,11 @@ def _goals(violations: Faulty) -> Iterator[Faulty]:
 
 def _cure(judge: _Judge, goals: Faulty, violations: Faulty, sources: Sequence[Source]) -> Iterator[Advice]:
     """Try repairs, alone and together; yield the first that cures all goals and adds no violation."""
-    several = repairs(judge.recording.ops, judge.record.spec.is_output)
+    spec = judge.record.spec
+    # A database renames no files: what belongs together goes into one transaction.
+    several = repairs(
+        judge.recording.ops, lambda path: spec.is_output(path) and not spec.is_of_database(path)
+    )
     for count in range(1, min(len(several), _TOGETHER) + 1):
         for some in combinations(several, count):
             sites = {one.key: frozenset(one.sites) for one in some}

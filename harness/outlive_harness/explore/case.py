@@ -28,6 +28,7 @@ from outlive_harness.search.fault_search import FaultSearch, SearchState, begin
 from outlive_harness.search.levels import search_levels
 from outlive_harness.trial.exec_check import ExecCheck, sample
 from outlive_harness.trial.hash_seed_check import HashSeedCheck, has_own_seed
+from outlive_harness.trial.later_run import LaterRun
 
 from .budget import Budget
 from .conclude import conclude, cut_short
@@ -215,12 +216,22 @@ class Case:
         if self.hash_seeds is not None:
             job, self.hash_seeds = self.hash_seeds, None
             (result.reason,) = yield from results_of(job)
+        result.reason = result.reason or (yield from self._later(record))
         if result.reason:  # a nondeterministic pipeline has no golden outputs to compare with
             result.violations.clear()
         if around.baseline is not None and not scenario.expect:
             around.baseline.mark(result)
         yield from confirm(around.session, scenario, record, result, around.options)
         return trials
+
+    def _later(self, record: Record) -> Waits[str]:
+        """Return how a golden run in another second differs, if that may be why a recovery's outputs do."""
+        differ = any(one.kind in ("diverged", "not-idempotent") for one in self.result.violations)
+        if not differ or self.scenario.expect or record.refused:
+            return ""
+        task = LaterRun(record.place)
+        (why,) = yield from results_of(submit(self.around.session.root, [task], priority=Priority.CHECK))
+        return why
 
     def _searches(self, record: Record, several: dict[str, SearchState], *, by_exec: bool) -> Waits[None]:
         """Search by one fault after the other; add each search to *several* as it begins."""

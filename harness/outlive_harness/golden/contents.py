@@ -7,7 +7,7 @@ from pathlib import Path
 from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import links
-from outlive_harness.judge.trees import describe_difference, first_difference
+from outlive_harness.judge.trees import describe_difference, differing, first_difference, surplus
 from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
@@ -22,6 +22,13 @@ def first_unlike(record: Record, after: Tree) -> str | None:
         golden, here = links.seen(record.final, is_output), links.seen(after, is_output)
         found = first_difference(golden, here, lambda _path: True)
     return found
+
+
+def all_unlike(record: Record, after: Tree) -> list[str]:
+    """Return the outputs in which a tree differs from the golden run's."""
+    is_output = record.spec.is_output
+    extra = [path for path in surplus(record.final, after) if is_output(path)]
+    return sorted({*differing(record.final, after, is_output), *extra})
 
 
 def difference(runner: Runner, record: Record, path: str, after: Tree) -> str:

@@ -58,6 +58,7 @@ class Record:
         effects: the addresses that the run connected or sent to, with the number of calls.
         seconds: wall time of the longer golden run.
         limit: seconds that any later run may take.
+        ended: when the first run had ended, in seconds since the epoch.
     """
 
     spec: RunSpec
@@ -89,6 +90,7 @@ class Record:
     effects: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     limit: float = SHORTEST_LIMIT
+    ended: float = 0.0
 
     # -- its directories -----------------------------------------------------------------------------
 

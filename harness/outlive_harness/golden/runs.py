@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from outlive_harness.launch.run import FinishedRun
 from outlive_harness.launch.zygote import parse
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
+from outlive_harness.results.reader_names import DATABASE
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
-from outlive_harness.world.reading import DATABASE, is_database
+from outlive_harness.world.reading import is_database
 from outlive_harness.world.runner import Runner
 
 from .contents import (
+    all_unlike,
     demand_values,
     difference,
     first_unlike,
@@ -31,6 +34,7 @@ from .contents import (
     learn_uncompared,
     learn_versions,
 )
+from .cures import advice
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .names import has_order, later_names, learn_names
@@ -42,6 +46,10 @@ from .stacks import LEAST_OPS, stacks_of
 _PATIENCE = 3600.0
 #: How many times the golden run's time a later run may take.
 _SLACK = 20.0
+#: Seconds after which a time in whole seconds differs.
+APART = 1.01
+#: Seconds of a run that is made once more to learn what differs.
+_SHORT = 60.0
 
 
 def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = False) -> Record:
@@ -101,7 +109,7 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
 
 def _take_in(runner: Runner, record: Record, first: FinishedRun) -> Tree:
     """Note what the first run did and left; return the ignored files."""
-    record.seconds, record.least_ops = first.seconds, first.ops
+    record.seconds, record.least_ops, record.ended = first.seconds, first.ops, time.time()
     record.trace.outside, record.trace.blind = first.outside, first.blind
     record.reads, record.is_alone = first.reads, first.is_alone
     record.effects, record.acks = first.effects, first.acks
@@ -350,7 +358,8 @@ def _compare_runs(runner: Runner, record: Record, second: _Second) -> None:
     if second.unlike is not None:
         runner.box.expect_room(record.final)
         detail = _difference(runner, record, second)
-        raise UntestableError(f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}")
+        why = f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}"
+        raise UntestableError("\n".join(filter(None, [why, _cure(runner, record, second)])))
     if spec.check and not record.findings:
         said = runner.check(spec, record.acks)
         if said.failed or said.value != record.value:
@@ -358,6 +367,21 @@ def _compare_runs(runner: Runner, record: Record, second: _Second) -> None:
             raise UntestableError(f"nondeterministic: the check gave {record.value} and then {then}")
     # A file that only one golden run leaves (under a random name) is not litter either.
     record.final = {**second.after, **record.final}
+
+
+def _cure(runner: Runner, record: Record, second: _Second) -> str:
+    """Return what to add, in words; "" if nothing that is known would make the runs equal.
+
+    A run at another second shows what differs by the time only, such as a gzip header.
+    """
+    after = second.after
+    if record.seconds < _SHORT:
+        time.sleep(max(0.0, record.ended + APART - time.time()))
+        runner.box.fill(record.template)
+        if _run(runner, record, []).failure:
+            return ""
+        after = runner.look(record.spec)
+    return advice(runner, record, after, all_unlike(record, after))
 
 
 def _warn(record: Record, first: FinishedRun) -> None:

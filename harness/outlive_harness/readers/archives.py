@@ -102,6 +102,6 @@ def xlsx(path: Path, left_out: Sequence[str]) -> Any:  # noqa: ANN401 - sheets, 
     for sheet in book.worksheets:
         rows = [list(row) for row in sheet.iter_rows(values_only=True)]
         header = [str(cell) if cell is not None else "" for cell in rows[0]] if rows else []
-        found[sheet.title] = Table(header, (), rows[1:]).without(left_out)
+        found[sheet.title] = Table(header, (), rows[1:]).without(left_out, sheet.title)
     book.close()
     return found

@@ -64,8 +64,7 @@ def _table(database: sqlite3.Connection, name: str, sql: str, left_out: Sequence
     cursor = database.execute(f'SELECT * FROM "{quoted}"')  # noqa: S608 - quoted above
     columns = [one[0] for one in cursor.description]
     rows = cursor.fetchall()
-    here = [column for column in columns if column in left_out or f"{name}.{column}" in left_out]
-    table = Table(columns, (), rows, has_order=False).without(here)
+    table = Table(columns, (), rows, has_order=False).without(left_out, name)
     table.facts["declaration"] = sql
     return table
 

@@ -43,11 +43,20 @@ class Table:
     has_order: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def without(self, left_out: Sequence[str]) -> Table:
-        """Return the table without some columns."""
-        if not left_out:
+    def without(self, left_out: Sequence[str], of: str = "") -> Table:
+        """Return the table without some columns, which may be given as ``table.column``.
+
+        Args:
+            left_out: the columns.
+            of: the table's name.
+        """
+        kept = [
+            at
+            for at, name in enumerate(self.columns)
+            if name not in left_out and f"{of}.{name}" not in left_out
+        ]
+        if len(kept) == len(self.columns):
             return self
-        kept = [at for at, name in enumerate(self.columns) if name not in left_out]
         types = [self.types[at] for at in kept] if self.types else ()
         rows = [[row[at] if at < len(row) else None for at in kept] for row in self.rows]
         return Table([self.columns[at] for at in kept], types, rows, self.has_order, self.facts)
@@ -55,3 +64,7 @@ class Table:
 
 class Tables(dict[str, Table]):
     """The tables of a database, or the sheets of a workbook, by name."""
+
+    def are_empty(self) -> bool:
+        """Return whether there is no row in any of them."""
+        return not any(table.rows for table in self.values())

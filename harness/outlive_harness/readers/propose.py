@@ -53,12 +53,10 @@ def _with(name: str, golden: Path, here: Path, view: View) -> dict[str, Any] | N
         found = [one for one, _ in zip(differences(*plain), range(_LOOKED), strict=False)]
         if not found:
             return {"reader": text, "masks": []}
-        keys = sorted({one.keys[-1] for one in found if one.keys})
+        keys = sorted({".".join(one.keys) for one in found if one.keys})
         if steps[-1].name in WITH_KEYS and all(one.keys for one in found) and len(keys) <= _KEYS:
             last = Step(steps[-1].name, tuple(keys))
-            if not any("," in key or "." in key for key in keys) and _is_equal(
-                (*steps[:-1], last), golden, here, view
-            ):
+            if not any("," in key for key in keys) and _is_equal((*steps[:-1], last), golden, here, view):
                 return {"reader": f"{text}:{','.join(f'-{key}' for key in keys)}", "masks": []}
         masks = _least_masks(values[0], values[1], view)
         if masks:

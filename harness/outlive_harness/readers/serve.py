@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from outlive_harness.results.reader_names import FUNCTION, Step, steps_of
 
-from .kinds import Absent, ReadError
+from .kinds import Absent, ReadError, Tables
 from .propose import propose
 from .table import PIP, READER
 from .values import differences, digest
@@ -149,7 +149,8 @@ def _found(request: dict[str, Any], read: Callable[[Path], Any]) -> dict[str, An
     if isinstance(value, Absent):
         return {"absent": True}
     if request["what"] == "value":
-        return {"value": digest(view.of(value))}
+        is_empty = isinstance(value, Tables) and value.are_empty()
+        return {"value": digest(view.of(value)), "is_empty": is_empty}
     found = differences(view.of(read(golden)), view.of(value))
     lines = [str(one) for one, _ in zip(found, range(_TOLD + 1), strict=False)]
     return {"lines": [*lines[:_TOLD], "..."] if len(lines) > _TOLD else lines}

@@ -96,7 +96,7 @@ def _of_dicts(golden: dict[Any, Any], here: dict[Any, Any]) -> Iterator[Differen
     what = "member" if isinstance(golden, Members) else "table" if isinstance(golden, Tables) else "key"
     for key in sorted(golden.keys() | here.keys(), key=repr):
         name = f"{what} {key!r}" if what == "key" else f"{what} {key}"
-        inner = str(key) if what == "key" else ""
+        inner = "" if what == "member" else str(key)
         if key not in here:
             yield Difference((name,), _shown(golden[key]), "absent", (inner,) if inner else ())
         elif key not in golden:

@@ -22,6 +22,8 @@ UNPACKING = ("gzip",)
 WITH_KEYS = ("csv", "json", "yaml", "xlsx", "sqlite", "parquet", "arrow")
 #: Readers that take a directory as one output, as functions do.
 OF_DIRECTORIES = ("parquet", "arrow")
+#: The reader of databases: what an open one shows is never its bytes.
+DATABASE = "sqlite"
 #: Stands before the position of a function among a scenario's readers.
 FUNCTION = "@"
 

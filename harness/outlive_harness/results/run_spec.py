@@ -15,7 +15,7 @@ from typing import Any
 from .globs import matcher
 from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
 from .patterns import literal
-from .reader_names import FUNCTION, choice, is_one_output
+from .reader_names import DATABASE, FUNCTION, choice, is_one_output
 from .scenario import ACK_PATTERN, Scenario, takes_acks
 
 #: The directories of the box that TMPDIR and HOME name: files there are seen, but never outputs.
@@ -156,6 +156,11 @@ class RunSpec:
     def is_one_output(self, path: str) -> bool:
         """Return whether a reader takes a directory, with all that is in it, as one output."""
         return bool(self.read) and is_one_output(self.read, path) and self.is_output(path)
+
+    def is_of_database(self, path: str) -> bool:
+        """Return whether a path is a database that is read as one, or its journal."""
+        owner = path.removesuffix("-journal").removesuffix("-wal")
+        return bool(self.read) and choice(self.read)(owner) == DATABASE
 
     def is_read_as_bytes(self, path: str) -> bool:
         """Return whether an output is to be judged by its bytes, whatever it holds."""

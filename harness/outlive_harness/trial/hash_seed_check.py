@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlive_harness.golden.contents import difference, first_unlike
+from outlive_harness.golden.contents import all_unlike, difference, first_unlike
+from outlive_harness.golden.cures import advice
 from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.jobs.tasks import Task
@@ -45,18 +46,23 @@ class HashSeedCheck(Task[str]):
         begun, runner, record = time.monotonic(), bench.runner, bench.record(self.place)
         try:
             runner.cool()
-            found = _differs(runner, record)
+            found = differs(runner, record)
             for _ in range(_MOST - 1):
                 if found or time.monotonic() - begun > _SHORT:
                     break
-                found = _differs(runner, record)
+                found = differs(runner, record)
         except (BoxError, OSError):  # the trials meet the same error, and report it
             runner.box.empty()
             return ""
         return found
 
 
-def _differs(runner: Runner, record: Record) -> str:
+def differs(runner: Runner, record: Record) -> str:
+    """Run from scratch; return how the outputs differ from the golden ones, "" if they do not.
+
+    Raises:
+        BoxError: the box could not be filled or read.
+    """
     spec = record.spec
     runner.box.fill(record.template)
     ran = runner.run(spec, RunOptions(timeout=record.limit, visit=lambda _op, _number: GO, syncs=False))
@@ -68,5 +74,6 @@ def _differs(runner: Runner, record: Record) -> str:
     if path is None:
         return ""
     runner.box.expect_room(record.final)
-    detail = difference(runner, record, path, after)
-    return f"nondeterministic: a further run with no fault differs in {path}\n{detail}"
+    said = f"nondeterministic: a further run with no fault differs in {path}"
+    more = difference(runner, record, path, after), advice(runner, record, after, all_unlike(record, after))
+    return "\n".join(filter(None, [said, *more]))

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from outlive_harness.disk.tree import Tree
+from outlive_harness.disk.tree import Entry, Tree
 from outlive_harness.golden.contents import difference_in
 from outlive_harness.golden.record import Record
 from outlive_harness.judge import links, trees
 from outlive_harness.judge.held_open import held_open
 from outlive_harness.results.findings import Finding
+from outlive_harness.results.reader_names import DATABASE
 from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
 from .crash import Crash
+
+#: What to do about a database of which several transactions make one output.
+_OF_A_DATABASE = (
+    "readers see what each transaction leaves: put what belongs together into one (with Python's sqlite3, "
+    'execute("BEGIN") before CREATE and DROP, which otherwise commit at once)'
+)
 
 
 def partial_outputs(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Finding]:
@@ -26,7 +33,19 @@ def partial_outputs(runner: Runner, record: Record, state: Tree, crash: Crash) -
     if record.refused:
         # Without ops, whole contents that were replaced later are unknown; a strict prefix is partial anyway.
         found = [path for path in found if _is_prefix(runner.box.path / path, record.golden / path)]
-    return [_finding(runner, record, path, visible, golden, boxes) for path in found]
+    several = [
+        path for path in found if not _is_not_filled_yet(record, visible[path], golden.get(path), path)
+    ]
+    return [_finding(runner, record, path, visible, golden, boxes) for path in several]
+
+
+def _is_not_filled_yet(record: Record, here: Entry, golden: Entry | None, path: str) -> bool:
+    """Return whether a database has its tables, and no row yet: to readers that is as if it were absent."""
+    if not (isinstance(here, Valued) and here.is_empty):
+        return False
+    before = record.initial.get(path)
+    is_filled_later = isinstance(golden, Valued) and not golden.is_empty
+    return is_filled_later and (before is None or (isinstance(before, Valued) and before.is_empty))
 
 
 def _whole_contents(record: Record, crash: Crash) -> Mapping[str, set[str]]:
@@ -77,6 +96,8 @@ def _finding(
     else:
         what, detail = trees.described_torn(path, visible, golden, boxes)
     sentence = f"{path} is visible half-written: {what}"
+    if isinstance(entry, Valued) and entry.reader == DATABASE:
+        return Finding("torn-output", path, sentence, f"{detail}\n{_OF_A_DATABASE}")
     held = held_open(record.ops, path)
     if held is not None:
         sentence, detail = f"{sentence}; the program keeps it open", f"{detail}\n{held.advice}"

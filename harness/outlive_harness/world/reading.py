@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from outlive_harness.disk.tree import Entry, Tree, digest_file, scan, tree_digest
+from outlive_harness.results.reader_names import DATABASE
 from outlive_harness.results.run_spec import RunSpec
 
 #: Seconds and bytes that one reading may take.
@@ -27,9 +28,8 @@ _KEPT = 1 << 14
 _VALUE, _FAILED = "=", "!"
 #: Files that belong to a file: a database's journals.
 _BESIDE = ("-journal", "-wal")
-#: The reader of databases, the first bytes of their files, and how the names of their journals end: what an
-#: open database shows is never its bytes.
-DATABASE, _DATABASE_STARTS = "sqlite", b"SQLite format 3\0"
+#: The first bytes of a database of SQLite.
+_DATABASE_STARTS = b"SQLite format 3\0"
 
 
 class ReadingError(RuntimeError):
@@ -42,10 +42,12 @@ class Valued(Entry):
     Attributes:
         reader: the reader.
         failed: why there is no value, since what is there is not whole; "" if there is one.
+        is_empty: whether it is a database of which all tables are empty.
     """
 
     reader = ""
     failed = ""
+    is_empty = False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Valued) and self._compared() == other._compared()
@@ -116,7 +118,7 @@ class Reading:
         if "absent" in told:
             return None
         made = Valued(entry.kind, entry.mode, size, _VALUE + told["value"] if "value" in told else _FAILED)
-        made.reader, made.failed = reader, told.get("failed", "")
+        made.reader, made.failed, made.is_empty = reader, told.get("failed", ""), told.get("is_empty", False)
         return made
 
     def digest(self, spec: RunSpec, full: str, path: str, box: bytes) -> str | None:
