@@ -25,6 +25,7 @@ from outlive_harness.world.box import BoxError
 from outlive_harness.world.reading import is_database
 from outlive_harness.world.runner import Runner
 
+from .by_value import advice
 from .contents import (
     all_unlike,
     demand_values,
@@ -34,7 +35,6 @@ from .contents import (
     learn_uncompared,
     learn_versions,
 )
-from .cures import advice
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .names import has_order, later_names, learn_names

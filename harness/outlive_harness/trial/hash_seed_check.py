@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive_harness.golden.by_value import advice
 from outlive_harness.golden.contents import all_unlike, difference, first_unlike
-from outlive_harness.golden.cures import advice
 from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.jobs.tasks import Task

@@ -17,7 +17,7 @@ from .record import Record
 _MOST = 200
 
 
-class Cure(NamedTuple):
+class Proposed(NamedTuple):
     """What makes one output equal from run to run.
 
     Attributes:
@@ -31,7 +31,7 @@ class Cure(NamedTuple):
     masks: tuple[str, ...] = ()
 
 
-def cures(runner: Runner, record: Record, paths: Iterable[str]) -> list[Cure]:
+def proposed(runner: Runner, record: Record, paths: Iterable[str]) -> list[Proposed]:
     """Return what would make outputs in the box equal to the golden ones, where that is known."""
     found = []
     for path in list(paths)[:_MOST]:
@@ -40,11 +40,11 @@ def cures(runner: Runner, record: Record, paths: Iterable[str]) -> list[Cure]:
             continue
         reader, masks = runner.reading.proposed(record.spec, golden, here)
         if reader or masks:
-            found.append(Cure(path, reader, tuple(masks)))
+            found.append(Proposed(path, reader, tuple(masks)))
     return found
 
 
-def options(several: Iterable[Cure]) -> list[str]:
+def options(several: Iterable[Proposed]) -> list[str]:
     """Return the options of check that are the same, one for files that are alike."""
     readers: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     masks: dict[str, None] = {}
@@ -66,7 +66,7 @@ def options(several: Iterable[Cure]) -> list[str]:
 def advice(runner: Runner, record: Record, after: Tree, unlike: Iterable[str]) -> str:
     """Return a few lines on what to add, if that is known of any output that differs; else ""."""
     paths = list(unlike)
-    several = cures(runner, record, paths)
+    several = proposed(runner, record, paths)
     if not several:
         return ""
     left = sorted(set(paths) - {one.path for one in several})
