@@ -82,7 +82,7 @@ def _demand_end(path: Path) -> None:
     for start, opened in ((b"\x1f\x8b", gzip_module), (b"BZh", bz2), (b"\xfd7zXZ", lzma)):
         if content.startswith(start):
             content = opened.decompress(content)
-    if len(content) < 1024 or any(content[-1024:]):
+    if len(content) < 1024 or len(content) % 512 or any(content[-1024:]):
         raise ReadError("it is not a whole tar file: the two empty blocks at its end are missing")
 
 

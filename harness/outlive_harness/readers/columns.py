@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,10 @@ def npy(path: Path, _left_out: Sequence[str]) -> Any:  # noqa: ANN401 - an array
     import numpy as np  # noqa: PLC0415 - not everybody has it
 
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
             return Members({name: loaded[name] for name in loaded.files})
-    except (ValueError, EOFError, OSError) as error:
-        raise ReadError(f"it is not a whole npy file: {error}") from error
-    except Exception as error:
-        if type(error).__name__ == "BadZipFile":
-            raise ReadError(f"it is not a whole npz file: {error}") from error
-        raise
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise ReadError(f"it is not a whole npy or npz file: {error}") from error

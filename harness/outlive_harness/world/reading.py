@@ -114,7 +114,7 @@ class Reading:
         else:
             beside = [tree[path + end].digest for end in _BESIDE if path + end in tree]
             content, size = " ".join([entry.digest, *beside]), entry.size
-        told = self._told(spec, reader, content, str(root / path))
+        told = self._told(spec, reader, f"{path} {content}", str(root / path))
         if "absent" in told:
             return None
         made = Valued(entry.kind, entry.mode, size, _VALUE + told["value"] if "value" in told else _FAILED)
@@ -143,7 +143,7 @@ class Reading:
                 return content
             beside = (digest_file(full + end, box) for end in _BESIDE if os.path.isfile(full + end))
             content = " ".join([content, *beside])
-        told = self._told(spec, reader, content, full)
+        told = self._told(spec, reader, f"{path} {content}", full)
         return _VALUE + told["value"] if "value" in told else None
 
     def start(self, spec: RunSpec) -> None:
@@ -163,7 +163,7 @@ class Reading:
         return told.get("reader", ""), told.get("masks", [])
 
     def _told(self, spec: RunSpec, reader: str, content: str, path: str) -> dict[str, Any]:
-        """Return what is told of a content, which is read once."""
+        """Return what is told of an output with a content, which is read once."""
         key = (reader, spec.mask, spec.readers, content)
         if key not in self._known:
             self._known[key] = self._asked(spec, "value", reader, path)
