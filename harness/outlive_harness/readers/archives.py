@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip as gzip_module
+import io
 import lzma
 import re
 import stat
@@ -97,7 +98,7 @@ def xlsx(path: Path, left_out: Sequence[str]) -> Any:  # noqa: ANN401 - sheets, 
                 "to leave out columns the reader xlsx needs openpyxl: pip install openpyxl"
             ) from None
         return members
-    book = openpyxl.load_workbook(path, data_only=False, read_only=False)
+    book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), data_only=False, read_only=False)
     found = Tables()
     for sheet in book.worksheets:
         rows = [list(row) for row in sheet.iter_rows(values_only=True)]
