@@ -236,7 +236,7 @@ def _like(path: str, several: Collection[str]) -> str:
     """Return a pattern of a name with a star for its random part."""
     end = "/" if path.endswith("/") else ""
     directory, name = os.path.split(path.rstrip("/"))
-    best = ("", "")
+    best = ("." * name.startswith("."), "")
     for other in several:
         where, like = os.path.split(other.rstrip("/"))
         if other == path or where != directory:

@@ -28,7 +28,7 @@ def globs(paths: Collection[str], others: Collection[str], unchanged: Collection
         tops[path.split("/", 1)[0] if "/" in path else ""].append(path)
     patterns: list[str] = []
     for _, several in sorted(tops.items()):
-        candidates = list(_candidates(sorted(several)))
+        candidates = [one for one in _candidates(sorted(several)) if all(map(matcher(one), several))]
         for keep_off in ({*others, *unchanged}, others):
             clear = [one for one in candidates if not any(map(matcher(one), keep_off))]
             if clear:
@@ -39,7 +39,8 @@ def globs(paths: Collection[str], others: Collection[str], unchanged: Collection
     if len(patterns) > _FEW:
         endings = sorted({os.path.splitext(path)[1] for path in paths})
         wide = [f"**/*{literal(ending)}" for ending in endings]
-        if all(endings) and len(wide) <= _FEW and not any(map(matcher(wide), others)):
+        is_whole = all(endings) and all(map(matcher(wide), paths))
+        if is_whole and len(wide) <= _FEW and not any(map(matcher(wide), others)):
             return wide
     return patterns
 
@@ -56,7 +57,7 @@ def _candidates(paths: list[str]) -> Iterator[list[str]]:
         yield same_kind
     common = os.path.commonpath(directories) if directories != [""] else ""
     if common:
-        yield [f"{below(common)}{'*' if len(directories) == 1 else '**'}"]
+        yield _all_of(common, paths) if len(directories) == 1 else [f"{below(common)}**"]
     if common and len(directories) > 1:
         endings = sorted({ending for _, ending in by_kind})
         if all(endings) and len(endings) <= _NAMED:
@@ -68,7 +69,13 @@ def _candidates(paths: list[str]) -> Iterator[list[str]]:
         yield same_kind
     if len(paths) <= _FEW:
         yield literals
-    yield [f"{below(common)}{'*' if len(directories) == 1 else '**'}"]
+    yield _all_of(common, paths) if len(directories) == 1 else [f"{below(common)}**"]
+
+
+def _all_of(directory: str, paths: Collection[str]) -> list[str]:
+    """Return patterns of all of a directory's entries: a star matches no hidden name."""
+    hidden = {os.path.basename(path).startswith(".") for path in paths}
+    return [f"{below(directory)}{'.*' if is_hidden else '*'}" for is_hidden in sorted(hidden)]
 
 
 def below(directory: str) -> str:

@@ -82,6 +82,9 @@ def written(path):
         ([f"out/{n}" for n in range(40)], ["out/_SUCCESS"], ["out/*"]),
         (["a.csv", "out/a.csv"], [], ["a.csv", "out/*.csv"]),
         ([f"day={n}/part.csv" for n in range(40)], ["run.log"], ["**/*.csv"]),
+        (["out/.a", "out/.b"], [], ["out/.*"]),
+        (["out/a", "out/.b"], ["out/.d/c"], ["out/*", "out/.*"]),
+        ([f".{n}.csv" for n in range(40)], [], [".*"]),
         (["we[i]rd*?"], ["we1rd12"], ["we?i]rd[*][?]"]),
     ],
 )
