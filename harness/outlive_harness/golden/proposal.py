@@ -6,21 +6,19 @@ scenario file repeats so that a person can correct it.
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import re
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from outlive_harness.golden.observe import Observation
 from outlive_harness.results.globs import common_ends, matcher
 from outlive_harness.results.patterns import below, globs, literal
-from outlive_harness.results.run_spec import is_private
 from outlive_harness.results.scenario import ScenarioError
 
-from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, habit_of, is_marker, shown
+from .absent import and_above
+from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, shown
+from .observe import Observation
 
 #: Seconds: for a longer run a time limit is proposed, so many times as long.
 _LONG, _TIMES = 6.0, 5
@@ -53,40 +51,6 @@ class Proposal:
     apart: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     timeout: int | None = None
-
-
-def missing_inputs(seen: Observation, exists: Callable[[str], bool]) -> list[str]:
-    """Return the paths that the command looked for in its box, where they exist only in the user's directory.
-
-    Files that the command makes itself are not inputs, nor are markers that an earlier run left.
-    """
-    made = {path for op in seen.ops for path in (op.path, op.target) if path}
-    wanted = [
-        path
-        for path in dict.fromkeys([*seen.looked, *_not_found(seen.stderr)])
-        if path != "." and not path.startswith("../") and not is_private(path) and path not in seen.initial
-        if made.isdisjoint(_and_above(path))
-        if habit_of(path) is None and not is_marker(path) and exists(path)
-    ]
-    # A directory that was listed stands for the files that were read below it.
-    several = set(wanted)
-    return [path for path in wanted if several.isdisjoint(_and_above(path)[1:])]
-
-
-def _and_above(path: str) -> list[str]:
-    """Return a path and the paths of the directories that hold it."""
-    paths = [path]
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        paths.append(path)
-    return paths
-
-
-def _not_found(said: str) -> list[str]:
-    """Return words of ENOENT messages: a path that was looked up by stat or access is seen nowhere else."""
-    lines = [line for line in said.splitlines() if os.strerror(errno.ENOENT) in line]
-    words = (word for line in lines for word in re.split(r"[\s:,;()'\"`\u2018\u2019]+", line))
-    return [os.path.normpath(word) for word in words if word and not word.startswith("/")]
 
 
 def propose(seen: Observation) -> Proposal:
@@ -178,7 +142,7 @@ def _require(seen: Observation, outputs: Collection[str], guesses: Guesses) -> N
 def _how(seen: Observation, outputs: Collection[str]) -> str:
     """Return in words how the outputs were written."""
     installed = {op.target for op in seen.ops if op.traits.installs}
-    whole = sum(1 for path in outputs if not installed.isdisjoint(_and_above(path)) or path in seen.by_line)
+    whole = sum(1 for path in outputs if not installed.isdisjoint(and_above(path)) or path in seen.by_line)
     files = f"{len(outputs)} file{'s' * (len(outputs) != 1)}"
     if seen.refused or not seen.ops:
         return files
