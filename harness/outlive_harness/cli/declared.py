@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.results.keywords import patterns, with_option
+from outlive_harness.results.keywords import patterns, variables, with_option
 from outlive_harness.results.scenario import Scenario, ScenarioError
 from outlive_harness.results.scenario_files import find_files, load_file
 from outlive_harness.results.verdicts import ScenarioResult
@@ -71,7 +71,7 @@ def select(found: list[Scenario], only: Sequence[str]) -> list[Scenario]:
 
 
 def add(one: Scenario, wish: dict[str, Any]) -> None:
-    """Put the command line's values into a scenario: patterns are added, other values replace its own.
+    """Put the command line's values into a scenario: patterns and variables are added, others replaced.
 
     Raises:
         ScenarioError: a value is not of the form that it should be.
@@ -83,5 +83,5 @@ def add(one: Scenario, wish: dict[str, Any]) -> None:
         value = keyword.checked(wish[keyword.name], f"--{keyword.flag}")
         if keyword.name == "outputs" and all_are_outputs:
             continue
-        is_added = keyword.kind is patterns
+        is_added = keyword.kind in (patterns, variables)
         setattr(one, keyword.name, getattr(one, keyword.name) + value if is_added else value)

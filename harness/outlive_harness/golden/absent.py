@@ -48,7 +48,7 @@ def and_above(path: str) -> list[str]:
 
 
 def named(said: str) -> Iterator[str]:
-    """Yield words of ENOENT messages, and modules that Python misses, as paths: these calls may not be seen."""
+    """Yield words of ENOENT messages, and modules that Python misses, as paths: not every look is seen."""
     for line in said.splitlines():
         if os.strerror(errno.ENOENT) in line:
             for word in re.split(r"[\s:,;()'\"`\u2018\u2019]+", line):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from .globs import matcher
@@ -87,6 +87,17 @@ def path(key: str, value: object) -> str:
 def directory(key: str, value: object) -> str | None:
     """Return a path as a string, or None."""
     return None if value is None else path(key, value)
+
+
+def variables(key: str, value: object) -> tuple[str, ...]:
+    """Return environment variables, given as a mapping or as texts NAME=VALUE, as such texts."""
+    pairs = [f"{name}={text}" for name, text in value.items()] if isinstance(value, Mapping) else value
+    parts = strings(key, pairs)
+    for part in parts:
+        name, equals, _ = part.partition("=")
+        if not (name and equals) or "\0" in part:
+            raise ScenarioError(f"{key}={part!r} must be NAME=VALUE (in a scenario: {{'NAME': 'VALUE'}})")
+    return parts
 
 
 def argv(key: str, value: object) -> tuple[str, ...] | None:
@@ -247,6 +258,23 @@ KEYWORDS = (
     ),
     Keyword(
         "input", None, directory, doors=_BOTH, metavar="DIR", help="A directory to copy into each box first."
+    ),
+    Keyword(
+        "cwd",
+        None,
+        directory,
+        doors=_BOTH,
+        metavar="DIR",
+        help="Where the program runs, in place of the box: it reads there, and writes to {box}, which is "
+        "also $OUTLIVE_BOX.",
+    ),
+    Keyword(
+        "env",
+        (),
+        variables,
+        doors=_BOTH,
+        metavar="NAME=VALUE",
+        help="A variable of the program's environment; {box} in it is the box's path. Repeatable.",
     ),
     Keyword("timeout", None, seconds, doors=_BOTH, metavar="SECONDS", help="How long one run may take."),
     Keyword(
