@@ -23,6 +23,7 @@ from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
 
+from .absent import hint
 from .contents import first_unlike, ignored_files, learn_uncompared, learn_versions
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
@@ -169,7 +170,11 @@ def _run(runner: Runner, record: Record, ops: list[Op]) -> _GoldenRun:
     runner.box.expect_room(record.final or record.initial, ran.told)
     failure = f"the pipeline fails with no fault: it {ran.failure()}"
     failure += f"\n{ran.told}" if ran.told else ""
-    failure += f"\n{_of_crossing(ran.crossing)}" if ran.crossing else ""
+    hints = (
+        _of_crossing(ran.crossing) if ran.crossing else "",
+        hint(runner, record, ran, ops) if is_first else "",
+    )
+    failure += "".join(f"\n{one}" for one in hints if one)
     return _GoldenRun(ran, versions, failure)
 
 
