@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from outlive_harness.results.keywords import KEYWORD, patterns, seconds
+from outlive_harness.results.keywords import KEYWORD, patterns, seconds, variables
 from outlive_harness.results.run_spec import RunSpec
 
 
@@ -40,6 +40,8 @@ def in_words(spec: RunSpec, cures: Sequence[Cure]) -> str:
 def _as_python(name: str, values: Iterable[str]) -> str:
     if KEYWORD[name].kind is seconds:
         return next(iter(values))
+    if KEYWORD[name].kind is variables:
+        return repr(dict(value.split("=", 1) for value in values)).replace("'", '"')
     literals = [json.dumps(value) if value.isprintable() else repr(value) for value in values]
     is_list = KEYWORD[name].kind is patterns and len(literals) > 1
     return f"[{', '.join(literals)}]" if is_list else literals[0]

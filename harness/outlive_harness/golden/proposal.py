@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from outlive_harness.results.globs import common_ends, matcher
-from outlive_harness.results.patterns import below, globs, literal
+from outlive_harness.results.patterns import below, globs, literal, undated
 from outlive_harness.results.scenario import ScenarioError
 
 from .absent import and_above
@@ -70,9 +70,10 @@ def propose(seen: Observation) -> Proposal:
     _require(seen, outputs, guesses)
     others = {path for path in guesses if path not in outputs}
     unchanged = {path for path in seen.initial if seen.first.get(path) == seen.initial[path]}
-    made = Proposal(globs(outputs, others, unchanged), len(outputs), _how(seen, outputs))
+    patterns = undated(globs(outputs, others, unchanged), others)
+    made = Proposal(patterns, len(outputs), _how(seen, outputs))
     lines = sorted(path for path in outputs if path in seen.by_line)
-    made.append_only = globs(lines, set(outputs) - set(lines) | others)
+    made.append_only = undated(globs(lines, set(outputs) - set(lines) | others), others)
     _set_apart(made, seen, guesses, outputs)
     _judge_partly(made, seen, guesses)
     made.notes = _notes(seen, outputs)
@@ -97,7 +98,7 @@ def _set_apart(made: Proposal, seen: Observation, guesses: Guesses, outputs: Col
                 alike[guesses[path], kind is not Kind.IGNORED and is_matched(path)].append(path)
         for (guess, is_matched_too), paths in alike.items():
             why = guess.why + "; the outputs' patterns match it, too" * is_matched_too
-            patterns = _patterns(paths, set(outputs) | (others - set(paths)), seen)
+            patterns = patterns_of(paths, set(outputs) | (others - set(paths)), seen)
             several += [(pattern, why) for pattern in patterns]
             # A file that stays the same is then compared; one that varies must be ignored.
             if is_matched_too and guess.varies:
@@ -106,17 +107,22 @@ def _set_apart(made: Proposal, seen: Observation, guesses: Guesses, outputs: Col
 
 def _judge_partly(made: Proposal, seen: Observation, guesses: Guesses) -> None:
     """Name files that vary as outputs, and ignore them: only whether they are half-written is then judged."""
-    several = {
-        literal(path): path
+    several = [
+        path
         for path, guess in sorted(guesses.items())
         if guess.is_unsteady and path in seen.first and path in seen.second
         if path not in seen.by_line and seen.first[path].kind == "file"
+    ]
+    is_named = set(several[:_MOST_NAMED])
+    named = {
+        pattern: None
+        for path in several[:_MOST_NAMED]
+        for pattern in undated([literal(path)], guesses.keys() - is_named)
     }
-    named = list(several)[:_MOST_NAMED]
-    made.outputs += named
-    made.ignore = [one for one in made.ignore if one[0] not in several]
+    made.outputs += [one for one in named if one not in made.outputs]
+    is_literal = set(map(literal, several))
+    made.ignore = [one for one in made.ignore if one[0] not in is_literal]
     made.ignore += [(one, f"{UNSTEADY} It is judged whether it is seen half-written") for one in named]
-    is_named = {several[one] for one in named}
     made.apart = [one for one in made.apart if not _are_all(one[0], seen, is_named)]
 
 
@@ -174,7 +180,7 @@ def _listed(names: Collection[str], most: int = 3) -> str:
     return ", ".join(listed) + (f" and {more} more" if more else "")
 
 
-def _patterns(paths: Collection[str], others: Collection[str], seen: Observation) -> list[str]:
+def patterns_of(paths: Collection[str], others: Collection[str], seen: Observation) -> list[str]:
     """Return patterns of files; a name that only one run uses stands for similar names of other runs."""
     fixed = [path for path in paths if path in seen.first and path in seen.second]
     patterns = globs(fixed, others)
@@ -183,7 +189,7 @@ def _patterns(paths: Collection[str], others: Collection[str], seen: Observation
         pattern = _like(path, random)
         is_wide = any(map(matcher([pattern]), others))
         patterns.append(literal(path) if is_wide else pattern)
-    return list(dict.fromkeys(patterns))
+    return undated(patterns, others)
 
 
 def _unstable(path: str, seen: Observation) -> str:

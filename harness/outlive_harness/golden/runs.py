@@ -28,6 +28,7 @@ from .contents import first_unlike, ignored_files, learn_uncompared, learn_versi
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .names import has_order, later_names, learn_names
+from .nondeterminism import advice, cures_for, observed
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
 from .stacks import LEAST_OPS, stacks_of
@@ -55,7 +56,7 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
         if record.reads:  # else the run's own reads are unknown
             record.reads += read
     except UntestableError as error:
-        record.reason = str(error)
+        record.reason, record.cures = str(error), error.cures
     except BoxError as error:
         record.reason = str(error)
         runner.box.empty()
@@ -77,13 +78,13 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     check_declaration(record, box.path)
     if not by_exec:
         learn_preload(runner, record)
-    _again_on_its_result(runner, record)
+    again = _again_on_its_result(runner, record)
     second = _second(runner, record, first)
     second.run.demand_success()
     record.seconds = max(record.seconds, second.run.ran.seconds)
     record.least_ops = min(record.least_ops, second.run.ran.ops)
     record.limit = record.spec.timeout or max(SHORTEST_LIMIT, _SLACK * record.seconds)
-    _compare_runs(runner, record, second)
+    _compare_runs(runner, record, again, second)
     learn_versions(record, first.versions, second.run.versions)
     learn_uncompared(record, everything, second.ignored, (first.versions, second.run.versions))
     _warn(record, first.ran)
@@ -190,15 +191,15 @@ def _of_crossing(call: str) -> str:
 # -- once more on its own result -----------------------------------------------------------------------
 
 
-def _again_on_its_result(runner: Runner, record: Record) -> None:
-    """Run on the golden run's own result: that must change no output."""
+def _again_on_its_result(runner: Runner, record: Record) -> Tree:
+    """Run on the golden run's own result, which must change no output; return what the run leaves."""
     spec = record.spec
-    finding = _changes(runner, record)
+    finding, after = _changes(runner, record)
     if finding is not None and runner.is_warm(spec):
         why = finding.message
         runner.cool()
         runner.box.fill(record.golden)
-        finding = _changes(runner, record)
+        finding, after = _changes(runner, record)
         if finding is None:
             _forgo_zygote(record, why)
         elif record.preload is not None:
@@ -207,6 +208,7 @@ def _again_on_its_result(runner: Runner, record: Record) -> None:
         record.findings.append(finding)
     if spec.check:
         _check(runner, record)
+    return after
 
 
 def _check(runner: Runner, record: Record) -> None:
@@ -222,8 +224,8 @@ def _check(runner: Runner, record: Record) -> None:
         learn_check_preload(runner, record, read)
 
 
-def _changes(runner: Runner, record: Record) -> Finding | None:
-    """Run on the golden run's own result; return a finding if that changes an output.
+def _changes(runner: Runner, record: Record) -> tuple[Finding | None, Tree]:
+    """Run on the golden run's own result; return a finding if that changes an output, and its files.
 
     Raises:
         UntestableError: the run failed, perhaps because of the harness.
@@ -234,14 +236,14 @@ def _changes(runner: Runner, record: Record) -> Finding | None:
         hindered = "" if record.refused else run.ran.hindered()
         if hindered:
             raise UntestableError(f"{sentence} {hindered}")
-        return Finding("not-idempotent", "", f"{sentence} {run.ran.failure()}", run.ran.told)
+        return Finding("not-idempotent", "", f"{sentence} {run.ran.failure()}", run.ran.told), {}
     after = runner.box.look(record.spec)
     path = first_unlike(record, after)
     if path is None:
-        return None
+        return None, after
     runner.box.expect_room(record.final)
     detail = describe_difference(path, record.final, after, record.golden, runner.box.path)
-    return Finding("not-idempotent", path, f"a second run, with no crash, changes {path}", detail)
+    return Finding("not-idempotent", path, f"a second run, with no crash, changes {path}", detail), after
 
 
 # -- from scratch once more ----------------------------------------------------------------------------
@@ -311,7 +313,7 @@ def _difference(runner: Runner, record: Record, second: _Second) -> str:
     return describe_difference(second.unlike, record.final, second.after, record.golden, runner.box.path)
 
 
-def _compare_runs(runner: Runner, record: Record, second: _Second) -> None:
+def _compare_runs(runner: Runner, record: Record, again: Tree, second: _Second) -> None:
     """Compare the outputs of two golden runs; if they differ nothing can be compared with them.
 
     Raises:
@@ -321,12 +323,17 @@ def _compare_runs(runner: Runner, record: Record, second: _Second) -> None:
     if second.unlike is not None:
         runner.box.expect_room(record.final)
         detail = _difference(runner, record, second)
-        raise UntestableError(f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}")
+        why = f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}"
+        cures = cures_for(spec, observed(record, again, second.after))
+        raise UntestableError(f"{why}\n{advice(spec, cures)}", cures)
     if spec.check and not record.findings:
         said = runner.check(spec, record.acks)
         if said.failed or said.value != record.value:
             then = said.failure or said.value
-            raise UntestableError(f"nondeterministic: the check gave {record.value} and then {then}")
+            raise UntestableError(
+                f"nondeterministic: the check gave {record.value} and then {then}; let it return only what "
+                "is the same after each run"
+            )
     # A file that only one golden run leaves (under a random name) is not litter either.
     record.final = {**second.after, **record.final}
 

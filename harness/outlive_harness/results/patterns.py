@@ -13,6 +13,12 @@ from .globs import matcher
 _FEW = 6
 #: How many files directly in the box are named one by one.
 _NAMED = 3
+#: A month or a day, perhaps with a time, or seconds since 1970, perhaps with a fraction: parts of names that
+#: are others the next time.
+_DATE = re.compile(
+    r"(?<!\d)(?:(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])(?:\1(?:0[1-9]|[12]\d|3[01]))?"
+    r"(?:[-_T.]?(?:[01]\d|2[0-3])(?:[-_:.]?[0-5]\d){1,2}Z?)?|1[5-9]\d{8}(?:[.]?\d{3,9})?)(?!\d)"
+)
 
 
 def globs(paths: Collection[str], others: Collection[str], unchanged: Collection[str] = ()) -> list[str]:
@@ -43,6 +49,15 @@ def globs(paths: Collection[str], others: Collection[str], unchanged: Collection
         if is_whole and len(wide) <= _FEW and not any(map(matcher(wide), others)):
             return wide
     return patterns
+
+
+def undated(patterns: Collection[str], others: Collection[str]) -> list[str]:
+    """Return patterns with a star for each date in them, unless it would match one of the others."""
+    kept = []
+    for pattern in patterns:
+        wide = _DATE.sub("*", pattern)
+        kept.append(pattern if any(map(matcher([wide]), others)) else wide)
+    return list(dict.fromkeys(kept))
 
 
 def _candidates(paths: list[str]) -> Iterator[list[str]]:

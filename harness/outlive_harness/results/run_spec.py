@@ -154,8 +154,13 @@ class RunSpec:
         return not self.outputs or matcher(self.outputs)(path)
 
     def is_named(self, path: str) -> bool:
-        """Return whether the outputs name a path without a wildcard, even if it is ignored."""
-        return self.judge_outputs and not is_private(path) and literal(path) in self.outputs
+        """Return whether the outputs name a path even if it is ignored.
+
+        They do without a wildcard, or by a pattern that is also one of those to ignore.
+        """
+        if not self.judge_outputs or is_private(path):
+            return False
+        return literal(path) in self.outputs or matcher({*self.outputs} & {*self.ignore})(path)
 
     def is_append_only(self, path: str) -> bool:
         """Return whether a prefix of the file counts as complete."""

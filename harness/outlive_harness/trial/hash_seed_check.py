@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlive_harness.golden.contents import first_unlike
+from outlive_harness.golden.cures import Cure, in_words
 from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.jobs.tasks import Task
@@ -70,4 +71,6 @@ def _differs(runner: Runner, record: Record) -> str:
         return ""
     runner.box.expect_room(record.final)
     detail = describe_difference(path, record.final, after, record.golden, runner.box.path)
-    return f"nondeterministic: a further run with no fault differs in {path}\n{detail}"
+    why = f"nondeterministic: a further run with no fault differs in {path}\n{detail}"
+    seed = in_words(spec, [Cure("env", "PYTHONHASHSEED=0")])
+    return f"{why}\nsort what comes out of a set, or add {seed}, which makes it the same in each run"

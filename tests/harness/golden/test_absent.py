@@ -4,26 +4,7 @@ import sys
 
 import pytest
 
-from outlive_harness import scenario
-from outlive_harness.explore.engine import explore
-from outlive_harness.results.options import Options
-from outlive_harness.results.scenario import NO_FILE
 from outlive_harness.results.verdicts import Verdict
-
-
-@pytest.fixture
-def check(tmp_path, session, monkeypatch):
-    """Check a command as a user does who stands in the directory of the test; return the result."""
-
-    def run(*command, **keywords):
-        monkeypatch.chdir(tmp_path)
-        made = scenario(command=command, name="it", **keywords)
-        made.file = str(tmp_path / NO_FILE)
-        (result,) = explore(session, [made], Options(store=tmp_path / ".outlive")).scenarios
-        return result
-
-    return run
-
 
 MISSED = "conf/pipeline.yaml is not in the box: --input . copies it, --cwd . runs here"
 
