@@ -32,25 +32,27 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Test any COMMAND: outlive check --outputs 'out/**' -- python3 pipeline.py.
 
     COMMAND runs in an empty box with empty standard input; arguments that are existing files are made
-    absolute. With {box} in COMMAND it runs in the working directory, and {box} is the box's path. Without
-    --outputs every file of the box is an output. Failures are kept under .outlive/.
+    absolute. With --cwd DIR it runs in DIR, and with {box} in COMMAND in the working directory; {box} is the
+    box's path. Without --outputs every file of the box is an output. Failures are kept under .outlive/.
     """
-    check_program(command[0])
+    check_program(command[0], wish["cwd"])
     keywords = (keyword.name for keyword in with_option("check", is_for_all=False))
     given = {name: wish[name] for name in keywords if wish[name] is not None}
-    made = scenario(command=list(command), name=name_of(command), **given)
+    made = scenario(command=list(command), name=name_of(command, wish["cwd"]), **given)
     made.file = os.path.join(os.getcwd(), NO_FILE)
     return run_scenarios([made], [], wish, forks=True)
 
 
-def check_program(program: str) -> None:
-    """Return if the first run can start a program.
+def check_program(program: str, cwd: str | None = None) -> None:
+    """Return if the first run can start a program, in *cwd* if that is given.
 
     Raises:
         ScenarioError: there is no such program.
     """
-    if BOX in program or shutil.which(program) is not None:
+    in_cwd = os.path.join(cwd, program) if cwd and os.sep in program else program
+    if BOX in program or shutil.which(program) is not None or shutil.which(in_cwd) is not None:
         return
+    program = in_cwd if os.path.exists(in_cwd) else program
     if not os.path.exists(program):
         where = "" if os.sep in program else ", neither on PATH nor in this directory"
         raise ScenarioError(f"command not found: {program!r}{where}")
@@ -60,9 +62,16 @@ def check_program(program: str) -> None:
     raise ScenarioError(f"COMMAND begins with {program!r}, which is a file here but not a program: {hint}")
 
 
-def name_of(command: Sequence[str]) -> str:
-    """Return a name for a command, which needs no quotes: that of its script, or of its program."""
-    scripts = [part for part in command[1:] if not part.startswith("-") and os.path.isfile(part)]
+def name_of(command: Sequence[str], cwd: str | None = None) -> str:
+    """Return a name for a command, which needs no quotes: that of its script, or of its program.
+
+    Files are looked for in *cwd*, if it is given, and in the working directory.
+    """
+    places = [place for place in (cwd, os.curdir) if place]
+    options_apart = [part for part in command[1:] if not part.startswith("-")]
+    scripts = [
+        part for part in options_apart if any(os.path.isfile(os.path.join(place, part)) for place in places)
+    ]
     stem = Path(scripts[0] if scripts and not _is_script(command[0]) else command[0]).stem
     return re.sub(r"[^A-Za-z0-9_.-]", "_", stem).strip("-.") or "command"
 

@@ -71,7 +71,7 @@ def select(found: list[Scenario], only: Sequence[str]) -> list[Scenario]:
 
 
 def add(one: Scenario, wish: dict[str, Any]) -> None:
-    """Put the command line's values into a scenario: patterns are added, other values replace its own.
+    """Put the command line's values into a scenario: patterns and variables are added, others replaced.
 
     Raises:
         ScenarioError: a value is not of the form that it should be.

@@ -16,7 +16,9 @@ from outlive import atomic_write
 from outlive_harness.disk.copying import copy_tree
 from outlive_harness.disk.removal import remove_tree
 from outlive_harness.explore.golden import observe_command
+from outlive_harness.golden.absent import missing_inputs
 from outlive_harness.golden.observe import Observation
+from outlive_harness.golden.proposal import Proposal, propose
 from outlive_harness.report.escaped import visible
 from outlive_harness.results.options import STORE
 from outlive_harness.results.run_spec import run_spec_of
@@ -26,7 +28,6 @@ from outlive_harness.results.verdicts import Exit
 from .check import check_program, name_of
 from .given import Word, as_written, identifier, words_of
 from .options import box_dir_option, duration
-from .proposal import Proposal, missing_inputs, propose
 from .running import session_of
 from .template import objection, proposed_text, python_string, scenario_text
 from .words import SCENARIOS

@@ -54,6 +54,7 @@ _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {
     keywords.patterns: {"multiple": True},
     keywords.readers: {"multiple": True},
     keywords.regexes: {"multiple": True},
+    keywords.variables: {"multiple": True},
     keywords.directory: {"type": click.Path(exists=True, file_okay=False, resolve_path=True)},
     keywords.seconds: {"type": duration},
     keywords.whole: {"type": click.IntRange(1)},

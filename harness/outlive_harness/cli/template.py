@@ -8,8 +8,8 @@ import sys
 import textwrap
 from collections.abc import Collection, Sequence
 
-from .guesses import in_ascii, shown
-from .proposal import Proposal
+from outlive_harness.golden.guesses import in_ascii, shown
+from outlive_harness.golden.proposal import Proposal
 
 _TEXT = '''"""Say in one sentence what this scenario shows."""
 

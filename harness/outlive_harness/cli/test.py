@@ -37,8 +37,8 @@ from .words import SCENARIOS
 def command(paths: tuple[str, ...], only: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Run the scenarios in PATH: files, or directories of files (default: scenarios/).
 
-    --outputs, --append-only and --ignore are added to the scenarios' own patterns; --input, --timeout,
-    --restarts and --tmp replace their values.
+    --outputs, --append-only and --ignore are added to the scenarios' own patterns, and --env to their
+    variables; --input, --cwd, --timeout, --restarts and --tmp replace their values.
 
     If a file cannot be imported, the others run, and the exit status is 2 whatever they show: the suite
     was not complete.

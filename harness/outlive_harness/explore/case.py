@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from outlive_harness.faults import Fault
 from outlive_harness.faults.table import FAULTS, STAND_IN
+from outlive_harness.golden.cures import Cure
+from outlive_harness.golden.nondeterminism import with_reasons
 from outlive_harness.golden.record import Record
 from outlive_harness.history.baseline import Baseline
 from outlive_harness.history.golden_runs import Shared
@@ -19,6 +21,7 @@ from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.tasks import GivenUpError, Job, Waits, results_of, submit
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, plan_text
+from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Exhibit, ScenarioResult, Verdict
@@ -34,7 +37,7 @@ from .budget import Budget
 from .conclude import conclude, cut_short
 from .confirm import confirm, remember
 from .drive import Exploration
-from .golden import recorded
+from .golden import declare, is_undeclared, recorded
 from .merge import Merged, merge, violations_of, warnings_of
 from .unjudged import note_unjudged
 
@@ -117,9 +120,7 @@ class Case:
         if result.reason:
             result.verdict = Verdict.SKIPPED
             return result
-        spec = around.records.claim(scenario)
-        record = yield from recorded(around.session, spec, options)
-        around.records.note(scenario, record)
+        spec, record = yield from self._recorded()
         basis = ledger.basis(scenario, options, record.reads) if ledger is not None else {}
         if ledger is not None and basis:
             self.unfinished = ledger.unfinished(scenario, basis, record)
@@ -138,6 +139,28 @@ class Case:
             self.unfinished.forget()
         around.records.release(spec)
         return result
+
+    def _recorded(self) -> Waits[tuple[RunSpec, Record]]:
+        """Return the golden run, and its claim.
+
+        If a command's outputs are not declared and its runs differ, what the golden run proposes is taken.
+        """
+        around, scenario, taken = self.around, self.scenario, list[Cure]()
+        takes = is_undeclared(scenario)
+        while True:
+            spec = around.records.claim(scenario)
+            record = yield from recorded(around.session, spec, around.options)
+            around.records.note(scenario, record)
+            new = [one for one in record.cures if one not in taken] if takes else []
+            if not new:
+                break
+            around.records.release(spec)
+            declare(scenario, new)
+            taken += new
+        if taken:
+            why = f"two runs differ, so what was proposed is judged: {with_reasons(spec, taken)}"
+            self.result.warnings.append(why)
+        return spec, record
 
     def _search(self, record: Record) -> Waits[None]:
         """Find the violations, explain them, and keep them as regressions."""

@@ -11,9 +11,10 @@ from outlive_harness.judge import links
 from outlive_harness.judge.acks import lost_acks
 from outlive_harness.judge.trees import first_difference
 from outlive_harness.results.globs import matcher
-from outlive_harness.results.run_spec import is_private
+from outlive_harness.results.run_spec import BOX_VARIABLE, is_private
 from outlive_harness.results.scenario import ACK_PATTERN
 
+from .cures import directory, in_words
 from .record import Record, UntestableError
 
 #: How many files a message lists.
@@ -39,15 +40,24 @@ def check_declaration(record: Record, box: Path) -> None:
 def _beside_the_box(record: Record) -> str:
     """Return what the run writes into a directory of the user's, in words; "" if it writes nothing there."""
     spec = record.spec
-    kept = [os.path.realpath(place) for place in (spec.source, spec.standing) if place]
-    for path in record.trace.outside:
-        for place in kept:
-            if place != "/" and f"{path}/".startswith(f"{place}/"):
-                return (
-                    f"it writes {os.path.relpath(path, place)} into {place}, a directory of yours, where no "
-                    "crash state can hold it: run a copy (--input DIR copies one into each box, and files "
-                    "below it in the command are those of the copy), or name its files by {box}"
-                )
+    for given in (spec.cwd, spec.source, spec.standing):
+        place = os.path.realpath(given) if given else "/"
+        path = next((one for one in record.trace.outside if f"{one}/".startswith(f"{place}/")), None)
+        if path is None or place == "/":
+            continue
+        path = os.path.relpath(path, place)
+        if given == spec.cwd:
+            copied = in_words(spec, [directory(spec, "input", place)])
+            return (
+                f"it writes {path} into {place}, where it runs and no crash state can hold it: {copied} in "
+                f"place of its cwd runs a copy in each box; or let it write to {{box}}, which is "
+                f"${BOX_VARIABLE} too"
+            )
+        return (
+            f"it writes {path} into {place}, a directory of yours, where no crash state can hold it: run a "
+            "copy (--input DIR copies one into each box, and files below it in the command are those of the "
+            "copy), or name its files by {box}"
+        )
     return ""
 
 

@@ -112,7 +112,7 @@ def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen
     seen.first = runner.box.look(spec)
     if seen.failure:
         return
-    seen.by_line = {path for path in _appended(seen.ops) if _is_by_line(runner, path, seen)}
+    seen.by_line = by_line(runner.box.path, seen)
     again = runner.run(spec, RunOptions(timeout=timeout))
     seen.again_failure = again.failure()
     seen.again = runner.box.look(spec)
@@ -141,6 +141,11 @@ def _run(runner: Runner, spec: RunSpec, timeout: float, seen: Observation) -> Fi
         return runner.run(spec, RunOptions(timeout=timeout))
 
 
+def by_line(box: Path, seen: Observation) -> set[str]:
+    """Return the files that grew by whole lines in a run that left *box*."""
+    return {path for path in _appended(seen.ops) if _is_by_line(box, path, seen)}
+
+
 def _appended(ops: Iterable[Op]) -> set[str]:
     """Return the files that are written at their ends only."""
     appended: set[str] = set()
@@ -155,11 +160,11 @@ def _appended(ops: Iterable[Op]) -> set[str]:
     return appended - otherwise
 
 
-def _is_by_line(runner: Runner, path: str, seen: Observation) -> bool:
+def _is_by_line(box: Path, path: str, seen: Observation) -> bool:
     """Return whether an appended file ended with a whole line after each write."""
     ends = _ends(path, seen.ops, seen.initial)
     try:
-        with open(os.path.join(runner.box.path, path), "rb") as file:
+        with open(os.path.join(box, path), "rb") as file:
             for end in ends:
                 file.seek(end - 1)
                 if file.read(1) != b"\n":

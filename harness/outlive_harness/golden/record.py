@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op, Trace
 from outlive_harness.results.run_spec import RunSpec
 
+from .cures import Cure
+
 #: The least number of seconds that a run after the golden one may take.
 SHORTEST_LIMIT = 30.0
 #: Names of subdirectories: where trials claim and keep crash states, and note those that recover.
@@ -18,7 +21,16 @@ _STATES, _RECOVERED = "states-", "recovered"
 
 
 class UntestableError(Exception):
-    """There is nothing to compare trials with; the message says why, and what to do."""
+    """There is nothing to compare trials with; the message says why, and what to do.
+
+    Args:
+        reason: the message.
+        cures: what the user may declare so that there is.
+    """
+
+    def __init__(self, reason: str, cures: Sequence[Cure] = ()) -> None:
+        super().__init__(reason)
+        self.cures = tuple(cures)
 
 
 @dataclass(slots=True)
@@ -29,6 +41,7 @@ class Record:
         spec: the pipeline.
         place: the directory that holds everything; see the properties.
         reason: why nothing can be tested, and the verdict is unknown; "" if it can.
+        cures: what the user may declare so that it can.
         trace: the ops of the first run.
         least_ops: the fewest ops that a golden run made.
         initial: the files before the run.
@@ -64,6 +77,7 @@ class Record:
     spec: RunSpec
     place: Path
     reason: str = ""
+    cures: tuple[Cure, ...] = ()
     trace: Trace = field(default_factory=Trace)
     least_ops: int = 0
     initial: Tree = field(default_factory=dict)

@@ -17,15 +17,17 @@ from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.reap import has_company
 from outlive_harness.launch.run import FinishedRun
 from outlive_harness.launch.zygote import parse
+from outlive_harness.readers.table import has_time
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
 from outlive_harness.results.reader_names import DATABASE
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
-from outlive_harness.world.reading import is_database
+from outlive_harness.world.reading import Valued, is_database
 from outlive_harness.world.runner import Runner
 
-from .by_value import advice
+from .absent import hint
+from .by_value import by_value
 from .contents import (
     all_unlike,
     demand_values,
@@ -35,9 +37,11 @@ from .contents import (
     learn_uncompared,
     learn_versions,
 )
+from .cures import Cure
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .names import has_order, later_names, learn_names
+from .nondeterminism import advice, cures_for, observed
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
 from .stacks import LEAST_OPS, stacks_of
@@ -69,7 +73,7 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
         if record.reads:  # else the run's own reads are unknown
             record.reads += read
     except UntestableError as error:
-        record.reason = str(error)
+        record.reason, record.cures = str(error), error.cures
     except BoxError as error:
         record.reason = str(error)
         runner.box.empty()
@@ -92,13 +96,13 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     _read_values(runner, record)
     if not by_exec:
         learn_preload(runner, record)
-    _again_on_its_result(runner, record)
+    again = _again_on_its_result(runner, record)
     second = _second(runner, record, first)
     second.run.demand_success()
     record.seconds = max(record.seconds, second.run.ran.seconds)
     record.least_ops = min(record.least_ops, second.run.ran.ops)
     record.limit = record.spec.timeout or max(SHORTEST_LIMIT, _SLACK * record.seconds)
-    _compare_runs(runner, record, second)
+    _compare_runs(runner, record, again, second)
     learn_versions(record, first.versions, second.run.versions)
     learn_uncompared(record, everything, second.ignored, (first.versions, second.run.versions))
     _warn(record, first.ran)
@@ -210,7 +214,11 @@ def _run(runner: Runner, record: Record, ops: list[Op]) -> _GoldenRun:
     runner.box.expect_room(record.final or record.initial, ran.told)
     failure = f"the pipeline fails with no fault: it {ran.failure()}"
     failure += f"\n{ran.told}" if ran.told else ""
-    failure += f"\n{_of_crossing(ran.crossing)}" if ran.crossing else ""
+    hints = (
+        _of_crossing(ran.crossing) if ran.crossing else "",
+        hint(runner, record, ran, ops) if is_first else "",
+    )
+    failure += "".join(f"\n{one}" for one in hints if one)
     return _GoldenRun(ran, versions, failure)
 
 
@@ -226,15 +234,15 @@ def _of_crossing(call: str) -> str:
 # -- once more on its own result -----------------------------------------------------------------------
 
 
-def _again_on_its_result(runner: Runner, record: Record) -> None:
-    """Run on the golden run's own result: that must change no output."""
+def _again_on_its_result(runner: Runner, record: Record) -> Tree:
+    """Run on the golden run's own result, which must change no output; return what the run leaves."""
     spec = record.spec
-    finding = _changes(runner, record)
+    finding, after = _changes(runner, record)
     if finding is not None and runner.is_warm(spec):
         why = finding.message
         runner.cool()
         runner.box.fill(record.golden)
-        finding = _changes(runner, record)
+        finding, after = _changes(runner, record)
         if finding is None:
             _forgo_zygote(record, why)
         elif record.preload is not None:
@@ -243,6 +251,7 @@ def _again_on_its_result(runner: Runner, record: Record) -> None:
         record.findings.append(finding)
     if spec.check:
         _check(runner, record)
+    return after
 
 
 def _check(runner: Runner, record: Record) -> None:
@@ -258,8 +267,8 @@ def _check(runner: Runner, record: Record) -> None:
         learn_check_preload(runner, record, read)
 
 
-def _changes(runner: Runner, record: Record) -> Finding | None:
-    """Run on the golden run's own result; return a finding if that changes an output.
+def _changes(runner: Runner, record: Record) -> tuple[Finding | None, Tree]:
+    """Run on the golden run's own result; return a finding if that changes an output, and its files.
 
     Raises:
         UntestableError: the run failed, perhaps because of the harness.
@@ -270,14 +279,14 @@ def _changes(runner: Runner, record: Record) -> Finding | None:
         hindered = "" if record.refused else run.ran.hindered()
         if hindered:
             raise UntestableError(f"{sentence} {hindered}")
-        return Finding("not-idempotent", "", f"{sentence} {run.ran.failure()}", run.ran.told)
+        return Finding("not-idempotent", "", f"{sentence} {run.ran.failure()}", run.ran.told), {}
     after = runner.look(record.spec)
     path = first_unlike(record, after)
     if path is None:
-        return None
+        return None, after
     runner.box.expect_room(record.final)
     detail = difference(runner, record, path, after)
-    return Finding("not-idempotent", path, f"a second run, with no crash, changes {path}", detail)
+    return Finding("not-idempotent", path, f"a second run, with no crash, changes {path}", detail), after
 
 
 # -- from scratch once more ----------------------------------------------------------------------------
@@ -348,40 +357,61 @@ def _difference(runner: Runner, record: Record, second: _Second) -> str:
     return difference(runner, record, second.unlike, second.after)
 
 
-def _compare_runs(runner: Runner, record: Record, second: _Second) -> None:
+def _compare_runs(runner: Runner, record: Record, again: Tree, second: _Second) -> None:
     """Compare the outputs of two golden runs; if they differ nothing can be compared with them.
 
     Raises:
         UntestableError: they differ.
     """
     spec = record.spec
+    if second.unlike is None and _has_times(record):
+        second.after = in_another_second(runner, record) or second.after
+        second.unlike = first_unlike(record, second.after)
     if second.unlike is not None:
         runner.box.expect_room(record.final)
         detail = _difference(runner, record, second)
         why = f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}"
-        raise UntestableError("\n".join(filter(None, [why, _cure(runner, record, second)])))
+        cures = _cures(runner, record, again, second)
+        raise UntestableError(f"{why}\n{advice(spec, cures)}", cures)
     if spec.check and not record.findings:
         said = runner.check(spec, record.acks)
         if said.failed or said.value != record.value:
             then = said.failure or said.value
-            raise UntestableError(f"nondeterministic: the check gave {record.value} and then {then}")
+            raise UntestableError(
+                f"nondeterministic: the check gave {record.value} and then {then}; let it return only what "
+                "is the same after each run"
+            )
     # A file that only one golden run leaves (under a random name) is not litter either.
     record.final = {**second.after, **record.final}
 
 
-def _cure(runner: Runner, record: Record, second: _Second) -> str:
-    """Return what to add, in words; "" if nothing that is known would make the runs equal.
+def _has_times(record: Record) -> bool:
+    """Return whether an output that is judged by its bytes holds a time in whole seconds, by its format."""
+    return any(
+        has_time(record.golden / path)
+        for path, entry in record.final.items()
+        if entry.kind == "file" and record.spec.is_output(path) and not isinstance(entry, Valued)
+    )
+
+
+def _cures(runner: Runner, record: Record, again: Tree, second: _Second) -> list[Cure]:
+    """Return what to declare so that runs do not differ.
 
     A run at another second shows what differs by the time only, such as a gzip header.
     """
     after = second.after
     if record.seconds < _SHORT:
-        time.sleep(max(0.0, record.ended + APART - time.time()))
-        runner.box.fill(record.template)
-        if _run(runner, record, []).failure:
-            return ""
-        after = runner.look(record.spec)
-    return advice(runner, record, after, all_unlike(record, after))
+        later = in_another_second(runner, record)
+        after = later or after
+    found = by_value(runner, record, all_unlike(record, after))
+    return cures_for(record.spec, observed(record, again, after), found)
+
+
+def in_another_second(runner: Runner, record: Record) -> Tree:
+    """Return the files of a further run, in another second than the first; nothing if it failed."""
+    time.sleep(min(APART, max(0.0, record.ended + APART - time.time())))
+    runner.box.fill(record.template)
+    return {} if _run(runner, record, []).failure else runner.look(record.spec)
 
 
 def _warn(record: Record, first: FinishedRun) -> None:

@@ -30,8 +30,9 @@ _ALWAYS = (
 )  # fmt: skip
 #: Opens stop only if their flags can change something: (call, argument that holds the flags).
 _OPENS = (("open", 1), ("openat", 2), ("open_by_handle_at", 2))
-#: Calls that ask whether a file exists; they stop only if the paths that a program looks up are wanted.
-LOOKS = ("newfstatat", "statx", "stat", "lstat", "access", "faccessat", "faccessat2")
+#: Calls that ask whether a file exists, or enter a directory; they stop only if the paths that a program
+#: looks up are wanted.
+LOOKS = ("newfstatat", "statx", "stat", "lstat", "access", "faccessat", "faccessat2", "chdir")
 #: Calls that run a program or talk to an address; they stop only if the files that a program reads are
 #: wanted.
 CONTACTS = ("execve", "execveat", "connect", "sendto", "sendmsg", "sendmmsg")

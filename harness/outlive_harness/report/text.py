@@ -22,6 +22,8 @@ COLOURS = {
 }
 #: How many lines of a violation's detail are shown; the last lines of a traceback matter.
 _DETAIL = 20
+#: How many lines of a reason are shown after its first: the ends of two streams, and what to do.
+_REASON = 35
 #: How many violations of one scenario are shown in full; their boxes are kept.
 _IN_FULL = 3
 #: How many further violations get a line each.
@@ -115,8 +117,8 @@ def _elsewhere(violation: Violation) -> str:
     return f" (and at {more} more point{'s' if more > 1 else ''})" if more > 0 else ""
 
 
-def _last(lines: list[str]) -> list[str]:
-    cut = len(lines) - _DETAIL
+def _last(lines: list[str], most: int = _DETAIL) -> list[str]:
+    cut = len(lines) - most
     return lines if cut <= 0 else [f"... {cut} lines before these", *lines[cut:]]
 
 
@@ -134,7 +136,8 @@ def details(result: ScenarioResult) -> list[str]:
         lines += [f"as expected: {brief(violation)}" for violation in result.violations]
     else:
         if result.reason and not _is_explained(result):
-            lines += _last(visible_lines(result.reason))
+            first, *detail = visible_lines(result.reason)
+            lines += [first, *_last(detail, _REASON)]
         found = causes([one for one in result.violations if not one.known])
         advised: set[str] = set()
         for cause in found[:_IN_FULL]:

@@ -1,5 +1,7 @@
 """Path patterns: ``*`` and ``?`` stay within one name, ``**`` crosses directories.
 
+As in a shell, a wildcard at the beginning of a name matches no hidden name (glob(7)); ``**`` does.
+
 A pattern that ends in a whole name, or in a slash, means all below it where that is a directory.
 """
 
@@ -19,6 +21,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     out = ""
     i = 0
     while i < len(text):
+        if text[i] in "*?[" and text[i : i + 2] != "**" and text[:i].rpartition("/")[2] == "":
+            out += r"(?!\.)"
         if text.startswith("**/", i):
             out, i = out + r"(?:[^/]+/)*", i + 3
         elif text.startswith("**", i):

@@ -112,6 +112,17 @@ def directory(key: str, value: object) -> str | None:
     return None if value is None else path(key, value)
 
 
+def variables(key: str, value: object) -> tuple[str, ...]:
+    """Return environment variables, given as a mapping or as texts NAME=VALUE, as such texts."""
+    pairs = [f"{name}={text}" for name, text in value.items()] if isinstance(value, Mapping) else value
+    parts = strings(key, pairs)
+    for part in parts:
+        name, equals, _ = part.partition("=")
+        if not (name and equals) or "\0" in part:
+            raise ScenarioError(f"{key}={part!r} must be NAME=VALUE (in a scenario: {{'NAME': 'VALUE'}})")
+    return parts
+
+
 def argv(key: str, value: object) -> tuple[str, ...] | None:
     """Return a program and its arguments as strings, or None."""
     if value is None:
@@ -224,7 +235,7 @@ class Keyword(NamedTuple):
 
 _CHECK, _BOTH, _ALL = ("check",), ("check", "test"), ("check", "test", "pytest")
 #: Kinds of which the command line's values stand beside a scenario's own, before them.
-ADDED = (patterns, readers, regexes)
+ADDED = (patterns, readers, regexes, variables)
 #: All keywords, in the order of the options' help.
 KEYWORDS = (
     Keyword("name", "", text),
@@ -293,6 +304,23 @@ KEYWORDS = (
     ),
     Keyword(
         "input", None, directory, doors=_BOTH, metavar="DIR", help="A directory to copy into each box first."
+    ),
+    Keyword(
+        "cwd",
+        None,
+        directory,
+        doors=_BOTH,
+        metavar="DIR",
+        help="Where the program runs, in place of the box: it reads there, and writes to {box}, which is "
+        "also $OUTLIVE_BOX.",
+    ),
+    Keyword(
+        "env",
+        (),
+        variables,
+        doors=_BOTH,
+        metavar="NAME=VALUE",
+        help="A variable of the program's environment; {box} in it is the box's path. Repeatable.",
     ),
     Keyword("timeout", None, seconds, doors=_BOTH, metavar="SECONDS", help="How long one run may take."),
     Keyword(

@@ -16,12 +16,14 @@ from .globs import matcher
 from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
 from .patterns import literal
 from .reader_names import DATABASE, FUNCTION, choice, is_one_output
-from .scenario import ACK_PATTERN, Scenario, takes_acks
+from .scenario import ACK_PATTERN, NO_FILE, Scenario, takes_acks
 
 #: The directories of the box that TMPDIR and HOME name: files there are seen, but never outputs.
 TMP, HOME = ".tmp", ".home"
-#: Stands for the box's path in a command.
+#: Stands for the box's path in a command and in a variable.
 BOX = "{box}"
+#: The variable of each program of a run that holds the box's path.
+BOX_VARIABLE = "OUTLIVE_BOX"
 #: Temporary files that interpreters keep while they run, and that a kill leaves: counters of the JVM, session
 #: directories of R and of Python's multiprocessing, pipes of .NET.
 _SESSIONS = re.compile(
@@ -48,6 +50,7 @@ class RunSpec:
         name: the scenario's name.
         argv: the program; ``{box}`` stands for the box's path.
         home: the directory of the scenario file, or of the user.
+        is_typed: whether a command line declares it, and no scenario file.
         outputs: patterns; empty for all files but those of TMPDIR and HOME.
         judge_outputs: whether outputs are compared; not if a check takes their place.
         read: the readers of outputs, by pattern: a built-in one's text, or ``@`` and a number for a function.
@@ -58,6 +61,9 @@ class RunSpec:
         check_takes_acks: whether the check judges what was acknowledged.
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         source: a directory to copy into each box, if any.
+        cwd: the directory that the pipeline runs in; None for the box, or for *home* if the program names
+            the box.
+        env: variables that are added to the environment, as NAME=VALUE; ``{box}`` stands for the box's path.
         own: files of the user that the arguments name; the program must not change them.
         standing: the user's working directory; nothing may be written there.
         environ: the environment of this process, without the variables that test runners set.
@@ -67,6 +73,7 @@ class RunSpec:
     name: str
     argv: tuple[str, ...]
     home: str
+    is_typed: bool = False
     outputs: tuple[str, ...] = ()
     judge_outputs: bool = True
     read: tuple[tuple[str, str], ...] = ()
@@ -82,6 +89,8 @@ class RunSpec:
     check_takes_acks: bool = False
     acks: str = ""
     source: str | None = None
+    cwd: str | None = None
+    env: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     standing: str = ""
     tmp: str = TMP_CHOICES[0]
@@ -100,14 +109,22 @@ class RunSpec:
 
     def command(self, argv: Sequence[str], box: Path) -> tuple[list[str], Path]:
         """Return the argument list for a box, and the directory to run it in."""
-        if any(BOX in part for part in argv):
-            return [part.replace(BOX, str(box)) for part in argv], Path(self.home)
-        return list(argv), box
+        names_box = any(BOX in part for part in argv)
+        if self.cwd is not None and not self._is_helper(argv):
+            where = Path(self.cwd)
+        else:
+            where = Path(self.home) if names_box else box
+        return [part.replace(BOX, str(box)) for part in argv] if names_box else list(argv), where
+
+    def _is_helper(self, argv: Sequence[str]) -> bool:
+        """Return whether a program is the setup or the check, perhaps with more arguments."""
+        return any(tuple(argv[: len(one)]) == one for one in (self.setup, self.check) if one)
 
     def environment(self, box: Path, argv: Sequence[str] | None = None) -> dict[str, str]:
         """Return the environment of a program: the user's, with temporary files and caches in the box.
 
-        For a function of a scenario file, variables that switch assertions off are removed.
+        Variables that the scenario sets itself come last. For a function of a scenario file, variables that
+        switch assertions off are removed.
 
         Args:
             box: the box that the program runs in.
@@ -115,9 +132,6 @@ class RunSpec:
         """
         argv = self.argv if argv is None else argv
         env = dict(self.environ)
-        if tuple(argv[: len(_FUNCTION)]) == _FUNCTION:
-            for name in _MUTING:
-                env.pop(name, None)
         home, tmp = str(box / HOME), str(box / TMP)
         # With another HOME, Python would not find the packages of the user's site directory.
         env.setdefault("PYTHONUSERBASE", site.getuserbase())
@@ -130,7 +144,14 @@ class RunSpec:
             "XDG_STATE_HOME": f"{home}/.local/state",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PWD": str(self.command(argv, box)[1]),
+            BOX_VARIABLE: str(box),
         }
+        for variable in self.env:
+            name, _, value = variable.partition("=")
+            env[name] = value.replace(BOX, str(box))
+        if tuple(argv[: len(_FUNCTION)]) == _FUNCTION:
+            for name in _MUTING:
+                env.pop(name, None)
         return env
 
     def is_output(self, path: str) -> bool:
@@ -140,8 +161,13 @@ class RunSpec:
         return not self.outputs or matcher(self.outputs)(path)
 
     def is_named(self, path: str) -> bool:
-        """Return whether the outputs name a path without a wildcard, even if it is ignored."""
-        return self.judge_outputs and not is_private(path) and literal(path) in self.outputs
+        """Return whether the outputs name a path even if it is ignored.
+
+        They do without a wildcard, or by a pattern that is also one of those to ignore.
+        """
+        if not self.judge_outputs or is_private(path):
+            return False
+        return literal(path) in self.outputs or matcher({*self.outputs} & {*self.ignore})(path)
 
     def reader_of(self, path: str) -> str:
         """Return the reader of a path; "" if it is judged by its bytes.
@@ -207,17 +233,20 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
         return (*_FUNCTION, scenario.file, scenario.name, name, str(Path.cwd()))
 
     source = home / scenario.input if scenario.input else None
-    argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
+    cwd = None if scenario.cwd is None else str(home / scenario.cwd)
+    argv = role("body") if scenario.command is None else absolute(scenario.command, home, source, cwd)
     declared = {name: getattr(scenario, name) for name in _DECLARED}
     made: dict[str, Any] = {
         "argv": argv,
         "home": str(home),
+        "is_typed": os.path.basename(scenario.file) == NO_FILE,
         "judge_outputs": bool(scenario.outputs) or scenario.check is None,
         "setup": role("setup") if scenario.setup else None,
         "check": role("check") if scenario.check else None,
         "check_takes_acks": scenario.check is not None and takes_acks(scenario.check),
         "acks": scenario.acks or (ACK_PATTERN if scenario.body else ""),
         "source": None if source is None else str(source),
+        "cwd": cwd,
         "standing": str(Path.cwd()),
         "own": () if scenario.command is None else _own(argv),
         "read": tuple(
@@ -238,19 +267,22 @@ def _own(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in named if os.path.isabs(name) and os.path.isfile(name)))
 
 
-def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> tuple[str, ...]:
+def absolute(
+    command: Sequence[str], home: Path, source: Path | None = None, cwd: str | None = None
+) -> tuple[str, ...]:
     """Return a command with its arguments that are existing files, relative to *home*, made absolute.
 
     A path below *source*, which is copied into each box, becomes relative to the box: the copy is used. A
-    command with ``{box}`` in it is unchanged, since it runs in *home*. Directories are unchanged, since the
-    pipeline may make one of that name in its box.
+    command with ``{box}`` in it is unchanged, since it runs in *home*, and so is an argument that exists in
+    *cwd*, where the command then runs. Directories are unchanged, since the pipeline may make one of that
+    name in its box.
     """
-    if any(BOX in part for part in command):
+    if any(BOX in part for part in command) and cwd is None:
         return tuple(command)
     top = None if source is None else os.path.realpath(source)
 
     def fix(part: str) -> str:
-        if not part:
+        if not part or (cwd is not None and os.path.exists(os.path.join(cwd, part))):
             return part
         path = os.path.abspath(home / part)
         if top is not None and os.path.exists(path):

@@ -72,6 +72,8 @@ class Scenario:
     profile: str
     torn: str
     input: str | None
+    cwd: str | None
+    env: tuple[str, ...]
     tmp: str
     #: where it is declared
     file: str
@@ -120,6 +122,8 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
     profile: str = "",
     torn: str = "",
     input: str | os.PathLike[str] | None = None,  # noqa: A002 - as the command line's --input
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | Iterable[str] = (),
     tmp: str = TMP_CHOICES[0],
 ) -> _Declaration:
     """Declare a pipeline to be tested.
@@ -131,8 +135,9 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
         outputs: patterns of the files that readers see (``out/*``, ``out/**``); with neither outputs
             nor a check, every file of the box is an output.
         command: the program and its arguments, in place of a body. If ``{box}`` is in an argument, the
-            program runs in the scenario file's directory. Otherwise it runs in the box, and arguments that
-            are existing files relative to the scenario file are made absolute.
+            program runs in *cwd*, by default the scenario file's directory. Otherwise it runs in *cwd*, by
+            default the box, and arguments that are existing files relative to the scenario file are made
+            absolute.
         name: the name in reports and replay ids; by default the function's or variable's name.
         expect: violations that this known-bad pipeline must show. The scenario fails if the harness does
             *not* find them and none of the faults that it declares was left out.
@@ -164,6 +169,10 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
         torn: where ``torn`` cuts a write: ``"pages"``, where a page of the file ends, as SIGKILL does (the
             default), or ``"bytes"``, anywhere, as a network file system or a handled signal may.
         input: a directory, relative to the scenario file, to copy into each box first.
+        cwd: the directory, relative to the scenario file, that the pipeline runs in; by default the box. It
+            may read there, but write only to the box, whose path is ``{box}`` in the command and in *env*,
+            and the variable ``OUTLIVE_BOX``. The setup and the check run in the box.
+        env: variables of the environment, ``{"NAME": "VALUE"}``; ``{box}`` in a value is the box's path.
         tmp: ``"other"``: the temporary directory is on another file system, as on most machines, so a
             rename from there fails with EXDEV; or ``"same"``: it is on that of the outputs.
 

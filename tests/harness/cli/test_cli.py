@@ -593,19 +593,19 @@ def test_only_means_a_name_else_a_pattern_else_a_part(only, chosen):
 
 
 def test_options_of_test_are_added_to_what_a_scenario_declares():
-    """Patterns are added, the rest stands in; where every file is an output already, it stays so."""
+    """Patterns and variables are added, the rest stands in; where all files are outputs, they stay so."""
     wish = {
         "outputs": ("b",), "append_only": ("c",), "ignore": ("d",), "input": "/in", "timeout": 3.0,
-        "restarts": 2, "tmp": None,
+        "restarts": 2, "tmp": None, "cwd": None, "env": ("B=2",),
     }  # fmt: skip
     one, every, checked = (
-        scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9)
+        scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9, env={"A": "1"})
         for outputs, check in (("a", None), ((), None), ((), print))
     )
     for each in (one, every, checked):
         declared.add(each, wish)
     assert [each.outputs for each in (one, every, checked)] == [("a", "b"), (), ("b",)]
-    assert (one.append_only, one.ignore) == (("c",), ("x", "d"))
+    assert (one.append_only, one.ignore, one.env) == (("c",), ("x", "d"), ("A=1", "B=2"))
     assert (one.input, one.timeout, one.restarts) == ("/in", 3.0, 2)
 
 

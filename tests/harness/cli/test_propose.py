@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from outlive_harness.cli.given import as_written, words_of
 from outlive_harness.cli.new import _gathered
-from outlive_harness.cli.proposal import Observation, Proposal, missing_inputs, propose
 from outlive_harness.cli.template import proposed_text, python_string
 from outlive_harness.disk.tree import Entry
+from outlive_harness.golden.absent import missing_inputs
+from outlive_harness.golden.observe import Observation
+from outlive_harness.golden.proposal import Proposal, propose
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import globs, literal
@@ -82,6 +84,9 @@ def written(path):
         ([f"out/{n}" for n in range(40)], ["out/_SUCCESS"], ["out/*"]),
         (["a.csv", "out/a.csv"], [], ["a.csv", "out/*.csv"]),
         ([f"day={n}/part.csv" for n in range(40)], ["run.log"], ["**/*.csv"]),
+        (["out/.a", "out/.b"], [], ["out/.*"]),
+        (["out/a", "out/.b"], ["out/.d/c"], ["out/*", "out/.*"]),
+        ([f".{n}.csv" for n in range(40)], [], [".*"]),
         (["we[i]rd*?"], ["we1rd12"], ["we?i]rd[*][?]"]),
     ],
 )
@@ -241,6 +246,8 @@ def test_what_a_command_looked_for_is_an_input_if_the_user_has_it():
     assert missing_inputs(observed, lambda path: path != "gone") == ["in.csv", "data"]
     said = "sort: cannot read: names.txt: No such file or directory\n/x/y.py: line 3\n"
     assert missing_inputs(Observation(stderr=said), lambda path: path == "names.txt") == ["names.txt"]
+    said = "ModuleNotFoundError: No module named 'steps.clean'\n"
+    assert missing_inputs(Observation(stderr=said), {"steps", "clean.py"}.__contains__) == ["steps"]
 
 
 # -- the text ------------------------------------------------------------------------------------------

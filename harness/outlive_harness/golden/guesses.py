@@ -10,9 +10,11 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from outlive_harness.golden.observe import Observation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import is_private
+from outlive_harness.world.reading import Valued
+
+from .observe import Observation
 
 #: Bytes: a larger file is no marker and no state.
 _SMALL = 4096
@@ -147,7 +149,7 @@ def _guess(path: str, seen: Observation, history: _History) -> Guess:
     grows = seen.again.get(path) != seen.first.get(path)
     if habit is not None and habit.is_log and path in seen.by_line and not varies and not grows:
         habit = None  # a program that resumes at its end, and adds no line twice, keeps data in it
-    if path in history.journalled:
+    if path in history.journalled and not isinstance(seen.first.get(path), Valued):
         return Guess(Kind.APART, "a database with a journal, for a check to read", varies)
     if habit is not None:
         why = f"{habit.what}, that {_VARIES}" if varies else f"{habit.what}, by its name"

@@ -1,0 +1,113 @@
+"""A pipeline whose golden runs differ: what is proposed for it, and taken if nothing was declared."""
+
+from pathlib import Path, PurePath
+
+import pytest
+
+from outlive_harness import scenario
+from outlive_harness.disk.tree import Entry
+from outlive_harness.golden.cures import Cure, in_words
+from outlive_harness.golden.nondeterminism import advice, cures_for
+from outlive_harness.golden.observe import Observation
+from outlive_harness.results.run_spec import run_spec_of
+from outlive_harness.results.scenario import NO_FILE
+from outlive_harness.results.verdicts import Verdict
+
+#: Writes a table, a log with times, a report with a time, and a part under a random name.
+ETL = """
+set -e
+mkdir -p out
+echo "begins at $(date +%s%N)" > etl.log
+printf 'a,b\\n' > out/new && mv out/new out/2026-11.csv
+echo "made at $(date +%s%N)" > out/new && mv out/new out/report-2026-11.json
+"""
+
+
+def tree(**files):
+    found = {path.replace("__", "/"): Entry("file", 0o644, 9, digest) for path, digest in files.items()}
+    above = {str(one) for path in found for one in PurePath(path).parents}
+    return found | {path: Entry("dir", 0o755, 0, "") for path in above - {"."}}
+
+
+def seen(first, second):
+    """Return an observation of two runs that left these files; keys have __ for a slash."""
+    return Observation(first=tree(**first), again=tree(**first), second=tree(**second))
+
+
+def spec_of(*, file=NO_FILE, **keywords):
+    made = scenario(command=["x"], name="it", **keywords)
+    made.file = str(Path.cwd() / file)
+    return run_spec_of(made)
+
+
+def paths(cures, keyword):
+    return [one.value for one in cures if one.keyword == keyword]
+
+
+def test_without_outputs_the_whole_proposal_is_the_cure():
+    """What is the same is compared, a log is ignored, what varies is judged for being whole."""
+    first = {"out__a.csv": "1", "etl.log": "2", "report.json": "3"}
+    cures = cures_for(spec_of(), seen(first, {**first, "etl.log": "x", "report.json": "y"}))
+    assert paths(cures, "outputs") == ["out/*.csv", "report.json"]
+    assert paths(cures, "ignore") == ["etl.log", "report.json"]
+    assert all(one.why for one in cures if one.keyword == "ignore")
+
+
+def test_with_outputs_only_what_varies_among_them_is_left_out():
+    """Names that hold a month or a random part become patterns; what is no output is not spoken of."""
+    first = {"out__2026-11.csv": "1", "out__run-ab12__p": "2", "etl.log": "3"}
+    second = {"out__2026-11.csv": "x", "out__run-cd34__p": "2", "etl.log": "y"}
+    cures = cures_for(spec_of(outputs="out/**"), seen(first, second))
+    assert paths(cures, "outputs") == ["out/*.csv"]
+    assert paths(cures, "ignore") == ["out/*.csv", "out/run-*/"]
+
+
+def test_where_all_varies_the_user_is_told_what_is_left_to_do():
+    """No pattern would leave anything to compare."""
+    observed = seen({"a.log": "1"}, {"a.log": "2"})
+    assert cures_for(spec_of(), observed) == []
+    assert "time and its seed" in advice(spec_of(), [])
+
+
+def test_cures_are_written_as_they_are_given():
+    """Options with a shell's quotes for a command, keywords with Python's for a scenario in a file."""
+    cures = [Cure("outputs", "out/*"), Cure("ignore", "a b"), Cure("ignore", 'c"'), Cure("append_only", "l")]
+    assert in_words(spec_of(), cures) == ("--outputs 'out/*' --ignore 'a b' --ignore 'c\"' --append-only l")
+    assert in_words(spec_of(file="s.py"), cures) == (
+        'outputs="out/*", ignore=["a b", "c\\""], append_only="l"'
+    )
+
+
+def test_a_command_without_outputs_is_judged_by_what_is_proposed(check):
+    """It is said in one line; the report is still judged for being whole, and the declaration says so."""
+    result = check("sh", "-c", ETL)
+    assert result.verdict is Verdict.HELD, result
+    (said,) = [one for one in result.warnings if one.startswith("two runs differ")]
+    assert (
+        "--outputs 'out/*.csv' --outputs 'out/report-*.json' --ignore etl.log --ignore 'out/report-*.json' ("
+        in said
+    )
+    assert [one.what for one in result.not_judged] == ["out/report-2026-11.json", "etl.log"]
+    torn = check("sh", "-c", ETL.replace("out/new && mv out/new", ""))
+    assert [(one.kind, one.path) for one in torn.violations] == [
+        ("torn-output", "out/2026-11.csv"), ("torn-output", "out/report-2026-11.json"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("keywords", [{"outputs": ("etl.log", "out/**")}, {"outputs": "**"}])
+def test_declared_outputs_are_never_narrowed(check, keywords):
+    """The user said what to judge: the verdict is unknown, and its last line can be pasted."""
+    result = check("sh", "-c", ETL, **keywords)
+    assert result.verdict is Verdict.UNKNOWN
+    last = result.reason.splitlines()[-1]
+    assert last.startswith(
+        "add --outputs 'out/report-*.json' --ignore 'out/report-*.json' --ignore etl.log ("
+    )
+
+
+def test_a_scenario_in_a_file_is_told_its_keywords(one):
+    """A suite's verdict never rests on a guess: it is unknown until the file says what is judged."""
+    result = one(f"it = scenario(command=['sh', '-c', {ETL!r}])")
+    assert result.verdict is Verdict.UNKNOWN
+    last = result.reason.splitlines()[-1]
+    assert last.startswith('add outputs=["out/*.csv", "out/report-*.json"], ignore=["etl.log", "out/report-*')
