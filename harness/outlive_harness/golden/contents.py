@@ -11,12 +11,13 @@ from outlive_harness.judge.trees import describe_difference, differing, first_di
 from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
+from .names import aligned
 from .record import Record, UntestableError
 
 
 def first_unlike(record: Record, after: Tree) -> str | None:
     """Return the first output, perhaps behind a link, in which a tree differs from the golden run's."""
-    is_output = record.spec.is_output
+    is_output, after = record.spec.is_output, aligned(record, after)
     found = first_difference(record.final, after, is_output)
     if found is None:
         golden, here = links.seen(record.final, is_output), links.seen(after, is_output)
@@ -26,7 +27,7 @@ def first_unlike(record: Record, after: Tree) -> str | None:
 
 def all_unlike(record: Record, after: Tree) -> list[str]:
     """Return the outputs in which a tree differs from the golden run's."""
-    is_output = record.spec.is_output
+    is_output, after = record.spec.is_output, aligned(record, after)
     extra = [path for path in surplus(record.final, after) if is_output(path)]
     return sorted({*differing(record.final, after, is_output), *extra})
 

@@ -40,7 +40,7 @@ from .contents import (
 from .cures import Cure
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
-from .names import has_order, later_names, learn_names
+from .names import aligned, has_order, later_names, learn_names
 from .nondeterminism import advice, cures_for, observed
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
@@ -103,6 +103,8 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     record.least_ops = min(record.least_ops, second.run.ran.ops)
     record.limit = record.spec.timeout or max(SHORTEST_LIMIT, _SLACK * record.seconds)
     _compare_runs(runner, record, again, second)
+    if again and first_unlike(record, again) is None:  # it only had other names for what varies
+        record.findings = [one for one in record.findings if one.kind != "not-idempotent"]
     learn_versions(record, first.versions, second.run.versions)
     learn_uncompared(record, everything, second.ignored, (first.versions, second.run.versions))
     _warn(record, first.ran)
@@ -341,12 +343,12 @@ def _from_scratch(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
     everything = runner.box.look(record.spec, whole=True)
     second.after = runner.reading.valued(record.spec, record.compared(everything), runner.box.path)
     second.ignored = ignored_files(record, everything)
+    learn_names(record, ops, second.after)
     second.unlike = first_unlike(record, second.after)
     if second.unlike is not None:
         second.outcome = f"{second.unlike} differs\n{_difference(runner, record, second)}"
     elif second.run.ran.acks != first.ran.acks:
         second.outcome = "the run acknowledges something else"
-    learn_names(record, ops)
     if not has_order(record, ops):
         second.order = f"the run makes {len(ops)} ops of another kind or order"
     return second
@@ -382,7 +384,7 @@ def _compare_runs(runner: Runner, record: Record, again: Tree, second: _Second) 
                 "is the same after each run"
             )
     # A file that only one golden run leaves (under a random name) is not litter either.
-    record.final = {**second.after, **record.final}
+    record.final = {**aligned(record, second.after), **record.final}
 
 
 def _has_times(record: Record) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from outlive_harness.disk.tree import Tree
 from outlive_harness.golden.contents import difference_in
+from outlive_harness.golden.names import aligned
 from outlive_harness.golden.record import Record
 from outlive_harness.judge import links, trees
 from outlive_harness.results.findings import Finding
@@ -42,6 +43,7 @@ class Leftovers:
 def compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: Leftovers) -> None:
     """Compare the files after a recovery with the golden run's; the trial takes the findings."""
     spec, box = record.spec, runner.box.path
+    after = aligned(record, after)
     for path in trees.differing(record.final, after, spec.is_output):
         is_gone = path not in after
         sentence = f"after recovery {path} {'is missing' if is_gone else 'is not what the golden run wrote'}"
@@ -49,11 +51,13 @@ def compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: Lef
         trial.findings.append(Finding("diverged", path, sentence, detail))
     trial.findings += _behind_links(runner, record, after, {finding.path for finding in trial.findings}, left)
     golden_names = {record.fold(path) for path in record.final}
+    varying = {record.fold(path) for path in record.final if spec.is_output(path)} - record.final.keys()
     for path in trees.surplus(record.final, after):
         size = after[path].size if after[path].kind == "file" else -1
-        if record.fold(path) in golden_names or is_of_interpreter(path, size):
+        is_extra = record.fold(path) in varying and spec.is_output(path)
+        if (record.fold(path) in golden_names and not is_extra) or is_of_interpreter(path, size):
             continue
-        if spec.is_output(path) and not left.by_crash(path, after):
+        if is_extra or (spec.is_output(path) and not left.by_crash(path, after)):
             sentence = f"after recovery there is an output that the golden run does not leave: {path}"
             trial.findings.append(Finding("diverged", path, sentence))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def _visible(
     golden = {**record.final, **links.seen(record.final, is_output)}
     whole = {path: digests for path, digests in known.items() if is_output(path)}
     whole |= {alias: known.get(path, set()) for alias, path in aliases.items()}
+    whole |= _under_other_names(record, state, whole)
     if record.uncompared and crash.versions is not None:
         ignored = runner.box.look(record.spec, whole=True)
         golden |= record.uncompared
@@ -83,6 +85,18 @@ def _visible(
             visible[path] = ignored[path]
             whole[path] = known.get(path, set())
     return visible, golden, whole
+
+
+def _under_other_names(record: Record, state: Tree, whole: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Return the whole contents of outputs whose names differ from run to run, by their names in this one."""
+    if not record.shapes:
+        return {}
+    alike: dict[str, set[str]] = defaultdict(set)
+    for path, digests in whole.items():
+        if (name := record.fold(path)) != path:
+            alike[name] |= digests
+    folded = {path: record.fold(path) for path in state if record.spec.is_output(path)}
+    return {path: alike[name] | whole.get(path, set()) for path, name in folded.items() if name in alike}
 
 
 def _finding(
