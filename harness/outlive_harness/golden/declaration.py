@@ -49,9 +49,8 @@ def _beside_the_box(record: Record) -> str:
         if given == spec.cwd:
             copied = in_words(spec, [directory(spec, "input", place)])
             return (
-                f"it writes {path} into {place}, where it runs and no crash state can hold it: {copied} in "
-                f"place of its cwd runs a copy in each box; or let it write to {{box}}, which is "
-                f"${BOX_VARIABLE} too"
+                f"it writes {path} into {place}, where it runs and no crash state can hold it: let it write "
+                f"to {{box}}, which is ${BOX_VARIABLE} too, or run a copy in each box by {copied} alone"
             )
         return (
             f"it writes {path} into {place}, a directory of yours, where no crash state can hold it: run a "
