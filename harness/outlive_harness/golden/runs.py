@@ -19,12 +19,14 @@ from outlive_harness.launch.run import FinishedRun
 from outlive_harness.launch.zygote import parse
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
+from outlive_harness.results.patterns import literal
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
 
 from .absent import hint
 from .contents import first_unlike, ignored_files, learn_uncompared, learn_versions
+from .cures import Cure, in_words
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .names import has_order, later_names, learn_names
@@ -37,6 +39,10 @@ from .stacks import LEAST_OPS, stacks_of
 _PATIENCE = 3600.0
 #: How many times the golden run's time a later run may take.
 _SLACK = 20.0
+
+
+#: What to do if a program cannot be executed.
+_HOW_TO_NAME = "name a program by its path or as on PATH, make it executable, or give its interpreter first"
 
 
 def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = False) -> Record:
@@ -61,7 +67,7 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
         record.reason = str(error)
         runner.box.empty()
     except OSError as error:
-        record.reason = f"cannot run {spec.argv[0]!r}: {error.strerror or error}"
+        record.reason = f"cannot run {spec.argv[0]!r}: {error.strerror or error}; {_HOW_TO_NAME}"
     if runner.fell_back:
         record.warnings.append(f"no zygote in a golden run, exec instead: {runner.fell_back}")
     return record
@@ -216,7 +222,9 @@ def _check(runner: Runner, record: Record) -> None:
     said = runner.check(spec, record.acks)
     record.value = said.value
     if said.failed:
-        raise UntestableError(f"the check fails with no fault: it {said.failure}")
+        raise UntestableError(
+            f"the check fails with no fault: it {said.failure}; correct it: what the run leaves must pass"
+        )
     # A check whose reads are noted is intercepted, which a program can notice: its value is not used.
     read = runner.check(spec, record.acks, reads=True).reads
     record.reads += read if record.reads else []
@@ -356,6 +364,9 @@ def _warn(record: Record, first: FinishedRun) -> None:
             record.warnings.append(why)
         elif not reason:
             reason = why if output in (None, path) else f"{why}, and it becomes {output}"
+            if output is not None:
+                ignored = in_words(record.spec, [Cure("ignore", literal(output))])
+                reason += f"; let it be written by calls, or leave it out: {ignored}"
     if first.lingering:
         record.warnings.append("it leaves processes running when it ends; they were killed")
     if reason:
