@@ -14,7 +14,7 @@ from outlive_harness.disk.realfs import KINDS
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.similar import MANY, SELECTIONS
 from outlive_harness.results import keywords
-from outlive_harness.results.keywords import Keyword, seconds_of, with_option
+from outlive_harness.results.keywords import KEYWORD, Keyword, seconds_of, with_option
 from outlive_harness.results.reader_names import READERS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -91,6 +91,11 @@ def _added(function: F, options: Sequence[Option[Any]]) -> F:
 def for_a_command(function: F) -> F:
     """Add the options of keywords that only check has: a scenario in a file declares them itself."""
     return _added(function, [option_of(one) for one in with_option("check") if "test" not in one.doors])
+
+
+def of_the_place(function: F) -> F:
+    """Add the options that say where a command runs, and with which environment."""
+    return _added(function, [option_of(KEYWORD[name]) for name in ("cwd", "env")])
 
 
 def shared(function: F) -> F:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from outlive_harness.disk.tree import Entry
+from outlive_harness.disk.tree import Entry, Tree
 from outlive_harness.judge import links
 from outlive_harness.judge.acks import lost_acks
 from outlive_harness.judge.trees import first_difference
 from outlive_harness.results.globs import matcher
+from outlive_harness.results.patterns import globs
 from outlive_harness.results.run_spec import BOX_VARIABLE, is_private
 from outlive_harness.results.scenario import ACK_PATTERN
 
-from .cures import directory, in_words
+from .cures import Cure, directory, in_words
 from .record import Record, UntestableError
 
 #: How many files a message lists.
@@ -49,9 +50,8 @@ def _beside_the_box(record: Record) -> str:
         if given == spec.cwd:
             copied = in_words(spec, [directory(spec, "input", place)])
             return (
-                f"it writes {path} into {place}, where it runs and no crash state can hold it: {copied} in "
-                f"place of its cwd runs a copy in each box; or let it write to {{box}}, which is "
-                f"${BOX_VARIABLE} too"
+                f"it writes {path} into {place}, where it runs and no crash state can hold it: let it write "
+                f"to {{box}}, which is ${BOX_VARIABLE} too, or run a copy in each box by {copied} alone"
             )
         return (
             f"it writes {path} into {place}, a directory of yours, where no crash state can hold it: run a "
@@ -71,9 +71,11 @@ def _without_effect(record: Record) -> str:
             return _unchanged(record)
         unmet = [] if record.refused else [one for one in spec.outputs if not _is_met(record, one)]
         if unmet:
-            return f"outputs {', '.join(unmet)}: nothing that the golden run made or left matches"
+            why = "nothing that the golden run made or left matches; correct the pattern, or leave it out"
+            return f"outputs {', '.join(unmet)}: {why}"
     if spec.acks not in ("", ACK_PATTERN) and not record.acks:  # each body has the pattern of ack()
-        return f"no line of the golden run's standard output matches acks={spec.acks!r}"
+        why = f"no line of the golden run's standard output matches acks={spec.acks!r}"
+        return f"{why}; correct the pattern, or let the program flush such a line once something is stored"
     return ""
 
 
@@ -89,7 +91,22 @@ def _changes_output(record: Record) -> bool:
 
 def _unchanged(record: Record) -> str:
     changed = ", ".join(dict.fromkeys(op.path for op in record.ops)) or "no file"
-    return f"it makes and changes no output, so no crash can show in one: it changes {changed}"
+    files = [path for op in record.ops for path in op.paths if _is_file(record.final, path)]
+    hint = _proposal(record, files) or "let it make them in the box, and leave them out of its input"
+    return f"it makes and changes no output, so no crash can show in one: it changes {changed}; {hint}"
+
+
+def _is_file(tree: Tree, path: str) -> bool:
+    return path in tree and _is_listed(path, tree[path])
+
+
+def _proposal(record: Record, files: Collection[str]) -> str:
+    """Return which outputs to name, as the user would write them; "" if there are no files."""
+    found = globs(sorted(set(files)), ()) if files else []
+    return (
+        f"name what readers see, as {in_words(record.spec, [Cure('outputs', one) for one in found])}"
+        * bool(found)
+    )
 
 
 def _is_judged(record: Record, is_output: Callable[[str], bool]) -> bool:
@@ -119,7 +136,8 @@ def _no_outputs(record: Record) -> str:
     outside = (
         "; it wrote outside its box: " + ", ".join(record.trace.outside[:5]) if record.trace.outside else ""
     )
-    return f"outputs {patterns} match nothing that the golden run left; it left {left}{outside}"
+    hint = _proposal(record, files) or "let it write to its working directory, or to {box}"
+    return f"outputs {patterns} match nothing that the golden run left; it left {left}{outside}; {hint}"
 
 
 def _is_listed(path: str, entry: Entry) -> bool:

@@ -20,6 +20,7 @@ from outlive_harness.launch.zygote import parse
 from outlive_harness.readers.table import has_time
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
+from outlive_harness.results.patterns import literal
 from outlive_harness.results.reader_names import DATABASE
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
@@ -37,7 +38,7 @@ from .contents import (
     learn_uncompared,
     learn_versions,
 )
-from .cures import Cure
+from .cures import Cure, in_words
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .names import aligned, has_order, later_names, learn_names
@@ -54,6 +55,10 @@ _SLACK = 20.0
 APART = 1.01
 #: Seconds of a run that is made once more to learn what differs.
 _SHORT = 60.0
+
+
+#: What to do if a program cannot be executed.
+_HOW_TO_NAME = "name a program by its path or as on PATH, make it executable, or give its interpreter first"
 
 
 def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = False) -> Record:
@@ -78,7 +83,7 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
         record.reason = str(error)
         runner.box.empty()
     except OSError as error:
-        record.reason = f"cannot run {spec.argv[0]!r}: {error.strerror or error}"
+        record.reason = f"cannot run {spec.argv[0]!r}: {error.strerror or error}; {_HOW_TO_NAME}"
     if runner.fell_back:
         record.warnings.append(f"no zygote in a golden run, exec instead: {runner.fell_back}")
     return record
@@ -261,7 +266,9 @@ def _check(runner: Runner, record: Record) -> None:
     said = runner.check(spec, record.acks)
     record.value = said.value
     if said.failed:
-        raise UntestableError(f"the check fails with no fault: it {said.failure}")
+        raise UntestableError(
+            f"the check fails with no fault: it {said.failure}; correct it: what the run leaves must pass"
+        )
     # A check whose reads are noted is intercepted, which a program can notice: its value is not used.
     read = runner.check(spec, record.acks, reads=True).reads
     record.reads += read if record.reads else []
@@ -434,6 +441,9 @@ def _warn(record: Record, first: FinishedRun) -> None:
             record.warnings.append(why)
         elif not reason:
             reason = why if output in (None, path) else f"{why}, and it becomes {output}"
+            if output is not None:
+                ignored = in_words(record.spec, [Cure("ignore", literal(output))])
+                reason += f"; let it be written by calls, or leave it out: {ignored}"
     if first.lingering:
         record.warnings.append("it leaves processes running when it ends; they were killed")
     if reason:

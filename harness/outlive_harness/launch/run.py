@@ -101,7 +101,11 @@ class FinishedRun:
         if self.refused or not self.failure():
             return self.refused
         is_interrupted = os.strerror(errno.EINTR) in self.stderr
-        return f"{self.failure()}, which may come of being watched" if is_interrupted else ""
+        return (
+            f"{self.failure()}, which may come of being watched: send it signals less often"
+            if is_interrupted
+            else ""
+        )
 
 
 def run(program: Program, options: RunOptions, host: Host | None = None) -> FinishedRun:

@@ -17,6 +17,7 @@ from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
 from .patterns import literal
 from .reader_names import DATABASE, FUNCTION, choice, is_one_output
 from .scenario import ACK_PATTERN, NO_FILE, Scenario, takes_acks
+from .starters import Started, looked_through
 
 #: The directories of the box that TMPDIR and HOME name: files there are seen, but never outputs.
 TMP, HOME = ".tmp", ".home"
@@ -61,8 +62,7 @@ class RunSpec:
         check_takes_acks: whether the check judges what was acknowledged.
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         source: a directory to copy into each box, if any.
-        cwd: the directory that the pipeline runs in; None for the box, or for *home* if the program names
-            the box.
+        cwd: the directory that the pipeline runs in; None for the box.
         env: variables that are added to the environment, as NAME=VALUE; ``{box}`` stands for the box's path.
         own: files of the user that the arguments name; the program must not change them.
         standing: the user's working directory; nothing may be written there.
@@ -109,12 +109,10 @@ class RunSpec:
 
     def command(self, argv: Sequence[str], box: Path) -> tuple[list[str], Path]:
         """Return the argument list for a box, and the directory to run it in."""
-        names_box = any(BOX in part for part in argv)
-        if self.cwd is not None and not self._is_helper(argv):
-            where = Path(self.cwd)
-        else:
-            where = Path(self.home) if names_box else box
-        return [part.replace(BOX, str(box)) for part in argv] if names_box else list(argv), where
+        made = [part.replace(BOX, str(box)) for part in argv]
+        if self._is_helper(argv):
+            return made, box if made == list(argv) else Path(self.home)
+        return made, box if self.cwd is None else Path(self.cwd)
 
     def _is_helper(self, argv: Sequence[str]) -> bool:
         """Return whether a program is the setup or the check, perhaps with more arguments."""
@@ -234,10 +232,17 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
 
     source = home / scenario.input if scenario.input else None
     cwd = None if scenario.cwd is None else str(home / scenario.cwd)
-    argv = role("body") if scenario.command is None else absolute(scenario.command, home, source, cwd)
+    environ = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+    started = Started(role("body"))
+    if scenario.command is not None:
+        names_box = any(BOX in part for part in scenario.command)
+        here = str(home) if names_box and cwd is None else cwd
+        argv = absolute(scenario.command, home, source, cwd)
+        started = looked_through(argv, here=here, path=environ.get("PATH"))
+        cwd = started.cwd or here
     declared = {name: getattr(scenario, name) for name in _DECLARED}
     made: dict[str, Any] = {
-        "argv": argv,
+        "argv": started.argv,
         "home": str(home),
         "is_typed": os.path.basename(scenario.file) == NO_FILE,
         "judge_outputs": bool(scenario.outputs) or scenario.check is None,
@@ -247,8 +252,9 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
         "acks": scenario.acks or (ACK_PATTERN if scenario.body else ""),
         "source": None if source is None else str(source),
         "cwd": cwd,
+        "env": (*scenario.env, *started.env),
         "standing": str(Path.cwd()),
-        "own": () if scenario.command is None else _own(argv),
+        "own": () if scenario.command is None else _own(started.argv),
         "read": tuple(
             (glob, reader if isinstance(reader, str) else f"{FUNCTION}{number}")
             for number, (glob, reader) in enumerate(scenario.read)
@@ -256,7 +262,7 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
         "readers": (scenario.file, scenario.name, str(Path.cwd()))
         if any(callable(reader) for _, reader in scenario.read)
         else (),
-        "environ": tuple(sorted((key, value) for key, value in os.environ.items() if key not in _FOREIGN)),
+        "environ": tuple(sorted(environ.items())),
     }
     return RunSpec(**declared | made)
 

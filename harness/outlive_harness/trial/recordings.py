@@ -180,7 +180,7 @@ class Recordings:
         several += f" and {more} more" if more > 0 else ""
         return (
             f"{several}: no op of the run accounts for what is there. A process outside its tree "
-            "(a service, a daemon?) changed it, and no fault can be injected there"
+            "(a service, a daemon?) changed it, and no fault can be injected there: let the command start it"
         )
 
     def _forget(self, record: Record, plan: Plan) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlive_harness.cli.given import as_written, words_of
+from outlive_harness.cli.given import as_written, directory_code, started, words_of
 from outlive_harness.cli.new import _gathered
 from outlive_harness.cli.template import proposed_text, python_string
 from outlive_harness.disk.tree import Entry
@@ -275,7 +275,7 @@ def test_a_file_with_odd_names_is_a_python_file_that_means_them(tmp_path):
         [word.code for word in words],
         made,
         seen="2 ops",
-        given='ROOT / "in"',
+        given=['input=ROOT / "in",', "cwd=ROOT,"],
         files=[ODD, "x" * 90],
         directories=[ODD],
     )
@@ -332,11 +332,28 @@ def test_files_of_the_user_are_written_relative_to_the_scenario(tmp_path):
         '"out"',
         '"/etc/hostname"',
     ]
-    boxed = as_written(["make", "OUT={box}/out"], tmp_path)
-    assert [word.value for word in boxed] == [
-        *("sh", "-c", 'cd "$0" && exec "$@"', str(tmp_path)),
-        *("make", "OUT={box}/out"),
-    ]
+    there = as_written(["make", "x'y", "OUT={box}/out"], tmp_path, str(tmp_path))
+    assert [word.value for word in there] == ["make", "x'y", "OUT={box}/out"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cwd", "argv", "env", "where"),
+    [
+        ("make OUT={box}/out", None, ("make", "OUT={box}/out"), (), "."),
+        ("A=1 B='2 3' make x", None, ("make", "x"), ("A=1", "B=2 3"), None),
+        ("cd data && exec make x", None, ("sh", "-c", "cd data && exec make x"), (), None),
+        ("cd data && exec make x", ".", ("make", "x"), (), "data"),
+        ("make x", "data", ("make", "x"), (), "data"),
+    ],
+)
+def test_a_command_is_declared_with_no_shell_where_it_needs_none(text, cwd, argv, env, where, tmp_path):
+    """Its variables and its directory become keywords; a directory in the box is not known beforehand."""
+    (tmp_path / "data").mkdir()
+    found = started(words_of(text), cwd and os.path.normpath(tmp_path / cwd), tmp_path)
+    assert (found.argv, found.env) == (argv, env)
+    assert found.cwd == (where and os.path.normpath(tmp_path / where))
+    code = found.cwd and directory_code(found.cwd, tmp_path)
+    assert code == {None: None, ".": "ROOT", "data": 'ROOT / "data"'}[where]
 
 
 # -- the whole -----------------------------------------------------------------------------------------
@@ -459,7 +476,7 @@ WHOLE = {
         ['outputs="total"', 'copytree(ROOT / "data", "data"', '("names.txt",)'],
         0,
     ),
-    "box": ("", "x", "cp names.txt {box}/copied", ['"{box}/copied"', 'cd "$0"'], 1),
+    "box": ("", "x", "cp names.txt {box}/copied", ['"cp", "names.txt", "{box}/copied"', "cwd=ROOT,"], 1),
 }
 
 

@@ -434,7 +434,9 @@ def mapped():
     )
     assert result.verdict is Verdict.UNKNOWN
     assert "stores through memory to stage/report" in result.reason
-    assert result.reason.endswith("and it becomes out/report")
+    assert result.reason.endswith(
+        'and it becomes out/report; let it be written by calls, or leave it out: ignore="out/report"'
+    )
 
 
 def test_a_known_bad_scenario_fails_when_it_is_not_caught(one):
@@ -793,6 +795,7 @@ def test_outputs_that_name_a_directory_are_all_below_it(one):
     result = one(IN_PLACE.format(outputs="out/*"))
     assert result.verdict is Verdict.UNKNOWN
     assert "outputs out/* match nothing that the golden run left; it left out/sub/x" in result.reason
+    assert result.reason.endswith('; name what readers see, as outputs="out/sub/*"')
 
 
 def test_each_pattern_of_outputs_must_match(one):

@@ -63,9 +63,8 @@ def test_a_write_beside_the_box_is_told_with_what_to_do(one, project):
     assert result.verdict is Verdict.UNKNOWN
     where = project.resolve()
     assert result.reason == (
-        f"it writes copy into {where}, where it runs and no crash state can hold it: "
-        'input="project" in place of its cwd runs a copy in each box; or let it write to {box}, which is '
-        "$OUTLIVE_BOX too"
+        f"it writes copy into {where}, where it runs and no crash state can hold it: let it write to "
+        '{box}, which is $OUTLIVE_BOX too, or run a copy in each box by input="project" alone'
     )
 
 
