@@ -344,6 +344,7 @@ def _warn(record: Record, first: FinishedRun) -> None:
             record.warnings.append(why)
         elif not reason:
             reason = why if output in (None, path) else f"{why}, and it becomes {output}"
+    record.warnings += first.unlent
     if first.lingering:
         record.warnings.append("it leaves processes running when it ends; they were killed")
     if reason:

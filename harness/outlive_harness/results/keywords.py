@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .globs import matcher
+from .instants import DEFAULT, canonical
 from .violations import VIOLATIONS
 
 #: Where ``torn`` cuts a write, the default first: at a page of its file, as SIGKILL does, or at any byte.
@@ -128,6 +129,20 @@ def regex(key: str, value: object) -> str:
     except (re.error, TypeError) as error:
         raise ScenarioError(f"{key}={value!r} is not a regular expression: {error}") from error
     return text(key, value)
+
+
+def instant(key: str, value: object) -> str:
+    """Return the instant at which the clock stands, in its one form; True is the default one, "" is none."""
+    if value is True:
+        return DEFAULT
+    if value in (False, None, ""):
+        return ""
+    try:
+        return canonical(text(key, value))
+    except ValueError as error:
+        if isinstance(error, ScenarioError):
+            raise
+        raise ScenarioError(f"{key}={value!r} {error}") from error
 
 
 def function(key: str, value: object) -> object:
@@ -265,6 +280,15 @@ KEYWORDS = (
         doors=_BOTH,
         help="The temporary directory is on another file system than the outputs (other, by default), so a "
         "rename from there fails with EXDEV; or on the same.",
+    ),
+    Keyword(
+        "freeze",
+        "",
+        instant,
+        doors=_BOTH,
+        metavar="INSTANT",
+        help=f"The wall clock stands still at INSTANT (ISO 8601 with an offset or Z) for the whole process "
+        f"tree; --freeze alone: at {DEFAULT}. Monotonic time runs on.",
     ),
     Keyword(
         "litter",

@@ -67,6 +67,7 @@ class Scenario:
     torn: str
     input: str | None
     tmp: str
+    freeze: str
     #: where it is declared
     file: str
     line: int
@@ -113,6 +114,7 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
     torn: str = "",
     input: str | os.PathLike[str] | None = None,  # noqa: A002 - as the command line's --input
     tmp: str = TMP_CHOICES[0],
+    freeze: bool | str = "",
 ) -> _Declaration:
     """Declare a pipeline to be tested.
 
@@ -150,6 +152,9 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
         input: a directory, relative to the scenario file, to copy into each box first.
         tmp: ``"other"``: the temporary directory is on another file system, as on most machines, so a
             rename from there fails with EXDEV; or ``"same"``: it is on that of the outputs.
+        freeze: an instant at which the wall clock stands still for every process of every run, in ISO 8601
+            with an offset or Z; True for one that is always the same. Monotonic time runs on, and the kernel
+            stamps files with real times.
 
     Raises:
         ScenarioError: an argument has a wrong type or value; the message begins with its name.

@@ -49,7 +49,7 @@ def test_every_call_of_one_table_that_the_other_has_is_in_both():
     only_x86 = set(x86) - set(arm)
     legacy = (
         "open creat rename mkdir rmdir link unlink symlink chmod chown lchown utime utimes futimesat mknod "
-        "stat lstat access"
+        "stat lstat access time arch_prctl"
     )
     assert only_x86 == set(legacy.split())
 
