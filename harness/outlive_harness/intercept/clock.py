@@ -197,7 +197,12 @@ class LentClock:
 
 
 def _program(tid: int) -> str:
+    """Return the program that a task runs: its path, or the name alone if only its owner may see that."""
     try:
         return os.readlink(f"/proc/{tid}/exe")
     except OSError:
-        return "a program that cannot be seen"
+        try:
+            with open(f"/proc/{tid}/comm") as name:
+                return name.read().rstrip("\n")
+        except OSError:
+            return "a program"
