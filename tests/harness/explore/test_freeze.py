@@ -34,7 +34,7 @@ def test_the_clock_decides_whether_anything_can_be_judged(one):
     assert lent.zygote  # its imports of before have the lent time, too
     assert lent.ops == plain.ops
     assert [(item.what, item.why) for item in lent.not_judged] == [
-        ("other times of day", f"the wall clock stood still at {DEFAULT}")
+        ("other times", f"the wall clock stood still at {DEFAULT}")
     ]
     executed = one(BODY.format(keywords=", freeze='2026-03-29T01:59:59+01:00'"), zygote=False)
     assert (executed.verdict, executed.zygote) == (Verdict.HELD, False)
