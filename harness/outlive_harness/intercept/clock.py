@@ -38,6 +38,7 @@ FUTEX_LOCK_PI, FUTEX_PRIVATE, _FUTEX_COMMANDS = 6, 128, 127
 _FUTEX_UNTIL = (9, 11, 13)
 _TIMESPEC = struct.Struct("=qq")
 _CLOCK_ID = re.compile(rb"^clockid:\s*(\d+)", re.MULTILINE)
+_TIMER = re.compile(rb"^ID: (\d+)$.*?^ClockID: (\d+)$", re.MULTILINE | re.DOTALL)
 _SECOND = 10**9
 _MOST = (1 << 63) - 1
 
@@ -70,10 +71,8 @@ def _timerfd_is_wall(call: Call) -> bool:
 def _timer_is_wall(call: Call) -> bool:
     """Return whether a POSIX timer's clock is the wall clock (proc_pid_timers(5))."""
     with open(f"/proc/{call.tid}/timers", "rb") as timers:
-        for one in timers.read().split(b"ID: ")[1:]:
-            if int(one.split(None, 1)[0]) == signed(call.arguments[0]):
-                return int(one.rpartition(b"ClockID:")[2].split(None, 1)[0]) in (*WALL, TAI)
-    return False
+        clocks = {int(timer): int(clock) for timer, clock in _TIMER.findall(timers.read())}
+    return clocks.get(signed(call.arguments[0])) in (*WALL, TAI)
 
 
 def _argument_is_wall(number: int, call: Call) -> bool:
@@ -121,23 +120,28 @@ class LentClock:
     def answer(self, call: Call, listener: Listener) -> bool:
         """Answer a stopped call that has to do with the clock; return whether it was one."""
         if call.audit != self._audit:
-            self._note(call, listener, "it is a 32-bit program")
+            self._note(call, listener, f" to {_program(call.tid)}: it makes 32-bit calls")
             return False
         do = self._answers.get(call.number)
         if do is None:
             return False
         try:
             do(call, listener)
-        except (OSError, UnknownVdsoError) as error:
-            self._note(call, listener, str(getattr(error, "strerror", "") or error))
-            listener.let_go_on(call.ident)
+        except OSError as error:
+            self._forgo(call, listener, f" to {_program(call.tid)}: {error.strerror}")
+        except UnknownVdsoError as error:  # it concerns every program
+            self._forgo(call, listener, f": {error}")
         return True
 
+    def _forgo(self, call: Call, listener: Listener, why: str) -> None:
+        """Let a call show the machine's own clock."""
+        self._note(call, listener, why)
+        listener.let_go_on(call.ident)
+
     def _note(self, call: Call, listener: Listener, why: str) -> None:
-        """Note a program that has the machine's own clock, unless it is gone meanwhile."""
-        program = _program(call.tid)
+        """Note why a program sees the machine's own clock, unless it is gone meanwhile."""
         if listener.is_valid(call.ident):
-            self.unlent[f"the clock was not lent to {program}: {why}"] = None
+            self.unlent[f"the clock was not lent{why}"] = None
 
     def serve(self, listener: Listener) -> None:
         """Receive and answer one call of a run that is not watched otherwise."""

@@ -41,7 +41,10 @@ class UnknownVdsoError(Exception):
 def readings(instant: int) -> Readings:
     """Return what a clock shows that stands at an instant, in nanoseconds since 1970."""
     seconds, rest = divmod(instant, 10**9)
-    ahead = round(time.clock_gettime(TAI) - time.clock_gettime(0))
+    try:
+        ahead = round(time.clock_gettime(TAI) - time.clock_gettime(0))
+    except OSError:  # not Linux
+        ahead = 0
     return Readings(seconds, rest, rest // 1000, seconds + ahead)
 
 
@@ -162,7 +165,7 @@ def lend(tid: int, instant: int, is_valid: Callable[[], bool] = lambda: True) ->
     if patch is None or not base:
         return
     if read_memory(tid, base, _HEADER) != patch.header:
-        raise UnknownVdsoError("it has another vDSO than this process")
+        raise UnknownVdsoError("a program has another vDSO than the harness")
     pieces = {base + offset: data for offset, data in patch.pieces.items()}
     try:
         write_memory(tid, pieces, is_valid)

@@ -228,14 +228,19 @@ int main(void) {
     sigemptyset(&set);
     sigaddset(&set, SIGALRM);
     sigprocmask(SIG_BLOCK, &set, 0);
-    timer_t timer;
+    timer_t timer, monotonic;
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+    timer_create(CLOCK_MONOTONIC, &event, &monotonic); /* its number is that of the wall clock */
     timer_create(CLOCK_REALTIME, &event, &timer);
     alarm.it_value = soon(CLOCK_REALTIME);
     timer_settime(timer, TIMER_ABSTIME, &alarm, 0);
     int got;
     sigwait(&set, &got);
     report("timer", got - SIGALRM);
+    alarm.it_value = soon(CLOCK_MONOTONIC);
+    timer_settime(monotonic, TIMER_ABSTIME, &alarm, 0);
+    sigwait(&set, &got);
+    report("timer-monotonic", got - SIGALRM);
     struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = 8};
     char name[32], buffer[8];
     snprintf(name, sizeof name, "/outlive-%d", getpid());
@@ -255,7 +260,7 @@ def test_a_wait_until_a_moment_lasts_as_long_as_it_should(observe, built, instan
         name: (int(result), int(took)) for name, result, took in map(str.split, seen.stdout.splitlines())
     }
     assert seen.code == 0, seen
-    assert len(waits) == 10
+    assert len(waits) == 11
     for name, (result, took) in waits.items():
         assert result == (110 if name in ("cond", "mutex", "sem", "mq") else 0), name  # ETIMEDOUT
         least = 119 if name == "sleep-on" else 59
