@@ -195,8 +195,9 @@ class LentClock:
             moment, now = seconds * _SECOND + rest, time.time_ns()
             is_valid = 0 <= rest < _SECOND and moment > 0  # 0 disarms a timer; else the kernel refuses it
             if is_valid and abs(moment - self._instant) <= abs(moment - now):
-                moved = divmod(min(moment - self._instant + now, _MOST * _SECOND), _SECOND)
-                write_memory(call.tid, {at: _TIMESPEC.pack(*moved)}, partial(listener.is_valid, call.ident))
+                moved = min(max(moment - self._instant + now, 1), _MOST * _SECOND)
+                data = _TIMESPEC.pack(*divmod(moved, _SECOND))
+                write_memory(call.tid, {at: data}, partial(listener.is_valid, call.ident))
         listener.let_go_on(call.ident)
 
 

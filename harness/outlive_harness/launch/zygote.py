@@ -153,7 +153,9 @@ class Zygote:
         if script is None or table is None:
             raise ZygoteError("it is not a Python script")
         self._script, self._argv, self._table = script, list(argv), table
-        self._freezes = instant is not None
+        freezes = instant is not None
+        self._filter = program(table, freezes=freezes)
+        self._filter_of_clock = program(table, files=False, freezes=True) if freezes else b""
         ours, theirs = socket.socketpair()
         self._control = ours
         ours.settimeout(_PATIENCE)
@@ -237,8 +239,6 @@ class Zygote:
             cwd: its working directory.
             intercept: whether its ops are stopped.
         """
-        is_filtered = intercept or self._freezes
-        code = program(self._table, files=intercept, freezes=self._freezes) if is_filtered else b""
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -248,7 +248,7 @@ class Zygote:
             "target": self._script.target,
             "argv": self._script.argv,
             "orig_argv": self._argv,
-            "filter": code,
+            "filter": self._filter if intercept else self._filter_of_clock,
             "flags": FLAGS,
             "seccomp": (self._table.numbers["seccomp"], abi.SECCOMP_SET_MODE_FILTER),
             "death_signal": abi.PR_SET_PDEATHSIG,

@@ -132,13 +132,17 @@ def regex(key: str, value: object) -> str:
 
 
 def instant(key: str, value: object) -> str:
-    """Return the instant at which the clock stands, in its one form; True is the default one, "" is none."""
+    """Return the instant at which the clock stands, in its one form; True is the default one, "" is none.
+
+    It may be given as a datetime, which is what TOML makes of an instant without quotes.
+    """
     if value is True:
         return DEFAULT
     if value in (False, None, ""):
         return ""
+    written = value.isoformat() if hasattr(value, "isoformat") else value
     try:
-        return canonical(text(key, value))
+        return canonical(text(key, written))
     except ValueError as error:
         if isinstance(error, ScenarioError):
             raise

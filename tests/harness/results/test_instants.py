@@ -1,5 +1,7 @@
 """Instants at which a lent clock stands: one form for each, and messages for what is none."""
 
+import datetime as dt
+
 import pytest
 
 from outlive_harness import scenario
@@ -36,6 +38,14 @@ def test_equal_instants_have_one_form(text, form):
     made = scenario(freeze=text)
     assert made.freeze == form == canonical(form)
     assert nanoseconds(text) == nanoseconds(form)
+
+
+def test_an_instant_may_be_a_datetime():
+    """TOML makes one of an instant without quotes; one without a time zone is refused as text would be."""
+    moment = dt.datetime(2026, 3, 29, 1, 59, 59, 500_000, tzinfo=dt.timezone(dt.timedelta(hours=1)))
+    assert scenario(freeze=moment).freeze == "2026-03-29T00:59:59.5Z"
+    with pytest.raises(ScenarioError, match=r"^freeze=datetime.* must be a date and a time with an offset"):
+        scenario(freeze=moment.replace(tzinfo=None))
 
 
 @pytest.mark.parametrize(
