@@ -27,7 +27,7 @@ _X86_64 = {
     "pwritev2": 328, "statx": 332,
     "kill": 62, "rt_sigqueueinfo": 129, "tkill": 200, "tgkill": 234, "rt_tgsigqueueinfo": 297,
     "mprotect": 10, "pkey_mprotect": 329,
-    "gettimeofday": 96, "arch_prctl": 158, "time": 201, "futex": 202, "sched_getaffinity": 204,
+    "brk": 12, "gettimeofday": 96, "arch_prctl": 158, "time": 201, "futex": 202, "sched_getaffinity": 204,
     "set_tid_address": 218, "timer_settime": 223, "clock_gettime": 228, "clock_nanosleep": 230,
     "mq_timedsend": 242, "mq_timedreceive": 243, "timerfd_settime": 286,
 }  # fmt: skip
@@ -45,7 +45,7 @@ _ARM64 = {
     "execveat": 281, "copy_file_range": 285, "pwritev2": 287, "pkey_mprotect": 288, "statx": 291,
     "timerfd_settime": 86, "set_tid_address": 96, "futex": 98, "timer_settime": 110, "clock_gettime": 113,
     "clock_nanosleep": 115, "sched_getaffinity": 123, "gettimeofday": 169, "mq_timedsend": 182,
-    "mq_timedreceive": 183,
+    "mq_timedreceive": 183, "brk": 214,
 }  # fmt: skip
 #: From 5.1 on, new calls have the same number on every architecture.
 SHARED_NUMBERS = {

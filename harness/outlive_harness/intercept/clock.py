@@ -27,8 +27,8 @@ from .memory import read_memory, write_memory
 from .task import signed
 from .vdso import UnknownVdsoError, lend, readings
 
-#: Calls that a new image makes before its own code runs: libc sets up its thread by one of the first two, and
-#: Go on arm64 asks for its processors.
+#: Calls that a new image makes before its own code runs: glibc asks where its heap ends (brk(0)) and sets up
+#: its thread, as every libc does, and Go on arm64 asks for its processors.
 STARTS = ("arch_prctl", "set_tid_address", "sched_getaffinity")
 #: Flags of a call that make its time a moment: TIMER_ABSTIME, TFD_TIMER_ABSTIME, FUTEX_CLOCK_REALTIME.
 ABSOLUTE, FUTEX_REALTIME = 1, 256
@@ -109,7 +109,7 @@ class LentClock:
         table = abi.native()
         self._audit, numbers = (table.audit, table.numbers) if table is not None else (0, {})
         answers: dict[str, Callable[[Call, Listener], None]] = {
-            **dict.fromkeys(STARTS, self._started),
+            **dict.fromkeys((*STARTS, "brk"), self._started),
             **{name: partial(self._until, wait) for name, wait in WAITS.items()},
             "clock_gettime": self._clock_gettime,
             "gettimeofday": self._gettimeofday,

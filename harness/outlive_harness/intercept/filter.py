@@ -167,6 +167,7 @@ def _clock_blocks() -> Iterator[tuple[str, list[bytes]]]:
         yield name, [_low_word(argument), *of_the_wall]
     for name in ("gettimeofday", "time", *clock.STARTS):
         yield name, [notify]
+    yield "brk", [*_if_not_null(0), allow, notify]
 
 
 def _if_absolute(argument: int) -> list[bytes]:

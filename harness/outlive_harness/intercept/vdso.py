@@ -56,7 +56,7 @@ class Patch(NamedTuple):
 
     Attributes:
         header: the first bytes of the image that it is for.
-        pieces: the bytes, by their offset in the image.
+        pieces: the bytes, by their offset in the image; the functions themselves come last.
     """
 
     header: bytes
@@ -151,6 +151,8 @@ def own_patch(instant: int) -> Patch | None:
 def lend(tid: int, instant: int, is_valid: Callable[[], bool] = lambda: True) -> None:
     """Replace the clock functions in the memory of a task that stands still, or waits in a system call.
 
+    Nothing is done if they were replaced before.
+
     Args:
         tid: the task.
         instant: the time that they return, in nanoseconds since 1970.
@@ -167,6 +169,9 @@ def lend(tid: int, instant: int, is_valid: Callable[[], bool] = lambda: True) ->
     if read_memory(tid, base, _HEADER) != patch.header:
         raise UnknownVdsoError("a program has another vDSO than the harness")
     pieces = {base + offset: data for offset, data in patch.pieces.items()}
+    *_, (address, last) = pieces.items()
+    if read_memory(tid, address, len(last)) == last:
+        return
     try:
         write_memory(tid, pieces, is_valid)
     except OSError as error:

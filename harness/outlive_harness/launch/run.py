@@ -297,7 +297,9 @@ def _wait(  # noqa: C901 - one loop over three kinds of events
         fd: partial(_drained, tail, fd) for fd, tail in streams.items()
     }
     if clock is not None and child.listener is not None:
-        handlers[child.listener] = partial(_served, clock, Listener(child.listener))
+        listener = Listener(child.listener)
+        listener.wake_synchronously()
+        handlers[child.listener] = partial(_served, clock, listener)
     for fd in handlers:
         poller.register(fd, select.POLLIN)
     if control is not None:

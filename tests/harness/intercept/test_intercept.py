@@ -141,13 +141,21 @@ def test_the_clock_is_stopped_only_where_it_is_lent(arch):
     notify, allow = abi.SECCOMP_RET_USER_NOTIF, abi.SECCOMP_RET_ALLOW
     until, pointer = clock.FUTEX_REALTIME, 1 << 32  # the low half of a pointer may be 0
 
-    stopped = [("gettimeofday",), ("time",), ("arch_prctl",), ("set_tid_address",), ("sched_getaffinity",)]
+    stopped = [
+        ("gettimeofday",),
+        ("time",),
+        ("arch_prctl",),
+        ("set_tid_address",),
+        ("sched_getaffinity",),
+        ("brk", 0),
+    ]
     stopped += [("clock_gettime", one) for one in (0, 5, 8, 11)]
     stopped += [("clock_nanosleep", one, 1) for one in (0, 11)]
     stopped += [("futex", 0, op, 0, at) for op in (9 | until, 137 | until, 6, 134) for at in (8, pointer)]
     stopped += [("timerfd_settime", 3, 1), ("timerfd_settime", 3, 3), ("timer_settime", 0, 1)]
     stopped += [("mq_timedsend", 3, 8, 1, 0, pointer), ("futex_waitv", 8, 1, 0, 8, 0)]
-    passed = [("clock_gettime", one) for one in (1, 2, 4, 7, 0xFFFFFFFA)]
+    passed = [("brk", pointer), ("brk", 8)]
+    passed += [("clock_gettime", one) for one in (1, 2, 4, 7, 0xFFFFFFFA)]
     passed += [("clock_nanosleep", 0, 0), ("clock_nanosleep", 1, 1), ("timerfd_settime", 3, 0)]
     passed += [("futex", 8, op, 0, at) for op, at in ((128, 8), (137, 8), (137 | until, 0), (6, 0), (1, 0))]
     passed += [("timer_settime", 0, 0), ("mq_timedreceive", 3, 8, 1, 0, 0), ("futex_wait", 8, 0, 0, 0, 8, 1)]
