@@ -15,13 +15,14 @@ from outlive_harness.results.keywords import with_option
 from outlive_harness.results.run_spec import BOX
 from outlive_harness.results.scenario import NO_FILE, ScenarioError, scenario
 
-from .options import for_a_command, shared
+from .options import Command, for_a_command, shared
 from .running import run_scenarios
 
 
 # Options end where the command begins: `check python3 -u x.py` needs no `--`.
 @click.command(
     "check",
+    cls=Command,
     short_help="Test any command, without a scenario file.",
     context_settings={"allow_interspersed_args": False},
 )

@@ -125,6 +125,11 @@ def _interception() -> Iterator[Fact]:
         )
     else:
         yield Fact("wake-up", State.LESS, "each op takes several times as long as on Linux 6.6 or later")
+    if said.get("lent"):
+        yield Fact("wall clock", State.GOOD, "can stand still for all processes of a run (--freeze)")
+    else:
+        why = said.get("unlent", "it was not tried")
+        yield Fact("wall clock", State.LESS, f"runs on in spite of --freeze: {why}")
 
 
 def _tried() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from outlive_harness.disk.realfs import KINDS
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.similar import MANY, SELECTIONS
 from outlive_harness.results import keywords
+from outlive_harness.results.instants import DEFAULT
 from outlive_harness.results.keywords import KEYWORD, Keyword, seconds_of, with_option
 from outlive_harness.results.reader_names import READERS
 
@@ -59,6 +60,7 @@ _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {
     keywords.seconds: {"type": duration},
     keywords.whole: {"type": click.IntRange(1)},
     keywords.regex: {},
+    keywords.instant: {},
 }
 #: What there is to choose from, where the table of keywords cannot know it.
 _THERE_ARE: dict[Callable[[str, object], object], tuple[str, ...]] = {
@@ -80,6 +82,37 @@ def option_of(keyword: Keyword) -> Option[F]:
         help=keyword.help + (f" There are: {', '.join(names)}." if names else ""),
         **facts,
     )
+
+
+#: Options that may stand alone, and the value that they then have.
+_ALONE = {"--freeze": DEFAULT}
+
+
+class Command(click.Command):
+    """A command some of whose options may stand alone: a value follows them by an equals sign only."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, after adding the values of options that stand alone."""
+        return super().parse_args(ctx, self._completed(ctx, args))
+
+    def _completed(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
+        takes_value = {
+            name
+            for one in self.get_params(ctx)
+            if isinstance(one, click.Option) and not (one.is_flag or one.count)
+            for name in one.opts
+        }
+        done, at = list(args), 0
+        while at < len(done) and done[at] != "--":
+            word = done[at]
+            if word in _ALONE:
+                done[at] = f"{word}={_ALONE[word]}"
+            elif word in takes_value:
+                at += 1
+            elif not word.startswith("-") and not ctx.allow_interspersed_args:
+                break  # the program under test begins here
+            at += 1
+        return done
 
 
 def _added(function: F, options: Sequence[Option[Any]]) -> F:

@@ -9,12 +9,12 @@ import click
 from outlive_harness.results.scenario import ScenarioError
 
 from .declared import add, load, select
-from .options import shared
+from .options import Command, shared
 from .running import run_scenarios
 from .words import SCENARIOS
 
 
-@click.command("test", short_help="Run the scenarios in files and directories.")
+@click.command("test", cls=Command, short_help="Run the scenarios in files and directories.")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 @click.option(
     "--only",
@@ -37,8 +37,8 @@ from .words import SCENARIOS
 def command(paths: tuple[str, ...], only: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     """Run the scenarios in PATH: files, or directories of files (default: scenarios/).
 
-    --outputs, --append-only and --ignore are added to the scenarios' own patterns, and --env to their
-    variables; --input, --cwd, --timeout, --restarts and --tmp replace their values.
+    --outputs, --read, --mask, --append-only and --ignore are added to the scenarios' own, and --env to
+    their variables; --input, --cwd, --timeout, --restarts, --tmp and --freeze replace their values.
 
     If a file cannot be imported, the others run, and the exit status is 2 whatever they show: the suite
     was not complete.

@@ -24,6 +24,9 @@ def note_unjudged(result: ScenarioResult, record: Record, asked: tuple[str, ...]
         asked: the faults that were asked for.
     """
     result.not_judged = list(_things(record))
+    if record.spec.freeze:
+        why = f"the wall clock stood still at {record.spec.freeze}"
+        result.not_judged.append(NotJudged("other times", why))
     result.effects = [Effect(address, count) for address, count in sorted(record.effects.items())]
     known = [name for name in NAMES if FAULTS[name].intercepts]
     result.not_asked = tuple(name for name in known if name not in (*asked, *result.faults))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree
-from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.intercept.task import handled_signals
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import links
@@ -49,6 +49,11 @@ from .stacks import LEAST_OPS, stacks_of
 
 #: Seconds that a golden run may take if the scenario sets no limit.
 _PATIENCE = 3600.0
+#: A hint for a program that never ends while its clock is lent to it.
+_STANDS_STILL = (
+    "the wall clock stands still (--freeze), and a loop that waits until it moves never ends: after a few "
+    "UUIDs of version 1, for example, libuuid waits so"
+)
 #: How many times the golden run's time a later run may take.
 _SLACK = 20.0
 #: Seconds after which a time in whole seconds differs.
@@ -223,6 +228,7 @@ def _run(runner: Runner, record: Record, ops: list[Op]) -> _GoldenRun:
     failure += f"\n{ran.told}" if ran.told else ""
     hints = (
         _of_crossing(ran.crossing) if ran.crossing else "",
+        _STANDS_STILL if spec.freeze and ran.ended is Ending.TIMEOUT else "",
         hint(runner, record, ran, ops) if is_first else "",
     )
     failure += "".join(f"\n{one}" for one in hints if one)
@@ -444,6 +450,7 @@ def _warn(record: Record, first: FinishedRun) -> None:
             if output is not None:
                 ignored = in_words(record.spec, [Cure("ignore", literal(output))])
                 reason += f"; let it be written by calls, or leave it out: {ignored}"
+    record.warnings += first.unlent
     if first.lingering:
         record.warnings.append("it leaves processes running when it ends; they were killed")
     if reason:

@@ -28,6 +28,7 @@ class Program:
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         guarded: files outside the box that it must not change.
         tmp: a directory of the box that it sees as another file system: see Lookup; "" for none.
+        instant: where its wall clock stands, in nanoseconds since 1970; None if it runs.
         zygote: forks the program; None to execute it.
     """
 
@@ -38,6 +39,7 @@ class Program:
     acks: str = ""
     guarded: Collection[str] = ()
     tmp: str = ""
+    instant: int | None = None
     zygote: Zygote | None = None
 
 

@@ -76,7 +76,8 @@ class ZygotePool:
                 self._zygotes.pop(oldest).close()
             command, cwd = spec.command(argv, box)
             try:
-                zygote = Zygote(command, cwd=cwd, env=spec.environment(box, argv), preload=preload)
+                env = spec.environment(box, argv)
+                zygote = Zygote(command, cwd=cwd, env=env, preload=preload, instant=spec.instant)
             except ZygoteError as error:
                 self._unfit[key] = str(error)
                 raise

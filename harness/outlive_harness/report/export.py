@@ -10,6 +10,7 @@ from pathlib import Path
 from outlive_harness import __version__
 from outlive_harness.disk.copying import copy_tree
 from outlive_harness.golden.record import Record
+from outlive_harness.results.instants import SECOND
 from outlive_harness.results.run_spec import BOX, HOME, TMP
 from outlive_harness.results.trials import Trial
 
@@ -21,7 +22,7 @@ _SCRIPT = """\
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 box=$(mktemp -d) && trap 'rm -rf "$box"' EXIT && cp -a "$here/crashed/." "$box" || exit 70
 export TMPDIR="$box/{tmp}" HOME="$box/{home}" PWD="$box"
-cd "{cwd}" || exit 70
+{clock}cd "{cwd}" || exit 70
 {torn}{command}
 echo "exit status: $?"
 diff -r "$here/golden" "$box" && echo "the same files as after a run that never crashed"
@@ -58,6 +59,7 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
             cwd="$here" if is_elsewhere else "$box",
             tmp=TMP,
             home=HOME,
+            clock=_clock(record),
             torn=_torn(trial),
             command=" ".join(words),
         ),
@@ -66,6 +68,15 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
     )
     script.chmod(0o755)
     (target / "README.md").write_text(_readme(record, trial, identifier), encoding="utf-8")
+
+
+def _clock(record: Record) -> str:
+    """Return lines of the script about a clock that stood still, which a script cannot lend."""
+    spec = record.spec
+    if spec.instant is None:
+        return ""
+    what = f"times in outputs differ: the clock runs on here, and stood still at {spec.freeze} before"
+    return f"export SOURCE_DATE_EPOCH={spec.instant // SECOND}\necho '{what}'\n"
 
 
 def _torn(trial: Trial) -> str:

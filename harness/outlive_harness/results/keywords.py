@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from .globs import matcher
+from .instants import DEFAULT, canonical
 from .reader_names import split, steps_of
 from .violations import VIOLATIONS
 
@@ -167,6 +168,24 @@ def regex(key: str, value: object) -> str:
 def regexes(key: str, value: object) -> tuple[str, ...]:
     """Return one or several regular expressions as a tuple."""
     return tuple(regex(key, one) for one in strings(key, value))
+
+
+def instant(key: str, value: object) -> str:
+    """Return the instant at which the clock stands, in its one form; True is the default one, "" is none.
+
+    It may be given as a datetime, which is what TOML makes of an instant without quotes.
+    """
+    if value is True:
+        return DEFAULT
+    if value in (False, None, ""):
+        return ""
+    written = value.isoformat() if hasattr(value, "isoformat") else value
+    try:
+        return canonical(text(key, written))
+    except ValueError as error:
+        if isinstance(error, ScenarioError):
+            raise
+        raise ScenarioError(f"{key}={value!r} {error}") from error
 
 
 def function(key: str, value: object) -> object:
@@ -339,6 +358,15 @@ KEYWORDS = (
         doors=_BOTH,
         help="The temporary directory is on another file system than the outputs (other, by default), so a "
         "rename from there fails with EXDEV; or on the same.",
+    ),
+    Keyword(
+        "freeze",
+        "",
+        instant,
+        doors=_BOTH,
+        metavar="INSTANT",
+        help=f"The wall clock stands still at INSTANT (ISO 8601 with an offset or Z) for the whole process "
+        f"tree; --freeze alone: at {DEFAULT}. Monotonic time runs on.",
     ),
     Keyword(
         "litter",

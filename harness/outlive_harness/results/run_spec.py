@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .globs import matcher
+from .instants import SECOND, nanoseconds
 from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
 from .patterns import literal
 from .reader_names import DATABASE, FUNCTION, choice, is_one_output
@@ -66,6 +67,7 @@ class RunSpec:
         env: variables that are added to the environment, as NAME=VALUE; ``{box}`` stands for the box's path.
         own: files of the user that the arguments name; the program must not change them.
         standing: the user's working directory; nothing may be written there.
+        freeze: the instant at which the wall clock stands, in its one form; "" if it runs.
         environ: the environment of this process, without the variables that test runners set.
         edition: tells run specs apart that are equal while the files that they read may have changed.
     """
@@ -94,6 +96,7 @@ class RunSpec:
     own: tuple[str, ...] = ()
     standing: str = ""
     tmp: str = TMP_CHOICES[0]
+    freeze: str = ""
     environ: tuple[tuple[str, str], ...] = ()
     edition: str = ""
 
@@ -101,6 +104,11 @@ class RunSpec:
     def is_function(self) -> bool:
         """Whether the pipeline is a function in a scenario file."""
         return self.argv[: len(_FUNCTION)] == _FUNCTION
+
+    @property
+    def instant(self) -> int | None:
+        """The instant at which the wall clock stands, in nanoseconds since 1970; None if it runs."""
+        return nanoseconds(self.freeze) if self.freeze else None
 
     def key(self) -> str:
         """Return a short name for a run spec's golden run: equal run specs share one."""
@@ -150,6 +158,8 @@ class RunSpec:
         if tuple(argv[: len(_FUNCTION)]) == _FUNCTION:
             for name in _MUTING:
                 env.pop(name, None)
+        if self.instant is not None:  # https://reproducible-builds.org/specs/source-date-epoch/
+            env.setdefault("SOURCE_DATE_EPOCH", str(self.instant // SECOND))
         return env
 
     def is_output(self, path: str) -> bool:

@@ -10,9 +10,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .keywords import KEYWORDS, LITTER_CHOICES, NAMES, TMP_CHOICES, ScenarioError
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "ACK_PATTERN",
@@ -75,6 +78,7 @@ class Scenario:
     cwd: str | None
     env: tuple[str, ...]
     tmp: str
+    freeze: str
     #: where it is declared
     file: str
     line: int
@@ -125,6 +129,7 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | Iterable[str] = (),
     tmp: str = TMP_CHOICES[0],
+    freeze: bool | str | datetime = "",
 ) -> _Declaration:
     """Declare a pipeline to be tested.
 
@@ -175,6 +180,9 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
         env: variables of the environment, ``{"NAME": "VALUE"}``; ``{box}`` in a value is the box's path.
         tmp: ``"other"``: the temporary directory is on another file system, as on most machines, so a
             rename from there fails with EXDEV; or ``"same"``: it is on that of the outputs.
+        freeze: an instant at which the wall clock stands still for every process of every run, in ISO 8601
+            with an offset or Z, or as a datetime with a time zone; True for one that is always the same.
+            Monotonic time runs on, and the kernel stamps files with real times.
 
     Raises:
         ScenarioError: an argument has a wrong type or value; the message begins with its name.

@@ -166,6 +166,7 @@ class Runner:
             acks=acks,
             guarded=spec.own,
             tmp=TMP if spec.tmp == "other" else "",
+            instant=spec.instant,
         )
         while True:
             try:

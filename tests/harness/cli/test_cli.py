@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import psutil
 import pytest
 
@@ -20,6 +21,7 @@ from outlive_harness.__main__ import main
 from outlive_harness.cli import check, declared, running
 from outlive_harness.jobs import session
 from outlive_harness.jobs.tasks import HarnessError
+from outlive_harness.results.instants import DEFAULT
 
 REPOSITORY = Path(__file__).parents[3]
 OUTLIVE = [sys.executable, "-P", "-m", "outlive_harness"]
@@ -785,3 +787,26 @@ def test_new_takes_no_store_along(outlive, script, tmp_path):
     (tmp_path / ".outlive").mkdir()
     script("test ! -e .outlive && printf 1111 > t && mv t out\n")
     outlive("new", "--from", "sh pipe.sh", "--input", ".", status=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "instant", "rest"),
+    [
+        (["--freeze", "sh", "--freeze"], DEFAULT, ("sh", "--freeze")),
+        (["-j", "2", "--freeze", "--outputs", "--freeze", "--", "sh"], DEFAULT, ("sh",)),
+        (["--freeze=2026-03-29T01:59:59+01:00", "sh"], "2026-03-29T01:59:59+01:00", ("sh",)),
+        (["sh", "--freeze"], None, ("sh", "--freeze")),
+        (["--", "--freeze"], None, ("--freeze",)),
+    ],
+)
+def test_freeze_stands_alone_or_with_an_instant_behind_an_equals_sign(words, instant, rest):
+    """The word after it is the command's first, never an instant, and the command's own option is its own."""
+    command = cli.main.get_command(click.Context(cli.main), "check")
+    params = command.make_context("check", words).params
+    assert (params["freeze"], params["command"]) == (instant, rest)
+
+
+def test_an_instant_that_is_none_is_an_error_of_usage(capsys):
+    """The message begins with the option's or the keyword's name, and its value."""
+    assert cli.run(["check", "--freeze=now", "--", "true"]) == 2
+    assert "freeze='now' must be a date and a time with an offset or Z" in capsys.readouterr().err
