@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.results.keywords import patterns, with_option
+from outlive_harness.results.keywords import patterns, sets, with_option
 from outlive_harness.results.scenario import Scenario, ScenarioError
 from outlive_harness.results.scenario_files import find_files, load_file
 from outlive_harness.results.verdicts import ScenarioResult
@@ -83,5 +83,5 @@ def add(one: Scenario, wish: dict[str, Any]) -> None:
         value = keyword.checked(wish[keyword.name], f"--{keyword.flag}")
         if keyword.name == "outputs" and all_are_outputs:
             continue
-        is_added = keyword.kind is patterns
+        is_added = keyword.kind in (patterns, sets)
         setattr(one, keyword.name, getattr(one, keyword.name) + value if is_added else value)

@@ -18,13 +18,14 @@ from outlive_harness.disk.removal import remove_tree
 from outlive_harness.explore.golden import observe_command
 from outlive_harness.golden.observe import Observation
 from outlive_harness.report.escaped import visible
+from outlive_harness.results.command_text import words_of
 from outlive_harness.results.options import STORE
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import NO_FILE, ScenarioError, scenario
 from outlive_harness.results.verdicts import Exit
 
 from .check import check_program, name_of
-from .given import Word, as_written, identifier, words_of
+from .given import Word, as_written, identifier
 from .options import box_dir_option, duration
 from .proposal import Proposal, missing_inputs, propose
 from .running import session_of
@@ -74,7 +75,7 @@ def command(
         if input_dir is not None:
             raise click.UsageError("--input goes with --from: a body makes its files itself, or in a setup")
         return _write(_free(name), scenario_text(name))
-    words = words_of(origin)
+    words = words_of("--from", origin)
     if words[:2] != ["sh", "-c"]:
         check_program(words[0])
     path = _free(name if name is not None else _derived(words))

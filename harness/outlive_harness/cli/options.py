@@ -51,6 +51,8 @@ _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {
     keywords.faults: {"type": faults},
     keywords.profile: {"type": click.Choice(list(PROFILES))},
     keywords.patterns: {"multiple": True},
+    keywords.sets: {"multiple": True},
+    keywords.program: {},
     keywords.directory: {"type": click.Path(exists=True, file_okay=False, resolve_path=True)},
     keywords.seconds: {"type": duration},
     keywords.whole: {"type": click.IntRange(1)},

@@ -24,6 +24,7 @@ from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
 
 from .contents import first_unlike, ignored_files, learn_uncompared, learn_versions
+from .crash_check import learn_crash_check, require_crash_check
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .names import has_order, later_names, learn_names
@@ -68,12 +69,14 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
 def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     box = runner.box
     record.initial = box.look(record.spec)
+    require_crash_check(runner, record, is_over=False)
     first = _run(runner, record, record.trace.ops)
     first.demand_success()
     everything = _take_in(runner, record, first.ran)
     record.ignored = list(everything)
     box.keep(record.golden)
     check_declaration(record, box.path)
+    require_crash_check(runner, record, is_over=True)
     if not by_exec:
         learn_preload(runner, record)
     _again_on_its_result(runner, record)
@@ -202,6 +205,8 @@ def _again_on_its_result(runner: Runner, record: Record) -> None:
         record.findings.append(finding)
     if spec.check:
         _check(runner, record)
+    if spec.crash_check:
+        learn_crash_check(runner, record)
 
 
 def _check(runner: Runner, record: Record) -> None:
@@ -214,7 +219,12 @@ def _check(runner: Runner, record: Record) -> None:
     read = runner.check(spec, record.acks, reads=True).reads
     record.reads += read if record.reads else []
     if record.preload is not None:
-        learn_check_preload(runner, record, read)
+
+        def gives() -> bool:
+            said = runner.check(spec, record.acks)
+            return not said.failed and said.value == record.value
+
+        learn_check_preload(runner, record, read, gives)
 
 
 def _changes(runner: Runner, record: Record) -> Finding | None:
@@ -277,7 +287,8 @@ def _second(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
 
 
 def _forgo_zygote(record: Record, why: str) -> None:
-    record.preload = record.check_preload = None
+    record.preload = None
+    record.check_preloads.clear()
     record.warnings.append(f"no zygote, each trial is an exec: {why}")
 
 

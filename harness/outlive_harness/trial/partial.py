@@ -13,10 +13,11 @@ from outlive_harness.results.findings import Finding
 from outlive_harness.world.runner import Runner
 
 from .crash import Crash
+from .mixed_sets import mixed_sets
 
 
 def partial_outputs(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Finding]:
-    """Return a finding for each output in the box that is visible half-written."""
+    """Return a finding for each output in the box that is visible half-written, or beside another version."""
     known = _whole_contents(record, crash)
     visible, golden, whole = _visible(runner, record, state, known, crash)
     found = trees.torn_outputs(
@@ -29,7 +30,7 @@ def partial_outputs(runner: Runner, record: Record, state: Tree, crash: Crash) -
     if record.refused:
         # Without ops, whole contents that were replaced later are unknown; a strict prefix is partial anyway.
         found = [one for one in found if _is_prefix(runner.box.path / one[0], record.golden / one[0])]
-    return [_finding(record, *one) for one in found]
+    return [*(_finding(record, *one) for one in found), *mixed_sets(record, state, crash.found)]
 
 
 def _whole_contents(record: Record, crash: Crash) -> Mapping[str, set[str]]:
@@ -64,6 +65,12 @@ def _visible(
         for path in record.uncompared.keys() & ignored.keys():
             visible[path] = ignored[path]
             whole[path] = known.get(path, set())
+    is_settled = record.spec.is_settled
+    whole = {
+        path: digests
+        for path, digests in whole.items()
+        if not (is_settled(path) or is_settled(aliases.get(path, path)))
+    }
     return visible, golden, whole
 
 

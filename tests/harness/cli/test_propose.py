@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlive_harness.cli.given import as_written, words_of
+from outlive_harness.cli.given import as_written
 from outlive_harness.cli.new import _gathered
 from outlive_harness.cli.proposal import Observation, Proposal, missing_inputs, propose
 from outlive_harness.cli.template import proposed_text, python_string
 from outlive_harness.disk.tree import Entry
+from outlive_harness.results.command_text import words_of
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import globs, literal
@@ -295,14 +296,14 @@ def test_a_file_with_odd_names_is_a_python_file_that_means_them(tmp_path):
 )
 def test_what_needs_a_shell_gets_one(text, words):
     """A command is one text, as it would be typed."""
-    assert words_of(text) == words
+    assert words_of("--from", text) == words
 
 
 @pytest.mark.parametrize("text", ["", "  ", "''", "prog 'x"])
 def test_a_text_that_is_no_command_is_an_error(text):
     """The message begins with the option and its value."""
     with pytest.raises(ScenarioError, match=r"^--from="):
-        words_of(text)
+        words_of("--from", text)
 
 
 def test_many_files_of_one_directory_are_copied_as_the_directory():
