@@ -1,7 +1,7 @@
-"""Runs one function of a scenario file as a program: the body, its setup, or its check.
+"""Runs one function of a scenario file as a program: the body, its setup, or one of its checks.
 
-``python -m outlive_harness._body FILE NAME {body,setup,check} HOME [SAID [ACKS]]``. A check writes its result
-to the file SAID, since what it prints, tracebacks included, is for people.
+``python -m outlive_harness._body FILE NAME {body,setup,check,crash_check} HOME [SAID [ACKS]]``. A check
+writes its result to the file SAID, since what it prints, tracebacks included, is for people.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     if not found:
         sys.exit(f"{file} has no scenario {name!r} any more")
     function = getattr(found[0], role)
-    if role == "check":
+    if role in ("check", "crash_check"):
         said, *acks = more
         _check(lambda: function(*(json.loads(Path(path).read_text()) for path in acks)), said)
     else:

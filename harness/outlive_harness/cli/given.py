@@ -1,22 +1,18 @@
-"""A command that is given as one text: split as a shell would split it, and written as Python."""
+"""The words of a command, written as Python."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from outlive_harness.results.run_spec import BOX, absolute
-from outlive_harness.results.scenario import ScenarioError
 from outlive_harness.results.starters import Started, looked_through
 
 from .template import python_string
-
-_OPERATORS = frozenset("();<>|&")
 
 
 class Word(NamedTuple):
@@ -24,26 +20,6 @@ class Word(NamedTuple):
 
     value: str
     code: str
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words of a command; a command that needs a shell becomes ``sh -c``.
-
-    Raises:
-        ScenarioError: a quote is not closed, or the text holds no command.
-    """
-    try:
-        words = shlex.split(text)
-        lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
-        lexer.whitespace_split, lexer.commenters = True, ""
-        has_operator = any(_OPERATORS.issuperset(token) for token in lexer if token)
-    except ValueError as error:
-        raise ScenarioError(f"--from={text!r} cannot be read: {error}") from error
-    if not words or not words[0]:
-        raise ScenarioError(f"--from={text!r} holds no command")
-    if has_operator or re.search(r"[$`\n]", text) or re.match(r"[A-Za-z_]\w*=", words[0]):
-        return ["sh", "-c", text]
-    return words
 
 
 def started(words: Sequence[str], cwd: str | None, root: Path) -> Started:

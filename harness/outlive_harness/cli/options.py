@@ -56,6 +56,8 @@ _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {
     keywords.readers: {"multiple": True},
     keywords.regexes: {"multiple": True},
     keywords.variables: {"multiple": True},
+    keywords.sets: {"multiple": True},
+    keywords.program: {},
     keywords.directory: {"type": click.Path(exists=True, file_okay=False, resolve_path=True)},
     keywords.seconds: {"type": duration},
     keywords.whole: {"type": click.IntRange(1)},

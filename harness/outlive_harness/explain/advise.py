@@ -91,7 +91,7 @@ def advise(recordings: Recordings, record: Record, wanted: Wanted, run: Followed
     Raises:
         BoxError: a box could not be filled, ...
     """
-    recordings.runner.choose_start(record.spec, record.preload, record.check_preload)
+    recordings.runner.choose_start(record.spec, record.preload, record.check_preloads)
     recording, model = recordings.of(record, (), memory=wanted.memory)
     if model is None:
         return []
@@ -270,7 +270,7 @@ class _Judge:
         for op in ops:
             crash.touched.note(op)
         task, trial = TrialTask(record.place, ()), Trial(())
-        runner.choose_start(record.spec, record.preload, record.check_preload)
+        runner.choose_start(record.spec, record.preload, record.check_preloads)
         runner.box.lay_out(state)
         examine(runner, record, task, trial, crash)
         if trial.trouble:

@@ -9,6 +9,7 @@ from pathlib import Path
 from outlive_harness.disk.tree import Entry, Tree
 from outlive_harness.judge import links
 from outlive_harness.judge.acks import lost_acks
+from outlive_harness.judge.sets import FileSet
 from outlive_harness.judge.trees import first_difference
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.patterns import globs
@@ -32,7 +33,7 @@ def check_declaration(record: Record, box: Path) -> None:
     why = _beside_the_box(record) or _without_effect(record)
     if why:
         raise UntestableError(why)
-    if not spec.check_takes_acks:
+    if not spec.takes_acks:
         broken = lost_acks(spec, record.final, box, record.acks)
         if broken:
             raise UntestableError(f"with no fault: {broken[0].message}; a check that takes them can judge it")
@@ -73,6 +74,10 @@ def _without_effect(record: Record) -> str:
         if unmet:
             why = "nothing that the golden run made or left matches; correct the pattern, or leave it out"
             return f"outputs {', '.join(unmet)}: {why}"
+    for one in map(FileSet, spec.together):
+        missing = _missing(record, one)
+        if missing:
+            return f"together={one.text!r}: no output that the golden run found or left matches {missing}"
     if spec.acks not in ("", ACK_PATTERN) and not record.acks:  # each body has the pattern of ack()
         why = f"no line of the golden run's standard output matches acks={spec.acks!r}"
         return f"{why}; correct the pattern, or let the program flush such a line once something is stored"
@@ -127,6 +132,15 @@ def _is_met(record: Record, pattern: str) -> bool:
     passing = {name for op in record.ops if not op.traits.about_directory for name in (op.path, op.target)}
     before = {path for path, entry in record.initial.items() if entry.kind != "dir"}
     return any(map(matches, passing | before))
+
+
+def _missing(record: Record, one: FileSet) -> str:
+    """Return the pattern of a set that matches no output; "" if there is none."""
+    found = {path for tree in (record.initial, record.final) for path in one.found(tree, record.is_in_sets)}
+    for pattern in filter(None, (one.mark, one.files)):
+        if not any(map(matcher([pattern]), found)):
+            return pattern
+    return ""
 
 
 def _no_outputs(record: Record) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree
+from outlive_harness.judge.sets import Version
 from outlive_harness.launch.zygote import Preload
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op, Trace
@@ -65,7 +66,10 @@ class Record:
         reads: paths outside its box that the first run, its setup or its check opened or executed.
         stacks: the stack of each op in the program; empty if they are unknown.
         preload: what a zygote imports beforehand; None if each trial is an exec.
-        check_preload: the same for the check.
+        check_preloads: the same for its checks, by role: see launch.pool.
+        generations: the versions of each set of files that belong together, by its declaration; the first is
+            that from before the run.
+        generations_unknown: why only the first and the last of them are known; "" if all are.
         refused: why calls could not be intercepted; "" if they were.
         ignored: ignored files that the golden run left.
         effects: the addresses that the run connected or sent to, with the number of calls.
@@ -98,7 +102,9 @@ class Record:
     reads: list[str] = field(default_factory=list)
     stacks: list[str] = field(default_factory=list)
     preload: Preload | None = None
-    check_preload: Preload | None = None
+    check_preloads: dict[str, Preload] = field(default_factory=dict)
+    generations: dict[str, list[Version]] = field(default_factory=dict)
+    generations_unknown: str = ""
     refused: str = ""
     ignored: list[str] = field(default_factory=list)
     effects: dict[str, int] = field(default_factory=dict)
@@ -144,6 +150,10 @@ class Record:
     def is_shown(self, path: str) -> bool:
         """Return whether readers may see a path's content, under its own name or through a link."""
         return self.spec.is_output(path) or path in self.uncompared or self._is_led_to(path)
+
+    def is_in_sets(self, path: str) -> bool:
+        """Return whether a path can be in a set of files that belong together."""
+        return self.spec.is_output(path) and not self.spec.is_settled(path)
 
     def is_watched(self, path: str) -> bool:
         """Return whether the golden runs note a path's whole contents."""

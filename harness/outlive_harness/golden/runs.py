@@ -38,6 +38,7 @@ from .contents import (
     learn_uncompared,
     learn_versions,
 )
+from .crash_check import learn_crash_check, require_crash_check
 from .cures import Cure, in_words
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
@@ -97,6 +98,7 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
 def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     box = runner.box
     record.initial = box.look(record.spec)
+    require_crash_check(runner, record, is_over=False)
     first = _run(runner, record, record.trace.ops)
     first.demand_success()
     everything = _take_in(runner, record, first.ran)
@@ -104,6 +106,7 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     box.keep(record.golden)
     check_declaration(record, box.path)
     _read_values(runner, record)
+    require_crash_check(runner, record, is_over=True)
     if not by_exec:
         learn_preload(runner, record)
     again = _again_on_its_result(runner, record)
@@ -264,6 +267,8 @@ def _again_on_its_result(runner: Runner, record: Record) -> Tree:
         record.findings.append(finding)
     if spec.check:
         _check(runner, record)
+    if spec.crash_check:
+        learn_crash_check(runner, record)
     return after
 
 
@@ -279,7 +284,12 @@ def _check(runner: Runner, record: Record) -> None:
     read = runner.check(spec, record.acks, reads=True).reads
     record.reads += read if record.reads else []
     if record.preload is not None:
-        learn_check_preload(runner, record, read)
+
+        def gives() -> bool:
+            said = runner.check(spec, record.acks)
+            return not said.failed and said.value == record.value
+
+        learn_check_preload(runner, record, read, gives)
 
 
 def _changes(runner: Runner, record: Record) -> tuple[Finding | None, Tree]:
@@ -342,7 +352,8 @@ def _second(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
 
 
 def _forgo_zygote(record: Record, why: str) -> None:
-    record.preload = record.check_preload = None
+    record.preload = None
+    record.check_preloads.clear()
     record.warnings.append(f"no zygote, each trial is an exec: {why}")
 
 

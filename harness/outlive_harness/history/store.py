@@ -159,9 +159,10 @@ _NEEDED = ("name", "command", "file", "line")
 
 
 def write_down(scenario: Scenario) -> dict[str, Any]:
-    """Return a scenario's declaration as plain data."""
+    """Return a scenario's declaration as plain data; a function, which a file declares, is left out."""
     names = [*(keyword.name for keyword in _DATA), "file", "line"]
-    facts = {name: getattr(scenario, name) for name in names}
+    values = {name: getattr(scenario, name) for name in names}
+    facts = {name: None if callable(value) else value for name, value in values.items()}
     facts["read"] = [(glob, reader if isinstance(reader, str) else "") for glob, reader in scenario.read]
     return facts
 

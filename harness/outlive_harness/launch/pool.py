@@ -14,7 +14,7 @@ _ZYGOTES = 6
 #: Deaths after which a zygote is not replaced.
 _LIVES = 3
 #: The programs of a pipeline that may have a zygote.
-BODY, CHECK = "body", "check"
+BODY, CHECK, CRASH_CHECK = "body", "check", "crash_check"
 
 _Key = tuple[str, str, Preload]  # run spec, role, preload
 
@@ -60,7 +60,7 @@ class ZygotePool:
             argv: the program of the role.
             box: where it runs.
             preload: what the zygote does before its trials.
-            role: BODY or CHECK.
+            role: BODY, CHECK or CRASH_CHECK.
 
         Raises:
             ZygoteError: no zygote can serve it.

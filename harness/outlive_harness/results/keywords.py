@@ -195,6 +195,28 @@ def function(key: str, value: object) -> object:
     return value
 
 
+def program(key: str, value: object) -> object:
+    """Return a function, a command as strings, or None; a text is split as a shell would split it."""
+    if value is None or callable(value):
+        return value
+    if isinstance(value, str):
+        from .command_text import words_of  # noqa: PLC0415 - slow to import, and no body needs it
+
+        return tuple(words_of(key, value))
+    if isinstance(value, Iterable) and (parts := tuple(value)):
+        return tuple(path(key, part) for part in parts)
+    raise ScenarioError(f"{key}={value!r} must be a function, or a command: a text, or a list of its words")
+
+
+def sets(key: str, value: object) -> tuple[str, ...]:
+    """Return patterns of files that belong together, as ``out/*`` or ``out/* if out/_SUCCESS``."""
+    parts = strings(key, value)
+    for part in parts:
+        for one in part.split(" if ", 1):
+            patterns(key, (one,))
+    return parts
+
+
 def profile(key: str, value: object) -> str:
     """Return the name of a profile; whether there is such a profile is checked later."""
     if not isinstance(value, str):
@@ -248,20 +270,36 @@ class Keyword(NamedTuple):
 
     @property
     def is_data(self) -> bool:
-        """Whether its value can be written down."""
+        """Whether its value can be written down; of a program, only a command can."""
         return self.kind is not function
 
 
 _CHECK, _BOTH, _ALL = ("check",), ("check", "test"), ("check", "test", "pytest")
 #: Kinds of which the command line's values stand beside a scenario's own, before them.
-ADDED = (patterns, readers, regexes, variables)
+ADDED = (patterns, readers, regexes, sets, variables)
 #: All keywords, in the order of the options' help.
 KEYWORDS = (
     Keyword("name", "", text),
     Keyword("command", None, argv),
     Keyword("expect", (), violations),
     Keyword("setup", None, function),
-    Keyword("check", None, function),
+    Keyword(
+        "check",
+        None,
+        program,
+        doors=_CHECK,
+        metavar="COMMAND",
+        help="A command that judges the files after each recovery: it must exit with 0, and print what it "
+        "prints after a run with no crash.",
+    ),
+    Keyword(
+        "crash_check",
+        None,
+        program,
+        doors=_CHECK,
+        metavar="COMMAND",
+        help="A command that judges the files that a crash left, before the recovery: it must exit with 0.",
+    ),
     Keyword(
         "faults",
         None,
@@ -317,6 +355,22 @@ KEYWORDS = (
         doors=_BOTH,
         metavar="GLOB",
         help="Files of which a prefix that ends with a line is complete. Repeatable.",
+    ),
+    Keyword(
+        "settled",
+        (),
+        patterns,
+        doors=_BOTH,
+        metavar="GLOB",
+        help="Files that may be partial at a crash, and must be right after the recovery. Repeatable.",
+    ),
+    Keyword(
+        "together",
+        (),
+        sets,
+        doors=_BOTH,
+        metavar="GLOB",
+        help="Files that belong together: a crash leaves all of one version of them, or none. Repeatable.",
     ),
     Keyword(
         "ignore", (), patterns, doors=_BOTH, metavar="GLOB", help="Files that no check looks at. Repeatable."

@@ -7,7 +7,7 @@ import os
 import re
 import site
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ TMP, HOME = ".tmp", ".home"
 BOX = "{box}"
 #: The variable of each program of a run that holds the box's path.
 BOX_VARIABLE = "OUTLIVE_BOX"
+#: Stands in a check's command for the path of a file with the acknowledged values, one a line.
+ACKS = "{acks}"
 #: Temporary files that interpreters keep while they run, and that a kill leaves: counters of the JVM, session
 #: directories of R and of Python's multiprocessing, pipes of .NET.
 _SESSIONS = re.compile(
@@ -61,6 +63,8 @@ class RunSpec:
         setup: the program that prepares a box, if any.
         check: the program that examines a recovered box and prints what must not differ, if any.
         check_takes_acks: whether the check judges what was acknowledged.
+        crash_check: the program that examines a crash state, if any.
+        crash_check_takes_acks: the same for the crash check.
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         source: a directory to copy into each box, if any.
         cwd: the directory that the pipeline runs in; None for the box.
@@ -82,6 +86,8 @@ class RunSpec:
     mask: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()
     append_only: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     litter: str = LITTER_CHOICES[0]
     restarts: int = 1
@@ -89,6 +95,8 @@ class RunSpec:
     setup: tuple[str, ...] | None = None
     check: tuple[str, ...] | None = None
     check_takes_acks: bool = False
+    crash_check: tuple[str, ...] | None = None
+    crash_check_takes_acks: bool = False
     acks: str = ""
     source: str | None = None
     cwd: str | None = None
@@ -103,7 +111,12 @@ class RunSpec:
     @property
     def is_function(self) -> bool:
         """Whether the pipeline is a function in a scenario file."""
-        return self.argv[: len(_FUNCTION)] == _FUNCTION
+        return is_function(self.argv)
+
+    @property
+    def takes_acks(self) -> bool:
+        """Whether a check judges what was acknowledged; else some output must hold it."""
+        return self.check_takes_acks or self.crash_check_takes_acks
 
     @property
     def instant(self) -> int | None:
@@ -155,7 +168,7 @@ class RunSpec:
         for variable in self.env:
             name, _, value = variable.partition("=")
             env[name] = value.replace(BOX, str(box))
-        if tuple(argv[: len(_FUNCTION)]) == _FUNCTION:
+        if is_function(argv):
             for name in _MUTING:
                 env.pop(name, None)
         if self.instant is not None:  # https://reproducible-builds.org/specs/source-date-epoch/
@@ -204,12 +217,21 @@ class RunSpec:
         """Return whether a prefix of the file counts as complete."""
         return matcher(self.append_only)(path)
 
+    def is_settled(self, path: str) -> bool:
+        """Return whether the file may be partial at a crash."""
+        return bool(self.settled) and matcher(self.settled)(path)
+
     def is_ignored(self, path: str) -> bool:
         """Return whether no check looks at a path: it is ignored itself, or below an ignored directory."""
         if not self.ignore:
             return False
         matches, parts = matcher(self.ignore), path.split("/")
         return any(matches("/".join(parts[:depth])) for depth in range(len(parts), 0, -1))
+
+
+def is_function(argv: Sequence[str]) -> bool:
+    """Return whether a program is a function in a scenario file."""
+    return tuple(argv[: len(_FUNCTION)]) == _FUNCTION
 
 
 def is_of_interpreter(path: str, size: int = -1) -> bool:
@@ -240,6 +262,10 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
     def role(name: str) -> tuple[str, ...]:
         return (*_FUNCTION, scenario.file, scenario.name, name, str(Path.cwd()))
 
+    def program(name: str) -> tuple[str, ...] | None:
+        given = getattr(scenario, name)
+        return absolute(given, home, source) if isinstance(given, tuple) else role(name) if given else None
+
     source = home / scenario.input if scenario.input else None
     cwd = None if scenario.cwd is None else str(home / scenario.cwd)
     environ = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
@@ -256,9 +282,11 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
         "home": str(home),
         "is_typed": os.path.basename(scenario.file) == NO_FILE,
         "judge_outputs": bool(scenario.outputs) or scenario.check is None,
-        "setup": role("setup") if scenario.setup else None,
-        "check": role("check") if scenario.check else None,
-        "check_takes_acks": scenario.check is not None and takes_acks(scenario.check),
+        "setup": program("setup"),
+        "check": program("check"),
+        "check_takes_acks": _takes_acks(scenario.check),
+        "crash_check": program("crash_check"),
+        "crash_check_takes_acks": _takes_acks(scenario.crash_check),
         "acks": scenario.acks or (ACK_PATTERN if scenario.body else ""),
         "source": None if source is None else str(source),
         "cwd": cwd,
@@ -275,6 +303,13 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
         "environ": tuple(sorted(environ.items())),
     }
     return RunSpec(**declared | made)
+
+
+def _takes_acks(check: Callable[..., object] | tuple[str, ...] | None) -> bool:
+    """Return whether a check, a function or a command, takes the acknowledged values."""
+    if isinstance(check, tuple):
+        return any(ACKS in part for part in check)
+    return check is not None and takes_acks(check)
 
 
 def _own(argv: Sequence[str]) -> tuple[str, ...]:

@@ -67,10 +67,13 @@ class Scenario:
     read: Readers
     mask: tuple[str, ...]
     append_only: tuple[str, ...]
+    settled: tuple[str, ...]
+    together: tuple[str, ...]
     ignore: tuple[str, ...]
     litter: str
     setup: Callable[[], object] | None
-    check: Callable[..., object] | None
+    check: Callable[..., object] | tuple[str, ...] | None
+    crash_check: Callable[..., object] | tuple[str, ...] | None
     acks: str
     profile: str
     torn: str
@@ -118,10 +121,13 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
     read: Mapping[str, str | Callable[[Path], object]] | Iterable[str] = (),
     mask: str | Iterable[str] = (),
     append_only: str | Iterable[str] = (),
+    settled: str | Iterable[str] = (),
+    together: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
     litter: str = LITTER_CHOICES[0],
     setup: Callable[[], object] | None = None,
-    check: Callable[..., object] | None = None,
+    check: Callable[..., object] | str | Sequence[str] | None = None,
+    crash_check: Callable[..., object] | str | Sequence[str] | None = None,
     acks: str = "",
     profile: str = "",
     torn: str = "",
@@ -160,13 +166,24 @@ def scenario(  # noqa: PLR0913 - the rows of the table of keywords, with their t
             which is then one output.
         mask: regular expressions. What they match in text is left out when outputs are compared.
         append_only: patterns of files of which a prefix that ends with a line is complete.
+        settled: patterns of files that may be partial at a crash, and must be right after the recovery: a
+            log that its program repairs, an index, a database that is kept open.
+        together: patterns of files that belong together, a set each: a crash leaves all files of one version
+            of the set, or none. ``out/* if out/_SUCCESS``: only while that file is there.
         ignore: patterns of files that no check looks at.
         litter: ``"warn"`` or ``"fail"``: what files mean that the golden run does not leave.
         setup: a function to call in each new box before the pipeline first runs there.
         check: a function to call in the box after a recovery. It may raise, and what it returns must equal
             (as ``repr``) what it returned after the golden run. If it takes an argument, it gets the list
             of values that were acknowledged before the crash, and an AssertionError, or a subclass of it,
-            is then ``lost-ack``.
+            is then ``lost-ack``. Or a command, which must exit with 0 and print what it printed after the
+            golden run; if ``{acks}`` is in an argument, it stands for the path of a file that holds those
+            values, one a line, and exit status 1 is then ``lost-ack``.
+        crash_check: a function or a command as ``check`` takes it, to run on what a crash left, before the
+            recovery, which does not see what it changes. It must hold before the run, too, and after it.
+            What it returns or prints is not compared. ``torn-output`` if it fails, or ``lost-ack`` as for
+            ``check``. If it takes what was acknowledged, and ``check`` does not, it judges that after a
+            recovery too.
         acks: a regular expression. A line of standard output that it matches acknowledges the text of its
             first group, as ack() does.
         profile: what the disk promises when the power is cut (``posix``, ``ext4``, ``xfs``, ``btrfs``);

@@ -16,6 +16,7 @@ from outlive_harness.results.trials import Trial
 from outlive_harness.world.runner import Runner
 
 from .crash import Crash
+from .crash_check import crash_check
 from .inject import rests_on, run_with_fault
 from .partial import partial_outputs
 from .real_disk import real_cuts
@@ -91,6 +92,7 @@ def _partial_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) ->
     """Return findings about what readers see between two crashes, by path."""
     state = runner.look(record.spec)
     found = [*crash.partial.values(), *partial_outputs(runner, record, state, crash)]
+    found += crash_check(runner, record, crash.acks)
     crash.partial = {}
     return {one.path: replace(one, message=f"after {plan_text(plan)} {one.message}") for one in found}
 

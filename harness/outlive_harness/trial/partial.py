@@ -17,16 +17,18 @@ from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
 from .crash import Crash
+from .mixed_sets import mixed_sets
 
 #: What to do about a database of which several transactions make one output.
 _OF_A_DATABASE = (
     "readers see what each transaction leaves: put what belongs together into one (with Python's sqlite3, "
-    'execute("BEGIN") before CREATE and DROP, which otherwise commit at once)'
+    'execute("BEGIN") before CREATE and DROP, which otherwise commit at once); or declare it settled, if only '
+    "what is there in the end counts"
 )
 
 
 def partial_outputs(runner: Runner, record: Record, state: Tree, crash: Crash) -> list[Finding]:
-    """Return a finding for each output in the box that is visible half-written."""
+    """Return a finding for each output in the box that is visible half-written, or beside another version."""
     known = _whole_contents(record, crash)
     visible, golden, whole = _visible(runner, record, state, known, crash)
     boxes = trees.Boxes(runner.box.path, record.golden, record.template, runner.box.own)
@@ -37,7 +39,8 @@ def partial_outputs(runner: Runner, record: Record, state: Tree, crash: Crash) -
     several = [
         path for path in found if not _is_not_filled_yet(record, visible[path], golden.get(path), path)
     ]
-    return [_finding(runner, record, path, visible, golden, boxes) for path in several]
+    partial = [_finding(runner, record, path, visible, golden, boxes) for path in several]
+    return [*partial, *mixed_sets(record, state, crash.found)]
 
 
 def _is_not_filled_yet(record: Record, here: Entry, golden: Entry | None, path: str) -> bool:
@@ -84,6 +87,12 @@ def _visible(
         for path in record.uncompared.keys() & ignored.keys():
             visible[path] = ignored[path]
             whole[path] = known.get(path, set())
+    is_settled = record.spec.is_settled
+    whole = {
+        path: digests
+        for path, digests in whole.items()
+        if not (is_settled(path) or is_settled(aliases.get(path, path)))
+    }
     return visible, golden, whole
 
 
@@ -95,7 +104,9 @@ def _under_other_names(record: Record, state: Tree, whole: Mapping[str, set[str]
     for path, digests in whole.items():
         if (name := record.fold(path)) != path:
             alike[name] |= digests
-    folded = {path: record.fold(path) for path in state if record.spec.is_output(path)}
+    spec = record.spec
+    judged = (path for path in state if spec.is_output(path) and not spec.is_settled(path))
+    folded = {path: record.fold(path) for path in judged}
     return {path: alike[name] | whole.get(path, set()) for path, name in folded.items() if name in alike}
 
 

@@ -24,6 +24,7 @@ from outlive_harness.world.runner import Runner
 
 from .bench import Bench
 from .crash import Crash
+from .crash_check import crash_check
 from .crash_state import Start, reach
 from .inject import rests_on
 from .partial import partial_outputs
@@ -82,7 +83,7 @@ class TrialTask(Task[Trial]):
             if self.by_exec:
                 runner.cool()
             else:
-                runner.choose_start(record.spec, record.preload, record.check_preload)
+                runner.choose_start(record.spec, record.preload, record.check_preloads)
             _carry_out(bench, record, self, trial)
         except (BoxError, RecordingError, OSError) as error:
             is_gone = isinstance(error, NoStateError)
@@ -155,6 +156,7 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
         box.keep(task.states / f"{trial.state}.tree")
     now = {finding.path: finding for finding in partial_outputs(runner, record, state, crash)}
     trial.findings += (crash.partial | now).values()
+    trial.findings += crash_check(runner, record, crash.acks)
     trial.story.append(f"{len(state)} names left behind")
     if trial.findings:
         _expect_room(runner, record, trial)

@@ -6,8 +6,9 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from outlive_harness import abi
@@ -191,6 +192,37 @@ class Box:
         except OSError as error:
             remove_tree(where)
             raise BoxError(f"the box could not be copied to {where}: {error}") from error
+
+    @contextlib.contextmanager
+    def copied(self) -> Iterator[None]:
+        """Hold a copy of the files at the box's path for the body, then the files themselves again.
+
+        What runs meanwhile may change the copy: a database that is opened to be read may be recovered.
+
+        Raises:
+            BoxError: there is no room for the copy, ...
+        """
+        original = self.place / "original"
+        unchanged, self.unchanged = self.unchanged, UnchangedFiles(self.path, self.place / "unchanged")
+        try:
+            remove_tree(original)
+            os.rename(self.path, original)
+            try:
+                self._copy_here(original)
+                yield
+            finally:
+                remove_tree(self.path)
+                os.rename(original, self.path)
+        finally:
+            self.unchanged = unchanged
+
+    def _copy_here(self, original: Path) -> None:
+        try:
+            self.path.mkdir()
+            copy_tree(original, self.path)
+            shutil.copystat(original, self.path)
+        except OSError as error:
+            raise BoxError(f"the box could not be copied: {error}") from error
 
     # -- its path, and its room ----------------------------------------------------------------------
 

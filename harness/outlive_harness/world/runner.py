@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -16,19 +16,21 @@ from outlive_harness.intercept.supervisor import GO, Answer
 from outlive_harness.launch import traced
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.options import Host, Program, RunOptions, Visit
-from outlive_harness.launch.pool import BODY, CHECK, ZygotePool
+from outlive_harness.launch.pool import BODY, CHECK, CRASH_CHECK, ZygotePool
 from outlive_harness.launch.run import FinishedRun, run
 from outlive_harness.launch.zygote import Preload, ZygoteError
 from outlive_harness.results.ops import Op
-from outlive_harness.results.run_spec import HOME, TMP, RunSpec
+from outlive_harness.results.run_spec import ACKS, HOME, TMP, RunSpec, is_function
 
 from .box import Box, BoxError
-from .checks import CheckResult, check_result
+from .checks import CheckResult, check_result, command_result
 from .reading import Reading
 
+#: Bytes at the end of what a check prints that are compared.
+_PRINTED = 16 << 20
 #: Options for a setup and a check.
-_HELPER = RunOptions(timeout=300.0)
-_HELPER_THAT_TELLS = RunOptions(timeout=300.0, visit=lambda _op, _number: GO, reads=True)
+_HELPER = RunOptions(timeout=300.0, keep=_PRINTED)
+_HELPER_THAT_TELLS = RunOptions(timeout=300.0, keep=_PRINTED, visit=lambda _op, _number: GO, reads=True)
 
 
 class Runner:
@@ -104,25 +106,40 @@ class Runner:
         options = replace(options, syncs=syncs, promises=promises)
         return self._launch(spec, argv, role, options, acks=spec.acks)
 
-    def check(self, spec: RunSpec, acks: Sequence[str] = (), *, reads: bool = False) -> CheckResult:
-        """Run the pipeline's check on the box; *reads* is whether to note what it reads."""
-        if spec.check_takes_acks:
-            self._acks.write_text(json.dumps(list(acks)))
+    def check(
+        self, spec: RunSpec, acks: Sequence[str] = (), *, reads: bool = False, role: str = CHECK
+    ) -> CheckResult:
+        """Run a check of the pipeline on the box.
+
+        Args:
+            spec: the pipeline.
+            acks: the acknowledged values.
+            reads: whether to note what the check reads.
+            role: CHECK, or CRASH_CHECK for that of crash states.
+        """
+        argv = self._check_argv(spec, role)
+        is_plain = not is_function(argv)
+        # A value may hold a newline; in a line it would be two values.
+        lines = "".join(one.replace("\n", "\\n") + "\n" for one in acks)
+        self._acks.write_bytes(os.fsencode(lines if is_plain else json.dumps(list(acks))))
         self._said.unlink(missing_ok=True)
-        argv = self._check_argv(spec)
         ran = self._telling(spec, argv) if reads else None
         if ran is None:
-            ran = self._launch(spec, argv, CHECK, _HELPER)
-        said = check_result(self._said, ran)
+            ran = self._launch(spec, argv, role, _HELPER)
+        said = command_result(ran) if is_plain else check_result(self._said, ran)
         value = self.box.without_path(os.fsencode(said.value))
         places = f"{self.box.place}/", f"{os.path.realpath(self.box.place)}/"
         read = [path for path in said.reads if not path.startswith(places)]  # its arguments are not inputs
         return replace(said, value=os.fsdecode(value), reads=read)
 
-    def _check_argv(self, spec: RunSpec) -> tuple[str, ...]:
-        assert spec.check is not None
-        acks = (str(self._acks),) if spec.check_takes_acks else ()
-        return (*spec.check, str(self._said), *acks)
+    def _check_argv(self, spec: RunSpec, role: str) -> tuple[str, ...]:
+        argv, takes_acks = spec.check, spec.check_takes_acks
+        if role == CRASH_CHECK:
+            argv, takes_acks = spec.crash_check, spec.crash_check_takes_acks
+        assert argv is not None
+        if not is_function(argv):
+            return tuple(part.replace(ACKS, str(self._acks)) for part in argv)
+        return (*argv, str(self._said), *([str(self._acks)] if takes_acks else []))
 
     @property
     def _acks(self) -> Path:
@@ -232,13 +249,21 @@ class Runner:
         Raises:
             ZygoteError: no zygote can serve it.
         """
-        argv = spec.argv if role == BODY else self._check_argv(spec)
+        argv = spec.argv if role == BODY else self._check_argv(spec, role)
         return self._zygotes.warm(spec, argv, self.box.path, preload, role)
 
-    def choose_start(self, spec: RunSpec, preload: Preload | None, check: Preload | None = None) -> None:
-        """Use zygotes instead of exec, if there is anything to preload and they can serve."""
+    def choose_start(
+        self, spec: RunSpec, preload: Preload | None, checks: Mapping[str, Preload] | None = None
+    ) -> None:
+        """Use zygotes instead of exec, if there is anything to preload and they can serve.
+
+        Args:
+            spec: the pipeline.
+            preload: what the zygote of its runs imports; None to execute them.
+            checks: the same for its checks, by role.
+        """
         self.cool()
-        for role, wanted in ((BODY, preload), (CHECK, check)):
+        for role, wanted in ((BODY, preload), *(checks or {}).items()):
             if wanted is not None:
                 self.box.path.mkdir(exist_ok=True)
                 try:

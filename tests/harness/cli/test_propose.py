@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlive_harness.cli.given import as_written, directory_code, started, words_of
+from outlive_harness.cli.given import as_written, directory_code, started
 from outlive_harness.cli.new import _gathered
 from outlive_harness.cli.template import proposed_text, python_string
 from outlive_harness.disk.tree import Entry
 from outlive_harness.golden.absent import missing_inputs
 from outlive_harness.golden.observe import Observation
 from outlive_harness.golden.proposal import Proposal, propose
+from outlive_harness.results.command_text import words_of
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import globs, literal
@@ -302,14 +303,14 @@ def test_a_file_with_odd_names_is_a_python_file_that_means_them(tmp_path):
 )
 def test_what_needs_a_shell_gets_one(text, words):
     """A command is one text, as it would be typed."""
-    assert words_of(text) == words
+    assert words_of("--from", text) == words
 
 
 @pytest.mark.parametrize("text", ["", "  ", "''", "prog 'x"])
 def test_a_text_that_is_no_command_is_an_error(text):
     """The message begins with the option and its value."""
     with pytest.raises(ScenarioError, match=r"^--from="):
-        words_of(text)
+        words_of("--from", text)
 
 
 def test_many_files_of_one_directory_are_copied_as_the_directory():
@@ -349,7 +350,7 @@ def test_files_of_the_user_are_written_relative_to_the_scenario(tmp_path):
 def test_a_command_is_declared_with_no_shell_where_it_needs_none(text, cwd, argv, env, where, tmp_path):
     """Its variables and its directory become keywords; a directory in the box is not known beforehand."""
     (tmp_path / "data").mkdir()
-    found = started(words_of(text), cwd and os.path.normpath(tmp_path / cwd), tmp_path)
+    found = started(words_of("--from", text), cwd and os.path.normpath(tmp_path / cwd), tmp_path)
     assert (found.argv, found.env) == (argv, env)
     assert found.cwd == (where and os.path.normpath(tmp_path / where))
     code = found.cwd and directory_code(found.cwd, tmp_path)
