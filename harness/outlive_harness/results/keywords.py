@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from .globs import matcher
@@ -48,14 +48,26 @@ def strings(key: str, value: object) -> tuple[str, ...]:
     return parts
 
 
+def listed(key: str, value: object) -> tuple[str, ...]:
+    """Return names as a tuple: they are given as several strings, or with commas between them.
+
+    Blanks and repetitions do not count.
+    """
+    parts = strings(key, value)
+    names = tuple(dict.fromkeys(name.strip() for part in parts for name in part.split(",") if name.strip()))
+    if parts and not names:
+        raise ScenarioError(f"{key}={value!r} must name at least one, as 'NAME' or 'NAME,NAME'")
+    return names
+
+
 def faults(key: str, value: object) -> tuple[str, ...] | None:
     """Return names of faults as a tuple, or None; whether there are such faults is checked later."""
-    return None if value is None else strings(key, value)
+    return None if value is None else listed(key, value)
 
 
 def violations(key: str, value: object) -> tuple[str, ...]:
     """Return kinds of violations as a tuple."""
-    kinds = strings(key, value)
+    kinds = listed(key, value)
     for kind in kinds:
         if kind not in VIOLATIONS:
             raise ScenarioError(f"{key}={kind!r} is not a violation; there are: {', '.join(VIOLATIONS)}")
@@ -137,6 +149,25 @@ def function(key: str, value: object) -> object:
     return value
 
 
+def params(key: str, value: object) -> dict[str, tuple[object, ...]] | None:
+    """Return names of arguments with the values that each takes in turn, or None."""
+    if value is None:
+        return None
+    form = f"{key}={value!r} must be names of arguments, each with a list of values, as {{'n': [1, 2]}}"
+    if not isinstance(value, Mapping) or not value:
+        raise ScenarioError(form)
+    for name, several in value.items():
+        if isinstance(several, (str, bytes)) or not isinstance(several, Iterable):
+            raise ScenarioError(form)
+        if not isinstance(name, str) or not name.isidentifier() or name == "box":
+            raise ScenarioError(f"{form}; {name!r} can be no argument's name ({{box}} is the box's path)")
+    found = {name: tuple(several) for name, several in value.items()}
+    for name, several in found.items():
+        if not several:
+            raise ScenarioError(f"{form}; {name!r} has no value")
+    return found
+
+
 def profile(key: str, value: object) -> str:
     """Return the name of a profile; whether there is such a profile is checked later."""
     if not isinstance(value, str):
@@ -191,7 +222,7 @@ class Keyword(NamedTuple):
     @property
     def is_data(self) -> bool:
         """Whether its value can be written down."""
-        return self.kind is not function
+        return self.kind not in (function, params)
 
 
 _CHECK, _BOTH, _ALL = ("check",), ("check", "test"), ("check", "test", "pytest")
@@ -199,6 +230,7 @@ _CHECK, _BOTH, _ALL = ("check",), ("check", "test"), ("check", "test", "pytest")
 KEYWORDS = (
     Keyword("name", "", text),
     Keyword("command", None, argv),
+    Keyword("params", None, params),
     Keyword("expect", (), violations),
     Keyword("setup", None, function),
     Keyword("check", None, function),

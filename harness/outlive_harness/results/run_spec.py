@@ -185,7 +185,7 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
         "judge_outputs": bool(scenario.outputs) or scenario.check is None,
         "setup": role("setup") if scenario.setup else None,
         "check": role("check") if scenario.check else None,
-        "check_takes_acks": scenario.check is not None and takes_acks(scenario.check),
+        "check_takes_acks": scenario.check is not None and takes_acks(scenario.check, scenario.given),
         "acks": scenario.acks or (ACK_PATTERN if scenario.body else ""),
         "source": None if source is None else str(source),
         "standing": str(Path.cwd()),

@@ -78,7 +78,7 @@ def test_a_run_without_scenarios_imports_almost_nothing(suite):
     done = suite.run(sys.executable, "-c", code)
     assert done.ret == 0
     first, last = done.outlines[0], done.outlines[-1]
-    light = ("globs", "keywords", "scenario", "scenario_files", "violations")
+    light = ("globs", "keywords", "params", "scenario", "scenario_files", "violations")
     own = {"outlive_harness", *(f"outlive_harness.{name}" for name in ("plugin", "results", "scenario"))}
     assert set(ast.literal_eval(first)) <= own | {f"outlive_harness.results.{name}" for name in light}
     assert not re.search("psutil|rich|explore|driver|collect|faults", last), last
@@ -342,6 +342,7 @@ def test_an_interrupt_leaves_nothing_behind(suite, tmp_path, to):
 
 
 FIXTURE = """
+    import os
     import pytest
     from outlive_harness import scenario
     from outlive_harness.plan import Point
@@ -382,14 +383,32 @@ FIXTURE = """
         with pytest.raises(RuntimeError, match="gone: the pipeline fails with no fault"):
             outlive.trial(gone, "kill@1")
 
-    def inside():
-        @scenario(outputs="o")
-        def local(): ...
+    def put(text):
+        with open("t", "w") as file:
+            file.write(text)
+        os.rename("t", "o")
+
+    def inside(name="local"):
+        @scenario(outputs="o", name=name)
+        def local():
+            put("x")
         return local
+
+    made, twin, twins = inside("made"), inside("twin"), inside("twin")
+
+    @scenario(outputs="o", params={"n": [1, 2]})
+    def several(n):
+        put("x" * n)
+
+    @pytest.mark.parametrize("one", [made, *several.cases()], ids=lambda one: one.name)
+    def test_what_a_name_at_the_top_stands_for_is_found(outlive, one):
+        assert outlive.assert_held(one, faults="kill,torn").name == one.name
 
     @pytest.mark.parametrize(("call", "message"), [
         (lambda outlive: outlive.run(3), "scenario=3 must be a scenario"),
         (lambda outlive: outlive.run(inside()), "scenario=<.*> is declared inside a function"),
+        (lambda outlive: outlive.run(twin), "scenario=<.*> is not the only one of its name"),
+        (lambda outlive: outlive.run(several), "scenario=<.*> has params: run each of its cases"),
         (lambda outlive: outlive.run(good, faults="kil"), "faults='kil' is not a fault; there are: kill"),
         (lambda outlive: outlive.run(good, faults=[]), r"faults=\\[\\] must name at least one"),
         (lambda outlive: outlive.run(good, depth=0), "depth=0 must be a whole number"),
@@ -413,7 +432,7 @@ def test_the_fixture_runs_scenarios_commands_and_plans(suite):
     """run() explores, check() takes any command, trial() carries out one plan; wrong arguments are told."""
     (suite.path / "scenarios").rmdir()
     suite.makepyfile(FIXTURE)
-    suite.runpytest_subprocess("-n2").assert_outcomes(passed=16)
+    suite.runpytest_subprocess("-n2").assert_outcomes(passed=21)
 
 
 def test_a_budget_is_shared_fairly_and_never_exceeded(tmp_path):
