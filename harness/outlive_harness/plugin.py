@@ -7,6 +7,7 @@ the hooks import what they need once there are scenarios.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,27 @@ _TYPES: dict[Callable[[str, object], object], Callable[[str], object]] = {
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[None, list[Any], list[Any]]:
     """Collect a scenario file as such, and not also as a test module."""
     collectors = yield
-    if not is_scenario_file(file_path) or not _is_below(file_path, parent.config):
+    if not is_scenario_file(file_path):
+        return collectors
+    is_named = parent.session.isinitpath(file_path) and _has_only_scenarios(file_path)
+    if not (is_named or _is_below(file_path, parent.config)):
         return collectors
     from outlive_harness.pytest_support.collect import ScenarioFile  # noqa: PLC0415 - see the module
 
     return [ScenarioFile.from_parent(parent, path=file_path)]
+
+
+def _has_only_scenarios(path: Path) -> bool:
+    """Return whether a file that the command line names speaks of scenarios, and has no tests of pytest."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "scenario" in text and _TEST.search(text) is None
+
+
+#: The beginning of a test, as pytest names them by default.
+_TEST = re.compile(r"^\s*(?:(?:async\s+)?def\s+test|class\s+Test)", re.MULTILINE)
 
 
 def _directories(config: pytest.Config) -> list[Path]:

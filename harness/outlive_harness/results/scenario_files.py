@@ -34,6 +34,8 @@ def load_file(path: str | Path) -> list[Scenario]:
     try:
         module = import_file(path)
         found = _exposed(module, load)
+        for one in found:
+            one.marks += _marks_of(module)
         if not runs_here:
             _demand_names(load, found, _modules_since(known).values())
         return [case for one in found for case in one.cases()]
@@ -103,7 +105,16 @@ def _unmarked(value: Any) -> object:  # noqa: ANN401 - anyone's
         mark = plain.with_args(*arguments, **value.kwargs).mark
         if mark not in inner.marks:
             inner.marks += (mark,)
-    return inner
+        return inner
+    return value
+
+
+def _marks_of(module: object) -> tuple[Any, ...]:
+    """Return the marks of pytest that a file's ``pytestmark`` holds: one, or a list of them."""
+    held = getattr(module, "pytestmark", ())
+    return tuple(
+        getattr(mark, "mark", mark) for mark in (held if isinstance(held, (list, tuple)) else [held])
+    )
 
 
 def _is_made(value: object, load: Load) -> bool:

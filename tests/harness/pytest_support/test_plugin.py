@@ -127,6 +127,72 @@ def test_one_item_can_be_chosen_and_replayed(suite):
     replayed.stdout.fnmatch_lines(["*torn-output: *"])
 
 
+MARKED = """
+import os, pytest
+from outlive_harness import scenario
+pytestmark = [pytest.mark.slow]
+GOOD = {"command": ["sh", "-c", 'echo "$GIVEN" > t && mv t o && test -n "$GIVEN"'], "outputs": "o"}
+
+skipped = pytest.mark.skip(reason="not today")(scenario(**GOOD))
+with_fixture = pytest.mark.usefixtures("given")(scenario(**GOOD))
+without = pytest.mark.xfail(reason="nothing given", strict=True)(scenario(**GOOD))
+lost = pytest.mark.usefixtures("nowhere")(scenario(**GOOD))
+
+@pytest.mark.skipif("os.sep == '/'", reason="on this system")
+@scenario(outputs="o")
+@pytest.mark.special
+def conditional(): ...
+
+@scenario(params={"n": [1, 2]})
+@pytest.mark.skip
+def several(n): ...
+"""
+
+
+def test_marks_do_what_they_do_to_tests(suite):
+    """Skip, skipif, xfail and usefixtures are pytest's own; a mark of the file is that of each scenario."""
+    suite.makeini("[pytest]\nmarkers =\n  slow\n  special\naddopts = --strict-markers\n")
+    suite.makeconftest(
+        "import pytest\n@pytest.fixture\ndef given(monkeypatch): monkeypatch.setenv('GIVEN', 'x')\n"
+    )
+    write(suite, "scenarios/s.py", MARKED)
+    done = suite.runpytest_subprocess("scenarios", "-rA", "-m", "slow")
+    done.assert_outcomes(passed=1, skipped=4, xfailed=1, errors=1)
+    done.stdout.re_match_lines_random(
+        [
+            r"PASSED scenarios/s\.py::with_fixture\[kill\]",
+            r"SKIPPED .*: not today",
+            r"SKIPPED .*: on this system",
+            r"XFAIL scenarios/s\.py::without\[kill\] - nothing given",
+            r"E +fixture 'nowhere' not found",
+        ]
+    )
+    assert collected(suite, "scenarios", "-m", "special") == ["scenarios/s.py::conditional[kill]"]
+    assert collected(suite, "scenarios/s.py::several[2-kill]") == ["scenarios/s.py::several[2-kill]"]
+    assert collected(suite, "scenarios", "-k", "several and 1") == ["scenarios/s.py::several[1-kill]"]
+
+
+def test_parametrize_says_what_to_write(suite):
+    """A body runs in a process of its own, which pytest's parameters do not reach."""
+    text = "import pytest\nfrom outlive_harness import scenario\n@scenario\n{}def f(n=0): ...\n"
+    write(suite, "scenarios/s.py", text.format("@pytest.mark.parametrize('n', [1])\n"))
+    done = suite.runpytest_inprocess("scenarios")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*s.py:3: 'f' has @pytest.mark.parametrize, *: write @scenario(params=*"])
+
+
+def test_a_file_elsewhere_is_collected_if_it_is_named(suite):
+    """Wherever a scenario file is; one with tests is pytest's, and so is one that nobody names."""
+    for name in ("here.py", "deep/there.py"):
+        (suite.path / name).parent.mkdir(exist_ok=True)
+        write(suite, name, GOOD.format(name="good"))
+    assert collected(suite, "deep/there.py") == ["deep/there.py::good[kill]"]
+    assert collected(suite, "here.py::good[kill]") == ["here.py::good[kill]"]
+    assert collected(suite, "deep") == collected(suite) == []
+    write(suite, "both.py", GOOD.format(name="good") + "def test_one(): pass\n")
+    assert collected(suite, "both.py") == ["both.py::test_one"]
+
+
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["plain", "xdist"])
 def test_files_that_do_not_import_are_errors_and_the_others_run(suite, workers):
     """Each says what is wrong with it and where; the run fails, but only after the others were run."""
