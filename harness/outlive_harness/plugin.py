@@ -26,8 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         facts = (
             {"choices": one.choices} if one.choices else {"type": _TYPES[one.kind], "metavar": one.metavar}
         )
-        group.addoption(f"--outlive-{one.flag}", default=one.default or None, help=one.help, **facts)
-    group.addoption("--outlive-seed", type=int, default=0, metavar="N", help="Decides every sample.")
+        group.addoption(f"--outlive-{one.flag}", help=one.help, **facts)
+    group.addoption("--outlive-seed", type=int, metavar="N", help="Decides every sample; by default 0.")
     group.addoption(
         "--outlive-budget",
         type=_seconds,
@@ -48,8 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--outlive-select",
         choices=("auto", "all", "distinct"),
-        default="auto",
-        help="Crash points: all; distinct: one of each group of similar points; auto: all unless very many.",
+        help="Crash points: all; distinct: one of each group of similar points; auto, by default: all unless "
+        "very many.",
     )
     parser.addini("outlive_scenarios", "Directories of scenario files.", type="args", default=["scenarios"])
 

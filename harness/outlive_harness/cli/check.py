@@ -40,6 +40,7 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     given = {name: wish[name] for name in keywords if wish[name] is not None}
     made = scenario(command=list(command), name=name_of(command), **given)
     made.file = os.path.join(os.getcwd(), NO_FILE)
+    wish["configured"].fill(made, door="check")
     return run_scenarios([made], [], wish, forks=True)
 
 

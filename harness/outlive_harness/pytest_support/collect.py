@@ -23,6 +23,7 @@ from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Coverage, Verdict
 from outlive_harness.search.choices import faults_of, none_asked_for
 
+from .configured import filled
 from .driver import driver
 from .outcome import NotHeld, to_property, unless_held
 from .stash import FILES
@@ -58,7 +59,7 @@ class ScenarioFile(pytest.File):
 
     def _items(self, files: Files) -> Iterator[ScenarioItem]:
         options = Options(faults=self.config.getoption("outlive_faults"))
-        for scenario in self._load():
+        for scenario in map(self._filled, self._load()):
             place = f"{scenario.file}:{scenario.line}"
             other = files.places.setdefault(scenario.name, place)
             if other != place:
@@ -83,6 +84,12 @@ class ScenarioFile(pytest.File):
                 # A text, which pytest splits as it splits the node ids that it keeps for --lf and --sw.
                 whole = f"{self.nodeid}::{name}"
                 yield ScenarioItem.from_parent(self, name=name, nodeid=whole, scenario=scenario, fault=fault)
+
+    def _filled(self, scenario: Scenario) -> Scenario:
+        try:
+            return filled(self.config, scenario)
+        except ScenarioError as error:
+            raise self.CollectError(str(error)) from error
 
     def _load(self) -> list[Scenario]:
         try:

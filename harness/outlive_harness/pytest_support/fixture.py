@@ -90,7 +90,9 @@ class Outlive:
             profile=profile,
             torn=torn,
         )
-        return self._driver.run(scenario, options)
+        wanted = {"faults": faults, "profile": profile, "torn": torn, "depth": depth if depth > 1 else None}
+        asked = [name for name, value in wanted.items() if value is not None]
+        return self._driver.run(self._driver.filled(scenario, asked=asked), options)
 
     def check(
         self,
@@ -124,7 +126,8 @@ class Outlive:
         asked = {one.name: keywords.pop(one.name) for one in _FOR_ALL if one.name in keywords}
         made = scenario(command=plain, name=name, outputs=outputs, **keywords)
         made.file = os.path.join(os.getcwd(), NO_FILE)  # relative paths start where the test runs
-        return self.run(made, points=points, seed=seed, budget=budget, **asked)
+        filled = self._driver.filled(made, door="check", asked=(*asked, *keywords))
+        return self.run(filled, points=points, seed=seed, budget=budget, **asked)
 
     def trial(self, scenario: Scenario, plan: Plan | Iterable[Point] | str) -> Trial:
         """Carry out one plan: crash the run and the recoveries, recover, and judge after each.
@@ -189,7 +192,8 @@ class Outlive:
         return result
 
     def _replay(self, scenario: Scenario, plan: Plan | None) -> tuple[Record, Trial | None]:
-        record, trial = replay(self._driver.start(), scenario, plan, records=self._driver.records)
+        filled = self._driver.filled(scenario)
+        record, trial = replay(self._driver.start(), filled, plan, records=self._driver.records)
         if record.reason:
             raise UntestableError(f"{scenario.name}: {record.reason}")
         return record, trial

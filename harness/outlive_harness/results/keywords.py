@@ -112,7 +112,9 @@ def argv(key: str, value: object) -> tuple[str, ...] | None:
 
 def seconds(key: str, value: object) -> float | None:
     """Return a finite number of seconds over 0, or None."""
-    if value is None or (isinstance(value, (int, float)) and 0 < value < float("inf")):
+    if value is None:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
         return value
     raise ScenarioError(f"{key}={value!r} must be a number of seconds over 0")
 
@@ -128,7 +130,7 @@ def seconds_of(text: str) -> float | None:
 
 def whole(key: str, value: object) -> int:
     """Return a whole number from 1 on."""
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ScenarioError(f"{key}={value!r} must be a whole number from 1 on")
     return value
 
@@ -218,6 +220,11 @@ class Keyword(NamedTuple):
     def flag(self) -> str:
         """The name of its option, without the dashes."""
         return self.name.replace("_", "-")
+
+    @property
+    def is_added(self) -> bool:
+        """Whether its options add to what a scenario says; else they replace it."""
+        return self.kind is patterns
 
     @property
     def is_data(self) -> bool:
