@@ -41,6 +41,7 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     given = {name: wish[name] for name in keywords if wish[name] is not None}
     made = scenario(command=list(command), name=name_of(command, wish["cwd"]), **given)
     made.file = os.path.join(os.getcwd(), NO_FILE)
+    wish["configured"].fill(made, door="check")
     for check in (made.check, made.crash_check):
         if isinstance(check, tuple):
             check_program(check[0])

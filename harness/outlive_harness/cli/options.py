@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import signal
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
+from outlive_harness.config import kinds
+from outlive_harness.config.read import Config, read
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.realfs import KINDS
 from outlive_harness.faults.table import NAMES
@@ -17,6 +20,9 @@ from outlive_harness.results import keywords
 from outlive_harness.results.instants import DEFAULT
 from outlive_harness.results.keywords import KEYWORD, Keyword, seconds_of, with_option
 from outlive_harness.results.reader_names import READERS
+from outlive_harness.results.scenario import Scenario
+
+from . import completion
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
@@ -32,10 +38,8 @@ def duration(text: str) -> float:
 
 def signal_number(text: str) -> int:
     """Return the number of a signal that is given by its name, with or without SIG, or by its number."""
-    name = text.upper().removeprefix("SIG")
-    known = {one.name.removeprefix("SIG"): one.value for one in signal.Signals}
-    number = known.get(name, int(name) if name.isascii() and name.isdigit() else 0)
-    if number not in known.values() or number == signal.SIGSTOP:
+    number = kinds.signal_number(text)
+    if number is None:
         raise click.BadParameter(f"{text!r} must be a signal that can be sent, as TERM, INT or USR1")
     return number
 
@@ -50,7 +54,7 @@ def faults(text: str) -> tuple[str, ...]:
 
 #: For each kind of keyword, what click must know of its option.
 _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {
-    keywords.faults: {"type": faults},
+    keywords.faults: {"type": faults, "shell_complete": completion.faults},
     keywords.profile: {"type": click.Choice(list(PROFILES))},
     keywords.patterns: {"multiple": True},
     keywords.readers: {"multiple": True},
@@ -137,7 +141,45 @@ def shared(function: F) -> F:
     """Add the options that test and check have in common."""
     for_all: list[Option[F]] = [option_of(one) for one in with_option("test", is_for_all=True)]
     for_each: list[Option[F]] = [option_of(one) for one in with_option("test", is_for_all=False)]
-    return _added(function, [*for_all, *_WHAT, *for_each, *_HOW, box_dir_option, *_REPORTS])
+
+    @functools.wraps(function)
+    def with_defaults(*arguments: Any, **wish: Any) -> Any:  # noqa: ANN401 - as click calls any
+        return function(*arguments, **_with_config(wish))
+
+    return _added(cast("F", with_defaults), [*for_all, *_WHAT, *for_each, *_HOW, box_dir_option, *_REPORTS])
+
+
+class Defaults(NamedTuple):
+    """What the project's configuration says, but for the keywords that the command line gives."""
+
+    config: Config
+    given: frozenset[str]
+
+    def fill(self, one: Scenario, *, door: str = "test") -> None:
+        """Put the values into a scenario."""
+        self.config.fill(one, door=door, given=self.given)
+
+
+def _with_config(wish: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of options with those of the configuration where the command line gives none.
+
+    The keywords' values are for the scenarios: ``configured`` holds them.
+
+    Raises:
+        ScenarioError: the configuration is wrong.
+    """
+    context = click.get_current_context()
+    config = read(Path.cwd())
+    made, given = dict(wish), set()
+    for option in context.command.params:
+        assert option.name is not None
+        if context.get_parameter_source(option.name) not in (None, ParameterSource.DEFAULT):
+            given.add(option.name)
+            continue
+        key = max(option.opts, key=len).lstrip("-").replace("-", "_")
+        if isinstance(option, click.Option) and key in config.settings:
+            made[option.name] = config.settings[key]
+    return {**made, "configured": Defaults(config, frozenset(given))}
 
 
 box_dir_option = click.option(
@@ -184,6 +226,7 @@ _HOW: tuple[Option[Any], ...] = (
         help="Begin no trial after that time; if time is left, use it for deeper plans, drawn at random.",
     ),
     click.option(
+        "-x",
         "--fail-fast",
         is_flag=True,
         help="Leave a scenario at its first violation; with --explain all it is explained.",
@@ -215,6 +258,7 @@ _HOW: tuple[Option[Any], ...] = (
     ),
     click.option(
         "-j",
+        "--jobs",
         "jobs",
         type=click.IntRange(1, 1024),
         metavar="N",

@@ -7,10 +7,13 @@ from typing import Any
 import click
 
 from outlive_harness.results.scenario import ScenarioError
+from outlive_harness.results.verdicts import Exit
 
-from .declared import add, load, select
+from . import completion
+from .declared import add, load, matching, select
+from .listing import show
 from .options import Command, shared
-from .running import run_scenarios
+from .running import options_of, run_scenarios
 from .words import SCENARIOS
 
 
@@ -20,7 +23,19 @@ from .words import SCENARIOS
     "--only",
     multiple=True,
     metavar="NAME",
+    shell_complete=completion.names,
     help="Run scenarios of this name only, or like it: a pattern (NA*), or a part of the name. Repeatable.",
+)
+@click.option(
+    "-k",
+    "expression",
+    metavar="EXPR",
+    shell_complete=completion.names,
+    help="Run scenarios whose names match, or those of their files: parts of names with and, or, not, as "
+    "pytest has it.",
+)
+@click.option(
+    "--list", "only_list", is_flag=True, help="Print the scenarios that would run, and run nothing."
 )
 @click.option(
     "--exhaustive",
@@ -34,7 +49,14 @@ from .words import SCENARIOS
 )
 @click.option("--resume", is_flag=True, help="Continue the last run, if it was cut short.")
 @shared
-def command(paths: tuple[str, ...], only: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
+def command(
+    paths: tuple[str, ...],
+    only: tuple[str, ...],
+    expression: str | None,
+    *,
+    only_list: bool,
+    **wish: Any,  # noqa: ANN401 - the options of all kinds
+) -> int:
     """Run the scenarios in PATH: files, or directories of files (default: scenarios/).
 
     --outputs, --read, --mask, --append-only and --ignore are added to the scenarios' own, and --env to
@@ -45,10 +67,14 @@ def command(paths: tuple[str, ...], only: tuple[str, ...], **wish: Any) -> int: 
     """
     if not paths and not SCENARIOS.is_dir():
         raise ScenarioError("there is no directory scenarios/ here; outlive new NAME writes a first scenario")
-    found, broken = load(paths or (SCENARIOS,))
-    chosen = select(found, only) if found else []
+    found, broken = load(paths or (SCENARIOS,), wish["configured"].fill)
+    chosen = matching(select(found, only), expression) if found else []
     if not chosen and not broken:
         raise ScenarioError(f"no scenarios in {', '.join(map(str, paths or (SCENARIOS,)))}")
     for one in chosen:
         add(one, wish)
+    if only_list:
+        # A report that pyproject.toml asks for is one of runs.
+        show(chosen, options_of(wish), wish["json_file"] if "json_file" in wish["configured"].given else None)
+        return Exit.USAGE if broken else Exit.HELD
     return run_scenarios(chosen, broken, wish)

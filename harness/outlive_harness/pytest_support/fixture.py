@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
+from types import ModuleType
 from typing import Any, TypeVar, overload
 
 from outlive_harness.explore.replay import replay
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.record import Record
-from outlive_harness.results.keywords import KEYWORD, whole, with_option
+from outlive_harness.results.keywords import KEYWORD, listed, whole, with_option
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
 from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError, scenario
@@ -88,7 +90,9 @@ class Outlive:
             profile=profile,
             torn=torn,
         )
-        return self._driver.run(scenario, options)
+        wanted = {"faults": faults, "profile": profile, "torn": torn, "depth": depth if depth > 1 else None}
+        asked = [name for name, value in wanted.items() if value is not None]
+        return self._driver.run(self._driver.filled(scenario, asked=asked), options)
 
     def check(
         self,
@@ -122,7 +126,8 @@ class Outlive:
         asked = {one.name: keywords.pop(one.name) for one in _FOR_ALL if one.name in keywords}
         made = scenario(command=plain, name=name, outputs=outputs, **keywords)
         made.file = os.path.join(os.getcwd(), NO_FILE)  # relative paths start where the test runs
-        return self.run(made, points=points, seed=seed, budget=budget, **asked)
+        filled = self._driver.filled(made, door="check", asked=(*asked, *keywords))
+        return self.run(filled, points=points, seed=seed, budget=budget, **asked)
 
     def trial(self, scenario: Scenario, plan: Plan | Iterable[Point] | str) -> Trial:
         """Carry out one plan: crash the run and the recoveries, recover, and judge after each.
@@ -187,7 +192,8 @@ class Outlive:
         return result
 
     def _replay(self, scenario: Scenario, plan: Plan | None) -> tuple[Record, Trial | None]:
-        record, trial = replay(self._driver.start(), scenario, plan, records=self._driver.records)
+        filled = self._driver.filled(scenario)
+        record, trial = replay(self._driver.start(), filled, plan, records=self._driver.records)
         if record.reason:
             raise UntestableError(f"{scenario.name}: {record.reason}")
         return record, trial
@@ -198,19 +204,48 @@ def _check_scenario(scenario: object) -> None:
         raise ScenarioError(f"scenario={scenario!r} must be a scenario, made by @scenario(...)")
     if scenario.body is None and scenario.command is None:
         raise ScenarioError(f"scenario={scenario!r} has neither a body nor a command")
-    if scenario.body is not None and "<locals>" in getattr(scenario.body, "__qualname__", ""):
-        raise ScenarioError(
-            f"scenario={scenario!r} is declared inside a function, where its own process cannot find it: "
-            "declare it at the top of the file, or with command=[...]"
-        )
     if not scenario.name:
         raise ScenarioError(f"scenario={scenario!r} has no name: give it one with name=")
+    if scenario.params and not scenario.given:
+        raise ScenarioError(f"scenario={scenario!r} has params: run each of its cases()")
+    if scenario.body is not None:
+        _check_name(scenario)
+
+
+def _check_name(scenario: Scenario) -> None:
+    """Return if the process of a body, which imports its file, finds it there by its name.
+
+    Raises:
+        ScenarioError: no variable at the top of the file holds it, or another has its name.
+    """
+    holders = (module for module in list(sys.modules.values()) if _file_of(module) == scenario.file)
+    for module in holders:
+        held = [one for one in vars(module).values() if isinstance(one, Scenario) and one.body is not None]
+        several = {id(case.body) for one in held for case in one.cases() if case.name == scenario.name}
+        if len(several) > 1 and id(scenario.body) in several:
+            raise ScenarioError(
+                f"scenario={scenario!r} is not the only one of its name in its file: give each one of "
+                "its own with name="
+            )
+        if id(scenario.body) in several:
+            return
+    if "<locals>" not in getattr(scenario.body, "__qualname__", ""):
+        return
+    raise ScenarioError(
+        f"scenario={scenario!r} is declared inside a function, where its own process cannot find it: "
+        "assign it to a name at the top of the file, or declare it with command=[...]"
+    )
+
+
+def _file_of(module: object) -> str:
+    name = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+    return os.path.abspath(name) if isinstance(name, str) else ""
 
 
 def _names(faults: str | Iterable[str] | None, key: str = "faults") -> tuple[str, ...] | None:
     if faults is None:
         return None
-    names = (faults,) if isinstance(faults, str) else tuple(faults)
+    names = listed(key, faults)
     for name in names:
         if name not in NAMES:
             raise ScenarioError(f"{key}={name!r} is not a fault; there are: {', '.join(NAMES)}")

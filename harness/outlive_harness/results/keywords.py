@@ -50,14 +50,26 @@ def strings(key: str, value: object) -> tuple[str, ...]:
     return parts
 
 
+def listed(key: str, value: object) -> tuple[str, ...]:
+    """Return names as a tuple: they are given as several strings, or with commas between them.
+
+    Blanks and repetitions do not count.
+    """
+    parts = strings(key, value)
+    names = tuple(dict.fromkeys(name.strip() for part in parts for name in part.split(",") if name.strip()))
+    if parts and not names:
+        raise ScenarioError(f"{key}={value!r} must name at least one, as 'NAME' or 'NAME,NAME'")
+    return names
+
+
 def faults(key: str, value: object) -> tuple[str, ...] | None:
     """Return names of faults as a tuple, or None; whether there are such faults is checked later."""
-    return None if value is None else strings(key, value)
+    return None if value is None else listed(key, value)
 
 
 def violations(key: str, value: object) -> tuple[str, ...]:
     """Return kinds of violations as a tuple."""
-    kinds = strings(key, value)
+    kinds = listed(key, value)
     for kind in kinds:
         if kind not in VIOLATIONS:
             raise ScenarioError(f"{key}={kind!r} is not a violation; there are: {', '.join(VIOLATIONS)}")
@@ -135,7 +147,9 @@ def argv(key: str, value: object) -> tuple[str, ...] | None:
 
 def seconds(key: str, value: object) -> float | None:
     """Return a finite number of seconds over 0, or None."""
-    if value is None or (isinstance(value, (int, float)) and 0 < value < float("inf")):
+    if value is None:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
         return value
     raise ScenarioError(f"{key}={value!r} must be a number of seconds over 0")
 
@@ -151,7 +165,7 @@ def seconds_of(text: str) -> float | None:
 
 def whole(key: str, value: object) -> int:
     """Return a whole number from 1 on."""
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ScenarioError(f"{key}={value!r} must be a whole number from 1 on")
     return value
 
@@ -217,6 +231,25 @@ def sets(key: str, value: object) -> tuple[str, ...]:
     return parts
 
 
+def params(key: str, value: object) -> dict[str, tuple[object, ...]] | None:
+    """Return names of arguments with the values that each takes in turn, or None."""
+    if value is None:
+        return None
+    form = f"{key}={value!r} must be names of arguments, each with a list of values, as {{'n': [1, 2]}}"
+    if not isinstance(value, Mapping) or not value:
+        raise ScenarioError(form)
+    for name, several in value.items():
+        if isinstance(several, (str, bytes)) or not isinstance(several, Iterable):
+            raise ScenarioError(form)
+        if not isinstance(name, str) or not name.isidentifier() or name == "box":
+            raise ScenarioError(f"{form}; {name!r} can be no argument's name ({{box}} is the box's path)")
+    found = {name: tuple(several) for name, several in value.items()}
+    for name, several in found.items():
+        if not several:
+            raise ScenarioError(f"{form}; {name!r} has no value")
+    return found
+
+
 def profile(key: str, value: object) -> str:
     """Return the name of a profile; whether there is such a profile is checked later."""
     if not isinstance(value, str):
@@ -269,18 +302,24 @@ class Keyword(NamedTuple):
         return self.name.replace("_", "-")
 
     @property
+    def is_added(self) -> bool:
+        """Whether its options add to what a scenario says; else they replace it."""
+        return self.kind in ADDED
+
+    @property
     def is_data(self) -> bool:
         """Whether its value can be written down; of a program, only a command can."""
-        return self.kind is not function
+        return self.kind not in (function, params)
 
 
 _CHECK, _BOTH, _ALL = ("check",), ("check", "test"), ("check", "test", "pytest")
-#: Kinds of which the command line's values stand beside a scenario's own, before them.
+#: Kinds of which options add to what a scenario says; else they replace it.
 ADDED = (patterns, readers, regexes, sets, variables)
 #: All keywords, in the order of the options' help.
 KEYWORDS = (
     Keyword("name", "", text),
     Keyword("command", None, argv),
+    Keyword("params", None, params),
     Keyword("expect", (), violations),
     Keyword("setup", None, function),
     Keyword(

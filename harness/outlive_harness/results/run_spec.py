@@ -284,9 +284,9 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
         "judge_outputs": bool(scenario.outputs) or scenario.check is None,
         "setup": program("setup"),
         "check": program("check"),
-        "check_takes_acks": _takes_acks(scenario.check),
+        "check_takes_acks": _takes_acks(scenario.check, scenario),
         "crash_check": program("crash_check"),
-        "crash_check_takes_acks": _takes_acks(scenario.crash_check),
+        "crash_check_takes_acks": _takes_acks(scenario.crash_check, scenario),
         "acks": scenario.acks or (ACK_PATTERN if scenario.body else ""),
         "source": None if source is None else str(source),
         "cwd": cwd,
@@ -305,11 +305,11 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
     return RunSpec(**declared | made)
 
 
-def _takes_acks(check: Callable[..., object] | tuple[str, ...] | None) -> bool:
+def _takes_acks(check: Callable[..., object] | tuple[str, ...] | None, scenario: Scenario) -> bool:
     """Return whether a check, a function or a command, takes the acknowledged values."""
     if isinstance(check, tuple):
         return any(ACKS in part for part in check)
-    return check is not None and takes_acks(check)
+    return check is not None and takes_acks(check, scenario.given)
 
 
 def _own(argv: Sequence[str]) -> tuple[str, ...]:

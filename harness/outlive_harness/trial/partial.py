@@ -22,8 +22,7 @@ from .mixed_sets import mixed_sets
 #: What to do about a database of which several transactions make one output.
 _OF_A_DATABASE = (
     "readers see what each transaction leaves: put what belongs together into one (with Python's sqlite3, "
-    'execute("BEGIN") before CREATE and DROP, which otherwise commit at once); or declare it settled, if only '
-    "what is there in the end counts"
+    'execute("BEGIN") before CREATE and DROP, which otherwise commit at once); or declare it settled'
 )
 
 

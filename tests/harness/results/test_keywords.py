@@ -17,14 +17,18 @@ README = Path(__file__).parents[3] / "README.md"
 
 
 def test_scenario_takes_the_keywords_of_the_table():
-    """Names and defaults of its signature are the rows', all are keyword-only, and each has a description."""
-    parameters = inspect.signature(scenario).parameters
+    """Names and defaults of its signature are the rows', all are keyword-only, and each has a description.
+
+    But for the function, which it gets where the decorator has no parentheses.
+    """
+    parameters = dict(inspect.signature(scenario).parameters)
+    assert parameters.pop("body").kind == inspect.Parameter.POSITIONAL_ONLY
     assert {name: one.default for name, one in parameters.items()} == {
         one.name: one.default for one in KEYWORDS
     }
     assert {one.kind for one in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
     described = re.findall(r"^    (?:    )?(\w+): ", inspect.getdoc(scenario), re.MULTILINE)
-    assert sorted(described) == sorted([*NAMES, "ScenarioError"])
+    assert sorted(described) == sorted([*NAMES, "body", "ScenarioError"])
 
 
 def test_a_scenario_has_an_attribute_for_each_keyword():
