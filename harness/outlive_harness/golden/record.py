@@ -58,6 +58,8 @@ class Record:
         effects: the addresses that the run connected or sent to, with the number of calls.
         seconds: wall time of the longer golden run.
         limit: seconds that any later run may take.
+        busy: how many processors the first run kept busy on average, with its supervisor.
+        memory: bytes of memory that its largest process used, at most.
     """
 
     spec: RunSpec
@@ -89,6 +91,8 @@ class Record:
     effects: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     limit: float = SHORTEST_LIMIT
+    busy: float = 1.0
+    memory: int = 0
 
     # -- its directories -----------------------------------------------------------------------------
 

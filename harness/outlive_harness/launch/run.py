@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import select
 import shutil
 import stat
@@ -54,6 +55,8 @@ class FinishedRun:
             requested.
         crossing: a rename or link that failed because its two names are on different file systems; "" for
             none.
+        cpu_seconds: processor time of its processes and of this one; without those that a zygote waited for.
+        memory: bytes of memory that the largest process used of all that this one has run (getrusage(2)).
     """
 
     ended: Ending
@@ -73,6 +76,8 @@ class FinishedRun:
     refused: str = ""
     effects: dict[str, int] = field(default_factory=dict)
     crossing: str = ""
+    cpu_seconds: float = 0.0
+    memory: int = 0
 
     def failure(self) -> str:
         """Return how it failed, in a few words: its status and its last words; "" if it did not."""
@@ -115,7 +120,7 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         SurvivorError: a process outlived SIGKILL.
     """
     host = host or Host()
-    begun = time.monotonic()
+    begun, worked = time.monotonic(), _cpu_seconds()
     child = _started(program, options)
     out, err = Tail(program.acks), Tail()
     streams = {child.stdout: out, child.stderr: err}
@@ -146,9 +151,17 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         raise ChildProcessError(errno.ECHILD, why, program.argv[0])
     ran = _finished(seen, status, out, err)
     ran.seconds, ran.is_alone, ran.said = time.monotonic() - begun, seen.pids == {child.pid}, said
+    ran.cpu_seconds = _cpu_seconds() - worked
+    ran.memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
     if decoder is not None:
         _take_over(ran, decoder)
     return ran
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of all that it has waited for."""
+    several = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in several)
 
 
 def _finished(seen: WatchReport, status: int | None, out: Tail, err: Tail) -> FinishedRun:
