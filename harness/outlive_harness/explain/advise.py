@@ -85,8 +85,17 @@ class _OutOfTimeError(Exception):
     """The time for advice is used up."""
 
 
-def advise(recordings: Recordings, record: Record, wanted: Wanted, run: Followed) -> list[Advice]:
+def advise(
+    recordings: Recordings, record: Record, wanted: Wanted, run: Followed, *, until: float | None = None
+) -> list[Advice]:
     """Return the repairs that were tried and cure violations of a run, the best first.
+
+    Args:
+        recordings: the recordings.
+        record: the golden run.
+        wanted: the violations to cure.
+        run: the run whose lines were followed.
+        until: wall-clock time after which no state is judged; None for no limit but PATIENCE.
 
     Raises:
         BoxError: a box could not be filled, ...
@@ -95,7 +104,7 @@ def advise(recordings: Recordings, record: Record, wanted: Wanted, run: Followed
     recording, model = recordings.of(record, (), memory=wanted.memory)
     if model is None:
         return []
-    judge = _Judge(recordings, record, recording, wanted)
+    judge = _Judge(recordings, record, recording, wanted, until)
     sources = run.of(recording.ops)
     found: list[Advice] = []
     try:
@@ -177,11 +186,19 @@ def _advice(
 class _Judge:
     """Judges the crash states of traces, each once."""
 
-    def __init__(self, recordings: Recordings, record: Record, recording: Recording, wanted: Wanted) -> None:
+    def __init__(
+        self,
+        recordings: Recordings,
+        record: Record,
+        recording: Recording,
+        wanted: Wanted,
+        until: float | None,
+    ) -> None:
         self.recording, self.record = recording, record
         self._recordings, self._wanted = recordings, wanted
         self._known = dict(wanted.judged)
-        self._deadline = time.monotonic() + PATIENCE
+        patience = PATIENCE if until is None else min(PATIENCE, until - time.time())
+        self._deadline = time.monotonic() + patience
         faults = [FAULTS[name] for name in wanted.faults]
         self._cuts = wanted.torn if any(fault.part == "bytes" for fault in faults) else ""
         self._cuts_power = any(fault.cuts_power == "model" for fault in faults)

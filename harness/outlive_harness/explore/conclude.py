@@ -56,6 +56,11 @@ def cut_short(result: ScenarioResult, why: str) -> ScenarioResult:
     return result
 
 
+def has_gaps(result: ScenarioResult) -> bool:
+    """Return whether points that should be tested were not."""
+    return any(one.reason or one.tested < one.chosen for one in result.faults.values())
+
+
 def _conclude_expected(
     result: ScenarioResult, scenario: Scenario, options: Options, gaps: str, untested: str
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from outlive_harness.disk.profiles import PROFILES, weakness
 from outlive_harness.golden.record import Record
 from outlive_harness.history.baseline import without_digits
-from outlive_harness.results.findings import Finding, Violation
+from outlive_harness.results.findings import Finding, NotJudged, Violation
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.patterns import globs
 from outlive_harness.results.plan import Plan, plan_text, size
@@ -74,7 +75,8 @@ def merge(result: ScenarioResult, record: Record, fault: str, one: SearchState, 
         coverage.points, coverage.chosen = coverage.points - late, coverage.chosen - late
     if result.exhibit is not None:
         result.exhibit.points += _exhibited(fault, states)
-    result.violations += _violations(result.name, record, fault, states, merged)
+    found = _violations(result.name, record, fault, states, merged)
+    result.violations += found + _only_seen(result.name, record, fault, one, found)
     result.violations.sort(key=lambda one: (gravity(one.kind), one.fault != "", len(one.point.split("+"))))
 
 
@@ -112,6 +114,34 @@ def _violations(name: str, record: Record, fault: str, states: _States, merged: 
         points = sum(count for _, _, count in examples)
         violations.append(violation_of(name, fault, trial, finding, points))
     return violations
+
+
+def _only_seen(
+    name: str, record: Record, fault: str, one: SearchState, found: Sequence[Violation]
+) -> list[Violation]:
+    """Return what only the recording shows: the trials that would show it as well were not carried out."""
+    known = {(violation.kind, record.fold(violation.path)) for violation in found}
+    tried = {trial.plan for trial in one.trials if trial.reached}
+    points = Counter(key for plan, wrong in one.seen.wrong.items() if plan not in tried for key in wrong)
+    examples: dict[tuple[str, str], Violation] = {}
+    for trial in sorted(one.seen.examples, key=lambda trial: size(trial.plan)):
+        for finding in trial.findings if trial.plan not in tried else ():
+            key = finding.kind, record.fold(finding.path)
+            if key not in known and key not in examples:
+                examples[key] = violation_of(name, fault, trial, finding, points[key])
+                examples[key].from_recording = True
+    return list(examples.values())
+
+
+def not_recovered(fault: str, one: SearchState) -> list[NotJudged]:
+    """Return the crash points of which only the state was judged, from the recording, if there are any."""
+    tried = {trial.plan for trial in one.trials if trial.reached}
+    left = one.seen.states.keys() - tried
+    if not left:
+        return []
+    what = f"the recovery after {len(left)} crash point{'s' * (len(left) != 1)} of {fault}"
+    why = "not run; their states were judged for partial outputs, from the recording of one run"
+    return [NotJudged(what, why)]
 
 
 def warnings_of(littered: Littered, record: Record) -> list[str]:

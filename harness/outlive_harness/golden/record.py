@@ -76,6 +76,8 @@ class Record:
         seconds: wall time of the longer golden run.
         limit: seconds that any later run may take.
         ended: when the first run had ended, in seconds since the epoch.
+        busy: how many processors the first run kept busy on average, with its supervisor.
+        memory: bytes of memory that its largest process used, at most.
     """
 
     spec: RunSpec
@@ -111,6 +113,8 @@ class Record:
     seconds: float = 0.0
     limit: float = SHORTEST_LIMIT
     ended: float = 0.0
+    busy: float = 1.0
+    memory: int = 0
 
     # -- its directories -----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import select
 import shutil
 import stat
@@ -60,6 +61,8 @@ class FinishedRun:
             none.
         unlent: why the clock was not lent to it, or to which of its programs; empty if it was, or was not to
             be.
+        cpu_seconds: processor time of its processes and of this one; without those that a zygote waited for.
+        memory: bytes of memory that the largest process used of all that this one has run (getrusage(2)).
     """
 
     ended: Ending
@@ -80,6 +83,8 @@ class FinishedRun:
     effects: dict[str, int] = field(default_factory=dict)
     crossing: str = ""
     unlent: list[str] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    memory: int = 0
 
     def failure(self) -> str:
         """Return how it failed, in a few words: its status and its last words; "" if it did not."""
@@ -126,7 +131,7 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         SurvivorError: a process outlived SIGKILL.
     """
     host = host or Host()
-    begun = time.monotonic()
+    begun, worked = time.monotonic(), _cpu_seconds()
     child, clock = _started(program, options)
     out, err = Tail(program.acks, options.keep), Tail()
     streams = {child.stdout: out, child.stderr: err}
@@ -158,9 +163,17 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
     ran = _finished(seen, status, out, err)
     ran.seconds, ran.is_alone, ran.said = time.monotonic() - begun, seen.pids == {child.pid}, said
     ran.unlent = list(clock.unlent) if clock is not None else []
+    ran.cpu_seconds = _cpu_seconds() - worked
+    ran.memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
     if decoder is not None:
         _take_over(ran, decoder)
     return ran
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of all that it has waited for."""
+    several = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in several)
 
 
 def _finished(seen: WatchReport, status: int | None, out: Tail, err: Tail) -> FinishedRun:

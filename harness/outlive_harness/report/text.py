@@ -62,6 +62,10 @@ def explain(violation: Violation) -> list[str]:
         lines.append(
             "  seen once; a second run of the same plan did not show it (threads, time, randomness?)"
         )
+    if violation.from_recording and violation.confirmed is None:
+        lines.append(
+            "  seen in the recording of a run alone: no trial of this plan began before the budget ended"
+        )
     if violation.advice:
         lines.append(f"  advice: {visible(violation.advice)}")
     if violation.kept:

@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .keywords import KEYWORDS, ScenarioError, argv, directory, patterns
+from .keywords import KEYWORDS, ScenarioError, argv, directory, patterns, readers, sets, variables
 
 #: Text of that length, and other than printable, is no part of an id.
 _LONGEST = 64
 #: Kinds of keywords in whose values ``{name}`` stands for a parameter.
-_FILLED = (argv, directory, patterns)
+_FILLED = (argv, directory, patterns, readers, sets, variables)
 #: Flags of code objects: the function is a generator, or an asynchronous one (see the module inspect).
 _GENERATORS = 0x20 | 0x200
 
@@ -93,7 +93,10 @@ def filled(values: Mapping[str, Any], given: Mapping[str, object]) -> dict[str, 
 
     made: dict[str, Any] = {}
     for name, value in _fillable(values):
-        made[name] = fill(value) if isinstance(value, str) else tuple(map(fill, value))
+        if name == "read":
+            made[name] = tuple((fill(glob), reader) for glob, reader in value)
+        else:
+            made[name] = fill(value) if isinstance(value, str) else tuple(map(fill, value))
     return made
 
 

@@ -35,6 +35,8 @@ from .recover import recover
 _NAMES = 200
 #: How often a point that was not reached is tried: threads may run in another order the next time.
 _ATTEMPTS = 3
+#: How many golden runs' time a trial takes as a rule, and the seconds that it has at least.
+_USUAL, _LEAST_GRACE = 3.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class TrialTask(Task[Trial]):
         from_recording: whether the crash state may be taken from a recording of the first run.
         profile: the weakest profile that a power cut is labelled with.
         each: whether the outputs are judged after each of the plan's crashes, not only after the last.
+        until: wall-clock time at which the budget ends: a trial that takes much longer is given up; None for
+            no limit.
     """
 
     place: Path
@@ -73,12 +77,14 @@ class TrialTask(Task[Trial]):
     from_recording: bool = False
     profile: str = "strict"
     each: bool = False
+    until: float | None = None
 
     def run(self, bench: Bench) -> Trial:
         """Carry out the plan; errors of the machine are in the trial."""
         trial, runner = Trial(self.plan), bench.runner
         record = bench.record(self.place)
         runner.fell_back = ""
+        runner.deadline = None if self.until is None else self.until + _grace(record)
         try:
             if self.by_exec:
                 runner.cool()
@@ -89,6 +95,8 @@ class TrialTask(Task[Trial]):
             is_gone = isinstance(error, NoStateError)
             trial.fail(str(error), Outcome.IMPOSSIBLE if is_gone else Outcome.FAILED)
             runner.box.empty()
+        finally:
+            runner.deadline = None
         trial.fell_back = runner.fell_back
         return trial
 
@@ -97,6 +105,11 @@ class TrialTask(Task[Trial]):
         trial = Trial(self.plan)
         trial.fail(why)
         return trial
+
+
+def _grace(record: Record) -> float:
+    """Return the seconds after a budget's end in which a trial may finish; one that hangs does not."""
+    return _LEAST_GRACE + _USUAL * record.seconds
 
 
 def _carry_out(bench: Bench, record: Record, task: TrialTask, trial: Trial) -> None:
@@ -164,7 +177,7 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
     if not _is_known_to_recover(task, trial):
         _recover(runner, record, task, trial, state, crash)
     if trial.findings:
-        trial.left = _names_left(record, state)
+        trial.left = names_left(record, state)
     if task.keep is not None:
         box.keep(task.keep / "recovered")
 
@@ -232,7 +245,7 @@ def _note(task: TrialTask, trial: Trial) -> Path | None:
     return task.recovered / f"{trial.state}.{'ops' if task.keep_states else 'state'}"
 
 
-def _names_left(record: Record, state: Tree) -> tuple[tuple[str, str], ...]:
+def names_left(record: Record, state: Tree) -> tuple[tuple[str, str], ...]:
     """Return what a crash left, beside what the golden run leaves."""
     names = [path for path in sorted(state.keys() | record.final.keys()) if path not in (TMP, HOME)]
     several = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import NoReturn
 from outlive_harness.disk.mounts import Mount, below, detach
 from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.made import Made
-from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.launch import traced
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.options import Host, Program, RunOptions, Visit
@@ -51,6 +53,8 @@ class Runner:
         self._control = control
         #: temporary files outside the box that killed runs left
         self._left = Made()
+        #: wall-clock time at which a run is given up, as nobody waits for it any more; None for no limit
+        self.deadline: float | None = None
 
     # -- a pipeline's programs -----------------------------------------------------------------------
 
@@ -195,12 +199,17 @@ class Runner:
         """Run a program; unmount what it leaves mounted in its box, and raise an error."""
         place = self.box.place
         mounts = below(place)  # the box itself, if it is on a real file system
+        limit = math.inf if self.deadline is None else max(0.0, self.deadline - time.time())
+        is_late = limit < options.timeout
+        options = replace(options, timeout=min(limit, options.timeout))
         try:
             ran = run(program, options, Host(self._control, self.spared, self._left))
         finally:
             mounted = detach(place, mounts)
         if mounted:
             self._refuse_mounts(mounted[0], mounts)
+        if is_late and ran.ended is Ending.TIMEOUT:
+            raise BoxError("the budget ended while the pipeline ran")
         if ran.blind:
             self.box.unchanged.distrust()
         if ran.failure():  # they are shown when the box is gone

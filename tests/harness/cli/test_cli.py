@@ -289,7 +289,7 @@ def test_the_json_report_has_schema_1_and_nothing_else_is_on_stdout(outlive, tmp
     done = outlive("test", "--json", "-", "--seed", "5", status=1)
     report = json.loads(done.stdout)
     assert (report["schema"], report["verdict"], report["seed"]) == (1, "violated", 5)
-    assert set(report) == {"schema", "verdict", "seed", "seconds", "scenarios"}
+    assert set(report) == {"schema", "verdict", "seed", "seconds", "workers", "scenarios"}
     bad, torn = report["scenarios"]
     assert (bad["name"], bad["verdict"]) == ("bad", "held")
     assert bad["reason"] == "known bad, and caught: torn-output"
