@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,9 @@ from outlive_harness.results.verdicts import ScenarioResult
 from .budget import Budget
 from .crowd import Crowd
 from .stash import DRIVER, ROOT
+
+if TYPE_CHECKING:
+    from outlive_harness.drawn.survivor import Survivor
 
 
 def driver(config: pytest.Config) -> Driver:
@@ -95,6 +98,7 @@ class Driver:
         else:
             self._session = Session(jobs=1 if given else None)
 
+        self._survivor: Survivor | None = None
         #: golden runs of this process
         self.records = Records(self._session, room=ROOM)
 
@@ -104,6 +108,14 @@ class Driver:
             self._started = True
             self._session.open()
         return self._session
+
+    def survivor(self) -> Survivor:
+        """Return what judges drawn examples, with a worker of its own: one keeps a warm interpreter."""
+        if self._survivor is None:
+            from outlive_harness.drawn.survivor import Survivor  # noqa: PLC0415 - it imports hypothesis
+
+            self._survivor = Survivor(self.store)
+        return self._survivor
 
     def join(self) -> None:
         """In an xdist worker with scenarios, start: it also takes work of other processes."""
@@ -168,3 +180,5 @@ class Driver:
         if self._started:
             self._started = False
             self._session.close()
+        if self._survivor is not None:
+            self._survivor.close()

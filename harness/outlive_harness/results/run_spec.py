@@ -8,7 +8,7 @@ import re
 import site
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,10 @@ class RunSpec:
         """Return a short name for a run spec's golden run: equal run specs share one."""
         text = repr([getattr(self, item.name) for item in fields(self)])
         return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+
+    def program(self) -> str:
+        """Return a short name for what is started: run specs that differ only in their input have one."""
+        return replace(self, source=None).key()
 
     def command(self, argv: Sequence[str], box: Path) -> tuple[list[str], Path]:
         """Return the argument list for a box, and the directory to run it in."""
@@ -204,7 +208,8 @@ def _own(argv: Sequence[str]) -> tuple[str, ...]:
 def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> tuple[str, ...]:
     """Return a command with its arguments that are existing files, relative to *home*, made absolute.
 
-    A path below *source*, which is copied into each box, becomes relative to the box: the copy is used. A
+    A path below *source*, which is copied into each box, becomes relative to the box: the copy is used. So
+    does a relative path that *source* has, even if *home* has such a file too: that is where it will be. A
     command with ``{box}`` in it is unchanged, since it runs in *home*. Directories are unchanged, since the
     pipeline may make one of that name in its box.
     """
@@ -213,7 +218,7 @@ def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> 
     top = None if source is None else os.path.realpath(source)
 
     def fix(part: str) -> str:
-        if not part:
+        if not part or (source is not None and not os.path.isabs(part) and os.path.isfile(source / part)):
             return part
         path = os.path.abspath(home / part)
         if top is not None and os.path.exists(path):
