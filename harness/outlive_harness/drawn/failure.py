@@ -11,8 +11,8 @@ from outlive_harness.disk.removal import remove_tree
 from outlive_harness.golden.marks import marks
 from outlive_harness.golden.record import Record
 from outlive_harness.history.store import Store, write_down
-from outlive_harness.report.escaped import quoted, visible
-from outlive_harness.report.text import brief, explain, replay_line
+from outlive_harness.report.escaped import visible
+from outlive_harness.report.text import brief, explain
 from outlive_harness.results.findings import Violation
 from outlive_harness.results.plan import parse_plan
 from outlive_harness.results.scenario import Scenario
@@ -108,7 +108,7 @@ def told(violations: list[Violation], place: Path | None, store: Store) -> str:
         lines.append(f"  input:  {visible(_from_here(place / _INPUT))}")
     there = store.root.parent
     if first.replay and there != Path.cwd():
-        lines.append(f"  replay it there: cd {quoted(str(there))} && {replay_line(first)}")
+        lines.append(f"  in:     {visible(str(there))}")
     return "\n".join(lines)
 
 

@@ -103,6 +103,8 @@ class Survivor:
             if trial.findings:
                 self._check_seed(one, record, trial)
                 self._fail(one, record, _violations(self._id(one), trial), trial)
+            if not trial.reached and plan:
+                self._untestable(one, f"{plan_text(plan)} was not reached: {trial.outcome}")
             if not trial.reached:
                 _nothing("a run ended before its crash point")
             return trial

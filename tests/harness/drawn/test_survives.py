@@ -130,7 +130,8 @@ def test_a_written_plan_and_what_is_kept(survives, shared):
         with pytest.raises(NotSurvived, match="violated: torn-output of out at kill@2"):
             survives(COUNT, "kill@2", rows)
     assert len(set(failures(shared)) - before) == 2
-    assert survives(COUNT, "kill@99").reached is False
+    with pytest.raises(UntestableError, match="kill@99 was not reached"):
+        survives(COUNT, "kill@99")
 
 
 def test_files_are_added_to_those_of_the_input(survives, tmp_path):
@@ -187,6 +188,35 @@ def test_inputs_share_a_warm_interpreter(shared, tmp_path, monkeypatch):
     (tmp_path / "p.py").write_text(IN_PYTHON.replace("flush=True", "flush=True)\n        file.flush("))
     assert run("1\n2\n3\n5\n6\n").judged
     assert zygotes() != first
+
+
+#: Its recovery sees whether json was imported, which it is not by exec.
+SEES = """
+import os, sys
+if os.path.exists("t"):
+    text = "{warm}" if "json" in sys.modules else "{cold}"
+else:
+    import json
+    text = "whole"
+for name in "abcd":
+    open(name, "w").close()
+open("t", "w").write(text)
+os.replace("t", "out")
+"""
+
+
+@pytest.mark.parametrize(("warm", "cold", "holds"), [("other", "whole", True), ("whole", "other", False)])
+def test_what_only_a_warm_interpreter_shows_or_hides_does_not_count(shared, tmp_path, warm, cold, holds):
+    """A violation must show by exec, and so must the first recoveries that held."""
+    (tmp_path / "p.py").write_text(SEES.format(warm=warm, cold=cold))
+    command = [sys.executable, tmp_path / "p.py"]
+    given = {"files": {}, "outputs": "out", "keywords": {}}
+    for _ in range(2):
+        if holds:
+            assert shared.survives(command, "kill@7", **given).judged
+        else:
+            with pytest.raises(NotSurvived, match="diverged of out at kill@7"):
+                shared.survives(command, "kill@7", **given)
 
 
 doubles = scenario(command=["sh", "-c", COUNT], name="doubles", outputs="out")
