@@ -18,12 +18,13 @@ from outlive_harness.disk.removal import remove_tree
 from outlive_harness.explore.golden import observe_command
 from outlive_harness.golden.observe import Observation
 from outlive_harness.report.escaped import visible
+from outlive_harness.results.command_names import name_of
 from outlive_harness.results.options import STORE
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import NO_FILE, ScenarioError, scenario
 from outlive_harness.results.verdicts import Exit
 
-from .check import check_program, name_of
+from .check import check_program
 from .given import Word, as_written, identifier, words_of
 from .options import box_dir_option, duration
 from .proposal import Proposal, missing_inputs, propose

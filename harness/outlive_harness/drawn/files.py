@@ -95,13 +95,14 @@ def _line(row: Sequence[object]) -> str:
     return text.getvalue().removesuffix(_END) + "\n"
 
 
-def laid_out(where: Path, base: Path | None, contents: Mapping[str, bytes]) -> Path:
+def laid_out(where: Path, base: Path | None, contents: Mapping[str, bytes], *, most: int) -> Path:
     """Return a directory with files, and those of a base below them; it is made if it is not there yet.
 
     Args:
         where: the directory in which it is made, under a name that says what it holds.
         base: a directory of the user's whose files are there too; None for none.
         contents: the files, by path.
+        most: how many such directories are kept there; those that were made first are removed.
 
     Raises:
         ScenarioError: the base is missing, or a file cannot be made.
@@ -110,9 +111,13 @@ def laid_out(where: Path, base: Path | None, contents: Mapping[str, bytes]) -> P
         place = where / _digest(base, contents)
         if place.is_dir():
             return place
+        where.mkdir(exist_ok=True)
+        earlier = sorted(where.iterdir(), key=lambda one: one.stat().st_mtime_ns)
+        for one in earlier[: max(0, len(earlier) - most + 1)]:
+            remove_tree(one)
         made = where / f".{place.name}"
         remove_tree(made)
-        made.mkdir(parents=True)
+        made.mkdir()
         if base is not None:
             copy_tree(base, made, skip=is_own, opens=False)
         for path, content in contents.items():

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from outlive_harness.results.run_spec import BOX
+from outlive_harness.results.command_names import name_of
 from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError, scenario
 
 
@@ -60,7 +58,7 @@ def subject_of(
     else:
         _refuse(keywords)
         command = [os.fspath(part) for part in subject]
-        given = {"name": _name_of(command), **keywords}
+        given = {"name": name_of(command), **keywords}
         made, home = scenario(command=command, outputs=outputs, **given), os.getcwd()
     made.file = os.path.join(home, NO_FILE)
     return made
@@ -80,10 +78,3 @@ def _refuse(keywords: dict[str, Any]) -> None:
     for name, why in _ELSEWHERE.items():
         if name in keywords:
             raise ScenarioError(f"{name}={keywords[name]!r} {why}")
-
-
-def _name_of(command: Sequence[str]) -> str:
-    """Return a name for a command: that of its script, or of its program."""
-    scripts = [part for part in command[1:] if BOX not in part and os.path.isfile(part)]
-    stem = Path(next(iter(scripts), command[0])).stem
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", stem).strip("-.") or "command"

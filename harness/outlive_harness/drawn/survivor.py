@@ -48,6 +48,8 @@ from .subject import UntestableError, subject_of
 _ROOM = 64 << 20
 #: How many plans that held in a zygote are repeated by exec, for each program.
 _REPEATED = 3
+#: How many inputs are laid out at a time; shrinking goes back to the last ones.
+_INPUTS = 64
 _OPTIONS = Options()
 
 
@@ -85,7 +87,7 @@ class Survivor:
         self._open()
         base = None if one.input is None else Path(one.file).parent / one.input
         if contents:
-            one.input = str(laid_out(self._session.root / "inputs", base, contents))
+            one.input = str(laid_out(self._session.root / "inputs", base, contents, most=_INPUTS))
         with self._golden_run(one) as record:
             if record.unmet:
                 _nothing("this input yields no output")
@@ -94,10 +96,12 @@ class Survivor:
                 self._untestable(one, record.reason or record.refused)
             if record.findings:
                 self._fail(one, record, violations_of(one.name, record))
+            _tell(record.warnings)
             trial = self._written(record, one, plan) if plan else self._drawn(record, one, crash)
             if trial is None:
                 _nothing("the run has no crash point of the faults asked for")
                 return None
+            _tell(f"{found.kind}: {found.message}" for found in trial.warnings)
             if trial.trouble:
                 self._untestable(one, f"{plan_text(trial.plan)} could not be carried out: {trial.trouble}")
             if trial.findings:
@@ -297,6 +301,12 @@ def _nothing(why: str) -> None:
     if currently_in_test_context():
         event(why)
         reject()
+
+
+def _tell(warnings: Iterable[str]) -> None:
+    """Note what fails nothing, and is not judged, in hypothesis's statistics."""
+    for warning in warnings if currently_in_test_context() else ():
+        event(f"warning: {warning.splitlines()[0]}")
 
 
 def _is_shown(text: str) -> bool:

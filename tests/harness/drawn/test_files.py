@@ -75,17 +75,20 @@ def test_an_input_is_named_by_its_content(tmp_path):
     base.mkdir()
     (base / "c.json").write_text(json.dumps(1))
     (base / "a").write_text("as it was")
-    first = laid_out(tmp_path / "inputs", base, {"a": b"x", "d/b": b"y"})
+    first = laid_out(tmp_path / "inputs", base, most=9, contents={"a": b"x", "d/b": b"y"})
     assert {file.name: file.read_text() for file in first.rglob("*") if file.is_file()} == {
         "a": "x",
         "b": "y",
         "c.json": "1",
     }
-    assert laid_out(tmp_path / "inputs", base, {"d/b": b"y", "a": b"x"}) == first
-    assert laid_out(tmp_path / "inputs", base, {"a": b"xd", "b": b"y"}) != first
+    assert laid_out(tmp_path / "inputs", base, most=9, contents={"d/b": b"y", "a": b"x"}) == first
+    assert laid_out(tmp_path / "inputs", base, most=9, contents={"a": b"xd", "b": b"y"}) != first
     (base / "c.json").write_text(json.dumps(2))
-    assert laid_out(tmp_path / "inputs", base, {"a": b"x", "d/b": b"y"}) != first
+    assert laid_out(tmp_path / "inputs", base, most=9, contents={"a": b"x", "d/b": b"y"}) != first
     assert (base / "a").read_text() == "as it was"
+    last = laid_out(tmp_path / "inputs", None, {"a": b"y"}, most=2)
+    assert last in (left := list((tmp_path / "inputs").iterdir()))
+    assert len(left) == 2
 
 
 def test_a_link_of_the_base_leads_no_file_out_of_the_box(tmp_path):
@@ -95,5 +98,5 @@ def test_a_link_of_the_base_leads_no_file_out_of_the_box(tmp_path):
     own.mkdir()
     (base / "in").symlink_to(own)
     with pytest.raises(ScenarioError, match=r"^files\['in/a'\] is behind a link"):
-        laid_out(tmp_path / "inputs", base, {"in/a": b"x"})
+        laid_out(tmp_path / "inputs", base, most=9, contents={"in/a": b"x"})
     assert not list(own.iterdir())
