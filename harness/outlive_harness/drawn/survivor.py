@@ -35,7 +35,7 @@ from outlive_harness.results.trials import Trial, violation_of
 from outlive_harness.results.verdicts import ScenarioResult
 from outlive_harness.results.violations import gravity
 from outlive_harness.search.choices import profile_of, settings_of
-from outlive_harness.trial.hash_seed_check import HashSeedCheck, has_own_seed
+from outlive_harness.trial.hash_seed_check import HashSeedCheck
 from outlive_harness.trial.power_cuts import LIMIT, FindPowerCuts
 from outlive_harness.trial.trial import TrialTask
 
@@ -66,7 +66,7 @@ class Survivor:
         self._failures = Failures(Store(store.absolute()))
         self._session = Session(jobs=1)
         self._records = Records(self._session, room=_ROOM)
-        self._is_open = False
+        self._is_open, self._owner = False, os.getpid()
         #: by edition: how many plans held in a zygote, and then by exec; -1 if a zygote is not to be used
         self._repeated: dict[str, int] = {}
 
@@ -102,11 +102,11 @@ class Survivor:
                 _nothing("the run has no crash point of the faults asked for")
                 return None
             _tell(f"{found.kind}: {found.message}" for found in trial.warnings)
+            if trial.findings:
+                self._check_repeatable(one, record, trial)
+                self._fail(one, record, _violations(self._id(one), trial), trial)
             if trial.trouble:
                 self._untestable(one, f"{plan_text(trial.plan)} could not be carried out: {trial.trouble}")
-            if trial.findings:
-                self._check_seed(one, record, trial)
-                self._fail(one, record, _violations(self._id(one), trial), trial)
             if not trial.reached and plan:
                 self._untestable(one, f"{plan_text(plan)} was not reached: {trial.outcome}")
             if not trial.reached:
@@ -115,7 +115,7 @@ class Survivor:
 
     def close(self) -> None:
         """End the worker, and remove everything but the kept failures."""
-        if self._is_open:
+        if self._is_open and os.getpid() == self._owner:  # not in a fork of the test's
             self._is_open = False
             self._session.close()
 
@@ -222,13 +222,15 @@ class Survivor:
             known = KnownRun(ops, record.seconds, None, Random(_OPTIONS.seed))
             points = RUN_FAULTS[fault].configured(settings_of(_OPTIONS, one)).points(known)
         when = moment((*plan, Point(fault, 1)))
-        return [Place(point, f"{point}, {when}: {ops[point.at - 1].describe()}") for point in points]
+        # A recording of a recovery may have more ops than the recovery that was seen.
+        told = {number: f", {when}: {op.describe()}" for number, op in enumerate(ops, start=1)}
+        return [Place(point, f"{point}{told.get(point.at, '')}") for point in points]
 
     # -- failures --------------------------------------------------------------------------------------
 
-    def _check_seed(self, one: Scenario, record: Record, trial: Trial) -> None:
-        """Make sure that outputs do not differ because each Python draws its own hash seed."""
-        if has_own_seed(record) and any(found.kind == "diverged" for found in trial.findings):
+    def _check_repeatable(self, one: Scenario, record: Record, trial: Trial) -> None:
+        """Make sure that outputs do not differ anyway: for example as each Python draws its own hash seed."""
+        if any(found.kind == "diverged" for found in trial.findings):
             why = self._run(HashSeedCheck(record.place))
             if why:
                 self._untestable(one, why)
