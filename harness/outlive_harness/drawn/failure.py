@@ -40,7 +40,7 @@ class Failures:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._last: dict[tuple[str, str], Path] = {}
+        self._last: dict[tuple[str, str], tuple[Path, object]] = {}  # each with what tells a change
 
     def keep(self, scenario: Scenario, record: Record, violation: Violation, *, is_shown: bool) -> Path:
         """Keep a failure with its input; remove the one that the same test had before, unless it was shown.
@@ -62,11 +62,11 @@ class Failures:
         }
         self.store.keep(violation.replay, facts)
         test = scenario.name, os.environ.get(_TEST, "")
-        earlier = self._last.pop(test, None)
-        if earlier is not None and earlier != place:
-            remove_tree(earlier)
+        earlier, written = self._last.pop(test, (None, None))
+        if earlier is not None and earlier != place and _written(earlier) == written:
+            remove_tree(earlier)  # no other process has kept the same failure since
         if not is_shown and (is_new or earlier == place):
-            self._last[test] = place
+            self._last[test] = place, _written(place)
         return place
 
     def keep_input(self, scenario: Scenario, name: str) -> Path:
@@ -80,6 +80,15 @@ class Failures:
         self.store.begin()
         _copy_of(scenario, place)
         return place
+
+
+def _written(place: Path) -> object:
+    """Return what changes if a failure is kept once more."""
+    try:
+        info = (place / "failure.json").stat()
+    except FileNotFoundError:
+        return None
+    return info.st_ino, info.st_mtime_ns
 
 
 def _copy_of(scenario: Scenario, place: Path) -> str | None:

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from outlive_harness import scenario
+from outlive_harness.drawn.failure import Failures
 from outlive_harness.drawn.survivor import Survivor
+from outlive_harness.golden.record import Record
+from outlive_harness.history.store import Store
+from outlive_harness.results.findings import Violation
+from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import ScenarioError
 from outlive_harness.strategies import NotSurvived, UntestableError, crashes, outlive_settings
 
@@ -140,6 +145,25 @@ def test_a_written_plan_and_what_is_kept(survives, shared):
     assert len(set(failures(shared)) - before) == 2
     with pytest.raises(UntestableError, match="kill@99 was not reached"):
         survives(COUNT, "kill@99")
+
+
+def test_of_the_failures_that_shrink_only_the_last_is_kept(tmp_path):
+    """Unless another process has kept the same one meanwhile, or an earlier run did: their ids were shown."""
+    one = doubles
+    kept = Failures(Store(tmp_path))
+
+    def keep(failures, point, *, is_shown=False):
+        facts = dict.fromkeys(("path", "op", "message", "detail"), "")
+        violation = Violation("torn-output", "kill", f"kill@{point}", replay=f"one/x:kill@{point}", **facts)
+        return failures.keep(one, Record(run_spec_of(one), tmp_path), violation, is_shown=is_shown)
+
+    earlier = keep(Failures(Store(tmp_path)), 9)
+    several = [keep(kept, point) for point in (1, 9, 2, 1, 3)]
+    assert [place.exists() for place in several] == [False, True, False, False, True]
+    assert keep(Failures(Store(tmp_path)), 3, is_shown=True) == several[-1]
+    last = keep(kept, 4, is_shown=True)
+    keep(kept, 5)
+    assert all(place.exists() for place in (earlier, several[-1], last))
 
 
 def test_files_are_added_to_those_of_the_input(survives, tmp_path):
