@@ -10,6 +10,7 @@ HARNESS = Path(__file__).parents[1] / "harness" / "outlive_harness"
 FLOORS = (
     ("plugin", "__main__", "__init__"),
     ("cli", "pytest_support", "strategies"),
+    ("drawn",),
     ("config",),
     ("report",),
     ("explain",),

@@ -20,13 +20,14 @@ from outlive_harness.golden.absent import missing_inputs
 from outlive_harness.golden.observe import Observation
 from outlive_harness.golden.proposal import Proposal, propose
 from outlive_harness.report.escaped import visible
+from outlive_harness.results.command_names import name_of
 from outlive_harness.results.command_text import words_of
 from outlive_harness.results.options import STORE
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError, scenario
 from outlive_harness.results.verdicts import Exit
 
-from .check import check_program, name_of
+from .check import check_program
 from .given import as_written, directory_code, identifier, started
 from .options import box_dir_option, duration, of_the_place
 from .running import session_of

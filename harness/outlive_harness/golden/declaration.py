@@ -30,7 +30,10 @@ def check_declaration(record: Record, box: Path) -> None:
         UntestableError: a part judges nothing, or the run writes into a directory of the user's.
     """
     spec = record.spec
-    why = _beside_the_box(record) or _without_effect(record)
+    why = _beside_the_box(record)
+    if not why:
+        record.unmet = _unmet(record)
+        why = _without_effect(record)
     if why:
         raise UntestableError(why)
     if not spec.takes_acks:
@@ -70,10 +73,9 @@ def _without_effect(record: Record) -> str:
             return _no_outputs(record)
         if not _changes_output(record):
             return _unchanged(record)
-        unmet = [] if record.refused else [one for one in spec.outputs if not _is_met(record, one)]
-        if unmet:
+        if record.unmet:
             why = "nothing that the golden run made or left matches; correct the pattern, or leave it out"
-            return f"outputs {', '.join(unmet)}: {why}"
+            return f"outputs {', '.join(record.unmet)}: {why}"
     for one in map(FileSet, spec.together):
         missing = _missing(record, one)
         if missing:
@@ -82,6 +84,16 @@ def _without_effect(record: Record) -> str:
         why = f"no line of the golden run's standard output matches acks={spec.acks!r}"
         return f"{why}; correct the pattern, or let the program flush such a line once something is stored"
     return ""
+
+
+def _unmet(record: Record) -> tuple[str, ...]:
+    """Return the patterns of outputs that judge nothing of the golden run."""
+    spec = record.spec
+    if not spec.judge_outputs:
+        return ()
+    if not _is_judged(record, spec.is_output) or not _changes_output(record):
+        return spec.outputs or ("**",)
+    return () if record.refused else tuple(one for one in spec.outputs if not _is_met(record, one))
 
 
 def _changes_output(record: Record) -> bool:

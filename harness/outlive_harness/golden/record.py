@@ -43,6 +43,7 @@ class Record:
         place: the directory that holds everything; see the properties.
         reason: why nothing can be tested, and the verdict is unknown; "" if it can.
         cures: what the user may declare so that it can.
+        unmet: the patterns of outputs that judge nothing, if they are the reason.
         trace: the ops of the first run.
         least_ops: the fewest ops that a golden run made.
         initial: the files before the run.
@@ -84,6 +85,7 @@ class Record:
     place: Path
     reason: str = ""
     cures: tuple[Cure, ...] = ()
+    unmet: tuple[str, ...] = ()
     trace: Trace = field(default_factory=Trace)
     least_ops: int = 0
     initial: Tree = field(default_factory=dict)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,9 @@ from .budget import Budget
 from .configured import filled, options_of, setting
 from .crowd import Crowd
 from .stash import DRIVER, ROOT
+
+if TYPE_CHECKING:
+    from outlive_harness.drawn.survivor import Survivor
 
 
 def driver(config: pytest.Config) -> Driver:
@@ -89,6 +93,7 @@ class Driver:
             jobs = 1 if given else setting(config, "jobs")
             self._session = Session(jobs=jobs, box_dir=setting(config, "box_dir"))
 
+        self._survivor: Survivor | None = None
         #: golden runs of this process
         self.records = Records(self._session, room=ROOM)
 
@@ -98,6 +103,14 @@ class Driver:
             self._started = True
             self._session.open()
         return self._session
+
+    def survivor(self) -> Survivor:
+        """Return what judges drawn examples, with a worker of its own: one keeps a warm interpreter."""
+        if self._survivor is None:
+            from outlive_harness.drawn.survivor import Survivor  # noqa: PLC0415 - it imports hypothesis
+
+            self._survivor = Survivor(self.store)
+        return self._survivor
 
     def join(self) -> None:
         """In an xdist worker with scenarios, start: it also takes work of other processes."""
@@ -156,3 +169,5 @@ class Driver:
         if self._started:
             self._started = False
             self._session.close()
+        if self._survivor is not None:
+            self._survivor.close()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable, Sequence
-from types import ModuleType
-from typing import Any, TypeVar, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from outlive_harness.drawn.subject import UntestableError, check_scenario
 from outlive_harness.explore.replay import replay
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.record import Record
@@ -21,13 +20,12 @@ from outlive_harness.results.verdicts import ScenarioResult
 from .driver import Driver
 from .outcome import trial_unless_held, unless_held
 
+if TYPE_CHECKING:  # hypothesis is slow to import, and not every test needs it
+    from outlive_harness.drawn.crashes import Crash
+
 Judged = TypeVar("Judged", ScenarioResult, Trial)
 #: Keywords of which run() takes a value of its own.
 _FOR_ALL = with_option("pytest", is_for_all=True)
-
-
-class UntestableError(RuntimeError):
-    """The golden run of a scenario gives nothing to compare with; the message says why."""
 
 
 class Outlive:
@@ -69,7 +67,7 @@ class Outlive:
         Raises:
             ScenarioError: an argument has a wrong type or value; the message begins with its name.
         """
-        _check_scenario(scenario)
+        check_scenario(scenario)
         for name, value in (("depth", depth), ("torn", torn or "")):
             KEYWORD[name].checked(value)
         if points is not None:
@@ -144,7 +142,7 @@ class Outlive:
             ScenarioError: an argument has a wrong type or value; the message begins with its name.
             UntestableError: the golden run gives nothing to compare with; the message says why.
         """
-        _check_scenario(scenario)
+        check_scenario(scenario)
         points = parse_plan(plan) if isinstance(plan, str) else tuple(plan)
         if not points or not all(isinstance(point, Point) for point in points):
             raise ScenarioError(f"plan={plan!r} must be one or more crash points, as 'kill@12+kill@3'")
@@ -160,8 +158,25 @@ class Outlive:
             ScenarioError: an argument has a wrong type or value; the message begins with its name.
             UntestableError: there is no golden run; the message says why.
         """
-        _check_scenario(scenario)
+        check_scenario(scenario)
         return len(self._replay(scenario, None)[0].ops)
+
+    def survives(
+        self,
+        subject: Scenario | Sequence[str | os.PathLike[str]],
+        crash: Crash | Iterable[Point] | str,
+        *,
+        files: Mapping[str, object] | None = None,
+        outputs: str | Iterable[str] = (),
+        **keywords: Any,  # noqa: ANN401 - scenario() knows the type of each
+    ) -> Trial | None:
+        """Fail the test unless a pipeline survives a crash, with an input that the test has drawn.
+
+        As ``outlive_harness.strategies.survives()``, which has the arguments and the errors.
+        """
+        __tracebackhide__ = True
+        survivor = self._driver.survivor()
+        return survivor.survives(subject, crash, files=files or {}, outputs=outputs, keywords=keywords)
 
     @overload
     def assert_held(self, subject: Scenario, **options: Any) -> ScenarioResult: ...  # noqa: ANN401 - run()'s
@@ -197,49 +212,6 @@ class Outlive:
         if record.reason:
             raise UntestableError(f"{scenario.name}: {record.reason}")
         return record, trial
-
-
-def _check_scenario(scenario: object) -> None:
-    if not isinstance(scenario, Scenario):
-        raise ScenarioError(f"scenario={scenario!r} must be a scenario, made by @scenario(...)")
-    if scenario.body is None and scenario.command is None:
-        raise ScenarioError(f"scenario={scenario!r} has neither a body nor a command")
-    if not scenario.name:
-        raise ScenarioError(f"scenario={scenario!r} has no name: give it one with name=")
-    if scenario.params and not scenario.given:
-        raise ScenarioError(f"scenario={scenario!r} has params: run each of its cases()")
-    if scenario.body is not None:
-        _check_name(scenario)
-
-
-def _check_name(scenario: Scenario) -> None:
-    """Return if the process of a body, which imports its file, finds it there by its name.
-
-    Raises:
-        ScenarioError: no variable at the top of the file holds it, or another has its name.
-    """
-    holders = (module for module in list(sys.modules.values()) if _file_of(module) == scenario.file)
-    for module in holders:
-        held = [one for one in vars(module).values() if isinstance(one, Scenario) and one.body is not None]
-        several = {id(case.body) for one in held for case in one.cases() if case.name == scenario.name}
-        if len(several) > 1 and id(scenario.body) in several:
-            raise ScenarioError(
-                f"scenario={scenario!r} is not the only one of its name in its file: give each one of "
-                "its own with name="
-            )
-        if id(scenario.body) in several:
-            return
-    if "<locals>" not in getattr(scenario.body, "__qualname__", ""):
-        return
-    raise ScenarioError(
-        f"scenario={scenario!r} is declared inside a function, where its own process cannot find it: "
-        "assign it to a name at the top of the file, or declare it with command=[...]"
-    )
-
-
-def _file_of(module: object) -> str:
-    name = vars(module).get("__file__") if isinstance(module, ModuleType) else None
-    return os.path.abspath(name) if isinstance(name, str) else ""
 
 
 def _names(faults: str | Iterable[str] | None, key: str = "faults") -> tuple[str, ...] | None:

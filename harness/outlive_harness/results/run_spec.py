@@ -8,7 +8,7 @@ import re
 import site
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,10 @@ class RunSpec:
         text = repr([getattr(self, item.name) for item in fields(self)])
         return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
+    def program(self) -> str:
+        """Return a short name for what is started: run specs that differ only in their input have one."""
+        return replace(self, source=None).key()
+
     def command(self, argv: Sequence[str], box: Path) -> tuple[list[str], Path]:
         """Return the argument list for a box, and the directory to run it in."""
         made = [part.replace(BOX, str(box)) for part in argv]
@@ -137,7 +141,9 @@ class RunSpec:
 
     def _is_helper(self, argv: Sequence[str]) -> bool:
         """Return whether a program is the setup or the check, perhaps with more arguments."""
-        return any(tuple(argv[: len(one)]) == one for one in (self.setup, self.check) if one)
+        return any(
+            tuple(argv[: len(one)]) == one for one in (self.setup, self.check, self.crash_check) if one
+        )
 
     def environment(self, box: Path, argv: Sequence[str] | None = None) -> dict[str, str]:
         """Return the environment of a program: the user's, with temporary files and caches in the box.
@@ -323,7 +329,8 @@ def absolute(
 ) -> tuple[str, ...]:
     """Return a command with its arguments that are existing files, relative to *home*, made absolute.
 
-    A path below *source*, which is copied into each box, becomes relative to the box: the copy is used. A
+    A path below *source*, which is copied into each box, becomes relative to the box: the copy is used. So
+    does a relative path that *source* has, even if *home* has such a file too: that is where it will be. A
     command with ``{box}`` in it is unchanged, since it runs in *home*, and so is an argument that exists in
     *cwd*, where the command then runs. Directories are unchanged, since the pipeline may make one of that
     name in its box.
@@ -334,6 +341,8 @@ def absolute(
 
     def fix(part: str) -> str:
         if not part or (cwd is not None and os.path.exists(os.path.join(cwd, part))):
+            return part
+        if source is not None and not os.path.isabs(part) and os.path.isfile(source / part):
             return part
         path = os.path.abspath(home / part)
         if top is not None and os.path.exists(path):

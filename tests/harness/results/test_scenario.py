@@ -421,6 +421,16 @@ def test_relative_files_in_a_command_are_made_absolute(tmp_path):
     assert absolute(["sh", "-c", "true"], tmp_path) == ("sh", "-c", "true")
 
 
+def test_a_file_of_the_input_is_that_of_the_box(tmp_path):
+    """Even if the user has such a file, too: the program is to read the one that the input brings."""
+    source = tmp_path / "input"
+    (source / "d").mkdir(parents=True)
+    for path in (tmp_path / "in.csv", source / "in.csv", source / "d" / "x", tmp_path / "p.py"):
+        path.touch()
+    got = absolute(["python3", "p.py", "in.csv", "--more=d/x", "input/in.csv"], tmp_path, source)
+    assert got == ("python3", f"{tmp_path}/p.py", "in.csv", "--more=d/x", "in.csv")
+
+
 def test_a_command_that_names_the_box_runs_where_the_user_is(tmp_path):
     """With {box} nothing is rewritten but the placeholder, and the working directory is the user's."""
     (tmp_path / "p.py").touch()
