@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from outlive_harness.results import keywords
-from outlive_harness.results.keywords import seconds_of, with_option
+from outlive_harness.results import value_kinds
+from outlive_harness.results.keywords import with_option
 from outlive_harness.results.scenario_files import is_scenario_file
+from outlive_harness.results.value_kinds import seconds_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,9 +92,9 @@ def _profile(text: str) -> str:
 
 #: What argparse calls on the text of a keyword's option.
 _TYPES: dict[Callable[[str, object], object], Callable[[str], object]] = {
-    keywords.faults: _faults,
-    keywords.profile: _profile,
-    keywords.whole: _whole,
+    value_kinds.faults: _faults,
+    value_kinds.profile: _profile,
+    value_kinds.whole: _whole,
 }
 
 # -- collection ------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from outlive_harness.disk.mounts import unescaped
 from outlive_harness.disk.realfs import KINDS, missing
 from outlive_harness.intercept.versions import has_writer
 from outlive_harness.jobs.session import default_box_dir, processors
-from outlive_harness.results.keywords import ScenarioError
+from outlive_harness.results.value_kinds import ScenarioError
 
 #: What the extra ``harness`` installs.
 _PARTS = ("click", "hypothesis", "jinja2", "psutil", "pytest", "pytest-xdist", "rich")

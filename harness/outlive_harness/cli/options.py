@@ -16,11 +16,12 @@ from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.realfs import KINDS
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.similar import MANY, SELECTIONS
-from outlive_harness.results import keywords
+from outlive_harness.results import value_kinds
 from outlive_harness.results.instants import DEFAULT
-from outlive_harness.results.keywords import KEYWORD, Keyword, seconds_of, with_option
+from outlive_harness.results.keywords import KEYWORD, Keyword, with_option
 from outlive_harness.results.reader_names import READERS
 from outlive_harness.results.scenario import Scenario
+from outlive_harness.results.value_kinds import seconds_of
 
 from . import completion
 
@@ -54,25 +55,25 @@ def faults(text: str) -> tuple[str, ...]:
 
 #: For each kind of keyword, what click must know of its option.
 _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {
-    keywords.faults: {"type": faults, "shell_complete": completion.faults},
-    keywords.profile: {"type": click.Choice(list(PROFILES))},
-    keywords.patterns: {"multiple": True},
-    keywords.readers: {"multiple": True},
-    keywords.regexes: {"multiple": True},
-    keywords.variables: {"multiple": True},
-    keywords.sets: {"multiple": True},
-    keywords.program: {},
-    keywords.directory: {"type": click.Path(exists=True, file_okay=False, resolve_path=True)},
-    keywords.seconds: {"type": duration},
-    keywords.whole: {"type": click.IntRange(1)},
-    keywords.regex: {},
-    keywords.instant: {},
+    value_kinds.faults: {"type": faults, "shell_complete": completion.faults},
+    value_kinds.profile: {"type": click.Choice(list(PROFILES))},
+    value_kinds.patterns: {"multiple": True},
+    value_kinds.readers: {"multiple": True},
+    value_kinds.regexes: {"multiple": True},
+    value_kinds.variables: {"multiple": True},
+    value_kinds.sets: {"multiple": True},
+    value_kinds.program: {},
+    value_kinds.directory: {"type": click.Path(exists=True, file_okay=False, resolve_path=True)},
+    value_kinds.seconds: {"type": duration},
+    value_kinds.whole: {"type": click.IntRange(1)},
+    value_kinds.regex: {},
+    value_kinds.instant: {},
 }
 #: What there is to choose from, where the table of keywords cannot know it.
 _THERE_ARE: dict[Callable[[str, object], object], tuple[str, ...]] = {
-    keywords.faults: NAMES,
-    keywords.profile: tuple(PROFILES),
-    keywords.readers: READERS,
+    value_kinds.faults: NAMES,
+    value_kinds.profile: tuple(PROFILES),
+    value_kinds.readers: READERS,
 }
 
 

@@ -11,8 +11,8 @@ import signal as signals
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from outlive_harness.results import keywords
-from outlive_harness.results.keywords import ScenarioError, seconds_of
+from outlive_harness.results import value_kinds
+from outlive_harness.results.value_kinds import ScenarioError, seconds_of
 
 Kind = Callable[[str, object, Path], object]
 
@@ -75,7 +75,7 @@ def signal_number(text: str) -> int | None:
 
 def names(key: str, value: object, _home: Path) -> tuple[str, ...]:
     """Return one or several names."""
-    return keywords.strings(key, value)
+    return value_kinds.strings(key, value)
 
 
 def file(key: str, value: object, home: Path) -> Path:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.results.keywords import NAMES, ScenarioError
+from outlive_harness.results.keywords import NAMES
 from outlive_harness.results.scenario import Scenario
+from outlive_harness.results.value_kinds import ScenarioError
 
 from .table import KEYS, ON_THE_LINE, SETTINGS, WITH_OPTION, checked
 

@@ -8,8 +8,9 @@ from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.realfs import KINDS
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.similar import SELECTIONS
-from outlive_harness.results import keywords
-from outlive_harness.results.keywords import KEYWORDS, Keyword, ScenarioError
+from outlive_harness.results import value_kinds
+from outlive_harness.results.keywords import KEYWORDS, Keyword
+from outlive_harness.results.value_kinds import ScenarioError
 
 from . import kinds
 from .kinds import Kind
@@ -59,14 +60,14 @@ def checked(key: str, value: object, home: Path) -> object:
 def _of_keyword(keyword: Keyword, value: object, home: Path) -> object:
     """Return a value that a keyword of scenario() may have; texts may be as on the command line."""
     name = keyword.name
-    if keyword.kind is keywords.seconds:
+    if keyword.kind is value_kinds.seconds:
         return kinds.duration(name, value, home)
-    if keyword.kind is keywords.directory:
+    if keyword.kind is value_kinds.directory:
         return str(kinds.directory(name, value, home))
-    if keyword.kind is keywords.profile:
+    if keyword.kind is value_kinds.profile:
         return kinds.choice(tuple(PROFILES))(name, value, home)
     found = keyword.checked(value)
-    if keyword.kind is keywords.faults:
+    if keyword.kind is value_kinds.faults:
         assert isinstance(found, tuple)
         wrong = [fault for fault in found if fault not in NAMES]
         if wrong or not found:

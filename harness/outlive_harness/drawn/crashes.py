@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, SearchStrategy
 
 from outlive_harness.faults.table import FAULTS, NAMES
-from outlive_harness.results.keywords import whole
 from outlive_harness.results.options import DEFAULT_FAULTS
 from outlive_harness.results.plan import Point
+from outlive_harness.results.value_kinds import whole
 
 #: Faults whose points follow from a run: not ``timer``, whose points are moments.
 KNOWN = tuple(name for name in NAMES if FAULTS[name].counts_ops)

@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from outlive_harness.results.keywords import KEYWORD, patterns, readers, regexes, seconds, variables
+from outlive_harness.results.keywords import KEYWORD
 from outlive_harness.results.reader_names import split
 from outlive_harness.results.run_spec import RunSpec
+from outlive_harness.results.value_kinds import patterns, readers, regexes, seconds, variables
 
 
 class Cure(NamedTuple):

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree
-from outlive_harness.intercept.supervisor import GO, Answer, Ending
-from outlive_harness.intercept.task import handled_signals
-from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import links
-from outlive_harness.launch.exec import InterceptionRefusedError
-from outlive_harness.launch.options import RunOptions
-from outlive_harness.launch.reap import has_company
 from outlive_harness.launch.run import FinishedRun
 from outlive_harness.launch.zygote import parse
-from outlive_harness.readers.table import has_time
 from outlive_harness.results.findings import Finding
-from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import literal
 from outlive_harness.results.reader_names import DATABASE
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
-from outlive_harness.world.reading import Valued, is_database
+from outlive_harness.world.reading import is_database
 from outlive_harness.world.runner import Runner
 
-from .absent import hint
-from .by_value import by_value
+from .again import compare_runs, forgo_zygote, from_scratch_again
 from .contents import (
-    all_unlike,
     demand_values,
     difference,
     first_unlike,
@@ -42,25 +32,14 @@ from .crash_check import learn_crash_check, require_crash_check
 from .cures import Cure, in_words
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
-from .names import aligned, has_order, later_names, learn_names
-from .nondeterminism import advice, cures_for, observed
+from .names import has_order, later_names
+from .one_run import run_once
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
 from .stacks import LEAST_OPS, stacks_of
 
-#: Seconds that a golden run may take if the scenario sets no limit.
-_PATIENCE = 3600.0
-#: A hint for a program that never ends while its clock is lent to it.
-_STANDS_STILL = (
-    "the wall clock stands still (--freeze), and a loop that waits until it moves never ends: after a few "
-    "UUIDs of version 1, for example, libuuid waits so"
-)
 #: How many times the golden run's time a later run may take.
 _SLACK = 20.0
-#: Seconds after which a time in whole seconds differs.
-APART = 1.01
-#: Seconds of a run that is made once more to learn what differs.
-_SHORT = 60.0
 
 
 #: What to do if a program cannot be executed.
@@ -99,7 +78,7 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     box = runner.box
     record.initial = box.look(record.spec)
     require_crash_check(runner, record, is_over=False)
-    first = _run(runner, record, record.trace.ops)
+    first = run_once(runner, record, record.trace.ops)
     first.demand_success()
     everything = _take_in(runner, record, first.ran)
     record.ignored = list(everything)
@@ -110,12 +89,12 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     if not by_exec:
         learn_preload(runner, record)
     again = _again_on_its_result(runner, record)
-    second = _second(runner, record, first)
+    second = from_scratch_again(runner, record, first)
     second.run.demand_success()
     record.seconds = max(record.seconds, second.run.ran.seconds)
     record.least_ops = min(record.least_ops, second.run.ran.ops)
     record.limit = record.spec.timeout or max(SHORTEST_LIMIT, _SLACK * record.seconds)
-    _compare_runs(runner, record, again, second)
+    compare_runs(runner, record, again, second)
     if again and first_unlike(record, again) is None:  # it only had other names for what varies
         record.findings = [one for one in record.findings if one.kind != "not-idempotent"]
     learn_versions(record, first.versions, second.run.versions)
@@ -176,78 +155,6 @@ def _learn_stacks(runner: Runner, record: Record) -> None:
         record.stacks = stacks if has_order(record, ops) else []
 
 
-@dataclass(frozen=True, slots=True)
-class _GoldenRun:
-    """One run without a fault.
-
-    Attributes:
-        ran: the run.
-        versions: the whole contents of outputs that it made.
-        failure: how it failed, with its output; "" if it did not fail.
-    """
-
-    ran: FinishedRun
-    versions: Versions
-    failure: str = ""
-
-    def demand_success(self) -> None:
-        """Raise an error if the run failed.
-
-        Raises:
-            UntestableError: the run failed.
-        """
-        if self.failure:
-            raise UntestableError(self.failure)
-
-
-def _run(runner: Runner, record: Record, ops: list[Op]) -> _GoldenRun:
-    """Run without a fault; only the first run notes what it reads, and which signals end it."""
-    spec = record.spec
-    versions = Versions(
-        Path(os.path.realpath(runner.box.path)), record.is_watched, digest=runner.digest_of(spec)
-    )
-    is_first = ops is record.trace.ops
-
-    def visit(op: Op, _number: int) -> Answer:
-        ops.append(op)
-        versions.before(op)
-        if is_first:
-            company = has_company(op.tid, runner.spared)
-            record.signals.append(~0 if company else handled_signals(op.tid))
-        return GO
-
-    options = RunOptions(timeout=spec.timeout or _PATIENCE)
-    try:
-        if record.refused:
-            ran = runner.run(spec, options)
-        else:
-            ran = runner.run(spec, replace(options, visit=visit, reads=is_first))
-    except InterceptionRefusedError as error:
-        record.refused = f"calls cannot be intercepted here: {error.strerror or error}"
-        ran = runner.run(spec, options)
-    if not ran.failure():
-        return _GoldenRun(ran, versions)
-    runner.box.expect_room(record.final or record.initial, ran.told)
-    failure = f"the pipeline fails with no fault: it {ran.failure()}"
-    failure += f"\n{ran.told}" if ran.told else ""
-    hints = (
-        _of_crossing(ran.crossing) if ran.crossing else "",
-        _STANDS_STILL if spec.freeze and ran.ended is Ending.TIMEOUT else "",
-        hint(runner, record, ran, ops) if is_first else "",
-    )
-    failure += "".join(f"\n{one}" for one in hints if one)
-    return _GoldenRun(ran, versions, failure)
-
-
-def _of_crossing(call: str) -> str:
-    """Return a hint for a program that tried to move a file to another file system."""
-    return (
-        f"before that, {call} failed with EXDEV: the temporary directory is another file system than the "
-        "outputs here, as on most machines; write temporary files beside the destination, or say that "
-        'both are on one file system: --tmp same (in a scenario: tmp="same")'
-    )
-
-
 # -- once more on its own result -----------------------------------------------------------------------
 
 
@@ -261,7 +168,7 @@ def _again_on_its_result(runner: Runner, record: Record) -> Tree:
         runner.box.fill(record.golden)
         finding, after = _changes(runner, record)
         if finding is None:
-            _forgo_zygote(record, why)
+            forgo_zygote(record, why)
         elif record.preload is not None:
             runner.warm(spec, record.preload)
     if finding is not None:
@@ -299,7 +206,7 @@ def _changes(runner: Runner, record: Record) -> tuple[Finding | None, Tree]:
     Raises:
         UntestableError: the run failed, perhaps because of the harness.
     """
-    run = _run(runner, record, [])
+    run = run_once(runner, record, [])
     if run.failure:
         sentence = "the pipeline, run again on its own result with no crash,"
         hindered = "" if record.refused else run.ran.hindered()
@@ -313,132 +220,6 @@ def _changes(runner: Runner, record: Record) -> tuple[Finding | None, Tree]:
     runner.box.expect_room(record.final)
     detail = difference(runner, record, path, after)
     return Finding("not-idempotent", path, f"a second run, with no crash, changes {path}", detail), after
-
-
-# -- from scratch once more ----------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Second:
-    """The second run from scratch.
-
-    Attributes:
-        run: the run.
-        after: the files that it left, without the ignored ones.
-        ignored: the ignored files that it left.
-        unlike: the first output in which it differs from the first run; None if there is none.
-        outcome: how its files or acknowledgements differ from the first run's; "" if they do not.
-        order: how its ops differ from the first run's; "" if they do not.
-    """
-
-    run: _GoldenRun
-    after: Tree = field(default_factory=dict)
-    ignored: Tree = field(default_factory=dict)
-    unlike: str | None = None
-    outcome: str = ""
-    order: str = ""
-
-
-def _second(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
-    """Run from scratch once more; a zygote whose run differs from one by exec is not used any more."""
-    second = _from_scratch(runner, record, first)
-    if runner.is_warm(record.spec) and (second.outcome or second.order):
-        runner.cool()
-        forked, second = second, _from_scratch(runner, record, first)
-        if forked.outcome and not second.outcome:
-            _forgo_zygote(record, f"in it {forked.outcome}")
-        elif forked.order and not second.order:
-            _forgo_zygote(record, f"in it {forked.order}")
-    return second
-
-
-def _forgo_zygote(record: Record, why: str) -> None:
-    record.preload = None
-    record.check_preloads.clear()
-    record.warnings.append(f"no zygote, each trial is an exec: {why}")
-
-
-def _from_scratch(runner: Runner, record: Record, first: _GoldenRun) -> _Second:
-    runner.box.fill(record.template)
-    ops: list[Op] = []
-    second = _Second(_run(runner, record, ops))
-    if second.run.failure:
-        second.outcome = second.run.failure
-        return second
-    everything = runner.box.look(record.spec, whole=True)
-    second.after = runner.reading.valued(record.spec, record.compared(everything), runner.box.path)
-    second.ignored = ignored_files(record, everything)
-    learn_names(record, ops, second.after)
-    second.unlike = first_unlike(record, second.after)
-    if second.unlike is not None:
-        second.outcome = f"{second.unlike} differs\n{_difference(runner, record, second)}"
-    elif second.run.ran.acks != first.ran.acks:
-        second.outcome = "the run acknowledges something else"
-    if not has_order(record, ops):
-        second.order = f"the run makes {len(ops)} ops of another kind or order"
-    return second
-
-
-def _difference(runner: Runner, record: Record, second: _Second) -> str:
-    assert second.unlike is not None
-    return difference(runner, record, second.unlike, second.after)
-
-
-def _compare_runs(runner: Runner, record: Record, again: Tree, second: _Second) -> None:
-    """Compare the outputs of two golden runs; if they differ nothing can be compared with them.
-
-    Raises:
-        UntestableError: they differ.
-    """
-    spec = record.spec
-    if second.unlike is None and _has_times(record):
-        second.after = in_another_second(runner, record) or second.after
-        second.unlike = first_unlike(record, second.after)
-    if second.unlike is not None:
-        runner.box.expect_room(record.final)
-        detail = _difference(runner, record, second)
-        why = f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}"
-        cures = _cures(runner, record, again, second)
-        raise UntestableError(f"{why}\n{advice(spec, cures)}", cures)
-    if spec.check and not record.findings:
-        said = runner.check(spec, record.acks)
-        if said.failed or said.value != record.value:
-            then = said.failure or said.value
-            raise UntestableError(
-                f"nondeterministic: the check gave {record.value} and then {then}; let it return only what "
-                "is the same after each run"
-            )
-    # A file that only one golden run leaves (under a random name) is not litter either.
-    record.final = {**aligned(record, second.after), **record.final}
-
-
-def _has_times(record: Record) -> bool:
-    """Return whether an output that is judged by its bytes holds a time in whole seconds, by its format."""
-    return any(
-        has_time(record.golden / path)
-        for path, entry in record.final.items()
-        if entry.kind == "file" and record.spec.is_output(path) and not isinstance(entry, Valued)
-    )
-
-
-def _cures(runner: Runner, record: Record, again: Tree, second: _Second) -> list[Cure]:
-    """Return what to declare so that runs do not differ.
-
-    A run at another second shows what differs by the time only, such as a gzip header.
-    """
-    after = second.after
-    if record.seconds < _SHORT:
-        later = in_another_second(runner, record)
-        after = later or after
-    found = by_value(runner, record, all_unlike(record, after))
-    return cures_for(record.spec, observed(record, again, after), found)
-
-
-def in_another_second(runner: Runner, record: Record) -> Tree:
-    """Return the files of a further run, in another second than the first; nothing if it failed."""
-    time.sleep(min(APART, max(0.0, record.ended + APART - time.time())))
-    runner.box.fill(record.template)
-    return {} if _run(runner, record, []).failure else runner.look(record.spec)
 
 
 def _warn(record: Record, first: FinishedRun) -> None:

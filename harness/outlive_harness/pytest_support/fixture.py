@@ -10,11 +10,12 @@ from outlive_harness.drawn.subject import UntestableError, check_scenario
 from outlive_harness.explore.replay import replay
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.record import Record
-from outlive_harness.results.keywords import KEYWORD, listed, whole, with_option
+from outlive_harness.results.keywords import KEYWORD, with_option
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
 from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError, scenario
 from outlive_harness.results.trials import Trial
+from outlive_harness.results.value_kinds import listed, whole
 from outlive_harness.results.verdicts import ScenarioResult
 
 from .driver import Driver

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from .keywords import ScenarioError
+from .value_kinds import ScenarioError
 
 _OPERATORS = frozenset("();<>|&")
 

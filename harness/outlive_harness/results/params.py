@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .keywords import KEYWORDS, ScenarioError, argv, directory, patterns, readers, sets, variables
+from .keywords import KEYWORDS
+from .value_kinds import ScenarioError, argv, directory, patterns, readers, sets, variables
 
 #: Text of that length, and other than printable, is no part of an id.
 _LONGEST = 64

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, cast
 
-from .keywords import KEYWORDS, LITTER_CHOICES, NAMES, TMP_CHOICES, ScenarioError
+from .keywords import KEYWORDS, LITTER_CHOICES, NAMES, TMP_CHOICES
 from .params import cases, check_body, check_command, filled, taken_by
+from .value_kinds import ScenarioError
 
 if TYPE_CHECKING:
     from datetime import datetime

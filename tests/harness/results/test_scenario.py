@@ -453,7 +453,16 @@ def test_declaring_a_scenario_imports_next_to_nothing():
     """It is imported in every run of a function scenario, so its cost counts a thousandfold."""
     code = "import outlive_harness, sys; print(sorted(m for m in sys.modules if 'outlive' in m))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    inner = ("globs", "instants", "keywords", "params", "reader_names", "scenario", "violations")
+    inner = (
+        "globs",
+        "instants",
+        "keywords",
+        "params",
+        "reader_names",
+        "scenario",
+        "value_kinds",
+        "violations",
+    )
     names = [
         "outlive_harness",
         "outlive_harness.results",
