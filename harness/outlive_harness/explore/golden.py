@@ -58,6 +58,7 @@ def is_undeclared(scenario: Scenario) -> bool:
 def declare(scenario: Scenario, cures: Iterable[Cure]) -> None:
     """Add what a golden run proposes to the declaration of a scenario, as if the user had given it."""
     for cure in cures:
-        value = KEYWORD[cure.keyword].checked(cure.value)
-        assert isinstance(value, tuple)
-        setattr(scenario, cure.keyword, (*getattr(scenario, cure.keyword), *value))
+        keyword = KEYWORD[cure.keyword]
+        value = keyword.checked(cure.value)
+        now = getattr(scenario, cure.keyword)
+        setattr(scenario, cure.keyword, now + value if keyword.is_added else value)

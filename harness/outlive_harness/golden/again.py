@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from outlive_harness.disk.tree import Tree
 from outlive_harness.readers.table import has_time
+from outlive_harness.results.instants import DEFAULT
 from outlive_harness.results.ops import Op
 from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
-from .by_value import by_value
+from .by_value import by_value, is_ignored_by_name
 from .contents import (
     all_unlike,
     difference,
@@ -142,8 +143,26 @@ def _cures(runner: Runner, record: Record, again: Tree, second: Second) -> list[
     if record.seconds < _SHORT:
         later = in_another_second(runner, record)
         after = later or after
-    found = by_value(runner, record, all_unlike(record, after))
+    unlike = all_unlike(record, after)
+    found = by_value(runner, record, unlike)
+    left = {path for path in unlike if path not in found.paths and not is_ignored_by_name(path)}
+    if left and record.seconds < _SHORT and not (record.spec.freeze or record.refused):
+        found = found.with_the_clock(left & _equal_if_it_stands(runner, record))
     return cures_for(record.spec, observed(record, again, after), found)
+
+
+def _equal_if_it_stands(runner: Runner, record: Record) -> set[str]:
+    """Return the files that two runs leave alike if the wall clock stands still."""
+    frozen = Record(replace(record.spec, freeze=DEFAULT), record.place)
+    trees = []
+    for _ in range(2):
+        runner.box.fill(record.template)
+        run = run_once(runner, frozen, [])
+        if run.failure or run.ran.unlent:
+            return set()
+        trees.append(runner.look(frozen.spec))
+    one, other = trees
+    return {path for path, entry in one.items() if other.get(path) == entry}
 
 
 def in_another_second(runner: Runner, record: Record) -> Tree:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from outlive_harness.results.globs import quoted
+from outlive_harness.results.instants import DEFAULT
 from outlive_harness.results.patterns import undated
 from outlive_harness.world.runner import Runner
 
@@ -23,11 +25,17 @@ class ByValue(NamedTuple):
 
     Attributes:
         paths: these outputs.
-        cures: readers and masks to declare, each once.
+        cures: readers and masks to declare, each once, or a clock that stands still.
     """
 
     paths: frozenset[str]
     cures: list[Cure]
+
+    def with_the_clock(self, paths: AbstractSet[str]) -> ByValue:
+        """Return what a clock that stands still adds: it makes these outputs equal."""
+        if not paths:
+            return self
+        return ByValue(self.paths | paths, [*self.cures, Cure("freeze", DEFAULT)])
 
 
 def by_value(runner: Runner, record: Record, paths: Iterable[str]) -> ByValue:
@@ -37,8 +45,7 @@ def by_value(runner: Runner, record: Record, paths: Iterable[str]) -> ByValue:
     equal = set()
     for path in list(paths)[:_MOST]:
         golden, here = record.golden / path, runner.box.path / path
-        habit = habit_of(path)
-        if not (golden.is_file() and here.is_file()) or (habit is not None and habit.is_ignored):
+        if not (golden.is_file() and here.is_file()) or is_ignored_by_name(path):
             continue
         reader, several = runner.reading.proposed(record.spec, golden, here)
         masks |= dict.fromkeys(several)
@@ -51,6 +58,12 @@ def by_value(runner: Runner, record: Record, paths: Iterable[str]) -> ByValue:
     others = record.final.keys() - equal
     cures = [Cure("read", f"{_glob(*key[:2], named, others)}={key[2]}") for key, named in readers.items()]
     return ByValue(frozenset(equal), [*cures, *(Cure("mask", mask) for mask in masks)])
+
+
+def is_ignored_by_name(path: str) -> bool:
+    """Return whether no check needs to look at a file, as its name shows: a log, a cache."""
+    habit = habit_of(path)
+    return habit is not None and habit.is_ignored
 
 
 def _glob(directory: str, end: str, paths: list[str], others: Collection[str]) -> str:

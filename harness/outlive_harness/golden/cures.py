@@ -12,7 +12,7 @@ from typing import NamedTuple
 from outlive_harness.results.keywords import KEYWORD
 from outlive_harness.results.reader_names import split
 from outlive_harness.results.run_spec import RunSpec
-from outlive_harness.results.value_kinds import patterns, readers, regexes, seconds, variables
+from outlive_harness.results.value_kinds import instant, patterns, readers, regexes, seconds, variables
 
 
 class Cure(NamedTuple):
@@ -32,16 +32,23 @@ class Cure(NamedTuple):
 def in_words(spec: RunSpec, cures: Sequence[Cure]) -> str:
     """Return cures as the user would write them: options to paste, or keywords of a scenario in a file."""
     if spec.is_typed:
-        return " ".join(f"--{KEYWORD[one.keyword].flag} {shlex.quote(one.value)}" for one in cures)
+        return " ".join(map(_as_option, cures))
     values: dict[str, list[str]] = defaultdict(list)
     for one in cures:
         values[one.keyword].append(one.value)
     return ", ".join(f"{name}={_as_python(name, several)}" for name, several in values.items())
 
 
+def _as_option(cure: Cure) -> str:
+    flag = f"--{KEYWORD[cure.keyword].flag}"
+    return flag if cure.keyword == "freeze" else f"{flag} {shlex.quote(cure.value)}"
+
+
 def _as_python(name: str, values: Iterable[str]) -> str:
     if KEYWORD[name].kind is seconds:
         return next(iter(values))
+    if KEYWORD[name].kind is instant:
+        return "True"
     if KEYWORD[name].kind is variables:
         return repr(dict(value.split("=", 1) for value in values)).replace("'", '"')
     if KEYWORD[name].kind is readers:
