@@ -69,7 +69,7 @@ def test_a_users_own_test_finds_the_input_and_the_crash(pytester, monkeypatch):
         def test_survives(outlive, rows, crash):
             outlive.survives(["sh", "pipeline.sh", "in.csv"], crash, files={"in.csv": rows}, outputs="out")
     """)
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=120)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=300)
     done.assert_outcomes(failed=1)
     text = done.stdout.str()
     assert "rows=[(False,), (False,)]" in text
