@@ -54,9 +54,8 @@ def test_a_bug_in_one_format_is_found(project):
     """With the report written in place, a crash shows half of it; nothing else is blamed."""
     store = project / "orders" / "store.py"
     text = store.read_text()
-    careful = (
-        "    with replacing(path) as temporary:\n        temporary.write_text(json.dumps(facts, indent=2))\n"
-    )
+    written = "write_text(json.dumps(facts, indent=2))\n"
+    careful = f"    with replacing(path) as temporary:\n        temporary.{written}"
     assert careful in text
     store.write_text(text.replace(careful, f"    path.{written}"))
     status, said = check(project, "--input", ".", "--fail-fast")
