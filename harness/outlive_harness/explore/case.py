@@ -224,7 +224,7 @@ class Case:
                 result.faults[name] = one.coverage
                 self._note_kept(one)
                 merge(result, record, name, one, self.merged)
-                self.not_recovered += not_recovered(name, one)
+                self.not_recovered += not_recovered(name, one, has_order=record.has_order)
             if around.options.fail_fast and any(not one.from_recording for one in result.violations):
                 result.violations = [one for one in result.violations if not one.from_recording]
             result.litter = warnings_of(self.merged.littered, record)

@@ -59,6 +59,7 @@ class Record:
         seconds: wall time of the longer golden run.
         limit: seconds that any later run may take.
         busy: how many processors the first run kept busy on average, with its supervisor.
+        idle: the share of the machine's processors that was idle meanwhile.
         memory: bytes of memory that its largest process used, at most.
     """
 
@@ -92,6 +93,7 @@ class Record:
     seconds: float = 0.0
     limit: float = SHORTEST_LIMIT
     busy: float = 1.0
+    idle: float = 0.0
     memory: int = 0
 
     # -- its directories -----------------------------------------------------------------------------

@@ -56,6 +56,8 @@ class FinishedRun:
         crossing: a rename or link that failed because its two names are on different file systems; "" for
             none.
         cpu_seconds: processor time of its processes and of this one; without those that a zygote waited for.
+        idle_seconds: time that all processors of the machine together were idle meanwhile, if what the run
+            reads was requested.
         memory: bytes of memory that the largest process used of all that this one has run (getrusage(2)).
     """
 
@@ -77,6 +79,7 @@ class FinishedRun:
     effects: dict[str, int] = field(default_factory=dict)
     crossing: str = ""
     cpu_seconds: float = 0.0
+    idle_seconds: float = 0.0
     memory: int = 0
 
     def failure(self) -> str:
@@ -120,7 +123,7 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         SurvivorError: a process outlived SIGKILL.
     """
     host = host or Host()
-    begun, worked = time.monotonic(), _cpu_seconds()
+    begun, worked, idle = time.monotonic(), _cpu_seconds(), _idle_seconds(options)
     child = _started(program, options)
     out, err = Tail(program.acks), Tail()
     streams = {child.stdout: out, child.stderr: err}
@@ -151,7 +154,7 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         raise ChildProcessError(errno.ECHILD, why, program.argv[0])
     ran = _finished(seen, status, out, err)
     ran.seconds, ran.is_alone, ran.said = time.monotonic() - begun, seen.pids == {child.pid}, said
-    ran.cpu_seconds = _cpu_seconds() - worked
+    ran.cpu_seconds, ran.idle_seconds = _cpu_seconds() - worked, _idle_seconds(options) - idle
     ran.memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
     if decoder is not None:
         _take_over(ran, decoder)
@@ -162,6 +165,14 @@ def _cpu_seconds() -> float:
     """Return the processor time of this process and of all that it has waited for."""
     several = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in several)
+
+
+def _idle_seconds(options: RunOptions) -> float:
+    """Return the time that the machine's processors were idle since it started; 0 if nobody asks for it."""
+    if not options.reads:  # it takes a millisecond on a machine with many processors
+        return 0.0
+    times = psutil.cpu_times()
+    return float(times.idle + getattr(times, "iowait", 0.0))
 
 
 def _finished(seen: WatchReport, status: int | None, out: Tail, err: Tail) -> FinishedRun:

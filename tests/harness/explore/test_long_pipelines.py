@@ -156,12 +156,13 @@ def hangs():
 
 def test_more_workers_than_processors_start_where_runs_wait(explored, monkeypatch):
     """Not where a number was given, nor where memory is short; and the report has their number."""
-    waiting = Forecast(("kill",), 9, (1.0,) * 30, (True,) * 30, busy=0.1, memory=1 << 28)
+    waiting = Forecast(("kill",), 9, (1.0,) * 30, (True,) * 30, busy=0.1, idle=0.9, memory=1 << 28)
     assert waiting.workers(2, 1 << 40) == 10
     assert waiting.workers(2, 3 << 29) == 3
     assert waiting.workers(2, 0) == 2
-    assert Forecast(("kill",), 9, (1.0,) * 3, (), busy=0.1).workers(2, 1 << 40) == 3
-    assert Forecast(("kill",), 9, (1.0,) * 30, (), busy=0.9).workers(2, 1 << 40) == 2
+    assert Forecast(("kill",), 9, (1.0,) * 3, (), busy=0.1, idle=0.9).workers(2, 1 << 40) == 3
+    assert Forecast(("kill",), 9, (1.0,) * 30, (), busy=0.9, idle=0.9).workers(2, 1 << 40) == 2
+    assert replace(waiting, idle=0.1).workers(2, 1 << 40) == 2, "it waits for a processor"
     assert waiting.seconds(10, 2) == 3.0
     assert waiting.seconds(60, 2) == 1.5
     monkeypatch.setattr(before_trials, "LONG", 0.0)
