@@ -250,7 +250,7 @@ class Case:
         around, scenario, result = self.around, self.scenario, self.result
         options = around.options
         self.until = until = around.budget.until(scenario.name)
-        pause = None if until is None else until - kept_back(record, until - time.time())
+        pause = None if until is None or scenario.expect else until - kept_back(record, until - time.time())
         wanted = list(self._wanted(record, by_exec=by_exec))
         # A known-bad scenario need not meet each fault: the first ones may show all that is expected.
         is_brief = bool(scenario.expect) and not options.exhaustive

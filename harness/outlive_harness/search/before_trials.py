@@ -44,7 +44,7 @@ def look_ahead(
         onlooker: gets what is wrong with the states.
     """
     search = several[0].search
-    is_long = takes_long(session, record, several, plans)
+    is_long = takes_long(session, record, [(one, plan) for one in several for plan in plans[id(one)]])
     is_told = not record.refused and not (search.by_exec and record.preload is not None)
     if is_told and not search.wanted and (is_long or search.first or search.options.budget is not None):
         yield from _judge(session, record, several, plans)
@@ -56,9 +56,9 @@ def look_ahead(
     }
 
 
-def takes_long(session: Session, record: Record, several: Sequence[SearchState], plans: Plans) -> bool:
+def takes_long(session: Session, record: Record, ordered: Sequence[tuple[SearchState, Plan]]) -> bool:
     """Return whether trials take long, or longer than a budget."""
-    forecast = forecast_of(record, [(one, plan) for one in several for plan in plans[id(one)]])
+    forecast = forecast_of(record, ordered)
     seconds, until = forecast.seconds(session.workers, processors()), forecast.until
     return seconds >= LONG or (until is not None and seconds > until - time.time())
 

@@ -104,6 +104,20 @@ def test_what_the_recording_shows_is_tried_first(explored):
         assert [one.confirmed for one in result.violations] == [True] * len(result.violations)
 
 
+def test_a_power_cut_has_its_turn_soon_where_one_violation_is_enough(one):
+    """It does not wait for all kills, of which none shows anything."""
+    source = """
+@scenario(outputs="o*", faults=("kill", "power"))
+def unsynced():
+    for n in range(6): put(f"o{n}", "x")
+"""
+    result = one(source, fail_fast=True)
+    assert result.verdict is Verdict.VIOLATED
+    kill, power = result.faults["kill"], result.faults["power"]
+    assert 0 < kill.tested < 12 < kill.points
+    assert power.tested == 1
+
+
 def test_each_plan_is_confirmed_once_and_none_that_was_an_exec(explored, monkeypatch):
     """Violations of one plan need one trial more; execs none, beside those whose boxes are kept."""
     source = """
