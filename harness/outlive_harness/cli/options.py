@@ -224,7 +224,8 @@ _HOW: tuple[Option[Any], ...] = (
         "--budget",
         type=duration,
         metavar="SECONDS",
-        help="Begin no trial after that time; if time is left, use it for deeper plans, drawn at random.",
+        help="Begin nothing after that time, neither trials nor explanations; what says most is tried first. "
+        "If time is left, use it for deeper plans, drawn at random.",
     ),
     click.option(
         "-x",
@@ -263,7 +264,7 @@ _HOW: tuple[Option[Any], ...] = (
         "jobs",
         type=click.IntRange(1, 1024),
         metavar="N",
-        help="Worker processes, at most 1024; by default one a processor.",
+        help="Worker processes, at most 1024; by default one a processor, and more if the runs mostly wait.",
     ),
 )
 

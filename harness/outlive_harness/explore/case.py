@@ -248,7 +248,7 @@ class Case:
                 result.faults[name] = one.coverage
                 self._note_kept(one)
                 merge(result, record, name, one, self.merged)
-                self.not_recovered += not_recovered(name, one)
+                self.not_recovered += not_recovered(name, one, has_order=record.has_order)
             if around.options.fail_fast and any(not one.from_recording for one in result.violations):
                 result.violations = [one for one in result.violations if not one.from_recording]
             result.litter = warnings_of(self.merged.littered, record)
@@ -284,7 +284,7 @@ class Case:
         around, scenario, result = self.around, self.scenario, self.result
         options = around.options
         self.until = until = around.budget.until(scenario.name)
-        pause = None if until is None else until - kept_back(record, until - time.time())
+        pause = None if until is None or scenario.expect else until - kept_back(record, until - time.time())
         wanted = list(self._wanted(record, by_exec=by_exec))
         # A known-bad scenario need not meet each fault: the first ones may show all that is expected.
         is_brief = bool(scenario.expect) and not options.exhaustive

@@ -21,6 +21,9 @@ from outlive_harness.search.fault_search import SearchState
 #: The litter after each crash state, as folded paths, and how many points lead to the state.
 Littered = list[tuple[frozenset[str], int]]
 
+#: Said of what only a recording shows, if runs differ in the order of their ops.
+_IN_THIS_ORDER = " (in the order that the ops of the recorded run had)"
+
 #: The share of points that runs may lack if they differ in their number of ops.
 _MOST_MISSING = 0.2
 
@@ -130,10 +133,11 @@ def _only_seen(
             if key not in known and key not in examples:
                 examples[key] = violation_of(name, fault, trial, finding, points[key])
                 examples[key].from_recording = True
+                examples[key].message += "" if record.has_order else _IN_THIS_ORDER
     return list(examples.values())
 
 
-def not_recovered(fault: str, one: SearchState) -> list[NotJudged]:
+def not_recovered(fault: str, one: SearchState, *, has_order: bool) -> list[NotJudged]:
     """Return the crash points of which only the state was judged, from the recording, if there are any."""
     tried = {trial.plan for trial in one.trials if trial.reached}
     left = one.seen.states.keys() - tried
@@ -141,7 +145,7 @@ def not_recovered(fault: str, one: SearchState) -> list[NotJudged]:
         return []
     what = f"the recovery after {len(left)} crash point{'s' * (len(left) != 1)} of {fault}"
     why = "not run; their states were judged for partial outputs, from the recording of one run"
-    return [NotJudged(what, why)]
+    return [NotJudged(what, why if has_order else f"{why}, and others order their ops in other ways")]
 
 
 def warnings_of(littered: Littered, record: Record) -> list[str]:

@@ -78,6 +78,7 @@ class Record:
         limit: seconds that any later run may take.
         ended: when the first run had ended, in seconds since the epoch.
         busy: how many processors the first run kept busy on average, with its supervisor.
+        idle: the share of the machine's processors that was idle meanwhile.
         memory: bytes of memory that its largest process used, at most.
     """
 
@@ -116,6 +117,7 @@ class Record:
     limit: float = SHORTEST_LIMIT
     ended: float = 0.0
     busy: float = 1.0
+    idle: float = 0.0
     memory: int = 0
 
     # -- its directories -----------------------------------------------------------------------------

@@ -108,7 +108,9 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
 def _take_in(runner: Runner, record: Record, first: FinishedRun) -> Tree:
     """Note what the first run did and left; return the ignored files."""
     record.seconds, record.least_ops, record.ended = first.seconds, first.ops, time.time()
-    record.busy, record.memory = first.cpu_seconds / max(first.seconds, 1e-9), first.memory
+    seconds = max(first.seconds, 1e-9)
+    record.busy, record.memory = first.cpu_seconds / seconds, first.memory
+    record.idle = first.idle_seconds / seconds / (os.cpu_count() or 1)
     record.trace.outside, record.trace.blind = first.outside, first.blind
     record.reads, record.is_alone = first.reads, first.is_alone
     record.effects, record.acks = first.effects, first.acks

@@ -62,6 +62,8 @@ class FinishedRun:
         unlent: why the clock was not lent to it, or to which of its programs; empty if it was, or was not to
             be.
         cpu_seconds: processor time of its processes and of this one; without those that a zygote waited for.
+        idle_seconds: time that all processors of the machine together were idle meanwhile, if what the run
+            reads was requested.
         memory: bytes of memory that the largest process used of all that this one has run (getrusage(2)).
     """
 
@@ -84,6 +86,7 @@ class FinishedRun:
     crossing: str = ""
     unlent: list[str] = field(default_factory=list)
     cpu_seconds: float = 0.0
+    idle_seconds: float = 0.0
     memory: int = 0
 
     def failure(self) -> str:
@@ -131,7 +134,7 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         SurvivorError: a process outlived SIGKILL.
     """
     host = host or Host()
-    begun, worked = time.monotonic(), _cpu_seconds()
+    begun, worked, idle = time.monotonic(), _cpu_seconds(), _idle_seconds(options)
     child, clock = _started(program, options)
     out, err = Tail(program.acks, options.keep), Tail()
     streams = {child.stdout: out, child.stderr: err}
@@ -163,7 +166,7 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
     ran = _finished(seen, status, out, err)
     ran.seconds, ran.is_alone, ran.said = time.monotonic() - begun, seen.pids == {child.pid}, said
     ran.unlent = list(clock.unlent) if clock is not None else []
-    ran.cpu_seconds = _cpu_seconds() - worked
+    ran.cpu_seconds, ran.idle_seconds = _cpu_seconds() - worked, _idle_seconds(options) - idle
     ran.memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
     if decoder is not None:
         _take_over(ran, decoder)
@@ -174,6 +177,14 @@ def _cpu_seconds() -> float:
     """Return the processor time of this process and of all that it has waited for."""
     several = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in several)
+
+
+def _idle_seconds(options: RunOptions) -> float:
+    """Return the time that the machine's processors were idle since it started; 0 if nobody asks for it."""
+    if not options.reads:  # it takes a millisecond on a machine with many processors
+        return 0.0
+    times = psutil.cpu_times()
+    return float(times.idle + getattr(times, "iowait", 0.0))
 
 
 def _finished(seen: WatchReport, status: int | None, out: Tail, err: Tail) -> FinishedRun:

@@ -14,7 +14,7 @@ from outlive_harness.trial.judge_states import JudgedStates, JudgeStates, can_be
 
 from .fault_search import Onlooker, SearchState
 from .forecast import LONG, Forecast, costs
-from .order import OUTPUTS, Told, class_of_plan, classes_of
+from .order import OUTPUTS, Told, class_of_plan, classes_of, spread
 
 #: States that one task judges.
 _CHUNK = 64
@@ -44,7 +44,7 @@ def look_ahead(
         onlooker: gets what is wrong with the states.
     """
     search = several[0].search
-    is_long = takes_long(session, record, several, plans)
+    is_long = takes_long(session, record, [(one, plan) for one in several for plan in plans[id(one)]])
     is_told = not record.refused and not (search.by_exec and record.preload is not None)
     if is_told and not search.wanted and (is_long or search.first or search.options.budget is not None):
         yield from _judge(session, record, several, plans)
@@ -56,9 +56,9 @@ def look_ahead(
     }
 
 
-def takes_long(session: Session, record: Record, several: Sequence[SearchState], plans: Plans) -> bool:
+def takes_long(session: Session, record: Record, ordered: Sequence[tuple[SearchState, Plan]]) -> bool:
     """Return whether trials take long, or longer than a budget."""
-    forecast = forecast_of(record, [(one, plan) for one in several for plan in plans[id(one)]])
+    forecast = forecast_of(record, ordered)
     seconds, until = forecast.seconds(session.workers, processors()), forecast.until
     return seconds >= LONG or (until is not None and seconds > until - time.time())
 
@@ -83,6 +83,7 @@ def forecast_of(record: Record, ordered: Sequence[tuple[SearchState, Plan]]) -> 
         tuple(class_of_plan(plan, classes) == OUTPUTS for _, plan in ordered),
         searches[0].search.until if searches else None,
         record.busy,
+        record.idle,
         record.memory,
     )
 
@@ -95,9 +96,10 @@ def _judge(session: Session, record: Record, several: Sequence[SearchState], pla
     tasks: list[JudgeStates] = []
     for one in several:
         told = [plan for plan in plans[id(one)] if can_be_judged(plan[0].fault)]
-        for start in range(0, len(told), _CHUNK):
+        chunks = [tuple(told[start : start + _CHUNK]) for start in range(0, len(told), _CHUNK)]
+        # If the time is not enough for all of them, those judged are spread over the run.
+        for some in spread(chunks) if chunks else ():
             owners.append(one)
-            some = tuple(told[start : start + _CHUNK])
             tasks.append(JudgeStates(record.place, some, one.search.profile, search.options.memory))
     if not tasks:
         return

@@ -25,8 +25,8 @@ from .forecast import Forecast
 
 #: How many more crashes in a row are tried than were asked for, while time of a budget is left.
 MORE = 2
-#: Seconds.
-_LOOK = 5.0
+#: Seconds, and the part of the time that is left, in which recordings are looked at.
+_LOOK, _LOOK_PART = 3.0, 0.25
 
 
 class Planned(NamedTuple):
@@ -110,9 +110,11 @@ class FaultSearch:
     def looks_until(self) -> float | None:
         """Return the wall-clock time until which recordings are looked at; that takes no run of the pipeline.
 
-        A budget leaves some seconds for that even if it is used up, as no trial says as much in that time.
+        A budget leaves some seconds for that even if it is used up, as no trial says as much in that time. It
+        leaves no more than a part of its rest, as only trials show whether the pipeline recovers.
         """
-        return None if self.until is None else max(self.until, time.time() + _LOOK)
+        now = time.time()
+        return None if self.until is None else now + max(_LOOK, _LOOK_PART * (self.until - now))
 
     @property
     def depth(self) -> int:

@@ -11,8 +11,8 @@ from outlive_harness.results.plan import Plan
 
 #: Seconds from which on trials take long: then their states are judged before any of them begins.
 LONG = 30.0
-#: A run that keeps no more of a processor busy than this mostly waits.
-_IDLE = 0.5
+#: A run that keeps no more of a processor busy, and leaves so much of the machine idle, mostly waits.
+_BUSY, _IDLE = 0.5, 0.5
 #: The most workers for a processor, and in all.
 _MOST, _MOST_OF_ALL = 5, 40
 
@@ -28,6 +28,7 @@ class Forecast:
         on_outputs: for each trial, whether it is at an op on an output.
         until: wall-clock time after which no trial starts; None for no limit.
         busy: how many processors one run keeps busy on average.
+        idle: the share of the machine's processors that is idle while one run is under way.
         memory: bytes of memory that its largest process uses, at most.
     """
 
@@ -37,6 +38,7 @@ class Forecast:
     on_outputs: tuple[bool, ...]
     until: float | None = None
     busy: float = 1.0
+    idle: float = 0.0
     memory: int = 0
 
     def seconds(self, workers: int, processors: int) -> float:
@@ -54,7 +56,7 @@ class Forecast:
             processors: the number of processors.
             memory: bytes of memory that are available.
         """
-        if self.busy > _IDLE:
+        if self.busy > _BUSY or self.idle < _IDLE:  # a run that waits for a processor does not idle
             return processors
         wanted = min(
             round(processors / max(self.busy, 1e-9)), _MOST * processors, _MOST_OF_ALL, len(self.costs)

@@ -1,7 +1,7 @@
 """The trials of several faults, level by level: single crashes, then crashes in the recoveries after them.
 
 Faults take turns. Those whose trials follow from another fault's come after that; and if one violation is
-enough, those that cut the power come after the others, as there are many of their crash states.
+enough, those that cut the power join in after a few trials, as their many crash states take time to plan.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from .planning import equivalents, plans_of_level
 
 #: Crash states for which it pays to load a recording.
 _WORTH = 8
+#: Trials after which faults that cut the power join in, if one violation is enough: theirs take long to plan.
+_FIRST = 8
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class _Turn:
         plans: the plans that are carried out.
         same: for some of them, the plans that follow from their trials.
         known: trials that follow from those of another fault.
+        is_ordered: whether the plans are in the order of their trials.
     """
 
     one: SearchState
@@ -47,6 +50,7 @@ class _Turn:
     plans: list[Planned]
     same: dict[Plan, list[Plan]] = field(default_factory=dict)
     known: list[Trial] = field(default_factory=list)
+    is_ordered: bool = False
 
 
 def search_levels(
@@ -72,28 +76,34 @@ def search_levels(
         return
     for level in range(1, max((one.search.depth for one in whole), default=0) + 1):
         went_on = False
-        for wave in _waves(whole, before, level):
-            turns = []
-            for one in wave:
-                turn = yield from _turn(session, record, one, level, again.get(id(one), set()), before)
-                turns += [turn] if turn is not None else []
-            went_on = went_on or bool(turns)
-            yield from _carried_out(session, record, turns, onlooker)
+        for groups in _waves([one for one in whole if one.search.depth >= level], before, level):
+            turns: list[_Turn] = []
+            for number, group in enumerate(groups, start=1):
+                for one in group:
+                    turn = yield from _turn(session, record, one, level, again.get(id(one), set()), before)
+                    turns += [turn] if turn is not None else []
+                is_last = number == len(groups)
+                yield from _prepared(session, record, turns, onlooker, is_last=is_last)
+                yield from _carried_out(session, record, turns, None if is_last else _FIRST)
+                if is_enough(several):
+                    break
+            _conclude(record, turns)
             if is_enough(several):
                 return
+            went_on = went_on or bool(turns)
         if not went_on:
             return
 
 
 def _waves(
     several: Sequence[SearchState], before: Mapping[str, SearchState], level: int
-) -> Iterator[list[SearchState]]:
-    """Yield the searches that take turns."""
-    wave = [one for one in several if one.search.depth >= level]
-    followers = [one for one in wave if level == 1 and one.search.fault.ends_as in before]
-    wave = [one for one in wave if one not in followers]
+) -> Iterator[list[list[SearchState]]]:
+    """Yield the searches that take turns, in groups; a group joins in after a few trials of those before."""
+    followers = [one for one in several if level == 1 and one.search.fault.ends_as in before]
+    wave = [one for one in several if one not in followers]
     cuts = [one for one in wave if level == 1 and one.search.first and one.search.fault.cuts_power]
-    yield from filter(None, ([one for one in wave if one not in cuts], cuts, followers))
+    groups = [group for group in ([one for one in wave if one not in cuts], cuts) if group]
+    yield from (several for several in (groups, [followers]) if any(several))
 
 
 def _turn(
@@ -125,26 +135,39 @@ def _turn(
     return _Turn(one, level, [each for each in plans if each.plan not in follow], same, known)
 
 
-def _carried_out(session: Session, record: Record, turns: Sequence[_Turn], onlooker: Onlooker) -> Waits[None]:
-    """Carry out the trials of one level, by turns."""
+def _prepared(
+    session: Session, record: Record, turns: Sequence[_Turn], onlooker: Onlooker, *, is_last: bool
+) -> Waits[None]:
+    """Look at the crash states of the searches that were not looked at yet, and put their plans in order."""
+    fresh = [turn for turn in turns if turn.level == 1 and not turn.is_ordered]
+    if fresh:
+        plans = {id(turn.one): [each.plan for each in turn.plans] for turn in fresh}
+        shares = {plan: len(others) for turn in fresh for plan, others in turn.same.items()}
+        told = yield from look_ahead(session, record, [turn.one for turn in fresh], plans, shares, onlooker)
+        for turn in fresh:
+            turn.plans, turn.is_ordered = _ordered(record, turn, told[id(turn.one)]), True
     singles = [turn.one for turn in turns if turn.level == 1]
-    plans = {id(turn.one): [each.plan for each in turn.plans] for turn in turns}
-    if singles:
-        shares = {plan: len(others) for turn in turns for plan, others in turn.same.items()}
-        told = yield from look_ahead(session, record, singles, plans, shares, onlooker)
-        for turn in turns:
-            turn.plans = _ordered(record, turn, told[id(turn.one)])
-    ordered = _by_turns(turns)
-    is_whole = singles and not singles[0].search.wanted
-    if is_whole and takes_long(session, record, singles, plans):
-        onlooker.planned(forecast_of(record, [(turn.one, each.plan) for turn, each in ordered]))
-    yield from carry_out(
-        session,
-        [
-            (turn.one, turn.one.task(record, each, keep_states=turn.level < turn.one.search.deepest))
-            for turn, each in ordered
-        ],
-    )
+    if is_last and singles and not singles[0].search.wanted:
+        ordered = [(turn.one, each.plan) for turn, each in _by_turns(turns)]
+        if takes_long(session, record, ordered):
+            onlooker.planned(forecast_of(record, ordered))
+
+
+def _carried_out(session: Session, record: Record, turns: Sequence[_Turn], most: int | None) -> Waits[None]:
+    """Carry out trials by turns: the first ones, or all that are left."""
+    some = _by_turns(turns)[:most]
+    taken = {(id(turn), each.plan) for turn, each in some}
+    for turn in turns:
+        turn.plans = [each for each in turn.plans if (id(turn), each.plan) not in taken]
+    tasks = [
+        (turn.one, turn.one.task(record, each, keep_states=turn.level < turn.one.search.deepest))
+        for turn, each in some
+    ]
+    yield from carry_out(session, tasks)
+
+
+def _conclude(record: Record, turns: Sequence[_Turn]) -> None:
+    """Add the trials that follow from those that were carried out."""
     for turn in turns:
         known = turn.known + trials_of_equivalents(record, turn.one.trials, turn.same)
         turn.one.coverage.chosen += len(known)

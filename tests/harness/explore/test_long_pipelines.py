@@ -104,6 +104,20 @@ def test_what_the_recording_shows_is_tried_first(explored):
         assert [one.confirmed for one in result.violations] == [True] * len(result.violations)
 
 
+def test_a_power_cut_has_its_turn_soon_where_one_violation_is_enough(one):
+    """It does not wait for all kills, of which none shows anything."""
+    source = """
+@scenario(outputs="o*", faults=("kill", "power"))
+def unsynced():
+    for n in range(6): put(f"o{n}", "x")
+"""
+    result = one(source, fail_fast=True)
+    assert result.verdict is Verdict.VIOLATED
+    kill, power = result.faults["kill"], result.faults["power"]
+    assert 0 < kill.tested < 12 < kill.points
+    assert power.tested == 1
+
+
 def test_each_plan_is_confirmed_once_and_none_that_was_an_exec(explored, monkeypatch):
     """Violations of one plan need one trial more; execs none, beside those whose boxes are kept."""
     source = """
@@ -156,12 +170,13 @@ def hangs():
 
 def test_more_workers_than_processors_start_where_runs_wait(explored, monkeypatch):
     """Not where a number was given, nor where memory is short; and the report has their number."""
-    waiting = Forecast(("kill",), 9, (1.0,) * 30, (True,) * 30, busy=0.1, memory=1 << 28)
+    waiting = Forecast(("kill",), 9, (1.0,) * 30, (True,) * 30, busy=0.1, idle=0.9, memory=1 << 28)
     assert waiting.workers(2, 1 << 40) == 10
     assert waiting.workers(2, 3 << 29) == 3
     assert waiting.workers(2, 0) == 2
-    assert Forecast(("kill",), 9, (1.0,) * 3, (), busy=0.1).workers(2, 1 << 40) == 3
-    assert Forecast(("kill",), 9, (1.0,) * 30, (), busy=0.9).workers(2, 1 << 40) == 2
+    assert Forecast(("kill",), 9, (1.0,) * 3, (), busy=0.1, idle=0.9).workers(2, 1 << 40) == 3
+    assert Forecast(("kill",), 9, (1.0,) * 30, (), busy=0.9, idle=0.9).workers(2, 1 << 40) == 2
+    assert replace(waiting, idle=0.1).workers(2, 1 << 40) == 2, "it waits for a processor"
     assert waiting.seconds(10, 2) == 3.0
     assert waiting.seconds(60, 2) == 1.5
     monkeypatch.setattr(before_trials, "LONG", 0.0)

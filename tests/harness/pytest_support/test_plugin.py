@@ -101,7 +101,7 @@ def test_outcomes_say_what_was_found_and_how_to_see_it_again(suite, workers):
     done.stdout.re_match_lines(
         [
             r"good +kill +held +3/3 +3",
-            r"known_bad +kill +caught torn-output +2/2",
+            r"known_bad +kill +caught torn-output +1/2",
             r"torn +kill +violated +2/2",
             r"unstable +kill +unknown +0/0",
             r"outlive replay torn:kill@2",
