@@ -40,14 +40,19 @@ def command(command: tuple[str, ...], **wish: Any) -> int:  # noqa: ANN401
     made = scenario(command=list(command), name=name_of(command, wish["cwd"]), **given)
     made.file = os.path.join(os.getcwd(), NO_FILE)
     wish["configured"].fill(made, door="check")
-    for check in (made.check, made.crash_check):
+    for flag, check in (("--check", made.check), ("--crash-check", made.crash_check)):
         if isinstance(check, tuple):
-            check_program(check[0])
+            check_program(check[0], what=flag)
     return run_scenarios([made], [], wish, forks=True)
 
 
-def check_program(program: str, cwd: str | None = None) -> None:
+def check_program(program: str, cwd: str | None = None, *, what: str = "COMMAND") -> None:
     """Return if the first run can start a program, in *cwd* if that is given.
+
+    Args:
+        program: the program.
+        cwd: the directory that it runs in.
+        what: how messages name the command that begins with it.
 
     Raises:
         ScenarioError: there is no such program.
@@ -58,8 +63,9 @@ def check_program(program: str, cwd: str | None = None) -> None:
     program = in_cwd if os.path.exists(in_cwd) else program
     if not os.path.exists(program):
         where = "" if os.sep in program else ", neither on PATH nor in this directory"
-        raise ScenarioError(f"command not found: {program!r}{where}")
+        option = "" if what == "COMMAND" else f"{what}: "
+        raise ScenarioError(f"{option}command not found: {program!r}{where}")
     if os.path.isdir(program):
-        raise ScenarioError(f"COMMAND begins with {program!r}, which is a directory and not a program")
+        raise ScenarioError(f"{what} begins with {program!r}, which is a directory and not a program")
     hint = "give its interpreter first, or make it executable and name it with its path"
-    raise ScenarioError(f"COMMAND begins with {program!r}, which is a file here but not a program: {hint}")
+    raise ScenarioError(f"{what} begins with {program!r}, which is a file here but not a program: {hint}")

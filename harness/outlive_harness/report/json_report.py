@@ -8,7 +8,7 @@ from typing import Any
 from outlive_harness.results.findings import Violation
 from outlive_harness.results.verdicts import RunResult, ScenarioResult
 
-from .text import untried
+from .unjudged import untried
 
 SCHEMA = 1
 

@@ -31,6 +31,7 @@ from outlive_harness.results.verdicts import RunResult, ScenarioResult
 
 from .escaped import visible
 from .text import COLOURS, counts, details, note, verdict_line, verdict_word
+from .unjudged import not_tried, not_tried_of_each
 
 #: Columns of a log: wide enough for the table; its reader breaks longer lines.
 _LOG_WIDTH = 140
@@ -199,6 +200,8 @@ def summary(out: Console, result: RunResult) -> None:
         out.print()
         _table(out, result.scenarios)
     out.print()
+    for line in not_tried_of_each(result.scenarios):
+        out.print(Text(line))
     out.print(_total(result))
 
 
@@ -247,14 +250,8 @@ def _total(result: RunResult) -> Text:
     line = Text.assemble(line, f": {verdict_line(result.scenarios)}; {tested} crash points, {states} states")
     line.append(f" in {result.seconds:.1f} s, {rate:.0f} points a second; seed {result.seed}")
     line.append(f"; {result.workers} workers" if result.workers > processors() else "")
-    line.append(_not_tried(result))
+    missing = not_tried(result.scenarios)
+    line.append(f"; faults not tried: {', '.join(missing)}" if missing else "")
     if result.interrupted:
         line.append("; interrupted")
     return line
-
-
-def _not_tried(result: RunResult) -> str:
-    """Return a remark that names the faults that no scenario was tested with; "" if there are none."""
-    several = [one.not_asked for one in result.scenarios if one.faults]
-    missing = [name for name in several[0] if all(name in others for others in several)] if several else []
-    return f"; faults not tried: {', '.join(missing)}" if missing else ""

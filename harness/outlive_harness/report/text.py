@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from outlive_harness.explain.causes import causes
 from outlive_harness.faults.table import FAULTS
-from outlive_harness.results.findings import NotJudged, Violation
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.plan import Plan, parse_plan, plan_text
 from outlive_harness.results.verdicts import ScenarioResult, Verdict
 
 from .escaped import quoted, visible, visible_lines
+from .unjudged import unjudged
 
 #: The colour of each verdict, by a name that rich and pytest know.
 COLOURS = {
@@ -155,7 +156,6 @@ def details(result: ScenarioResult) -> list[str]:
         rest = f"... and {more} more violation{'s' * (more > 1)}; --json FILE lists all of them"
         lines += [rest] if more > 0 else []
         lines += [f"known: {brief(one)}" for one in result.violations if one.known]
-    lines += unjudged(result)
     if result.again:
         lines.append(f"tested again: {visible(result.again)}")
     if result.regressions:
@@ -164,33 +164,9 @@ def details(result: ScenarioResult) -> list[str]:
         lines.append(f"kept in {where}: tried first from now on{commit}")
     # What a known-bad pipeline leaves behind is no news either.
     warnings = [one for one in result.warnings if not (is_no_alarm(result) and one in result.litter)]
-    return lines + [f"warning: {warning}" for warning in _grouped(warnings, result.litter)]
-
-
-def untried(result: ScenarioResult) -> list[NotJudged]:
-    """Return what was not tested: crash points that were left out, and faults that were not asked for."""
-    found = [
-        NotJudged(
-            f"{coverage.points - coverage.tested} of {coverage.points} crash points of {name}",
-            coverage.reason or coverage.note or "not tried",
-        )
-        for name, coverage in result.faults.items()
-        if coverage.tested < coverage.points
-    ]
-    if result.not_asked:
-        found.append(NotJudged(f"faults {', '.join(result.not_asked)}", "not asked for"))
-    return found
-
-
-def unjudged(result: ScenarioResult) -> list[str]:
-    """Return lines that say what the verdict does not cover, besides the points and faults of untried()."""
-    found = [f"{visible(one.what)} ({visible(one.why)})" for one in result.not_judged]
-    lines = [f"not judged: {'; '.join(found)}"] if found else []
-    effects = [f"{visible(one.address)} ({one.ops} call{'s' * (one.ops != 1)})" for one in result.effects]
-    if effects:
-        what = "no check looks at what was done there, once or several times"
-        lines.append(f"not judged: effects at {', '.join(effects)}: {what}")
-    return lines
+    lines += [f"warning: {warning}" for warning in _grouped(warnings, result.litter)]
+    # Where the reason is shown, it says which points were left out.
+    return lines + unjudged(result, points=_is_explained(result))
 
 
 def _is_explained(result: ScenarioResult) -> bool:

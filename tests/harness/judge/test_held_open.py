@@ -96,3 +96,6 @@ def test_a_settled_file_is_judged_after_the_recovery_alone(one, outputs, settled
     source = INDEX.format(outputs=outputs, settled=settled, repair=repair, more=more)
     result = one(source, torn="bytes", explain="none")
     assert {found.kind for found in result.violations} == kinds
+    said = {item.what: item.why for item in result.not_judged}
+    whole = "settled: 1 file, compared after the recovery and not judged at a crash"
+    assert said == ({settled: whole} if settled else {})

@@ -276,6 +276,9 @@ def test_a_command_judges_what_was_recovered(one, check, said):
     result = one(COUNTED.format(check=check, acks=acks), explain="none")
     assert result.verdict is (Verdict.UNKNOWN if said else Verdict.HELD), result
     assert said in result.reason
+    assert ("all files", "not compared: there is a check, and outputs are not named") in [
+        (item.what, item.why) for item in result.not_judged
+    ]
 
 
 @pytest.mark.parametrize(
