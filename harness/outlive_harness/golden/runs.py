@@ -170,7 +170,15 @@ def _run(runner: Runner, record: Record, ops: list[Op]) -> _GoldenRun:
     failure = f"the pipeline fails with no fault: it {ran.failure()}"
     failure += f"\n{ran.told}" if ran.told else ""
     failure += f"\n{_of_crossing(ran.crossing)}" if ran.crossing else ""
+    failure += f"\n{_WITHOUT_TERMINAL}" if "bdb.BdbQuit" in ran.told else ""
     return _GoldenRun(ran, versions, failure)
+
+
+#: A hint for a program that stopped in Python's debugger.
+_WITHOUT_TERMINAL = (
+    "its breakpoint has no terminal here, and the debugger ended: take the breakpoint out, or debug the "
+    "program outside outlive"
+)
 
 
 def _of_crossing(call: str) -> str:
