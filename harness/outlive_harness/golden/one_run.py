@@ -85,10 +85,18 @@ def run_once(runner: Runner, record: Record, ops: list[Op]) -> GoldenRun:
     hints = (
         _of_crossing(ran.crossing) if ran.crossing else "",
         _STANDS_STILL if spec.freeze and ran.ended is Ending.TIMEOUT else "",
+        _WITHOUT_TERMINAL if "bdb.BdbQuit" in ran.told else "",
         hint(runner, record, ran, ops) if is_first else "",
     )
     failure += "".join(f"\n{one}" for one in hints if one)
     return GoldenRun(ran, versions, failure)
+
+
+#: A hint for a program that stopped in Python's debugger.
+_WITHOUT_TERMINAL = (
+    "its breakpoint has no terminal here, and the debugger ended: take the breakpoint out, or debug the "
+    "program outside outlive"
+)
 
 
 def _of_crossing(call: str) -> str:

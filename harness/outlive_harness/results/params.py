@@ -8,18 +8,16 @@ This module is imported in every run of a function scenario, so it imports next 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .keywords import KEYWORDS
-from .value_kinds import ScenarioError, argv, directory, patterns, readers, sets, variables
+from .keywords import KEYWORDS, Keyword
+from .value_kinds import ScenarioError, argv, directory, is_generator, patterns, readers, sets, variables
 
 #: Text of that length, and other than printable, is no part of an id.
 _LONGEST = 64
 #: Kinds of keywords in whose values ``{name}`` stands for a parameter.
 _FILLED = (argv, directory, patterns, readers, sets, variables)
-#: Flags of code objects: the function is a generator, or an asynchronous one (see the module inspect).
-_GENERATORS = 0x20 | 0x200
 
 
 class Case(NamedTuple):
@@ -85,32 +83,36 @@ def _id(key: str, number: int, value: Any) -> str:  # noqa: ANN401 - anyone's
 
 
 def filled(values: Mapping[str, Any], given: Mapping[str, object]) -> dict[str, Any]:
-    """Return the keywords in which ``{name}`` stands for a parameter, filled with the values of one case."""
+    """Return the keywords in which ``{name}`` stands for a parameter, filled with the values of one case.
+
+    Raises:
+        ScenarioError: what a value makes of a keyword is not of the form that it should be.
+    """
+    mark = _mark(given)
 
     def fill(text: str) -> str:
-        for key, value in given.items():
-            text = _mark(key).sub(lambda _, value=value: str(value), text)  # type: ignore[misc]
-        return text
+        return mark.sub(lambda found: str(given[found[1]]), text)
 
     made: dict[str, Any] = {}
-    for name, value in _fillable(values):
-        if name == "read":
-            made[name] = tuple((fill(glob), reader) for glob, reader in value)
+    for keyword, value in _fillable(values):
+        if keyword.kind is readers:
+            now: object = {fill(glob): reader for glob, reader in value}
         else:
-            made[name] = fill(value) if isinstance(value, str) else tuple(map(fill, value))
+            now = fill(value) if isinstance(value, str) else tuple(map(fill, value))
+        made[keyword.name] = keyword.checked(now)
     return made
 
 
-def _mark(key: str) -> re.Pattern[str]:
-    """Return the pattern of ``{key}``; ``${key}`` is a variable of a shell."""
-    return re.compile(rf"(?<!\$)\{{{key}\}}")
+def _mark(names: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern of ``{name}``, for any of the names; ``${name}`` is a variable of a shell."""
+    return re.compile(rf"(?<!\$)\{{({'|'.join(names)})\}}")
 
 
-def _fillable(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _fillable(values: Mapping[str, Any]) -> Iterator[tuple[Keyword, Any]]:
     for keyword in KEYWORDS:
         value = values.get(keyword.name)
         if keyword.kind in _FILLED and value:
-            yield keyword.name, value
+            yield keyword, value
 
 
 def check_command(params: Mapping[str, object], values: Mapping[str, Any]) -> None:
@@ -122,10 +124,12 @@ def check_command(params: Mapping[str, object], values: Mapping[str, Any]) -> No
     if values["setup"] or values["check"]:
         return
     texts = [
-        text for _, value in _fillable(values) for text in ([value] if isinstance(value, str) else value)
+        part if isinstance(part, str) else part[0]
+        for _, value in _fillable(values)
+        for part in ([value] if isinstance(value, str) else value)
     ]
     for key in params:
-        if not any(map(_mark(key).search, texts)):
+        if not any(map(_mark([key]).search, texts)):
             raise ScenarioError(
                 f"params={params!r} must be used: no argument of the command has {{{key}}} in it"
             )
@@ -139,7 +143,7 @@ def check_body(body: Callable[..., object], params: Mapping[str, object]) -> Non
     """
     code = getattr(body, "__code__", None)
     called = getattr(body, "__name__", repr(body))
-    if code is not None and code.co_flags & _GENERATORS:
+    if is_generator(body):
         raise ScenarioError(f"{called!r} has a yield in it, so a call of it runs nothing: take the yield out")
     if not params and (code is None or not code.co_argcount + code.co_kwonlyargcount):
         return

@@ -195,13 +195,26 @@ def function(key: str, value: object) -> object:
     """Return something that can be called, or None."""
     if value is not None and not callable(value):
         raise ScenarioError(f"{key}={value!r} must be a function")
+    if is_generator(value):
+        raise ScenarioError(
+            f"{key}={value!r} must be a function without a yield, or a call of it runs nothing"
+        )
     return value
+
+
+#: Flags of code objects: the function is a generator, or an asynchronous one (see the module inspect).
+_GENERATORS = 0x20 | 0x200
+
+
+def is_generator(function: object) -> bool:
+    """Return whether a call of a function would only make a generator."""
+    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _GENERATORS)
 
 
 def program(key: str, value: object) -> object:
     """Return a function, a command as strings, or None; a text is split as a shell would split it."""
     if value is None or callable(value):
-        return value
+        return function(key, value)
     if isinstance(value, str):
         from .command_text import words_of  # noqa: PLC0415 - slow to import, and no body needs it
 

@@ -202,6 +202,13 @@ def test_a_pipeline_that_fails_without_a_fault_exits_with_3(outlive, script):
     assert "\n    one line\n" in done.stdout
 
 
+def test_a_breakpoint_in_a_program_is_told_as_what_it_is(outlive, tmp_path):
+    """The debugger reads end-of-file, and its traceback alone says nothing of that."""
+    (tmp_path / "p.py").write_text("breakpoint()\nopen('out', 'w').close()\n")
+    done = outlive("check", "--", sys.executable, "p.py", status=3)
+    assert "\n    its breakpoint has no terminal here" in done.stdout
+
+
 def test_outputs_that_match_nothing_exit_with_3(outlive, script):
     """The report says what was there instead."""
     done = outlive("check", "--outputs", "result/*", "--", "sh", script(GOOD), status=3)

@@ -1,8 +1,10 @@
 """[tool.outlive]: what is repeated on each line stands there once, and whatever is wrong is told."""
 
 import os
+import re
 import signal
 import textwrap
+from pathlib import Path
 
 import click
 import pytest
@@ -252,3 +254,10 @@ def test_the_doctor_says_where_it_was_read_from(tmp_path, monkeypatch, capsys, t
         file.write_text(f"[tool.outlive]\n{text}")
     assert cli.run(["doctor"]) == 0
     assert told.format(file=file) in capsys.readouterr().out.splitlines()
+
+
+def test_the_example_of_the_documentation_is_read(configure):
+    """As it stands there, and with its table's name in place of the fixture's."""
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "configure.md"
+    (shown,) = re.findall(r"```toml [^\n]*\n\[tool.outlive\]\n(.*?)```", page.read_text(), re.DOTALL)
+    assert sorted(configure(shown).values) == ["faults", "ignore", "jobs", "profile", "timeout"]

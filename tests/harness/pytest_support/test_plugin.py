@@ -172,6 +172,52 @@ def test_marks_do_what_they_do_to_tests(suite):
     assert collected(suite, "scenarios", "-k", "several and 1") == ["scenarios/s.py::several[1-kill]"]
 
 
+CONFIG = """
+[tool.outlive]
+faults = "kill,term"
+seed = 7
+ignore = "*.log"
+jobs = 1
+"""
+CONFIGURED = """
+from outlive_harness import scenario
+logs = scenario(command=["sh", "-c", "date +%N > x.log; echo x > t && mv t o"])
+own = scenario(command=["sh", "-c", "echo x > t && mv t o"], outputs="o", faults="kill")
+"""
+CONFIGURED_TEST = """
+from outlive_harness import scenario
+logs = scenario(command=["sh", "-c", "date +%N > x.log; echo x > t && mv t o"], name="logs")
+
+def test_fixture(outlive):
+    assert list(outlive.assert_held(logs, points=1).faults) == ["kill", "term"]
+    assert list(outlive.assert_held(logs, points=1, faults="eio").faults) == ["eio"]
+    assert outlive.check(logs.command, points=1).verdict == "held"
+    assert outlive.ops(logs) == 5 and logs.ignore == ()
+"""
+
+
+def test_pyproject_says_the_same_under_pytest(suite):
+    """Items, faults, patterns and the seed are those of outlive test; pytest's own options win."""
+    write(suite, "scenarios/s.py", CONFIGURED)
+    write(suite, "pyproject.toml", CONFIG)
+    write(suite, "test_one.py", CONFIGURED_TEST)
+    faults = ["logs[kill]", "logs[term]", "own[kill]"]
+    assert collected(suite, "scenarios") == [f"scenarios/s.py::{name}" for name in faults]
+    done = suite.runpytest_subprocess("scenarios", "test_one.py", "--outlive-points=1")
+    done.assert_outcomes(passed=4)
+    done.stdout.fnmatch_lines(["*--outlive-seed=7"])
+    options = ("--outlive-faults=torn", "--outlive-seed=0")
+    assert collected(suite, "scenarios", *options) == [
+        "scenarios/s.py::logs[torn]", "scenarios/s.py::own[none]"
+    ]  # fmt: skip
+    write(suite, "pyproject.toml", CONFIG.replace("seed", "sed"))
+    done = suite.runpytest_inprocess("scenarios")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(
+        ["*pyproject.toml: [[]tool.outlive[]] sed=7 is not a key: did you mean 'seed'?"]
+    )
+
+
 def test_parametrize_says_what_to_write(suite):
     """A body runs in a process of its own, which pytest's parameters do not reach."""
     text = "import pytest\nfrom outlive_harness import scenario\n@scenario\n{}def f(n=0): ...\n"

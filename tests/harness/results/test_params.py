@@ -129,6 +129,15 @@ def test_a_parameter_stands_in_a_command_its_input_and_its_patterns():
         scenario(command=["true"], params={"k": [1]})
 
 
+def test_what_a_value_makes_of_a_keyword_is_checked_as_any_other_is():
+    """A path that leaves the box is refused; a value that looks like a parameter stays what it is."""
+    params = {"n": ["{m}"], "m": ["{n}"]}
+    (one,) = scenario(command=["x", "{n}{m}"], name="x", params=params).cases()
+    assert one.command == ("x", "{m}{n}")
+    with pytest.raises(ScenarioError, match=r"^outputs='/' must be a pattern of paths relative to the box"):
+        scenario(command=["x"], outputs="{n}", name="x", params={"n": ["/"]}).cases()
+
+
 def test_setup_and_check_get_the_parameters_that_they_take():
     """By name; a check gets what was acknowledged as well, whichever of its arguments that is."""
     seen = []

@@ -334,6 +334,7 @@ def test_marks_of_pytest_are_noted_wherever_they_stand(tmp_path):
         ({"timeout": 0}, "timeout=0 must be a number of seconds over 0"),
         ({"litter": "no"}, "litter='no' must be 'warn' or 'fail'"),
         ({"setup": "f"}, "setup='f' must be a function"),
+        ({"check": lambda: (yield)}, "check=<function .*> must be a function without a yield"),
         ({"outputs": [1]}, "outputs=1 must be a string"),
         ({"outputs": 5}, "outputs=5 must be a string or several"),
         ({"name": 5}, "name=5 must be a string"),
