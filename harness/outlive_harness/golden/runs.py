@@ -23,6 +23,7 @@ from outlive_harness.results.patterns import literal
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
+from outlive_harness.world.shared import shareable
 
 from .absent import hint
 from .contents import first_unlike, ignored_files, learn_uncompared, learn_versions
@@ -78,6 +79,9 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     record.initial = box.look(record.spec)
     first = _run(runner, record, record.trace.ops)
     first.demand_success()
+    if not record.refused:
+        record.shared = shareable(record.template, record.ops)
+        box.unchanged.shared.choose(record.template, record.shared)
     everything = _take_in(runner, record, first.ran)
     record.ignored = list(everything)
     box.keep(record.golden)
