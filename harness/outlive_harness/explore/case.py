@@ -19,6 +19,7 @@ from outlive_harness.history.unfinished import UnfinishedTrials
 from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.tasks import GivenUpError, Job, Waits, results_of, submit
+from outlive_harness.results.findings import NotJudged
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, plan_text
 from outlive_harness.results.run_spec import RunSpec
@@ -80,6 +81,7 @@ class Case:
         result: its result so far.
         merged: the violations of its crash states, and the litter.
         unfinished: keeps its trials in case the run is cut short.
+        left_out: files that the outputs proposed for its command do not name.
         hash_seeds: the job that runs it with other hash seeds; None if there is none, or it was collected.
     """
 
@@ -89,6 +91,7 @@ class Case:
     result: ScenarioResult = field(init=False)
     merged: Merged = field(default_factory=Merged)
     unfinished: UnfinishedTrials | None = None
+    left_out: list[NotJudged] = field(default_factory=list)
     hash_seeds: Job[str] | None = None
 
     def __post_init__(self) -> None:
@@ -130,6 +133,7 @@ class Case:
         else:
             yield from self._search(record)
         note_unjudged(result, record, faults_of(options, scenario))
+        result.not_judged += self.left_out
         conclude(result, record, scenario, options, around.baseline)
         result.seconds = time.monotonic() - begun
         if ledger is not None:
@@ -159,6 +163,7 @@ class Case:
         if taken:
             why = f"two runs differ, so what was proposed is judged: {with_reasons(spec, taken)}"
             self.result.warnings.append(why)
+            self.left_out = [NotJudged(one.value, one.why) for one in taken if not one.keyword]
         return spec, record
 
     def _search(self, record: Record) -> Waits[None]:

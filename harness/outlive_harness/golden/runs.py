@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from .contents import first_unlike, ignored_files, learn_uncompared, learn_versi
 from .cures import Cure, in_words
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
+from .moment import tells_the_time, wait_for_another_second
 from .names import has_order, later_names, learn_names
 from .nondeterminism import advice, cures_for, observed
 from .preload import learn_check_preload, learn_preload
@@ -78,6 +80,7 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     box = runner.box
     record.initial = box.look(record.spec)
     first = _run(runner, record, record.trace.ops)
+    ended = time.time()
     first.demand_success()
     if not record.refused:
         record.shared = shareable(record.template, record.ops)
@@ -85,10 +88,14 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     everything = _take_in(runner, record, first.ran)
     record.ignored = list(everything)
     box.keep(record.golden)
+    made = {path: one for path, one in record.final.items() if record.initial.get(path) != one}
+    is_dated = tells_the_time(box.path, made, ended - first.ran.seconds, ended)
     check_declaration(record, box.path)
     if not by_exec:
         learn_preload(runner, record)
     again = _again_on_its_result(runner, record)
+    if is_dated:
+        wait_for_another_second(ended)
     second = _second(runner, record, first)
     second.run.demand_success()
     record.seconds = max(record.seconds, second.run.ran.seconds)
