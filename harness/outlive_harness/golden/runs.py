@@ -36,6 +36,7 @@ from .names import has_order, later_names, learn_names
 from .nondeterminism import advice, cures_for, observed
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
+from .seed import cure_by_seed
 from .stacks import LEAST_OPS, stacks_of
 
 #: Seconds that a golden run may take if the scenario sets no limit.
@@ -343,7 +344,8 @@ def _compare_runs(runner: Runner, record: Record, again: Tree, second: _Second) 
         runner.box.expect_room(record.final)
         detail = _difference(runner, record, second)
         why = f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}"
-        cures = cures_for(spec, observed(record, again, second.after))
+        seen = observed(record, again, second.after)
+        cures = cure_by_seed(runner, record) or cures_for(spec, seen)
         raise UntestableError(f"{why}\n{advice(spec, cures)}", cures)
     if spec.check and not record.findings:
         said = runner.check(spec, record.acks)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlive_harness.golden.contents import first_unlike
-from outlive_harness.golden.cures import Cure, in_words
+from outlive_harness.golden.cures import in_words
 from outlive_harness.golden.record import Record
+from outlive_harness.golden.seed import FIXED
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.jobs.tasks import Task
 from outlive_harness.judge.trees import describe_difference
@@ -72,5 +73,5 @@ def _differs(runner: Runner, record: Record) -> str:
     runner.box.expect_room(record.final)
     detail = describe_difference(path, record.final, after, record.golden, runner.box.path)
     why = f"nondeterministic: a further run with no fault differs in {path}\n{detail}"
-    seed = in_words(spec, [Cure("env", "PYTHONHASHSEED=0")])
+    seed = in_words(spec, [FIXED])
     return f"{why}\nsort what comes out of a set, or add {seed}, which makes it the same in each run"

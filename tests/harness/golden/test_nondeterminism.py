@@ -1,5 +1,6 @@
 """A pipeline whose golden runs differ: what is proposed for it, and taken if nothing was declared."""
 
+import sys
 from pathlib import Path, PurePath
 
 import pytest
@@ -146,3 +147,27 @@ def test_a_moment_is_found_in_what_a_run_leaves(content, expected, tmp_path):
     began, ended = 1796097251.9, 1796097252.1
     assert tells_the_time(tmp_path, tree(a=""), began, ended) is expected
     assert tells_the_time(tmp_path, tree(**{"log-1796097252": ""}), began, ended)
+
+
+ORDER = "import os; names = {str(n) for n in range(99)}; open('t', 'w').write(' '.join(names))"
+
+
+def test_the_order_of_a_set_is_cured_by_a_seed(check, monkeypatch):
+    """Tried, not guessed: with one seed its runs are the same, and all that it leaves is compared."""
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    result = check(sys.executable, "-c", f"{ORDER}; os.replace('t', 'out')")
+    assert result.verdict is Verdict.HELD, result
+    assert result.not_judged == []
+    (said,) = [one for one in result.warnings if one.startswith("two runs differ")]
+    assert "is judged: --env PYTHONHASHSEED=0 (" in said
+    result = check(sys.executable, "-c", f"{ORDER}; os.replace('t', 'out')", outputs="out")
+    assert result.reason.splitlines()[-1].startswith("add --env PYTHONHASHSEED=0 (")
+
+
+def test_a_seed_is_no_cure_for_a_time(check, monkeypatch):
+    """Where runs with one seed differ all the same, what varies is proposed as before."""
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    code = f"import time; {ORDER}; os.replace('t', 'out'); open('at', 'w').write(str(time.time()))"
+    result = check(sys.executable, "-c", code, outputs=("out", "at"))
+    last = result.reason.splitlines()[-1]
+    assert last.startswith("add --ignore at --ignore out (")
