@@ -64,7 +64,7 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
         read = runner.prepare(spec, record.template)
         _record(runner, record, by_exec=by_exec)
         if record.reads:  # else the run's own reads are unknown
-            record.reads += read
+            record.reads += [*read, *spec.scripts]
     except UntestableError as error:
         record.reason, record.cures = str(error), error.cures
     except BoxError as error:
