@@ -89,6 +89,7 @@ class Case:
         result: its result so far.
         merged: the violations of its crash states, and the litter.
         unfinished: keeps its trials in case the run is cut short.
+        left_out: files that the outputs proposed for its command do not name.
         hash_seeds: the job that runs it with other hash seeds; None if there is none, or it was collected.
         until: wall-clock time after which nothing more begins; None for no limit.
         not_recovered: the crash points of which only the state was judged.
@@ -100,6 +101,7 @@ class Case:
     result: ScenarioResult = field(init=False)
     merged: Merged = field(default_factory=Merged)
     unfinished: UnfinishedTrials | None = None
+    left_out: list[NotJudged] = field(default_factory=list)
     hash_seeds: Job[str] | None = None
     until: float | None = None
     not_recovered: list[NotJudged] = field(default_factory=list)
@@ -143,7 +145,7 @@ class Case:
         else:
             yield from self._search(record)
         note_unjudged(result, record, faults_of(options, scenario))
-        result.not_judged += self.not_recovered
+        result.not_judged += [*self.not_recovered, *self.left_out]
         conclude(result, record, scenario, options, around.baseline)
         result.seconds = time.monotonic() - begun
         if ledger is not None:
@@ -173,6 +175,7 @@ class Case:
         if taken:
             why = f"two runs differ, so what was proposed is judged: {with_reasons(spec, taken)}"
             self.result.warnings.append(why)
+            self.left_out = [NotJudged(one.value, one.why) for one in taken if not one.keyword]
         return spec, record
 
     def _search(self, record: Record) -> Waits[None]:

@@ -57,7 +57,7 @@ def is_undeclared(scenario: Scenario) -> bool:
 
 def declare(scenario: Scenario, cures: Iterable[Cure]) -> None:
     """Add what a golden run proposes to the declaration of a scenario, as if the user had given it."""
-    for cure in cures:
+    for cure in filter(lambda one: one.keyword, cures):
         keyword = KEYWORD[cure.keyword]
         value = keyword.checked(cure.value)
         now = getattr(scenario, cure.keyword)

@@ -212,7 +212,7 @@ def _note_gaps(coverage: Coverage, record: Record, trials: list[Trial]) -> None:
     elif missed:
         many = f"the run makes {record.least_ops} to {len(record.ops)} ops"
         why = f"{tested}: {missed} were not reached in 3 attempts "
-        why += f"({many if record.ops else 'the run was over'})"
+        why += f"({many if record.ops else 'the run was over'}); let each run do the same, in the same order"
     if why:
         coverage.notes.clear()
         coverage.leave_out(why)

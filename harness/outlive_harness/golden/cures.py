@@ -19,7 +19,7 @@ class Cure(NamedTuple):
     """One keyword of scenario(), which is an option of ``check`` too, with a value that would help.
 
     Attributes:
-        keyword: its name.
+        keyword: its name; "" for a pattern of files that no keyword names, and that are then not judged.
         value: its value; one of them, if it takes several.
         why: the reason, for people.
     """
@@ -31,6 +31,7 @@ class Cure(NamedTuple):
 
 def in_words(spec: RunSpec, cures: Sequence[Cure]) -> str:
     """Return cures as the user would write them: options to paste, or keywords of a scenario in a file."""
+    cures = [one for one in cures if one.keyword]
     if spec.is_typed:
         return " ".join(map(_as_option, cures))
     values: dict[str, list[str]] = defaultdict(list)

@@ -59,7 +59,10 @@ def cures_for(spec: RunSpec, seen: Observation, known: ByValue) -> list[Cure]:
 def _declared(made: Proposal) -> list[Cure]:
     cures = [Cure("outputs", pattern) for pattern in made.outputs]
     cures += [Cure("append_only", pattern) for pattern in made.append_only]
-    return cures + [Cure("ignore", pattern, why) for pattern, why in made.ignore]
+    cures += [Cure("ignore", pattern, why) for pattern, why in made.ignore]
+    ignored = {pattern for pattern, _ in made.ignore}
+    left = [(pattern, why) for pattern, why in (*made.checkpoints, *made.apart) if pattern not in ignored]
+    return cures + [Cure("", pattern, f"{why}; not compared") for pattern, why in left]
 
 
 def _left_out(spec: RunSpec, seen: Observation) -> list[Cure]:

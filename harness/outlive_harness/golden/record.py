@@ -47,6 +47,7 @@ class Record:
         trace: the ops of the first run.
         least_ops: the fewest ops that a golden run made.
         initial: the files before the run.
+        shared: very large files of the template that no op names: boxes share one copy of each.
         final: the files after it.
         versions: digests of every whole content, by output path.
         varying: outputs whose intermediate contents differ between golden runs.
@@ -90,6 +91,7 @@ class Record:
     trace: Trace = field(default_factory=Trace)
     least_ops: int = 0
     initial: Tree = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
     final: Tree = field(default_factory=dict)
     versions: dict[str, set[str]] = field(default_factory=dict)
     varying: set[str] = field(default_factory=set)

@@ -18,8 +18,9 @@ from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.reading import is_database
 from outlive_harness.world.runner import Runner
+from outlive_harness.world.shared import shareable
 
-from .again import compare_runs, forgo_zygote, from_scratch_again
+from .again import compare_runs, forgo_zygote, from_scratch_again, has_times
 from .contents import (
     demand_values,
     difference,
@@ -32,6 +33,7 @@ from .crash_check import learn_crash_check, require_crash_check
 from .cures import Cure, in_words
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
+from .moment import tells_the_time, wait_for_another_second
 from .names import has_order, later_names
 from .one_run import run_once
 from .preload import learn_check_preload, learn_preload
@@ -61,7 +63,7 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
         read = runner.prepare(spec, record.template)
         _record(runner, record, by_exec=by_exec)
         if record.reads:  # else the run's own reads are unknown
-            record.reads += read
+            record.reads += [*read, *spec.scripts]
     except UntestableError as error:
         record.reason, record.cures = str(error), error.cures
     except BoxError as error:
@@ -79,16 +81,24 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     record.initial = box.look(record.spec)
     require_crash_check(runner, record, is_over=False)
     first = run_once(runner, record, record.trace.ops)
+    ended = time.time()
     first.demand_success()
+    if not record.refused:
+        record.shared = shareable(record.template, record.ops)
+        box.unchanged.shared.choose(record.template, record.shared)
     everything = _take_in(runner, record, first.ran)
     record.ignored = list(everything)
     box.keep(record.golden)
+    made = {path: one for path, one in record.final.items() if record.initial.get(path) != one}
+    is_dated = tells_the_time(box.path, made, ended - first.ran.seconds, ended)
     check_declaration(record, box.path)
     _read_values(runner, record)
     require_crash_check(runner, record, is_over=True)
     if not by_exec:
         learn_preload(runner, record)
     again = _again_on_its_result(runner, record)
+    if is_dated or has_times(record):
+        wait_for_another_second(ended)
     second = from_scratch_again(runner, record, first)
     second.run.demand_success()
     record.seconds = max(record.seconds, second.run.ran.seconds)

@@ -69,6 +69,7 @@ class RunSpec:
         source: a directory to copy into each box, if any.
         cwd: the directory that the pipeline runs in; None for the box.
         env: variables that are added to the environment, as NAME=VALUE; ``{box}`` stands for the box's path.
+        scripts: scripts of a shell that only start the program: see starters.py.
         own: files of the user that the arguments name; the program must not change them.
         standing: the user's working directory; nothing may be written there.
         freeze: the instant at which the wall clock stands, in its one form; "" if it runs.
@@ -101,6 +102,7 @@ class RunSpec:
     source: str | None = None
     cwd: str | None = None
     env: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     standing: str = ""
     tmp: str = TMP_CHOICES[0]
@@ -297,8 +299,9 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
         "source": None if source is None else str(source),
         "cwd": cwd,
         "env": (*scenario.env, *started.env),
+        "scripts": started.scripts,
         "standing": str(Path.cwd()),
-        "own": () if scenario.command is None else _own(started.argv),
+        "own": () if scenario.command is None else (*_own(started.argv), *started.scripts),
         "read": tuple(
             (glob, reader if isinstance(reader, str) else f"{FUNCTION}{number}")
             for number, (glob, reader) in enumerate(scenario.read)

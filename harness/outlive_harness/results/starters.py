@@ -1,4 +1,4 @@
-"""Programs that only start another one: a shell whose text is one command, ``env`` and ``nice``.
+"""Programs that only start another one: a shell whose text or script is one command, ``env`` and ``nice``.
 
 A pipeline behind one of them is a plain program with variables and a directory of its own, and a Python
 program is then seen as one. Quotes, ``cd`` and ``exec`` are understood, and nothing that a shell expands: any
@@ -23,6 +23,15 @@ _PART = re.compile(
     r"(?P<plain>[A-Za-z0-9_@%+=:,./{}-]+)|'(?P<single>[^']*)'"
     r'|"(?P<double>[^"$`\\!]*)"|"\$(?P<given>[0-9@])"'
 )
+#: The first line of a script that a shell runs, with no options but those that make no difference.
+_FIRST_LINE = re.compile(rb"#! ?(?:/usr)?/bin/(?:env )?(sh|dash|bash)(?: -[eu]+)?\s*\n")
+_SET = re.compile(r"set -[eu]*(?:o pipefail)?")
+#: How a script names the directory that it is in.
+_BESIDE = re.compile(r'"\$\(dirname (?:-- )?"\$0"\)"|"\$\{0%/\*\}"')
+#: Characters of a script that only starts a program.
+_LONGEST = 4096
+#: Variables that make a shell read another file first, or change to another directory.
+_OTHERWISE = ("BASH_ENV", "CDPATH")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 #: Words that mean something to a shell itself (POSIX, and bash(1)), so that no program of that name is run.
 _OWN_WORDS = frozenset({
@@ -43,11 +52,13 @@ class Started(NamedTuple):
         argv: the program and its arguments.
         env: variables that it gets in addition, as NAME=VALUE.
         cwd: the directory that it runs in; None if nothing changes it.
+        scripts: the scripts that say so.
     """
 
     argv: tuple[str, ...]
     env: tuple[str, ...] = ()
     cwd: str | None = None
+    scripts: tuple[str, ...] = ()
 
 
 def looked_through(argv: Sequence[str], *, here: str | None, path: str | None = None) -> Started:
@@ -63,20 +74,26 @@ def looked_through(argv: Sequence[str], *, here: str | None, path: str | None = 
         inner = _inner(found, here, path)
         if inner is None:
             return found
-        found = Started(inner.argv, (*found.env, *inner.env), inner.cwd or found.cwd)
+        scripts = (*found.scripts, *inner.scripts)
+        found = Started(inner.argv, (*found.env, *inner.env), inner.cwd or found.cwd, scripts)
         here = found.cwd or here
 
 
 def _inner(outer: Started, here: str | None, path: str | None) -> Started | None:
     """Return what a program starts; None if it is none of those known, or does more than that."""
     directory, name = os.path.split(outer.argv[0])
-    if directory not in _USUAL:
-        return None
     rest = outer.argv[1:]
-    if name == "bash" and "BASH_ENV" in os.environ:  # it reads that file first
+    is_script = _interpreter(os.path.join(here or "", outer.argv[0])) in _SHELLS
+    if (is_script or name in _SHELLS) and any(one in os.environ for one in _OTHERWISE):
         return None
-    if name in _SHELLS and len(rest) > 1 and _TEXT_FOLLOWS.fullmatch(rest[0]):
-        inner = _of_shell(rest[1], rest[2:], here)
+    if is_script:
+        inner = _of_script(outer.argv, here)
+    elif directory not in _USUAL:
+        return None
+    elif name in _SHELLS and len(rest) > 1 and _TEXT_FOLLOWS.fullmatch(rest[0]):
+        inner = _of_shell(rest[1].strip().split("&&"), rest[2:], here)
+    elif name in _SHELLS and rest and not rest[0].startswith("-"):
+        inner = _of_script(rest, here)
     elif name == "env":
         count = next((at for at, word in enumerate(rest) if not _ASSIGNMENT.match(word)), len(rest))
         inner = Started(rest[count:], rest[:count])
@@ -92,11 +109,26 @@ def _inner(outer: Started, here: str | None, path: str | None) -> Started | None
     return inner if is_found else None
 
 
-def _of_shell(text: str, given: Sequence[str], here: str | None) -> Started | None:
-    """Return what the text of ``sh -c`` starts: ``cd DIR &&`` and ``exec`` may be before it."""
-    commands = [_words(one, given) for one in text.strip().split("&&")]
+def _of_shell(
+    texts: Sequence[str], given: Sequence[str], here: str | None, *, execs: bool = False
+) -> Started | None:
+    """Return what the last of a shell's commands starts, if the others change its directory and variables.
+
+    Args:
+        texts: the commands.
+        given: the parameters of the shell, from ``$0`` on.
+        here: the directory that it runs in; None if that is a box.
+        execs: whether the last command must take the shell's place by ``exec``.
+    """
+    commands = [_words(one, given) for one in texts]
     cwd = None
+    env: list[str] = []
     for words in commands[:-1]:
+        if words is not None and len(words) > 1 and words[0] == ("export", True):
+            if not all(is_plain and _ASSIGNMENT.match(word) for word, is_plain in words[1:]):
+                return None
+            env += [word for word, _ in words[1:]]
+            continue
         if words is None or len(words) != 2 or words[0] != ("cd", True):
             return None
         cwd = os.path.join(cwd or here or "", words[1][0])
@@ -105,15 +137,48 @@ def _of_shell(text: str, given: Sequence[str], here: str | None) -> Started | No
     words = commands[-1]
     if not words:
         return None
-    env: list[str] = []
     while words and words[0][1] and _ASSIGNMENT.match(words[0][0]):
         env.append(words[0][0])
         words = words[1:]
     if words[:1] == [("exec", True)]:
         words = words[1:]
-    elif words and words[0][0] in _OWN_WORDS:
+    elif execs or (words and words[0][0] in _OWN_WORDS):
         return None
     return Started(tuple(word for word, _ in words), tuple(env), cwd)
+
+
+def _of_script(given: Sequence[str], here: str | None) -> Started | None:
+    """Return what a script of a shell starts; *given* are its name and its arguments."""
+    script = os.path.join(here or "", given[0])
+    if not os.path.isabs(script):  # it is in the box, and not known beforehand
+        return None
+    try:
+        with open(script, encoding="ascii") as file:
+            text = file.read(_LONGEST + 1)
+    except (OSError, UnicodeDecodeError):
+        return None
+    directory = os.path.dirname(script)
+    if len(text) > _LONGEST or "'" in directory:
+        return None
+    text = _BESIDE.sub(lambda _: f"'{directory}'", text)
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#") and not _SET.fullmatch(line)]
+    commands = [one for line in lines for one in line.split("&&")]
+    found = _of_shell(commands, given, here, execs=True) if commands else None
+    return None if found is None else found._replace(scripts=(script,))
+
+
+def _interpreter(program: str) -> str:
+    """Return the name of the program that runs a script by its first line; "" if it is none."""
+    if not os.path.isabs(program) or not os.access(program, os.X_OK):
+        return ""
+    try:
+        with open(program, "rb") as file:
+            first = file.readline(128)
+    except OSError:
+        return ""
+    match = _FIRST_LINE.fullmatch(first)
+    return match[1].decode() if match else ""
 
 
 def _words(text: str, given: Sequence[str]) -> list[tuple[str, bool]] | None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from outlive_harness.golden.by_value import by_value
 from outlive_harness.golden.contents import all_unlike, difference, first_unlike
-from outlive_harness.golden.cures import Cure, in_words
+from outlive_harness.golden.cures import in_words
 from outlive_harness.golden.nondeterminism import advice
 from outlive_harness.golden.record import Record
+from outlive_harness.golden.seed import FIXED
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.jobs.tasks import Task
 from outlive_harness.launch.options import RunOptions
@@ -46,7 +47,7 @@ class HashSeedCheck(Task[str]):
     def run(self, bench: Bench) -> str:
         """Run again from scratch; return how the outputs differ, "" if they do not."""
         begun, runner, record = time.monotonic(), bench.runner, bench.record(self.place)
-        seed = in_words(record.spec, [Cure("env", "PYTHONHASHSEED=0")])
+        seed = in_words(record.spec, [FIXED])
         otherwise = f"sort what comes out of a set, or add {seed}, which makes it the same in each run"
         try:
             runner.cool()

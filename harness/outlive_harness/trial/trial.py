@@ -21,6 +21,7 @@ from outlive_harness.results.run_spec import HOME, TMP
 from outlive_harness.results.trials import Outcome, Trial
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
+from outlive_harness.world.shared import SharedFileError
 
 from .bench import Bench
 from .crash import Crash
@@ -91,6 +92,8 @@ class TrialTask(Task[Trial]):
             else:
                 runner.choose_start(record.spec, record.preload, record.check_preloads)
             _carry_out(bench, record, self, trial)
+        except SharedFileError:  # it is shared no more
+            return self.run(bench)
         except (BoxError, RecordingError, OSError) as error:
             is_gone = isinstance(error, NoStateError)
             trial.fail(str(error), Outcome.IMPOSSIBLE if is_gone else Outcome.FAILED)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -111,6 +112,8 @@ class Box:
         copies = self._emptied(state.initial)
         try:
             same = state.write_to(self.path, copies)
+            if torn is not None and self.unchanged.shared.is_here(torn[0].path):
+                self.unchanged.shared.own(torn[0].path)
             is_known = torn is None or _write_part(self.path, *torn)
             self._rehome()
             for path in same:
@@ -180,7 +183,7 @@ class Box:
         return repr(sorted(found.items())) if found else ""
 
     def keep(self, where: Path) -> None:
-        """Copy the box as it is now.
+        """Copy the box as it is now; a copy beside the boxes, which nothing changes, shares large files.
 
         Raises:
             BoxError: there is no room for the copy, ...
@@ -188,7 +191,10 @@ class Box:
         try:
             remove_tree(where)
             where.mkdir(parents=True)
-            copy_tree(self.path, where)
+            is_ours = where.is_relative_to(self.place.parent)
+            with tempfile.TemporaryDirectory(dir=self.place, prefix="links-") as links:
+                copies = self.unchanged.links(Path(links)) if is_ours else None
+                copy_tree(self.path, where, copies=copies)
         except OSError as error:
             remove_tree(where)
             raise BoxError(f"the box could not be copied to {where}: {error}") from error

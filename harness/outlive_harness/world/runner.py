@@ -83,6 +83,7 @@ class Runner:
             if ran.failure():
                 raise BoxError(f"setup {ran.failure()}\n{ran.told}".rstrip())
         self.box.keep(template)
+        self.box.unchanged.rebase(template)
         return read
 
     def look(self, spec: RunSpec) -> Tree:
@@ -175,6 +176,8 @@ class Runner:
         if options.stacks:
             environment = traced.environment(environment, options.stacks)
         if box.unchanged:
+            if options.visit is None or options.data:  # a recording knows each file by its inode
+                box.unchanged.own()
             if options.visit is None:
                 box.unchanged.distrust()
             else:
@@ -212,6 +215,9 @@ class Runner:
             raise BoxError("the budget ended while the pipeline ran")
         if ran.blind:
             self.box.unchanged.distrust()
+            changed = self.box.unchanged.shared.changed()
+            if changed:
+                raise BoxError(f"{changed}, which boxes share, was changed in a way that is not seen")
         if ran.failure():  # they are shown when the box is gone
             ran.stdout, ran.stderr = self.box.as_told(ran.stdout), self.box.as_told(ran.stderr)
         return ran

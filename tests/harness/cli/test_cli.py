@@ -112,6 +112,18 @@ def test_a_pipeline_that_holds_exits_with_0(outlive, script):
     assert "\x1b" not in done.stdout
 
 
+def test_a_project_is_checked_where_it_is(outlive, tmp_path):
+    """Told what is not in the box, a user adds the options as they are printed, and has a verdict."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "words").write_text("b a\n")
+    (tmp_path / "words.sh").write_text('set -e\nsort conf/words > "$OUT.t"\nmv "$OUT.t" "$OUT"\n')
+    command = ["--env", "OUT={box}/out", "--outputs", "out", "--", "sh", "words.sh"]
+    missed = "conf/words is not in the box: --input . copies it, --cwd . runs here\n"
+    assert missed in outlive("check", *command, status=3).stdout
+    for option in ("--input", "--cwd"):
+        outlive("check", option, ".", *command, status=0)
+
+
 def test_a_violation_exits_with_1_and_can_be_pasted_back(outlive, script, tmp_path):
     """The report says what, at which op and path, and its replay line shows the same, boxes included."""
     done = outlive("check", "--", "sh", script(TORN), status=1)

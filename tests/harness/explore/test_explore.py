@@ -380,6 +380,7 @@ def typo():
 """)
     assert result.verdict is Verdict.UNKNOWN
     assert "outt/* match nothing" in result.reason
+    assert "; name what readers see, as outputs=" in result.reason
     assert "out/x" in result.reason
 
 
@@ -815,6 +816,7 @@ def it():
     result = one(source.format(outputs=("o", "reprot", "out/*.csv")))
     assert result.verdict is Verdict.UNKNOWN
     assert "outputs reprot, out/*.csv: nothing that the golden run made or left matches" in result.reason
+    assert result.reason.endswith("; correct the pattern, or leave it out")
 
 
 def test_acks_that_match_no_line_are_unknown(one):
@@ -825,6 +827,7 @@ def test_acks_that_match_no_line_are_unknown(one):
     result = one(source.format(command, "^dnoe: (.*)$"))
     assert result.verdict is Verdict.UNKNOWN
     assert "no line of the golden run's standard output matches acks='^dnoe: (.*)$'" in result.reason
+    assert "; correct the pattern, or let the program flush such a line" in result.reason
 
 
 def test_the_own_directory_is_no_part_of_an_input(one, tmp_path):

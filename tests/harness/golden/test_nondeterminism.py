@@ -1,5 +1,6 @@
 """A pipeline whose golden runs differ: what is proposed for it, and taken if nothing was declared."""
 
+import sys
 from pathlib import Path, PurePath
 
 import pytest
@@ -7,18 +8,20 @@ import pytest
 from outlive_harness import scenario
 from outlive_harness.disk.tree import Entry
 from outlive_harness.golden.cures import Cure, in_words
+from outlive_harness.golden.moment import tells_the_time
 from outlive_harness.golden.nondeterminism import advice, cures_for
 from outlive_harness.golden.observe import Observation
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import NO_FILE
 from outlive_harness.results.verdicts import Verdict
 
-#: Writes a table, a log with times, a report with a time, and a part under a random name.
+#: Writes a table, a log with times, a database with a journal, and a report with a time.
 ETL = """
 set -e
 mkdir -p out
 echo "begins at $(date +%s%N)" > etl.log
 printf 'a,b\\n' > out/new && mv out/new out/2026-11.csv
+printf x > out/x.db-journal && printf x > out/x.db && rm out/x.db-journal
 echo "made at $(date +%s%N)" > out/new && mv out/new out/report-2026-11.json
 """
 
@@ -87,7 +90,8 @@ def test_a_command_without_outputs_is_judged_by_what_is_proposed(check):
         "--outputs 'out/*.csv' --outputs 'out/report-*.json' --ignore etl.log --ignore 'out/report-*.json' ("
         in said
     )
-    assert [one.what for one in result.not_judged] == ["out/report-2026-11.json", "etl.log"]
+    assert [one.what for one in result.not_judged] == ["out/report-2026-11.json", "etl.log", "out/*.db"]
+    assert result.not_judged[-1].why == "a database with a journal, for a check to read; not compared"
     torn = check("sh", "-c", ETL.replace("out/new && mv out/new", ""))
     assert [(one.kind, one.path) for one in torn.violations] == [
         ("torn-output", "out/2026-11.csv"), ("torn-output", "out/report-2026-11.json"),
@@ -111,3 +115,59 @@ def test_a_scenario_in_a_file_is_told_its_keywords(one):
     assert result.verdict is Verdict.UNKNOWN
     last = result.reason.splitlines()[-1]
     assert last.startswith('add outputs=["out/*.csv", "out/report-*.json"], ignore=["etl.log", "out/report-*')
+
+
+BY_THE_SECOND = """
+it = scenario(command=["sh", "-c", "date +%s > out/.t && mv out/.t out/at"], outputs="out/*", setup=make)
+"""
+
+
+def test_a_time_in_whole_seconds_is_seen_to_vary(one):
+    """Runs within one second would print the same: the second run waits where the first has left its time."""
+    result = one("def make(): os.mkdir('out')\n" + BY_THE_SECOND)
+    assert result.reason.startswith("nondeterministic: two runs with no fault differ in out/at")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"at 1796097252\n", True),
+        (b"2026-12-01T03:54:12Z", True),
+        (b"2026-12-01T03:54:11Z", True),
+        (b"run 035412", True),
+        (b"2026-12-01T03:54:13Z", False),
+        (b"2026-12-01", False),
+        (b"17960972520", False),
+        (b"", False),
+    ],
+)
+def test_a_moment_is_found_in_what_a_run_leaves(content, expected, tmp_path):
+    """Seconds since 1970 and times of day, of each second of the run, in contents and in names."""
+    (tmp_path / "a").write_bytes(content)
+    began, ended = 1796097251.9, 1796097252.1
+    assert tells_the_time(tmp_path, tree(a=""), began, ended) is expected
+    assert tells_the_time(tmp_path, tree(**{"log-1796097252": ""}), began, ended)
+
+
+ORDER = "import os; names = {str(n) for n in range(99)}; open('t', 'w').write(' '.join(names))"
+
+
+def test_the_order_of_a_set_is_cured_by_a_seed(check, monkeypatch):
+    """Tried, not guessed: with one seed its runs are the same, and all that it leaves is compared."""
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    result = check(sys.executable, "-c", f"{ORDER}; os.replace('t', 'out')")
+    assert result.verdict is Verdict.HELD, result
+    assert result.not_judged == []
+    (said,) = [one for one in result.warnings if one.startswith("two runs differ")]
+    assert "is judged: --env PYTHONHASHSEED=0 (" in said
+    result = check(sys.executable, "-c", f"{ORDER}; os.replace('t', 'out')", outputs="out")
+    assert result.reason.splitlines()[-1].startswith("add --env PYTHONHASHSEED=0 (")
+
+
+def test_a_seed_is_no_cure_for_a_time(check, monkeypatch):
+    """Where runs with one seed differ all the same, what varies is proposed as before."""
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    code = f"import time; {ORDER}; os.replace('t', 'out'); open('at', 'w').write(str(time.time()))"
+    result = check(sys.executable, "-c", code, outputs=("out", "at"))
+    last = result.reason.splitlines()[-1]
+    assert last.startswith("add --ignore at --ignore out (")

@@ -66,6 +66,35 @@ def test_a_command_that_may_do_more_stays_as_it_is(command):
     assert looked_through(command, here=None) == Started(tuple(command))
 
 
+EXECS = """#!/bin/sh -e
+# Starts it where its project is.
+set -eu
+export A=1 B='2 3'
+
+cd "$(dirname "$0")"
+cd .. && cd scripts
+exec PY -c "$1" a "$2"
+"""
+
+
+@pytest.mark.parametrize("start", [["sh", "SCRIPT"], ["SCRIPT"], ["env", "C=1", "bash", "SCRIPT"]])
+def test_a_script_that_only_execs_is_looked_through(start, tmp_path):
+    """Its comments, variables and directories are understood; the script is a file that the run rests on."""
+    script = tmp_path / "scripts" / "run.sh"
+    script.parent.mkdir()
+    script.write_text(EXECS.replace("PY", PY))
+    script.chmod(0o755)
+    command = [word.replace("SCRIPT", str(script)) for word in [*start, SEEN, "x y"]]
+    found = looked_through(command, here=None)
+    assert found.argv == (PY, "-c", SEEN, "a", "x y")
+    assert found.env[-2:] == ("A=1", "B=2 3")
+    assert (os.path.realpath(found.cwd), found.scripts) == (str(script.parent), (str(script),))
+    others = [f"export A\nexec {PY}", f"export A=$B\nexec {PY}", f"{PY} -c 1", f"sleep 1\nexec {PY}", ""]
+    for other in [*others, f"trap x 1\nexec {PY}", "exec no-such-program"]:
+        script.write_text(f"#!/bin/sh\n{other}")
+        assert looked_through(command, here=None).scripts == (), other
+
+
 def test_a_run_is_that_of_the_program_behind(tmp_path):
     """Its variables come after the scenario's own; the shell's text is not made absolute, as before."""
     (tmp_path / "in.csv").touch()
