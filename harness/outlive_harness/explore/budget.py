@@ -35,11 +35,12 @@ class Budget:
         return now + share
 
 
-def kept_back(record: Record, left: float) -> float:
+def kept_back(record: Record, left: float, *, part: float = _PART) -> float:
     """Return the seconds of a budget that are kept back, if a violation was found, to confirm and explain it.
 
     Args:
         record: the golden run.
         left: the seconds that are left.
+        part: the part of them that is kept back in any case.
     """
-    return max(0.0, left) * max(_PART, min(_MOST, _RUNS * record.seconds / max(left, 1e-9)))
+    return max(0.0, left) * max(part, min(_MOST, _RUNS * record.seconds / max(left, 1e-9)))

@@ -308,7 +308,8 @@ class Case:
                 )
         self._note_untried(wanted, several)
         if until is not None and several and not (scenario.expect or _kinds(several.values())):
-            yield from search_deeper(around.session, record, list(several.values()), until)
+            ends = until - kept_back(record, until - time.time(), part=0.0)
+            yield from search_deeper(around.session, record, list(several.values()), ends)
 
     def _note_untried(self, wanted: Sequence[FaultSearch], several: dict[str, SearchState]) -> None:
         """Note the faults that were not tried, as one violation was enough."""

@@ -113,6 +113,7 @@ def _violation(one: Violation) -> dict[str, Any]:
         "left": [(visible(path), visible(what)) for path, what in one.left],
         "replay": replay_line(one),
         "unconfirmed": one.confirmed is False,
+        "only_seen": one.from_recording and one.confirmed is None,
     }
 
 
