@@ -21,6 +21,7 @@ from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
+from outlive_harness.world.checks import difference
 from outlive_harness.world.runner import Runner
 
 from .contents import first_unlike, ignored_files, learn_uncompared, learn_versions
@@ -330,9 +331,15 @@ def _compare_runs(runner: Runner, record: Record, second: _Second) -> None:
         raise UntestableError(f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}")
     if spec.check and not record.findings:
         said = runner.check(spec, record.acks)
-        if said.failed or said.value != record.value:
-            then = said.failure or said.value
-            raise UntestableError(f"nondeterministic: the check gave {record.value} and then {then}")
+        if said.failed:
+            raise UntestableError(
+                f"nondeterministic: the check holds after one run and not after another: it {said.failure}"
+            )
+        if said.value != record.value:
+            detail = difference(record.value, said.value)
+            raise UntestableError(
+                f"nondeterministic: the check gives another value after a second run\n{detail}"
+            )
     # A file that only one golden run leaves (under a random name) is not litter either.
     record.final = {**second.after, **record.final}
 

@@ -58,7 +58,7 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
             cwd="$here" if is_elsewhere else "$box",
             tmp=TMP,
             home=HOME,
-            torn=_torn(trial),
+            torn=_torn(trial, target / "crashed"),
             command=" ".join(words),
         ),
         encoding="utf-8",
@@ -68,9 +68,10 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
     (target / "README.md").write_text(_readme(record, trial, identifier), encoding="utf-8")
 
 
-def _torn(trial: Trial) -> str:
+def _torn(trial: Trial, crashed: Path) -> str:
     """Return lines of the script that show a half-written output; the recovery may have repaired it."""
-    paths = dict.fromkeys(one.path for one in trial.findings if one.kind == "torn-output" and one.path)
+    torn = (one.path for one in trial.findings if one.kind == "torn-output")
+    paths = dict.fromkeys(path for path in torn if (crashed / path).is_file())  # it may be that of a set
     lines = ["echo 'what the crash left at the path of an output; these are expected to differ:'"]
     lines += [f'diff -q "$here/golden"/{path} "$here/crashed"/{path}' for path in map(shlex.quote, paths)]
     return "\n".join([*lines, "echo 'what the next run leaves:'", ""]) if paths else ""
