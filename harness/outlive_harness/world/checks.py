@@ -52,9 +52,8 @@ class CheckResult:
             takes_acks: whether its assertions are about what was acknowledged.
         """
         if self.failed and self.is_assertion and takes_acks:
-            return [
-                Finding("lost-ack", "", f"after recovery a promise is broken: {self.failed}", self.detail)
-            ]
+            sentence = f"after recovery a promise is broken: the check {self.failed}"
+            return [Finding("lost-ack", "", sentence, self.detail)]
         if self.failed:
             return [Finding("diverged", "", f"after recovery the check fails: it {self.failed}", self.detail)]
         if self.value != golden:
