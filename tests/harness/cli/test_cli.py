@@ -599,8 +599,8 @@ def test_only_means_a_name_else_a_pattern_else_a_part(only, chosen):
 def test_options_of_test_are_added_to_what_a_scenario_declares():
     """Patterns are added, the rest stands in; where every file is an output already, it stays so."""
     wish = {
-        "outputs": ("b",), "append_only": ("c",), "ignore": ("d",), "input": "/in", "timeout": 3.0,
-        "restarts": 2, "tmp": None,
+        "outputs": ("b",), "append_only": ("c",), "settled": ("e",), "together": ("f if g",),
+        "ignore": ("d",), "input": "/in", "timeout": 3.0, "restarts": 2, "tmp": None,
     }  # fmt: skip
     one, every, checked = (
         scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9)
@@ -610,6 +610,7 @@ def test_options_of_test_are_added_to_what_a_scenario_declares():
         declared.add(each, wish)
     assert [each.outputs for each in (one, every, checked)] == [("a", "b"), (), ("b",)]
     assert (one.append_only, one.ignore) == (("c",), ("x", "d"))
+    assert (one.settled, one.together) == (("e",), ("f if g",))
     assert (one.input, one.timeout, one.restarts) == ("/in", 3.0, 2)
 
 
