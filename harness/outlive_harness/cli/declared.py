@@ -14,6 +14,7 @@ from typing import Any
 from outlive_harness.results.keywords import with_option
 from outlive_harness.results.scenario import Scenario, ScenarioError
 from outlive_harness.results.scenario_files import find_files, load_file
+from outlive_harness.results.value_kinds import readers
 from outlive_harness.results.verdicts import ScenarioResult
 
 from . import expression
@@ -109,4 +110,9 @@ def add(one: Scenario, wish: dict[str, Any]) -> None:
         value = keyword.checked(wish[keyword.name], f"--{keyword.flag}")
         if keyword.name == "outputs" and all_are_outputs:
             continue
-        setattr(one, keyword.name, value + getattr(one, keyword.name) if keyword.is_added else value)
+        now = getattr(one, keyword.name)
+        if keyword.kind is readers:  # the first pattern that matches counts
+            value = value + now
+        elif keyword.is_added:
+            value = now + value
+        setattr(one, keyword.name, value)

@@ -9,6 +9,7 @@ from outlive_harness.disk.tree import Tree
 from outlive_harness.readers.table import has_time
 from outlive_harness.results.instants import DEFAULT
 from outlive_harness.results.ops import Op
+from outlive_harness.world.checks import difference as difference_of_values
 from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
@@ -115,11 +116,14 @@ def compare_runs(runner: Runner, record: Record, again: Tree, second: Second) ->
         raise UntestableError(f"{why}\n{advice(spec, cures)}", cures)
     if spec.check and not record.findings:
         said = runner.check(spec, record.acks)
-        if said.failed or said.value != record.value:
-            then = said.failure or said.value
+        if said.failed:
             raise UntestableError(
-                f"nondeterministic: the check gave {record.value} and then {then}; let it return only what "
-                "is the same after each run"
+                f"nondeterministic: the check holds after one run and not after another: it {said.failure}"
+            )
+        if said.value != record.value:
+            raise UntestableError(
+                "nondeterministic: the check gives another value after a second run; let it return only what "
+                f"is the same after each run\n{difference_of_values(record.value, said.value)}"
             )
     # A file that only one golden run leaves (under a random name) is not litter either.
     record.final = {**aligned(record, second.after), **record.final}

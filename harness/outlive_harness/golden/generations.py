@@ -21,6 +21,9 @@ from outlive_harness.results.ops import Op
 
 from .record import Record
 
+#: How many names of files are looked at, in all moments together: some seconds.
+_MOST = 1_000_000
+
 
 class Moment(NamedTuple):
     """A moment at which files of a set were put in place, or removed.
@@ -78,17 +81,21 @@ class _Known:
 def _replay(known: _Known, ops: Sequence[Op], box: bytes, moments: dict[str, list[Moment]]) -> str:
     """Note the moments of each set; return why that is not possible, "" if it is."""
     record = known.record
-    replay = _Replay(Disk.load(record.template), box)
+    replay = _Replay(record, box)
     sets = {text: FileSet(text) for text in moments}
     before = {text: known.digests(one, record.initial) for text, one in sets.items()}
+    names = 0
     for op in ops:
         try:
-            replay.apply(op)
+            may_show = replay.apply(op)
         except UnmodelledError as error:
             return str(error)
-        if not op.changes or op.traits.attributes or not _may_show(record, op):
+        if not may_show:
             continue
         tree = replay.tree()
+        names += len(tree)
+        if names > _MOST:
+            return "the run changes too many files of sets to tell more of them apart"
         for text, one in sets.items():
             after = known.digests(one, tree)
             touched = _touched(record, one, op, tree, before[text], after)
@@ -98,11 +105,6 @@ def _replay(known: _Known, ops: Sequence[Op], box: bytes, moments: dict[str, lis
     return ""
 
 
-def _may_show(record: Record, op: Op) -> bool:
-    """Return whether an op may change what readers see; a directory or a link may hold outputs."""
-    return op.traits.installs or op.traits.removes or op.kind == "symlink" or record.is_shown(op.path)
-
-
 def _touched(
     record: Record, one: FileSet, op: Op, tree: Tree, before: Mapping[str, str], after: Mapping[str, str]
 ) -> frozenset[str]:
@@ -110,7 +112,11 @@ def _touched(
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     if op.traits.installs:
         real = one.found(tree, record.is_in_sets)
-        changed |= {used for used, path in real.items() if used in after and _is_at(op.target, used, path)}
+        changed |= {
+            used
+            for used, path in real.items()
+            if used in after and any(_is_at(place, used, path) for place in op.paths)
+        }
     return frozenset(path for path in changed if after.get(path) != "")
 
 
@@ -153,18 +159,36 @@ def _has_repeats(several: Sequence[Moment]) -> bool:
 
 
 class _Replay:
-    """Ops on the model of the disk, and the tree after each; a content is digested once."""
+    """Ops on the model of the disk, and the files after each; a content is digested once."""
 
-    def __init__(self, disk: Disk, box: bytes) -> None:
-        self._disk, self._box = disk, box
+    def __init__(self, record: Record, box: bytes) -> None:
+        self._disk, self._box, self._record = Disk.load(record.template), box, record
         self._digests: dict[int, str] = {}
+        sets = map(FileSet, record.spec.together)
+        self._is_named = matcher([pattern for one in sets for pattern in (one.files, one.mark) if pattern])
 
-    def apply(self, op: Op) -> None:
-        """Carry out an op."""
+    def apply(self, op: Op) -> bool:
+        """Carry out an op; return whether it may change what readers see of a set.
+
+        Raises:
+            UnmodelledError: its effect is not known.
+        """
+        is_link = op.kind == "symlink" or self._kind(op.path) == "link"
         for step in self._disk.apply(op):
             for change in step.changes:
                 if change.aspect in (SIZE, BLOCK_OF):
                     self._digests.pop(change.node, None)
+        if not op.changes or op.traits.attributes:
+            return False
+        holds_files = op.traits.installs and self._kind(op.target) != "file"
+        return is_link or holds_files or any(map(self._may_be_seen, op.paths))
+
+    def _kind(self, path: str) -> str:
+        number = self._disk.files.walk(path)
+        return "" if number is None else self._disk.node(number).kind
+
+    def _may_be_seen(self, path: str) -> bool:
+        return self._is_named(path) or self._record.is_led_to(path)
 
     def tree(self) -> Tree:
         """Return the files now."""

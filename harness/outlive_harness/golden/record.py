@@ -159,7 +159,7 @@ class Record:
 
     def is_shown(self, path: str) -> bool:
         """Return whether readers may see a path's content, under its own name or through a link."""
-        return self.spec.is_output(path) or path in self.uncompared or self._is_led_to(path)
+        return self.spec.is_output(path) or path in self.uncompared or self.is_led_to(path)
 
     def is_in_sets(self, path: str) -> bool:
         """Return whether a path can be in a set of files that belong together."""
@@ -167,9 +167,10 @@ class Record:
 
     def is_watched(self, path: str) -> bool:
         """Return whether the golden runs note a path's whole contents."""
-        return self.spec.is_output(path) or self.spec.is_named(path) or self._is_led_to(path)
+        return self.spec.is_output(path) or self.spec.is_named(path) or self.is_led_to(path)
 
-    def _is_led_to(self, path: str) -> bool:
+    def is_led_to(self, path: str) -> bool:
+        """Return whether a link of the box may have led to a path, or to a directory above it."""
         return any(path == one or path.startswith(f"{one}/") for one in self.led_to)
 
     def compared(self, tree: Tree) -> Tree:

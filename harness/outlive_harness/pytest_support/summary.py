@@ -13,13 +13,12 @@ from outlive_harness.report.escaped import visible
 from outlive_harness.report.text import (
     COLOURS,
     counts,
-    is_caught,
+    not_judged,
     note,
     replay_line,
     verdict_line,
     verdict_word,
 )
-from outlive_harness.report.unjudged import not_tried, not_tried_of_each, unjudged
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .outcome import from_property
@@ -58,14 +57,12 @@ def print_summary(reporter: pytest.TerminalReporter, texts: Mapping[str, str]) -
         for line in replays:
             reporter.write_line(line)
     several = [coverage for result in results for coverage in result.faults.values()]
-    missing = ", ".join(not_tried(results))
-    missing = f"; faults not tried: {missing}" if missing else ""
     reporter.write_line("")
-    for line in _not_judged(results):
+    for line in not_judged(results):
         reporter.write_line(line)
     reporter.write_line(
         f"{verdict_line(results)}: {sum(one.tested for one in several)} crash points, "
-        f"{sum(one.states for one in several)} states{missing}; --outlive-seed={items[0][2]}"
+        f"{sum(one.states for one in several)} states; --outlive-seed={items[0][2]}"
     )
     if github.is_here(os.environ):
         _report_to_github(reporter, RunResult(results, items[0][2], sum(one.seconds for one in results)))
@@ -80,15 +77,6 @@ def _report_to_github(reporter: pytest.TerminalReporter, result: RunResult) -> N
 
 def _row(result: ScenarioResult, fault: str) -> tuple[str, ...]:
     return visible(result.name), fault, verdict_word(result), *counts(result), note(result)
-
-
-def _not_judged(results: Iterable[ScenarioResult]) -> list[str]:
-    """Return what the verdicts do not cover; a scenario has a result for each of its faults."""
-    results = list(results)
-    lines = [
-        f"{visible(one.name)}: {text}" for one in results for text in unjudged(one, points=not is_caught(one))
-    ]
-    return [*dict.fromkeys(lines), *not_tried_of_each(results)]
 
 
 def _replays(results: Iterable[ScenarioResult]) -> list[str]:

@@ -60,7 +60,7 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
             tmp=TMP,
             home=HOME,
             clock=_clock(record),
-            torn=_torn(trial),
+            torn=_torn(trial, target / "crashed"),
             command=" ".join(words),
         ),
         encoding="utf-8",
@@ -79,9 +79,10 @@ def _clock(record: Record) -> str:
     return f"export SOURCE_DATE_EPOCH={spec.instant // SECOND}\necho '{what}'\n"
 
 
-def _torn(trial: Trial) -> str:
+def _torn(trial: Trial, crashed: Path) -> str:
     """Return lines of the script that show a half-written output; the recovery may have repaired it."""
-    paths = dict.fromkeys(one.path for one in trial.findings if one.kind == "torn-output" and one.path)
+    torn = (one.path for one in trial.findings if one.kind == "torn-output")
+    paths = dict.fromkeys(path for path in torn if (crashed / path).is_file())  # it may be that of a set
     lines = ["echo 'what the crash left at the path of an output; these are expected to differ:'"]
     lines += [f'diff -q "$here/golden"/{path} "$here/crashed"/{path}' for path in map(shlex.quote, paths)]
     return "\n".join([*lines, "echo 'what the next run leaves:'", ""]) if paths else ""

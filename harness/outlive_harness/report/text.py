@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 from outlive_harness.explain.causes import causes
@@ -12,7 +13,7 @@ from outlive_harness.results.plan import Plan, parse_plan, plan_text
 from outlive_harness.results.verdicts import ScenarioResult, Verdict
 
 from .escaped import quoted, visible, visible_lines
-from .unjudged import unjudged
+from .unjudged import not_tried, not_tried_of_each, unjudged
 
 #: The colour of each verdict, by a name that rich and pytest know.
 COLOURS = {
@@ -167,6 +168,19 @@ def details(result: ScenarioResult) -> list[str]:
     lines += [f"warning: {warning}" for warning in _grouped(warnings, result.litter)]
     # Where the reason is shown, it says which points were left out.
     return lines + unjudged(result, points=_is_explained(result))
+
+
+def not_judged(results: Sequence[ScenarioResult]) -> list[str]:
+    """Return what several verdicts do not cover, in few lines; under pytest a scenario has several results.
+
+    Of a known-bad scenario the search ends with its proof: the points that are left are no news.
+    """
+    lines = [
+        f"{visible(one.name)}: {text}" for one in results for text in unjudged(one, points=not is_caught(one))
+    ]
+    missing = not_tried(results)
+    of_all = [f"not judged: faults {', '.join(missing)} (not asked for)"] if missing else []
+    return [*dict.fromkeys(lines), *not_tried_of_each(results), *of_all]
 
 
 def _is_explained(result: ScenarioResult) -> bool:

@@ -71,7 +71,7 @@ def reach(
     before: dict[str, Finding] = {}
     for number, point in enumerate(points, start=len(start.plan) - len(points)):
         if number and start.each:
-            before |= _partial_so_far(runner, record, start.plan[:number], crash)
+            before |= _partial_so_far(runner, record, start.plan[:number], crash, trial)
         if FAULTS[point.fault].cuts_power == "model":
             crash = _power_cut(recordings, record, start.plan[: number + 1], start.memory, trial)
             continue
@@ -89,11 +89,13 @@ def reach(
     return _noted(record, trial, crash), ran
 
 
-def _partial_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> dict[str, Finding]:
+def _partial_so_far(
+    runner: Runner, record: Record, plan: Plan, crash: Crash, trial: Trial
+) -> dict[str, Finding]:
     """Return findings about what readers see between two crashes, by path."""
     state = runner.look(record.spec)
     found = [*crash.partial.values(), *partial_outputs(runner, record, state, crash)]
-    found += crash_check(runner, record, crash.acks)
+    found += crash_check(runner, record, crash.acks, trial.story)
     crash.partial = {}
     return {one.path: replace(one, message=f"after {plan_text(plan)} {one.message}") for one in found}
 

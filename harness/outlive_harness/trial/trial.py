@@ -172,7 +172,7 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
         box.keep(task.states / f"{trial.state}.tree")
     now = {finding.path: finding for finding in partial_outputs(runner, record, state, crash)}
     trial.findings += (crash.partial | now).values()
-    trial.findings += crash_check(runner, record, crash.acks)
+    trial.findings += crash_check(runner, record, crash.acks, trial.story)
     trial.story.append(f"{len(state)} names left behind")
     if trial.findings:
         _expect_room(runner, record, trial)

@@ -52,13 +52,12 @@ class CheckResult:
             takes_acks: whether its assertions are about what was acknowledged.
         """
         if self.failed and self.is_assertion and takes_acks:
-            return [
-                Finding("lost-ack", "", f"after recovery a promise is broken: {self.failed}", self.detail)
-            ]
+            sentence = f"after recovery a promise is broken: the check {self.failed}"
+            return [Finding("lost-ack", "", sentence, self.detail)]
         if self.failed:
             return [Finding("diverged", "", f"after recovery the check fails: it {self.failed}", self.detail)]
         if self.value != golden:
-            detail = _difference(golden, self.value)
+            detail = difference(golden, self.value)
             return [Finding("diverged", "", "after recovery the check gives another value", detail)]
         return []
 
@@ -108,7 +107,7 @@ def command_result(ran: FinishedRun) -> CheckResult:
     return CheckResult(failed=failed, detail=told, is_assertion=says_no, reads=ran.reads)
 
 
-def _difference(golden: str, here: str) -> str:
+def difference(golden: str, here: str) -> str:
     """Return two values for people, or a diff of them if they have several lines."""
     if "\n" not in golden + here:
         return f"golden: {_shortened(golden)}\nhere:   {_shortened(here)}"

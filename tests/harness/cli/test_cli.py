@@ -620,8 +620,9 @@ def test_only_means_a_name_else_a_pattern_else_a_part(only, chosen):
 def test_options_of_test_are_added_to_what_a_scenario_declares():
     """Patterns and variables are added, the rest stands in; where all files are outputs, they stay so."""
     wish = {
-        "outputs": ("b",), "append_only": ("c",), "ignore": ("d",), "input": "/in", "timeout": 3.0,
-        "restarts": 2, "tmp": None, "cwd": None, "env": ("B=2",),
+        "outputs": ("b",), "append_only": ("c",), "settled": ("e",), "together": ("f if g",),
+        "ignore": ("d",), "input": "/in", "timeout": 3.0, "restarts": 2, "tmp": None, "cwd": None,
+        "env": ("B=2",), "read": (("*.gz", "gzip"),), "mask": ("x",), "freeze": None,
     }  # fmt: skip
     one, every, checked = (
         scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9, env={"A": "1"})
@@ -631,6 +632,7 @@ def test_options_of_test_are_added_to_what_a_scenario_declares():
         declared.add(each, wish)
     assert [each.outputs for each in (one, every, checked)] == [("a", "b"), (), ("b",)]
     assert (one.append_only, one.ignore, one.env) == (("c",), ("x", "d"), ("A=1", "B=2"))
+    assert (one.settled, one.together) == (("e",), ("f if g",))
     assert (one.input, one.timeout, one.restarts) == ("/in", 3.0, 2)
 
 

@@ -170,43 +170,8 @@ def test_files_that_are_renamed_one_by_one_are_of_two_versions_in_between(one):
     assert found.points == 6  # from each rename of out/a to that of out/b: three ops, twice
 
 
-def test_two_patterns_are_two_sets(one):
-    """Each file alone is always of one version."""
-    assert one(PAIR.format(together=("out/a", "out/b"))).verdict is Verdict.HELD
-
-
 def test_a_set_of_nothing_is_an_error_of_use(one):
     """A pattern that no output matches would judge nothing."""
     result = one(PAIR.format(together="out/* if out/c"))
     assert result.verdict is Verdict.UNKNOWN
     assert result.reason.endswith("no output that the golden run found or left matches out/c")
-
-
-SWAPPED = """
-import shutil
-
-@scenario(outputs="out/**", together="out/**")
-def swapped():
-    for version in "12":
-        for left in ("new", "old"):
-            shutil.rmtree(left, ignore_errors=True)
-        os.makedirs("new/deep")
-        for name in ("a", "deep/b"):
-            Path("new", name).write_text(version)
-        SWAP
-    shutil.rmtree("old", ignore_errors=True)
-"""
-
-
-@pytest.mark.parametrize(
-    ("swap", "verdict"),
-    [
-        ("os.path.exists('out') and os.rename('out', 'old'); os.rename('new', 'out')", Verdict.HELD),
-        ("shutil.rmtree('out', ignore_errors=True); os.rename('new', 'out')", Verdict.VIOLATED),
-    ],
-)
-def test_a_directory_that_is_swapped_is_of_one_version_and_one_that_is_emptied_is_not(one, swap, verdict):
-    """The two renames of a swap leave none of it in between; a removal leaves a part."""
-    result = one(SWAPPED.replace("SWAP", swap), explain="none")
-    assert result.verdict is verdict, result.violations
-    assert {violation.path for violation in result.violations} <= {"out/**"}

@@ -24,16 +24,15 @@ GAP = "Path('ck').unlink(missing_ok=True); os.rename('ck.new', 'ck')"
 STEP = "os.rename('ck.new', 'ck')"
 
 
-@pytest.mark.parametrize("zygote", [True, False])
-def test_what_recovery_hides_is_found_at_the_crash(one, zygote):
+def test_what_recovery_hides_is_found_at_the_crash(one):
     """The checkpoint is missing for one op only, and each recovery makes it again."""
-    result = one(KEPT.format(swap=GAP), zygote=zygote, explain="none")
+    result = one(KEPT.format(swap=GAP), explain="none")
     (found,) = result.violations
     assert (found.kind, found.points, found.confirmed) == ("lost-ack", 1, True)
     assert found.message == (
         "what the crash left breaks a promise: the crash check raised AssertionError: no checkpoint"
     )
-    assert one(KEPT.format(swap=STEP), zygote=zygote).verdict is Verdict.HELD
+    assert one(KEPT.format(swap=STEP)).verdict is Verdict.HELD
 
 
 def test_what_was_promised_must_hold_after_the_recovery_too(one):
@@ -55,7 +54,9 @@ def forgets():
         put("out", "")
 """
     found = {(violation.kind, violation.message) for violation in one(source, explain="none").violations}
-    assert found == {("lost-ack", "after recovery a promise is broken: raised AssertionError: forgotten")}
+    assert found == {
+        ("lost-ack", "after recovery a promise is broken: the check raised AssertionError: forgotten")
+    }
 
 
 @pytest.mark.parametrize("fault", ["torn", "power"])
@@ -71,7 +72,7 @@ def gap():
     Path("new").write_text("11")
     os.rename("new", "ck")
 """
-    result = one(source.replace("FAULT", repr(fault)), explain="none", torn="bytes")
+    result = one(source.replace("FAULT", repr(fault)), torn="bytes", fail_fast=True)
     found = next(one for one in result.violations if one.kind == "torn-output" and not one.path)
     assert "the crash check fails on what the crash left: it raised FileNotFoundError" in found.message
     assert (found.fault, found.confirmed) == (fault, True)
@@ -120,5 +121,7 @@ def test_a_replay_has_it_after_each_of_several_crashes(one, tmp_path, session):
     """The state between two crashes is judged as well as the last one."""
     (found,) = one(KEPT.format(swap=GAP), explain="none").violations
     (scenario,) = load_file(tmp_path / "scenarios_0.py")
-    _, trial = replay(session, scenario, parse_plan(f"{found.point}+kill@1"))
+    record, trial = replay(session, scenario, parse_plan(f"{found.point}+kill@1"))
+    assert record.check_preloads.keys() == {"crash_check"}  # it is forked, as runs are
+    assert trial.story.count("the crash check fails") == 2
     assert trial.findings[0].message.startswith(f"after {found.point} what the crash left breaks a promise")
