@@ -66,11 +66,25 @@ def has_order(record: Record, ops: Iterable[Op]) -> bool:
 
 def shape(record: Record, ops: Iterable[Op]) -> list[tuple[str, str, str, int]]:
     """Return the ops of a run without what may differ between equal runs."""
-    ignored = record.spec.is_ignored  # an ignored file's length may be random, as its content
+    ops = list(ops)
+    vary = _of_any_length(record, ops)
     return [
-        (op.kind, record.fold(op.path), record.fold(op.target), 0 if ignored(op.path) else op.length)
+        (op.kind, record.fold(op.path), record.fold(op.target), 0 if op.path in vary else op.length)
         for op in ops
     ]
+
+
+def _of_any_length(record: Record, ops: Sequence[Op]) -> set[str]:
+    """Return the paths of files whose length may be random, as their content: ignored ones, and those read.
+
+    What is read under a later name, as a temporary file that is renamed to an output, is read too.
+    """
+    spec = record.spec
+    paths = {op.path for op in ops if op.traits.writes}
+    found = set(filter(spec.is_ignored, paths))
+    if spec.read or spec.mask:
+        found |= {path for path in paths if any(map(spec.reader_of, later_names(path, ops)))}
+    return found
 
 
 def later_names(path: str, ops: Sequence[Op]) -> list[str]:
