@@ -33,7 +33,7 @@ from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .moment import tells_the_time, wait_for_another_second
 from .names import has_order, later_names, learn_names
-from .nondeterminism import advice, cures_for, observed
+from .nondeterminism import advice, cures_for, cures_for_a_log, observed
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
 from .seed import cure_by_seed
@@ -103,6 +103,8 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     record.least_ops = min(record.least_ops, second.run.ran.ops)
     record.limit = record.spec.timeout or max(SHORTEST_LIMIT, _SLACK * record.seconds)
     _compare_runs(runner, record, again, second)
+    if record.findings:
+        record.cures = tuple(cures_for_a_log(record, observed(record, again, second.after)))
     learn_versions(record, first.versions, second.run.versions)
     learn_uncompared(record, everything, second.ignored, (first.versions, second.run.versions))
     _warn(record, first.ran)
