@@ -158,7 +158,8 @@ class Case:
     def _recorded(self) -> Waits[tuple[RunSpec, Record]]:
         """Return the golden run, and its claim.
 
-        If a command's outputs are not declared and its runs differ, what the golden run proposes is taken.
+        If a command's outputs are not declared and its runs differ, what the golden run proposes is taken;
+        also if a run on the result of another only adds to a log.
         """
         around, scenario, taken = self.around, self.scenario, list[Cure]()
         takes = is_undeclared(scenario)
@@ -173,7 +174,7 @@ class Case:
             declare(scenario, new)
             taken += new
         if taken:
-            why = f"two runs differ, so what was proposed is judged: {with_reasons(spec, taken)}"
+            why = f"its runs differ, so what was proposed is judged: {with_reasons(spec, taken)}"
             self.result.warnings.append(why)
             self.left_out = [NotJudged(one.value, one.why) for one in taken if not one.keyword]
         return spec, record

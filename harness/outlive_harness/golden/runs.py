@@ -35,6 +35,7 @@ from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .moment import tells_the_time, wait_for_another_second
 from .names import has_order, later_names
+from .nondeterminism import cures_for_a_log, observed
 from .one_run import run_once
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
@@ -107,6 +108,8 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     compare_runs(runner, record, again, second)
     if again and first_unlike(record, again) is None:  # it only had other names for what varies
         record.findings = [one for one in record.findings if one.kind != "not-idempotent"]
+    if record.findings:
+        record.cures = tuple(cures_for_a_log(record, observed(record, again, second.after)))
     learn_versions(record, first.versions, second.run.versions)
     learn_uncompared(record, everything, second.ignored, (first.versions, second.run.versions))
     _warn(record, first.ran)

@@ -85,7 +85,7 @@ def test_a_command_without_outputs_is_judged_by_what_is_proposed(check):
     """It is said in one line; the report is still judged for being whole, and the declaration says so."""
     result = check("sh", "-c", ETL)
     assert result.verdict is Verdict.HELD, result
-    (said,) = [one for one in result.warnings if one.startswith("two runs differ")]
+    (said,) = [one for one in result.warnings if one.startswith("its runs differ")]
     assert (
         "--outputs 'out/*.csv' --outputs 'out/report-*.json' --ignore etl.log --ignore 'out/report-*.json' ("
         in said
@@ -115,6 +115,23 @@ def test_a_scenario_in_a_file_is_told_its_keywords(one):
     assert result.verdict is Verdict.UNKNOWN
     last = result.reason.splitlines()[-1]
     assert last.startswith('add outputs=["out/*.csv", "out/report-*.json"], ignore=["etl.log", "out/report-*')
+
+
+def test_a_log_that_grows_is_no_output_that_changes(check, one):
+    """Undeclared it is ignored, and said so; declared, or in a scenario's file, it is judged as an output."""
+    script = "echo ran >> etl.log; printf x > t && mv t out"
+    result = check("sh", "-c", script)
+    assert result.verdict is Verdict.HELD, result
+    assert [one.what for one in result.not_judged] == ["etl.log"]
+    (said,) = [one for one in result.warnings if one.startswith("its runs differ")]
+    assert "--outputs out --ignore etl.log (etl.log: a log, by its name)" in said
+    for judged in (
+        check("sh", "-c", script, outputs="**"),
+        one(f"it = scenario(command=['sh', '-c', {script!r}])"),
+    ):
+        assert ("not-idempotent", "etl.log") in {(found.kind, found.path) for found in judged.violations}
+    grown = check("sh", "-c", "echo ran >> data; printf x > t && mv t out")
+    assert ("not-idempotent", "data") in {(found.kind, found.path) for found in grown.violations}
 
 
 BY_THE_SECOND = """
@@ -158,7 +175,7 @@ def test_the_order_of_a_set_is_cured_by_a_seed(check, monkeypatch):
     result = check(sys.executable, "-c", f"{ORDER}; os.replace('t', 'out')")
     assert result.verdict is Verdict.HELD, result
     assert result.not_judged == []
-    (said,) = [one for one in result.warnings if one.startswith("two runs differ")]
+    (said,) = [one for one in result.warnings if one.startswith("its runs differ")]
     assert "is judged: --env PYTHONHASHSEED=0 (" in said
     result = check(sys.executable, "-c", f"{ORDER}; os.replace('t', 'out')", outputs="out")
     assert result.reason.splitlines()[-1].startswith("add --env PYTHONHASHSEED=0 (")
