@@ -75,7 +75,7 @@ def cures_for_a_log(record: Record, seen: Observation) -> list[Cure]:
     changed = [one.path for one in record.findings if one.kind == "not-idempotent" and one.path]
     guesses = guess_all(seen) if changed else {}
     is_log = any(path in guesses and guesses[path].kind is Kind.IGNORED for path in changed)
-    return cures_for(record.spec, seen) if is_log else []
+    return cures_for(record.spec, seen, ByValue(frozenset(), [])) if is_log else []
 
 
 def _left_out(spec: RunSpec, seen: Observation) -> list[Cure]:
