@@ -236,6 +236,7 @@ def _tell(sentence: str, proposal: Proposal, copied: list[str]) -> None:
     """Print the proposal with its reasons."""
     click.echo(sentence)
     lines = [("outputs", f"{', '.join(proposal.outputs)} ({proposal.how})")]
+    lines += [("by value", f"--{one.keyword} {one.value}") for one in proposal.cures]
     lines += [("append only", pattern) for pattern in proposal.append_only]
     lines += [("copied in", path) for path in copied]
     for head, several in (

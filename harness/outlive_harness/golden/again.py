@@ -13,7 +13,7 @@ from outlive_harness.world.checks import difference as difference_of_values
 from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
-from .by_value import by_value, is_ignored_by_name
+from .by_value import by_value
 from .contents import (
     all_unlike,
     difference,
@@ -21,6 +21,7 @@ from .contents import (
     ignored_files,
 )
 from .cures import Cure
+from .habits import is_ignored_by_name
 from .names import aligned, has_order, learn_names
 from .nondeterminism import advice, cures_for, observed
 from .one_run import GoldenRun, run_once

@@ -13,7 +13,7 @@ from outlive_harness.results.patterns import undated
 from outlive_harness.world.runner import Runner
 
 from .cures import Cure
-from .guesses import habit_of
+from .habits import is_ignored_by_name
 from .record import Record
 
 #: How many outputs are looked at.
@@ -58,12 +58,6 @@ def by_value(runner: Runner, record: Record, paths: Iterable[str]) -> ByValue:
     others = record.final.keys() - equal
     cures = [Cure("read", f"{_glob(*key[:2], named, others)}={key[2]}") for key, named in readers.items()]
     return ByValue(frozenset(equal), [*cures, *(Cure("mask", mask) for mask in masks)])
-
-
-def is_ignored_by_name(path: str) -> bool:
-    """Return whether no check needs to look at a file, as its name shows: a log, a cache."""
-    habit = habit_of(path)
-    return habit is not None and habit.is_ignored
 
 
 def _glob(directory: str, end: str, paths: list[str], others: Collection[str]) -> str:

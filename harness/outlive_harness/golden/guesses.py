@@ -14,6 +14,7 @@ from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import is_private
 from outlive_harness.world.reading import Valued
 
+from .habits import habit_of
 from .observe import Observation
 
 #: Bytes: a larger file is no marker and no state.
@@ -26,38 +27,6 @@ _MARKER = re.compile(
 _MARKERS = re.compile(r"[._]?(checkpoints?|ckpts?|state|markers?)")
 
 
-class _Habit(NamedTuple):
-    """A purpose of files that their names show.
-
-    Attributes:
-        what: the purpose.
-        names: names of such files.
-        directories: names of directories with such files.
-        is_ignored: whether no check needs to look at such a file.
-        is_log: whether it is nevertheless an output if it holds whole lines and is the same after each run.
-    """
-
-    what: str
-    names: re.Pattern[str]
-    directories: re.Pattern[str]
-    is_ignored: bool = False
-    is_log: bool = False
-
-
-_HABITS = (
-    _Habit(
-        "a cache", re.compile(r".+\.py[co]"), re.compile(r"__pycache__|\.?cache|\..+_cache"), is_ignored=True
-    ),
-    _Habit(
-        "a log",
-        re.compile(r".+\.log(\.[0-9]+)?|nohup\.out"),
-        re.compile(r"\.?logs?"),
-        is_ignored=True,
-        is_log=True,
-    ),
-    _Habit("a lock", re.compile(r"\.?lock|.+[.-](lock|lck)|.+\.pid"), re.compile(r"\.?locks?")),
-    _Habit("a temporary", re.compile(r".+\.(te?mp|part|swp)|.+~|\.?tmp.*"), re.compile(r"\.?te?mp")),
-)
 _VARIES = "differs between two runs"
 UNSTEADY = f"{_VARIES}: a time, a random number?"
 
@@ -158,15 +127,6 @@ def _guess(path: str, seen: Observation, history: _History) -> Guess:
     if marker:
         return Guess(Kind.CHECKPOINT, f"{marker}; {_VARIES}" if varies else marker, varies)
     return Guess(Kind.APART, UNSTEADY, varies, has_habit=False) if varies else Guess(Kind.OUTPUT)
-
-
-def habit_of(path: str) -> _Habit | None:
-    """Return the purpose of a file that its name shows, if it shows one."""
-    *above, name = path.split("/")
-    for habit in _HABITS:
-        if habit.names.fullmatch(name) or any(map(habit.directories.fullmatch, above)):
-            return habit
-    return None
 
 
 def _marker(path: str, seen: Observation, history: _History) -> str:

@@ -17,6 +17,7 @@ from outlive_harness.results.patterns import below, globs, literal, undated
 from outlive_harness.results.scenario import ScenarioError
 
 from .absent import and_above
+from .cures import Cure
 from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, shown
 from .observe import Observation
 
@@ -34,6 +35,7 @@ class Proposal:
         outputs: patterns of the files to compare.
         files: how many files they match.
         how: how those files were written.
+        cures: readers and masks by which outputs are equal from run to run.
         append_only: patterns of outputs to which whole lines are appended.
         ignore: files that no check needs to look at.
         checkpoints: files by which the command seems to know what is done.
@@ -45,6 +47,7 @@ class Proposal:
     outputs: list[str] = field(default_factory=list)
     files: int = 0
     how: str = ""
+    cures: list[Cure] = field(default_factory=list)
     append_only: list[str] = field(default_factory=list)
     ignore: list[tuple[str, str]] = field(default_factory=list)
     checkpoints: list[tuple[str, str]] = field(default_factory=list)
@@ -71,7 +74,7 @@ def propose(seen: Observation) -> Proposal:
     others = {path for path in guesses if path not in outputs}
     unchanged = {path for path in seen.initial if seen.first.get(path) == seen.initial[path]}
     patterns = undated(globs(outputs, others, unchanged), others)
-    made = Proposal(patterns, len(outputs), _how(seen, outputs))
+    made = Proposal(patterns, len(outputs), _how(seen, outputs), list(seen.cures))
     lines = sorted(path for path in outputs if path in seen.by_line)
     made.append_only = undated(globs(lines, set(outputs) - set(lines) | others), others)
     _set_apart(made, seen, guesses, outputs)
