@@ -300,7 +300,7 @@ def test_the_json_report_has_schema_1_and_nothing_else_is_on_stdout(outlive, tmp
             "kind": "torn-output", "fault": "kill", "profile": "", "point": "kill@2",
             "op": "write out (10 bytes)", "path": "out", "replay": "torn:kill@2", "rests_on": "",
             "message": "out is visible half-written: 0 of 10 bytes", "line": "scenarios/two.py:12 in torn",
-            "within": "", "lost": [], "kept": [],
+            "within": "", "lost": [], "kept": [], "confirmed": True, "from_recording": False,
             "advice": "write out to a temporary file beside it, fsync, and rename it into place at "
             "scenarios/two.py:12 in torn: 3 of 3 states then hold",
         }
