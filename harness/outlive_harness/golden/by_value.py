@@ -8,7 +8,6 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from outlive_harness.results.globs import quoted
-from outlive_harness.results.instants import DEFAULT
 from outlive_harness.results.patterns import undated
 from outlive_harness.world.runner import Runner
 
@@ -25,17 +24,15 @@ class ByValue(NamedTuple):
 
     Attributes:
         paths: these outputs.
-        cures: readers and masks to declare, each once, or a clock that stands still.
+        cures: what to declare: readers and masks, a hash seed, a clock that stands still.
     """
 
     paths: frozenset[str]
     cures: list[Cure]
 
-    def with_the_clock(self, paths: AbstractSet[str]) -> ByValue:
-        """Return what a clock that stands still adds: it makes these outputs equal."""
-        if not paths:
-            return self
-        return ByValue(self.paths | paths, [*self.cures, Cure("freeze", DEFAULT)])
+    def plus(self, paths: AbstractSet[str], cure: Cure) -> ByValue:
+        """Return what is known with one more cure, that of some outputs; nothing more if there are none."""
+        return ByValue(self.paths | paths, [*self.cures, cure]) if paths else self
 
 
 def by_value(runner: Runner, record: Record, paths: Iterable[str]) -> ByValue:
