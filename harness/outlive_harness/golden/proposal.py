@@ -35,25 +35,25 @@ class Proposal:
         outputs: patterns of the files to compare.
         files: how many files they match.
         how: how those files were written.
-        cures: readers and masks by which outputs are equal from run to run.
         append_only: patterns of outputs to which whole lines are appended.
         ignore: files that no check needs to look at.
         checkpoints: files by which the command seems to know what is done.
         apart: other files that are no outputs; they are kept, because a recovery may read them.
         notes: further remarks.
         timeout: seconds of one run; None for the usual limit.
+        cures: readers and masks by which outputs are equal from run to run.
     """
 
     outputs: list[str] = field(default_factory=list)
     files: int = 0
     how: str = ""
-    cures: list[Cure] = field(default_factory=list)
     append_only: list[str] = field(default_factory=list)
     ignore: list[tuple[str, str]] = field(default_factory=list)
     checkpoints: list[tuple[str, str]] = field(default_factory=list)
     apart: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     timeout: int | None = None
+    cures: list[Cure] = field(default_factory=list)
 
 
 def propose(seen: Observation) -> Proposal:
@@ -74,7 +74,7 @@ def propose(seen: Observation) -> Proposal:
     others = {path for path in guesses if path not in outputs}
     unchanged = {path for path in seen.initial if seen.first.get(path) == seen.initial[path]}
     patterns = undated(globs(outputs, others, unchanged), others)
-    made = Proposal(patterns, len(outputs), _how(seen, outputs), list(seen.cures))
+    made = Proposal(patterns, len(outputs), _how(seen, outputs), cures=list(seen.cures))
     lines = sorted(path for path in outputs if path in seen.by_line)
     made.append_only = undated(globs(lines, set(outputs) - set(lines) | others), others)
     _set_apart(made, seen, guesses, outputs)
