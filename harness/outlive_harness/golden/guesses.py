@@ -46,7 +46,16 @@ class _Habit(NamedTuple):
 
 _HABITS = (
     _Habit(
-        "a cache", re.compile(r".+\.py[co]"), re.compile(r"__pycache__|\.?cache|\..+_cache"), is_ignored=True
+        "a cache",
+        re.compile(r".+\.py[co]"),
+        re.compile(r"__pycache__|\.?cache(dir)?|\..+_cache"),
+        is_ignored=True,
+    ),
+    _Habit(
+        "state of the tool that runs the steps",
+        re.compile(r"\.doit\.(db|json)(\..+)?"),
+        re.compile(r"\.(snakemake|ipynb_checkpoints|luigi|prefect|nextflow)"),
+        is_ignored=True,
     ),
     _Habit(
         "a log",
@@ -167,6 +176,20 @@ def habit_of(path: str) -> _Habit | None:
         if habit.names.fullmatch(name) or any(map(habit.directories.fullmatch, above)):
             return habit
     return None
+
+
+def set_aside(guesses: Guesses) -> dict[str, str]:
+    """Return the directories, named like caches or logs, that hold ignored files only; and for each why."""
+    tops: dict[str, str] = {}
+    for path, guess in guesses.items():
+        above = path.split("/")[:-1]
+        for depth, name in enumerate(above, 1):
+            habit = next((one for one in _HABITS if one.is_ignored and one.directories.fullmatch(name)), None)
+            if habit is not None and guess.kind is Kind.IGNORED:
+                tops["/".join(above[:depth])] = f"{habit.what}, by its name"
+                break
+    kept = [path for path, guess in guesses.items() if guess.kind is not Kind.IGNORED]
+    return {top: why for top, why in tops.items() if not any(path.startswith(f"{top}/") for path in kept)}
 
 
 def _marker(path: str, seen: Observation, history: _History) -> str:

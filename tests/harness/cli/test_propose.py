@@ -205,6 +205,22 @@ def test_a_log_is_ignored_unless_who_appends_to_it_knows_what_is_there():
     assert rows.notes == ["Run again on its own result, with no crash, it changes rows.csv."]
 
 
+def test_caches_and_the_state_of_tools_are_one_pattern_each():
+    """Whatever their files are called, and if they vary or not; unless something else is below."""
+    state = [".snakemake/metadata/b3V0", ".snakemake/log/1.log", "cache/joblib/f/1/output.pkl", ".doit.db"]
+    first = files(
+        dict.fromkeys([*state, "cache/.gitignore", "logs/a.csv", "logs/b.log", "out/a.csv"], (9, "same"))
+    )
+    second = {**first, **files(dict.fromkeys(state[:3:2], (9, "other")))}
+    made = propose(seen(first, second=second))
+    ignored = dict(made.ignore)
+    assert made.outputs == ["out/*.csv"]
+    assert set(ignored) == {".doit.db", ".snakemake/**", "cache/**", "logs/**"}
+    assert ignored["cache/**"] == "a cache, by its name"
+    kept = propose(seen(first, again={**first, "logs/a.csv": first["out/a.csv"]}, by_line=["logs/a.csv"]))
+    assert "logs/**" not in dict(kept.ignore)
+
+
 def test_what_was_there_and_did_not_change_is_no_output_and_what_changed_is():
     """An input directory's files stand in the box, too."""
     initial = files({"in.csv": (9, "x"), "total": (9, "x")})
