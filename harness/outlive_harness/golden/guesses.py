@@ -7,7 +7,7 @@ import enum
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from outlive_harness.results.ops import Op
@@ -35,6 +35,7 @@ class _Habit(NamedTuple):
         directories: names of directories with such files.
         is_ignored: whether no check needs to look at such a file.
         is_log: whether it is nevertheless an output if it holds whole lines and is the same after each run.
+        paths: paths of such files whose names alone would not show it; its group ``top`` is their directory.
     """
 
     what: str
@@ -42,6 +43,7 @@ class _Habit(NamedTuple):
     directories: re.Pattern[str]
     is_ignored: bool = False
     is_log: bool = False
+    paths: re.Pattern[str] = re.compile(r"(?!)")
 
 
 _HABITS = (
@@ -56,6 +58,10 @@ _HABITS = (
         re.compile(r"\.doit\.(db|json)(\..+)?"),
         re.compile(r"\.(snakemake|ipynb_checkpoints|luigi|prefect|nextflow)"),
         is_ignored=True,
+        paths=re.compile(  # dbt's
+            r"(?P<top>(?:.+/)?target)/((compiled|run)/.+|partial_parse\.msgpack|graph\.gpickle"
+            r"|(manifest|semantic_manifest|graph_summary|run_results|sources)\.json)"
+        ),
     ),
     _Habit(
         "a log",
@@ -120,7 +126,8 @@ class _History:
             path = op.target if op.traits.installs else op.path
             if op.kind == "mknod" or op.traits.installs or (op.kind == "open" and not op.flags & os.O_APPEND):
                 self._begun[path].append(number)
-            if path in made and (op.traits.installs or op.kind == "write"):
+            changes = op.traits.installs or op.kind == "write"
+            if changes and path in made and habit_of(path) is None:  # a lock is no step
                 self._changes.append((number, path))
             for ending in ("-journal", "-wal"):
                 if path.endswith(ending):
@@ -175,21 +182,32 @@ def habit_of(path: str) -> _Habit | None:
     for habit in _HABITS:
         if habit.names.fullmatch(name) or any(map(habit.directories.fullmatch, above)):
             return habit
+        if habit.paths.fullmatch(path):
+            return habit
     return None
 
 
 def set_aside(guesses: Guesses) -> dict[str, str]:
     """Return the directories, named like caches or logs, that hold ignored files only; and for each why."""
-    tops: dict[str, str] = {}
-    for path, guess in guesses.items():
-        above = path.split("/")[:-1]
-        for depth, name in enumerate(above, 1):
-            habit = next((one for one in _HABITS if one.is_ignored and one.directories.fullmatch(name)), None)
-            if habit is not None and guess.kind is Kind.IGNORED:
-                tops["/".join(above[:depth])] = f"{habit.what}, by its name"
-                break
+    tops = dict(
+        found for path, guess in guesses.items() if guess.kind is Kind.IGNORED for found in _top(path)
+    )
     kept = [path for path, guess in guesses.items() if guess.kind is not Kind.IGNORED]
     return {top: why for top, why in tops.items() if not any(path.startswith(f"{top}/") for path in kept)}
+
+
+def _top(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the topmost directory above a file whose name shows that its files are ignored, and why."""
+    parts = path.split("/")[:-1]
+    for depth, name in enumerate(parts, 1):
+        for habit in _HABITS:
+            if habit.is_ignored and habit.directories.fullmatch(name):
+                yield "/".join(parts[:depth]), f"{habit.what}, by its name"
+                return
+    for habit in _HABITS:
+        found = habit.paths.fullmatch(path)
+        if found:
+            yield found["top"], f"{habit.what}, by its name"
 
 
 def _marker(path: str, seen: Observation, history: _History) -> str:
