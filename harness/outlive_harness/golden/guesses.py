@@ -46,6 +46,7 @@ class _Habit(NamedTuple):
     paths: re.Pattern[str] = re.compile(r"(?!)")
 
 
+TOOL_STATE = "state of the tool that runs the steps"
 _HABITS = (
     _Habit(
         "a cache",
@@ -54,7 +55,7 @@ _HABITS = (
         is_ignored=True,
     ),
     _Habit(
-        "state of the tool that runs the steps",
+        TOOL_STATE,
         re.compile(r"\.doit\.(db|json)(\..+)?"),
         re.compile(r"\.(snakemake|ipynb_checkpoints|luigi|prefect|nextflow)"),
         is_ignored=True,
@@ -208,6 +209,12 @@ def _top(path: str) -> Iterator[tuple[str, str]]:
         found = habit.paths.fullmatch(path)
         if found:
             yield found["top"], f"{habit.what}, by its name"
+
+
+def is_tool_state(path: str) -> bool:
+    """Return whether a file is what a tool keeps of the steps that it ran, as its name shows."""
+    habit = habit_of(path)
+    return habit is not None and habit.what == TOOL_STATE
 
 
 def _marker(path: str, seen: Observation, history: _History) -> str:
