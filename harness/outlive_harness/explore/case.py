@@ -13,6 +13,7 @@ from outlive_harness.faults.table import FAULTS, STAND_IN
 from outlive_harness.golden.cures import Cure
 from outlive_harness.golden.nondeterminism import with_reasons
 from outlive_harness.golden.record import Record
+from outlive_harness.golden.tool_state import tool_state
 from outlive_harness.history.baseline import Baseline
 from outlive_harness.history.golden_runs import Shared
 from outlive_harness.history.ledger import Ledger
@@ -159,20 +160,27 @@ class Case:
         """Return the golden run, and its claim.
 
         If a command's outputs are not declared and its runs differ, what the golden run proposes is taken;
-        also if a run on the result of another only adds to a log.
+        also if a run on the result of another only adds to a log. What the tools that it runs keep for
+        themselves is ignored.
         """
-        around, scenario, taken = self.around, self.scenario, list[Cure]()
+        around, scenario = self.around, self.scenario
+        taken, state = list[Cure](), list[Cure]()
         takes = is_undeclared(scenario)
         while True:
             spec = around.records.claim(scenario)
             record = yield from recorded(around.session, spec, around.options)
             around.records.note(scenario, record)
             new = [one for one in record.cures if one not in taken] if takes else []
-            if not new:
+            kept = tool_state(record) if takes and not (new or record.reason or state) else []
+            if not new and not kept:
                 break
             around.records.release(spec)
-            declare(scenario, new)
-            taken += new
+            declare(scenario, [*new, *kept])
+            taken, state = [*taken, *new], [*state, *kept]
+        if state:
+            self.result.warnings.append(
+                f"what tools keep for themselves is ignored: {with_reasons(spec, state)}"
+            )
         if taken:
             why = f"its runs differ, so what was proposed is judged: {with_reasons(spec, taken)}"
             self.result.warnings.append(why)

@@ -62,8 +62,13 @@ def named(said: str) -> Iterator[str]:
             for word in re.split(r"[\s:,;()'\"`\u2018\u2019]+", line):
                 if word and not word.startswith("/"):
                     yield os.path.normpath(word)
-        for module in _NO_MODULE.findall(line):
-            yield from (module, f"{module}.py")
+        yield from _modules(line)
+
+
+def _modules(said: str) -> Iterator[str]:
+    """Yield the paths at which modules may be that Python misses."""
+    for module in _NO_MODULE.findall(said):
+        yield from (module, f"{module}.py")
 
 
 def hint(runner: Runner, record: Record, ran: FinishedRun, ops: list[Op]) -> str:
@@ -99,6 +104,9 @@ def hint(runner: Runner, record: Record, ran: FinishedRun, ops: list[Op]) -> str
         return f"{path} is not in the box: {copies} copies it{beside}"
     if spec.is_function:
         return ""
+    unseen = next((path for path in _modules(said) if path in record.initial), "")
+    if unseen:
+        return f"{unseen} is in the box, but Python does not look there: add --env PYTHONPATH=."
     begins = "a copy of its input" if spec.source else "an empty box"
     return f"it runs in {begins}: {copies} copies there what it needs, {runs} runs it where that is"
 

@@ -14,7 +14,7 @@ from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import is_private
 from outlive_harness.world.reading import Valued
 
-from .habits import habit_of
+from .habits import habit_of, top_of
 from .observe import Observation
 
 #: Bytes: a larger file is no marker and no state.
@@ -80,7 +80,8 @@ class _History:
             path = op.target if op.traits.installs else op.path
             if op.kind == "mknod" or op.traits.installs or (op.kind == "open" and not op.flags & os.O_APPEND):
                 self._begun[path].append(number)
-            if path in made and (op.traits.installs or op.kind == "write"):
+            changes = op.traits.installs or op.kind == "write"
+            if changes and path in made and habit_of(path) is None:  # a lock is no step
                 self._changes.append((number, path))
             for ending in ("-journal", "-wal"):
                 if path.endswith(ending):
@@ -127,6 +128,15 @@ def _guess(path: str, seen: Observation, history: _History) -> Guess:
     if marker:
         return Guess(Kind.CHECKPOINT, f"{marker}; {_VARIES}" if varies else marker, varies)
     return Guess(Kind.APART, UNSTEADY, varies, has_habit=False) if varies else Guess(Kind.OUTPUT)
+
+
+def set_aside(guesses: Guesses) -> dict[str, str]:
+    """Return the directories, named like caches or logs, that hold ignored files only; and for each why."""
+    tops = dict(
+        found for path, guess in guesses.items() if guess.kind is Kind.IGNORED for found in top_of(path)
+    )
+    kept = [path for path, guess in guesses.items() if guess.kind is not Kind.IGNORED]
+    return {top: why for top, why in tops.items() if not any(path.startswith(f"{top}/") for path in kept)}
 
 
 def _marker(path: str, seen: Observation, history: _History) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -15,6 +16,7 @@ class Habit(NamedTuple):
         directories: names of directories with such files.
         is_ignored: whether no check needs to look at such a file.
         is_log: whether it is nevertheless an output if it holds whole lines and is the same after each run.
+        paths: paths of such files whose names alone would not show it; its group ``top`` is their directory.
     """
 
     what: str
@@ -22,11 +24,26 @@ class Habit(NamedTuple):
     directories: re.Pattern[str]
     is_ignored: bool = False
     is_log: bool = False
+    paths: re.Pattern[str] = re.compile(r"(?!)")
 
 
+TOOL_STATE = "state of the tool that runs the steps"
 _HABITS = (
     Habit(
-        "a cache", re.compile(r".+\.py[co]"), re.compile(r"__pycache__|\.?cache|\..+_cache"), is_ignored=True
+        "a cache",
+        re.compile(r".+\.py[co]"),
+        re.compile(r"__pycache__|\.?cache(dir)?|\..+_cache"),
+        is_ignored=True,
+    ),
+    Habit(
+        TOOL_STATE,
+        re.compile(r"\.doit\.(db|json)(\..+)?"),
+        re.compile(r"\.(snakemake|ipynb_checkpoints|luigi|prefect|nextflow)"),
+        is_ignored=True,
+        paths=re.compile(  # dbt's
+            r"(?P<top>(?:.+/)?target)/((compiled|run)/.+|partial_parse\.msgpack|graph\.gpickle"
+            r"|(manifest|semantic_manifest|graph_summary|run_results|sources)\.json)"
+        ),
     ),
     Habit(
         "a log",
@@ -46,7 +63,29 @@ def habit_of(path: str) -> Habit | None:
     for habit in _HABITS:
         if habit.names.fullmatch(name) or any(map(habit.directories.fullmatch, above)):
             return habit
+        if habit.paths.fullmatch(path):
+            return habit
     return None
+
+
+def top_of(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the topmost directory above a file whose name shows that its files are ignored, and why."""
+    parts = path.split("/")[:-1]
+    for depth, name in enumerate(parts, 1):
+        for habit in _HABITS:
+            if habit.is_ignored and habit.directories.fullmatch(name):
+                yield "/".join(parts[:depth]), f"{habit.what}, by its name"
+                return
+    for habit in _HABITS:
+        found = habit.paths.fullmatch(path)
+        if found:
+            yield found["top"], f"{habit.what}, by its name"
+
+
+def is_tool_state(path: str) -> bool:
+    """Return whether a file is what a tool keeps of the steps that it ran, as its name shows."""
+    habit = habit_of(path)
+    return habit is not None and habit.what == TOOL_STATE
 
 
 def is_ignored_by_name(path: str) -> bool:

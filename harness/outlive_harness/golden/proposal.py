@@ -18,7 +18,7 @@ from outlive_harness.results.scenario import ScenarioError
 
 from .absent import and_above
 from .cures import Cure
-from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, shown
+from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, set_aside, shown
 from .observe import Observation
 
 #: Seconds: for a longer run a time limit is proposed, so many times as long.
@@ -88,7 +88,10 @@ def propose(seen: Observation) -> Proposal:
 def _set_apart(made: Proposal, seen: Observation, guesses: Guesses, outputs: Collection[str]) -> None:
     """Add the files that are no outputs to a proposal, by patterns that match no output."""
     is_matched = matcher(made.outputs)
-    others = guesses.keys() - set(outputs)
+    whole = set_aside(guesses)
+    made.ignore += [(f"{below(directory)}**", why) for directory, why in sorted(whole.items())]
+    is_whole = matcher(f"{below(directory)}**" for directory in whole)
+    others = {path for path in guesses.keys() - set(outputs) if not is_whole(path)}
     places = {
         Kind.CHECKPOINT: made.checkpoints,
         Kind.IGNORED: made.ignore,

@@ -53,15 +53,22 @@ def _with(name: str, golden: Path, here: Path, view: View) -> dict[str, Any] | N
         found = [one for one, _ in zip(differences(*plain), range(_LOOKED), strict=False)]
         if not found:
             return {"reader": text, "masks": []}
-        keys = sorted({".".join(one.keys) for one in found if one.keys})
-        if steps[-1].name in WITH_KEYS and all(one.keys for one in found) and len(keys) <= _KEYS:
-            last = Step(steps[-1].name, tuple(keys))
-            if not any("," in key for key in keys) and _is_equal((*steps[:-1], last), golden, here, view):
-                return {"reader": f"{text}:{','.join(f'-{key}' for key in keys)}", "masks": []}
+        if steps[-1].name in WITH_KEYS and all(one.keys for one in found):
+            for keys in _left_out([one.keys for one in found]):
+                if _is_equal((*steps[:-1], Step(steps[-1].name, keys)), golden, here, view):
+                    return {"reader": f"{text}:{','.join(f'-{key}' for key in keys)}", "masks": []}
         masks = _least_masks(values[0], values[1], view)
         if masks:
             return {"reader": text, "masks": masks}
     return None
+
+
+def _left_out(paths: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Yield few keys to leave out: those that differ, or else what holds them, as the times of a cell."""
+    for several in (paths, [path[:-1] or path for path in paths]):
+        keys = tuple(sorted({".".join(path) for path in several}))
+        if len(keys) <= _KEYS and not any("," in key for key in keys):
+            yield keys
 
 
 def _chains(name: str, path: Path) -> Iterator[tuple[Step, ...]]:

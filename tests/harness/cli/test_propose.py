@@ -141,6 +141,13 @@ def test_a_small_file_that_is_written_anew_as_the_run_goes_on_is_its_state():
     assert once.outputs == ["where", "out/*.csv"]
 
 
+def test_an_output_that_is_put_in_place_again_after_a_lock_is_no_state():
+    """A tool that takes a lock, and links outputs to its cache, writes none of them as the run goes on."""
+    ops = [*written("a.csv"), *put("tmp/lock"), *written(".tool/cache/a"), *put("a.csv"), *put("b.csv")]
+    first = files(dict.fromkeys(["a.csv", "b.csv", "tmp/lock", ".tool/cache/a"], (9, "same")))
+    assert propose(seen(first, ops=ops)).outputs == ["a.csv", "b.csv"]
+
+
 def test_a_database_is_for_a_check_to_read():
     """Its file is written in place, and whole only together with its journal."""
     journal = Op("open", "openat", "rows.db-journal", flags=os.O_CREAT | os.O_RDWR)
@@ -203,6 +210,23 @@ def test_a_log_is_ignored_unless_who_appends_to_it_knows_what_is_there():
     rows = propose(seen(tree(rows__csv=20), by_line={"rows.csv"}, again=tree(rows__csv=40)))
     assert rows.append_only == rows.outputs == ["rows.csv"]
     assert rows.notes == ["Run again on its own result, with no crash, it changes rows.csv."]
+
+
+def test_caches_and_the_state_of_tools_are_one_pattern_each():
+    """Whatever their files are called, and if they vary or not; unless something else is below."""
+    state = [".snakemake/metadata/b3V0", ".snakemake/log/1.log", "cache/joblib/f/1/output.pkl", ".doit.db"]
+    state += ["target/manifest.json", "target/run/sales/models/a.sql"]
+    first = files(
+        dict.fromkeys([*state, "cache/.gitignore", "logs/a.csv", "logs/b.log", "out/a.csv"], (9, "same"))
+    )
+    second = {**first, **files(dict.fromkeys(state[:3:2], (9, "other")))}
+    made = propose(seen(first, second=second))
+    ignored = dict(made.ignore)
+    assert made.outputs == ["out/*.csv"]
+    assert set(ignored) == {".doit.db", ".snakemake/**", "cache/**", "logs/**", "target/**"}
+    assert ignored["cache/**"] == "a cache, by its name"
+    kept = propose(seen(first, again={**first, "logs/a.csv": first["out/a.csv"]}, by_line=["logs/a.csv"]))
+    assert "logs/**" not in dict(kept.ignore)
 
 
 def test_what_was_there_and_did_not_change_is_no_output_and_what_changed_is():

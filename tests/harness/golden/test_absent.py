@@ -38,6 +38,13 @@ def test_a_module_of_the_user_s_that_is_missing_is_named(check, tmp_path):
     assert said == "steps is not in the box: --input . copies it, --cwd . runs here"
 
 
+def test_a_module_in_the_box_that_python_does_not_look_for_is_told(check, tmp_path):
+    """An installed command looks for modules beside itself, and not where it runs."""
+    (tmp_path / "steps.py").touch()
+    said = check(sys.executable, "-I", "-c", "import steps", input=str(tmp_path)).reason.splitlines()[-1]
+    assert said == "steps.py is in the box, but Python does not look there: add --env PYTHONPATH=."
+
+
 def test_where_nothing_is_known_to_be_missing_both_ways_are_told(check, tmp_path):
     """A file that is nowhere, or that only an earlier run made, is no input; both streams are heard."""
     (tmp_path / "out").mkdir()

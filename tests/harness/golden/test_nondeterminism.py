@@ -192,3 +192,22 @@ def test_a_seed_is_no_cure_for_a_time(check, monkeypatch):
     result = check(sys.executable, "-c", code, outputs=("out", "at"))
     last = result.reason.splitlines()[-1]
     assert last.startswith(r"add --mask '\b1[5-9]\d{8}(\.\d+)?\b' --env PYTHONHASHSEED=0 (")
+
+
+#: Notes each run in the state of a tool, and puts its output in place whole.
+STEPS = "echo ran >> .doit.json; echo 1 > .new && mv .new a.csv"
+
+
+def test_the_state_of_a_tool_is_no_output_though_golden_runs_agree_on_it(check):
+    """A recovery has less to do, and notes something else; whoever names all files has them judged."""
+    result = check("sh", "-c", STEPS)
+    assert result.verdict is Verdict.HELD, result
+    said = "what tools keep for themselves is ignored: --ignore .doit.json (.doit.json: state of the tool"
+    assert [one.startswith(said) for one in result.warnings] == [True]
+    assert [one.what for one in result.not_judged] == [".doit.json"]
+    assert check("sh", "-c", STEPS, outputs="**").verdict is Verdict.VIOLATED
+
+
+def test_where_a_tool_leaves_nothing_but_its_state_that_is_the_output(check):
+    """Otherwise there would be nothing to judge."""
+    assert check("sh", "-c", "echo ran >> .doit.json").verdict is Verdict.VIOLATED

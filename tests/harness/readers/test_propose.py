@@ -23,12 +23,26 @@ def document(number):
     return json.dumps({"total": 3, "at": 1e9 + number, "run": run}).encode()
 
 
+def notebook(number):
+    """Return a notebook as papermill leaves it: times in each cell, below keys that hold a dot."""
+    times = {"start_time": number, "end_time": number, "duration": number}
+    busy = {"iopub.execute_input": number, "shell.execute_reply": number}
+    cell = {"source": "1", "metadata": {"execution": busy, "papermill": times, "tags": ["parameters"]}}
+    return json.dumps({"cells": [cell, cell], "metadata": {"papermill": times}}).encode()
+
+
 @pytest.mark.parametrize(
     ("name", "make", "reader", "masks"),
     [
         ("rows.gz", gz, "gzip", 0),
         ("report.json", document, "json:-at,-run.id", 0),
         ("report.json.gz", lambda n: gzip.compress(document(n), mtime=n), "gzip+json:-at,-run.id", 0),
+        (
+            "out.ipynb",
+            notebook,
+            "json:-cells.metadata.execution,-cells.metadata.papermill,-metadata.papermill",
+            0,
+        ),
         ("rows.csv", lambda n: b"id,when\n1,%d\n" % n, "csv:-when", 0),
         ("etl.log", lambda n: b"2026-01-02 03:04:%02d,%03d INFO done in %d ms\n" % (n, n, n), "", 2),
         ("page.html", lambda n: b"<p id='%s'>" % str(uuid.UUID(int=n)).encode(), "", 1),
