@@ -1,8 +1,9 @@
 """Parts of pages that are made from the program itself, so that they say what it does.
 
 ``<!-- commands -->`` is replaced by all commands with their options, as they are declared to click,
-``<!-- pytest options -->`` by those that the plugin declares to pytest, and ``<!-- names of the library -->``
-by the places of all public names of ``outlive``.
+``<!-- pytest options -->`` by those that the plugin declares to pytest, ``<!-- configuration keys -->`` by
+the keys of ``[tool.outlive]``, and ``<!-- names of the library -->`` by the places of all public names of
+``outlive``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import click
 
 import outlive
 from outlive_harness.cli import main
+from outlive_harness.config.table import KEYS
 from outlive_harness.plugin import pytest_addoption
 
 _HEAD = "| option | meaning |\n| --- | --- |\n"
@@ -22,7 +24,12 @@ _HEAD = "| option | meaning |\n| --- | --- |\n"
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - what else MkDocs hands over
     """Put in the parts that are made."""
-    made = {"commands": commands, "pytest options": pytest_options, "names of the library": library_names}
+    made = {
+        "commands": commands,
+        "pytest options": pytest_options,
+        "configuration keys": configuration_keys,
+        "names of the library": library_names,
+    }
     return re.sub(rf"<!-- ({'|'.join(made)}) -->", lambda mark: made[mark[1]](), markdown)
 
 
@@ -102,6 +109,18 @@ def pytest_options() -> str:
     declared = _Declared()
     pytest_addoption(declared)  # type: ignore[arg-type]  # as much of a parser as it needs
     return _HEAD + "\n".join(declared.rows)
+
+
+def configuration_keys() -> str:
+    """Return a table of the keys of [tool.outlive], and of the commands whose options they are."""
+    doors: dict[str, list[str]] = {}
+    for name, command in (("check", _command("check")), ("test", _command("test"))):
+        for option in _options(command) if command else ():
+            doors.setdefault(max(option.opts, key=len).lstrip("-").replace("-", "_"), []).append(name)
+    rows = [
+        f"| `{key}` | {_shown('--' + key.replace('_', '-'))} of {' and '.join(doors[key])} |" for key in KEYS
+    ]
+    return "| key | default of |\n| --- | --- |\n" + "\n".join(sorted(rows))
 
 
 def library_names() -> str:

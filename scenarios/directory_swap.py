@@ -21,7 +21,13 @@ def fsync_names() -> None:
     os.close(directory)
 
 
-@scenario(outputs="site/**", setup=old_site, litter="fail", faults=("kill", "torn", "power"))
+@scenario(
+    outputs="site/**",
+    together="site/**",
+    setup=old_site,
+    litter="fail",
+    faults=("kill", "torn", "power"),
+)
 def directory_swap() -> None:
     if not SITE.exists():  # killed between the two renames
         OLD.rename(SITE)

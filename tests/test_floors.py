@@ -10,6 +10,8 @@ HARNESS = Path(__file__).parents[1] / "harness" / "outlive_harness"
 FLOORS = (
     ("plugin", "__main__", "__init__"),
     ("cli", "pytest_support", "strategies"),
+    ("drawn",),
+    ("config",),
     ("report",),
     ("explain",),
     ("explore",),
@@ -24,7 +26,7 @@ FLOORS = (
     ("intercept",),
     ("jobs",),
     ("disk",),
-    ("_body",),
+    ("_body", "readers"),
     ("results",),
     ("abi",),
 )

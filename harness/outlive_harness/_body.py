@@ -1,7 +1,7 @@
-"""Runs one function of a scenario file as a program: the body, its setup, or its check.
+"""Runs one function of a scenario file as a program: the body, its setup, or one of its checks.
 
-``python -m outlive_harness._body FILE NAME {body,setup,check} HOME [SAID [ACKS]]``. A check writes its result
-to the file SAID, since what it prints, tracebacks included, is for people.
+``python -m outlive_harness._body FILE NAME {body,setup,check,crash_check} HOME [SAID [ACKS]]``. A check
+writes its result to the file SAID, since what it prints, tracebacks included, is for people.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.scenario_files import RUNNING, load_file
 
 #: Code outside the scenario: its frames do not show where a check fails.
@@ -29,14 +30,44 @@ def main() -> None:
     os.environ[RUNNING] = file  # the children that multiprocessing spawns read it, too
     sys.path.append(home)
     found = [one for one in load_file(file) if one.name == name]
-    if not found:
-        sys.exit(f"{file} has no scenario {name!r} any more")
-    function = getattr(found[0], role)
-    if role == "check":
+    if len(found) != 1:
+        what = f"has {len(found)} scenarios named {name!r}" if found else f"has no scenario {name!r} any more"
+        sys.exit(f"{file} {what}")
+    one = found[0]
+    if "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = lambda *_, **__: sys.exit(_without_terminal(one, role, _caller()))
+    if role in ("check", "crash_check"):
         said, *acks = more
-        _check(lambda: function(*(json.loads(Path(path).read_text()) for path in acks)), said)
+        _check(lambda: _call(one, role, *(json.loads(Path(path).read_text()) for path in acks)), said)
     else:
-        function()
+        _call(one, role)
+
+
+def _call(one: Scenario, role: str, *more: object) -> object:
+    """Call a function of a scenario; a debugger that ends for want of a terminal ends it with a hint."""
+    try:
+        return one.call(role, *more)
+    except Exception as error:
+        if type(error).__name__ == "BdbQuit":
+            sys.exit(_without_terminal(one, role, _place(error.__traceback__).partition(" in ")[0]))
+        raise
+
+
+def _caller() -> str:
+    frame = sys._getframe(2)  # noqa: SLF001 - the line that calls breakpoint()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _without_terminal(one: Scenario, role: str, place: str) -> str:
+    """Return what to do in place of a breakpoint: a debugger reads end-of-file where keys should be."""
+    function = getattr(one, role)
+    values = ", ".join(f"{key}={value!r}" for key, value in one.given.items())
+    call = f"{getattr(function, '__name__', one.name)}({values if role == 'body' else ''})"
+    where = "in an empty directory" if role == "body" else "in a shell that outlive replay ID --shell opens"
+    return (
+        f"a breakpoint, at {place}, has no terminal here: to debug the {role}, call it yourself, {where}: "
+        f"python3 -i {one.file}, and then {call}"
+    )
 
 
 def _check(function: Callable[[], object], said: str) -> None:

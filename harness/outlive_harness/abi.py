@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _X86_64 = {
     "write": 1, "open": 2, "stat": 4, "lstat": 6, "mmap": 9, "ioctl": 16, "pwrite64": 18, "writev": 20,
     "access": 21, "sendfile": 40, "connect": 42, "sendto": 44, "sendmsg": 46, "bind": 49, "execve": 59,
-    "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77,
+    "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77, "chdir": 80,
     "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88,
     "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "utime": 132, "mknod": 133,
     "pivot_root": 155, "chroot": 161, "sync": 162, "mount": 165, "setxattr": 188, "lsetxattr": 189,
@@ -27,6 +27,9 @@ _X86_64 = {
     "pwritev2": 328, "statx": 332,
     "kill": 62, "rt_sigqueueinfo": 129, "tkill": 200, "tgkill": 234, "rt_tgsigqueueinfo": 297,
     "mprotect": 10, "pkey_mprotect": 329,
+    "brk": 12, "gettimeofday": 96, "arch_prctl": 158, "time": 201, "futex": 202, "sched_getaffinity": 204,
+    "set_tid_address": 218, "timer_settime": 223, "clock_gettime": 228, "clock_nanosleep": 230,
+    "mq_timedsend": 242, "mq_timedreceive": 243, "timerfd_settime": 286,
 }  # fmt: skip
 _ARM64 = {
     "io_setup": 0, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
@@ -34,18 +37,21 @@ _ARM64 = {
     "linkat": 37, "renameat": 38, "mount": 40, "pivot_root": 41, "truncate": 45, "ftruncate": 46,
     "fallocate": 47, "chroot": 51, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
     "openat": 56, "write": 64, "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76,
-    "faccessat": 48, "newfstatat": 79,
+    "faccessat": 48, "chdir": 49, "newfstatat": 79,
     "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "utimensat": 88, "bind": 200,
     "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "connect": 203, "sendto": 206,
     "sendmsg": 211, "execve": 221, "mmap": 222, "mprotect": 226, "rt_tgsigqueueinfo": 240,
     "open_by_handle_at": 265, "syncfs": 267, "setns": 268, "sendmmsg": 269, "renameat2": 276, "seccomp": 277,
     "execveat": 281, "copy_file_range": 285, "pwritev2": 287, "pkey_mprotect": 288, "statx": 291,
+    "timerfd_settime": 86, "set_tid_address": 96, "futex": 98, "timer_settime": 110, "clock_gettime": 113,
+    "clock_nanosleep": 115, "sched_getaffinity": 123, "gettimeofday": 169, "mq_timedsend": 182,
+    "mq_timedreceive": 183, "brk": 214,
 }  # fmt: skip
 #: From 5.1 on, new calls have the same number on every architecture.
 SHARED_NUMBERS = {
     "io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsmount": 432, "openat2": 437,
     "faccessat2": 439, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467,
-    "pidfd_send_signal": 424, "pidfd_getfd": 438,
+    "pidfd_send_signal": 424, "pidfd_getfd": 438, "futex_waitv": 449, "futex_wait": 455,
 }  # fmt: skip
 
 

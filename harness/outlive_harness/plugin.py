@@ -7,15 +7,17 @@ the hooks import what they need once there are scenarios.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outlive_harness.results import keywords
-from outlive_harness.results.keywords import seconds_of, with_option
+from outlive_harness.results import value_kinds
+from outlive_harness.results.keywords import with_option
 from outlive_harness.results.scenario_files import is_scenario_file
+from outlive_harness.results.value_kinds import seconds_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,8 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         facts = (
             {"choices": one.choices} if one.choices else {"type": _TYPES[one.kind], "metavar": one.metavar}
         )
-        group.addoption(f"--outlive-{one.flag}", default=one.default or None, help=one.help, **facts)
-    group.addoption("--outlive-seed", type=int, default=0, metavar="N", help="Decides every sample.")
+        group.addoption(f"--outlive-{one.flag}", help=one.help, **facts)
+    group.addoption("--outlive-seed", type=int, metavar="N", help="Decides every sample; by default 0.")
     group.addoption(
         "--outlive-budget",
         type=_seconds,
@@ -47,8 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--outlive-select",
         choices=("auto", "all", "distinct"),
-        default="auto",
-        help="Crash points: all; distinct: one of each group of similar points; auto: all unless very many.",
+        help="Crash points: all; distinct: one of each group of similar points; auto, by default: all unless "
+        "very many.",
     )
     parser.addini("outlive_scenarios", "Directories of scenario files.", type="args", default=["scenarios"])
 
@@ -90,9 +92,9 @@ def _profile(text: str) -> str:
 
 #: What argparse calls on the text of a keyword's option.
 _TYPES: dict[Callable[[str, object], object], Callable[[str], object]] = {
-    keywords.faults: _faults,
-    keywords.profile: _profile,
-    keywords.whole: _whole,
+    value_kinds.faults: _faults,
+    value_kinds.profile: _profile,
+    value_kinds.whole: _whole,
 }
 
 # -- collection ------------------------------------------------------------------------------------
@@ -102,11 +104,27 @@ _TYPES: dict[Callable[[str, object], object], Callable[[str], object]] = {
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[None, list[Any], list[Any]]:
     """Collect a scenario file as such, and not also as a test module."""
     collectors = yield
-    if not is_scenario_file(file_path) or not _is_below(file_path, parent.config):
+    if not is_scenario_file(file_path):
+        return collectors
+    is_named = parent.session.isinitpath(file_path) and _has_only_scenarios(file_path)
+    if not (is_named or _is_below(file_path, parent.config)):
         return collectors
     from outlive_harness.pytest_support.collect import ScenarioFile  # noqa: PLC0415 - see the module
 
     return [ScenarioFile.from_parent(parent, path=file_path)]
+
+
+def _has_only_scenarios(path: Path) -> bool:
+    """Return whether a file that the command line names speaks of scenarios, and has no tests of pytest."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "scenario" in text and _TEST.search(text) is None
+
+
+#: The beginning of a test, as pytest names them by default.
+_TEST = re.compile(r"^\s*(?:(?:async\s+)?def\s+test|class\s+Test)", re.MULTILINE)
 
 
 def _directories(config: pytest.Config) -> list[Path]:

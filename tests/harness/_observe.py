@@ -57,7 +57,14 @@ def main() -> None:
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **wish.get("env", {})}
     try:
         ran = run(
-            Program(wish["argv"], cwd=box, env=env, box=box, tmp=wish.get("tmp", "")),
+            Program(
+                wish["argv"],
+                cwd=box,
+                env=env,
+                box=box,
+                tmp=wish.get("tmp", ""),
+                instant=wish.get("instant"),
+            ),
             RunOptions(
                 timeout=wish.get("timeout", 60),
                 visit=None if wish.get("plain") else visit,

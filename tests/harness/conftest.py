@@ -43,7 +43,7 @@ def observe(box):
     """Run a program under the supervisor, in a process of its own; return what was seen.
 
     Keywords: crash_at (number of the op to crash before), data, timeout, plain (not intercepted),
-    kill_after, uid (drop to it first), refuse (seccomp fails with EPERM), env.
+    kill_after, uid (drop to it first), refuse (seccomp fails with EPERM), env, instant (of the wall clock).
     """
 
     def run(*argv, **wish):
@@ -72,11 +72,11 @@ def session():
 def explored(tmp_path, session):
     """Write a scenario file, explore it, and return the RunResult; keywords are Options' fields."""
 
-    def run(source, *, within=None, **options):
+    def run(source, *, within=None, observer=None, **options):
         path = tmp_path / f"scenarios_{len(list(tmp_path.glob('*.py')))}.py"
         path.write_text(PREAMBLE + textwrap.dedent(source))
         options.setdefault("store", tmp_path / ".outlive")
-        return explore(within or session, load_file(path), Options(**options))
+        return explore(within or session, load_file(path), Options(**options), observer)
 
     return run
 

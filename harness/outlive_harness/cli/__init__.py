@@ -24,6 +24,7 @@ from outlive_harness.results.plan import PlanError
 from outlive_harness.results.scenario import ScenarioError
 from outlive_harness.results.verdicts import Exit
 
+from .completion import VARIABLE, complete
 from .streams import make_robust, raise_failures
 from .words import complain
 
@@ -51,7 +52,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _checked(arguments: Sequence[str]) -> int:
-    """Carry out a command line; print an error of usage, and return its status."""
+    """Carry out a command line, or propose how it goes on; print an error of usage, and return its status."""
+    if VARIABLE in os.environ:
+        return complete(main, os.environ[VARIABLE])
     try:
         status = _carry_out(arguments)
         raise_failures()
@@ -119,6 +122,12 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="outlive")
 def main() -> None:
     """Kill a pipeline at every point where its files can differ, and prove that it recovers.
+
+    Options of check and test that are always the same may stand in pyproject.toml, as keys of [tool.outlive];
+    outlive doctor says which file was read.
+
+    Completion with the Tab key, in ~/.bashrc: eval "$(_OUTLIVE_COMPLETE=bash_source outlive)"; there are
+    zsh_source and fish_source as well.
 
     Exit status: 0 held, 1 violated, 2 usage, 3 unknown, 70 a fault of ours, 130 interrupted.
     """

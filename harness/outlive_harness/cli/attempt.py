@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from outlive_harness.launch.exec import InterceptionRefusedError, start
 from outlive_harness.launch.options import Program, RunOptions
 from outlive_harness.launch.reap import adopt_orphans, kill_tree
 from outlive_harness.launch.run import run
+from outlive_harness.results.instants import DEFAULT, SECOND, nanoseconds
 from outlive_harness.results.ops import Op
 
 _SECONDS = 20.0
@@ -40,6 +42,7 @@ def main() -> None:
             found["getfd"] = str(error)
         found |= _torn(box)
         found["wake"] = _wakes(box)
+        found |= _lent(box)
     except InterceptionRefusedError as error:
         found["refused"] = error.strerror
     sys.stdout.write(json.dumps(found))
@@ -91,6 +94,17 @@ def _wakes(box: Path) -> bool:
     finally:
         kill_tree(child.pid)
     return True
+
+
+def _lent(box: Path) -> dict[str, Any]:
+    """Run a program whose wall clock stands still, and read it there."""
+    instant = nanoseconds(DEFAULT)
+    program = replace(_shell("date +%s", box), instant=instant)
+    ran = run(program, RunOptions(_SECONDS, visit=lambda _op, _number: GO))
+    if ran.unlent:
+        return {"unlent": ran.unlent[0]}
+    is_lent = ran.stdout.strip() == str(instant // SECOND)
+    return {"lent": True} if is_lent else {"unlent": "a program sees the machine's own clock in spite of it"}
 
 
 if __name__ == "__main__":

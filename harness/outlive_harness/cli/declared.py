@@ -7,20 +7,29 @@ import fnmatch
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from outlive_harness.results.keywords import patterns, with_option
+from outlive_harness.results.keywords import with_option
 from outlive_harness.results.scenario import Scenario, ScenarioError
 from outlive_harness.results.scenario_files import find_files, load_file
+from outlive_harness.results.value_kinds import readers
 from outlive_harness.results.verdicts import ScenarioResult
 
+from . import expression
 from .words import complain
 
 
-def load(paths: Sequence[str | Path]) -> tuple[list[Scenario], list[ScenarioResult]]:
-    """Return the scenarios of files, and a result for each file that cannot be loaded or declares none."""
+def load(
+    paths: Sequence[str | Path], defaults: Callable[[Scenario], None]
+) -> tuple[list[Scenario], list[ScenarioResult]]:
+    """Return the scenarios of files, and a result for each file that cannot be loaded or declares none.
+
+    Args:
+        paths: the files, and directories of files.
+        defaults: puts into a scenario what the configuration says.
+    """
     found: list[Scenario] = []
     broken: list[ScenarioResult] = []
     named = {Path(os.path.realpath(path)) for path in paths}
@@ -35,6 +44,8 @@ def load(paths: Sequence[str | Path]) -> tuple[list[Scenario], list[ScenarioResu
             why = f"does not import: {type(error).__name__}: {error}"
             broken.append(ScenarioResult(shown, reason=why, file=str(file)))
             continue
+        for one in several:
+            defaults(one)
         found += several
         if not several:
             complain(f"{shown} declares no scenario")
@@ -52,7 +63,10 @@ def _show(error: BaseException, file: Path) -> None:
 
 
 def select(found: list[Scenario], only: Sequence[str]) -> list[Scenario]:
-    """Return the scenarios that --only names: by name, else by pattern, else by a part of the name."""
+    """Return the scenarios that --only names: by name, else by pattern, else by a part of the name.
+
+    The name without an id means all cases of a scenario with params.
+    """
     if not only:
         return found
     chosen: set[str] = set()
@@ -60,18 +74,31 @@ def select(found: list[Scenario], only: Sequence[str]) -> list[Scenario]:
     for wanted in only:
         like = [
             [name for name in names if name == wanted],
+            [name for name in names if name.startswith(f"{wanted}[")],
             fnmatch.filter(names, wanted),
             [name for name in names if wanted in name],
         ]
-        matching = next(filter(None, like), None)
-        if matching is None:
+        named = next(filter(None, like), None)
+        if named is None:
             raise ScenarioError(f"--only={wanted!r}: no such scenario; there are: {', '.join(sorted(names))}")
-        chosen.update(matching)
+        chosen.update(named)
     return [one for one in found if one.name in chosen]
 
 
+def matching(found: list[Scenario], text: str | None) -> list[Scenario]:
+    """Return the scenarios that -k chooses: its parts are looked for in their names, and in their files'."""
+    if not text:
+        return found
+    matches = expression.parse(text)
+    chosen = [one for one in found if matches((one.name, os.path.basename(one.file)))]
+    if not chosen:
+        names = ", ".join(sorted(one.name for one in found))
+        raise ScenarioError(f"-k={text!r} chooses no scenario; there are: {names}")
+    return chosen
+
+
 def add(one: Scenario, wish: dict[str, Any]) -> None:
-    """Put the command line's values into a scenario: patterns are added, other values replace its own.
+    """Put the command line's values into a scenario: patterns and variables are added, others replaced.
 
     Raises:
         ScenarioError: a value is not of the form that it should be.
@@ -83,5 +110,9 @@ def add(one: Scenario, wish: dict[str, Any]) -> None:
         value = keyword.checked(wish[keyword.name], f"--{keyword.flag}")
         if keyword.name == "outputs" and all_are_outputs:
             continue
-        is_added = keyword.kind is patterns
-        setattr(one, keyword.name, getattr(one, keyword.name) + value if is_added else value)
+        now = getattr(one, keyword.name)
+        if keyword.kind is readers:  # the first pattern that matches counts
+            value = value + now
+        elif keyword.is_added:
+            value = now + value
+        setattr(one, keyword.name, value)

@@ -1,20 +1,18 @@
-"""A command that is given as one text: split as a shell would split it, and written as Python."""
+"""The words of a command, written as Python."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from outlive_harness.results.run_spec import BOX, absolute
-from outlive_harness.results.scenario import ScenarioError
+from outlive_harness.results.starters import Started, looked_through
 
 from .template import python_string
-
-_OPERATORS = frozenset("();<>|&")
 
 
 class Word(NamedTuple):
@@ -24,49 +22,40 @@ class Word(NamedTuple):
     code: str
 
 
-def words_of(text: str) -> list[str]:
-    """Return the words of a command; a command that needs a shell becomes ``sh -c``.
-
-    Raises:
-        ScenarioError: a quote is not closed, or the text holds no command.
-    """
-    try:
-        words = shlex.split(text)
-        lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
-        lexer.whitespace_split, lexer.commenters = True, ""
-        has_operator = any(_OPERATORS.issuperset(token) for token in lexer if token)
-    except ValueError as error:
-        raise ScenarioError(f"--from={text!r} cannot be read: {error}") from error
-    if not words or not words[0]:
-        raise ScenarioError(f"--from={text!r} holds no command")
-    if has_operator or re.search(r"[$`\n]", text) or re.match(r"[A-Za-z_]\w*=", words[0]):
-        return ["sh", "-c", text]
-    return words
+def started(words: Sequence[str], cwd: str | None, root: Path) -> Started:
+    """Return what a command starts in the end; it runs in *cwd*, or in *root* if it names the box."""
+    here = cwd or (str(root) if any(BOX in word for word in words) else None)
+    found = looked_through(words, here=here)
+    return found._replace(cwd=found.cwd or here)
 
 
-def as_written(words: list[str], root: Path) -> list[Word]:
+def as_written(words: Sequence[str], root: Path, cwd: str | None = None) -> list[Word]:
     """Return a command's words; those that name files of the user are written relative to *root*.
 
-    A scenario's command with ``{box}`` in it runs in the directory of the scenario file: a shell changes to
-    *root* first.
+    A word that names a file in *cwd*, where the command runs, stays as it is.
     """
-    made = [_word(word, root) for word in words[1:]]
+    made = [_word(word, root, cwd) for word in words[1:]]
     if words[0] in ("python", "python3"):
         made.insert(0, Word(sys.executable, "sys.executable"))
     else:
-        made.insert(0, _word(words[0], root) if os.sep in words[0] else _plain(words[0]))
-    if any(BOX in word for word in words):
-        start = [_plain("sh"), _plain("-c"), _plain('cd "$0" && exec "$@"'), Word(str(root), "str(ROOT)")]
-        made = start + made
+        made.insert(0, _word(words[0], root, cwd) if os.sep in words[0] else _plain(words[0]))
     return made
+
+
+def directory_code(place: str, root: Path) -> str:
+    """Return the Python expression for a directory in a scenario file."""
+    if not Path(place).is_relative_to(root):
+        return python_string(place)
+    relative = os.path.relpath(place, root)
+    return "ROOT" if relative == os.curdir else f"ROOT / {python_string(relative)}"
 
 
 def _plain(text: str) -> Word:
     return Word(text, python_string(text))
 
 
-def _word(text: str, root: Path) -> Word:
-    fixed = text if BOX in text else absolute(["", text], root)[1]
+def _word(text: str, root: Path, cwd: str | None) -> Word:
+    fixed = text if BOX in text else absolute(["", text], root, cwd=cwd)[1]
     option, path = "", fixed
     if fixed != text and fixed.startswith("-"):
         option, _, path = fixed.partition("=")

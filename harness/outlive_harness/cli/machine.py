@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from outlive_harness import abi
+from outlive_harness.config.read import NAME, TABLE, read
 from outlive_harness.disk.mounts import unescaped
 from outlive_harness.disk.realfs import KINDS, missing
 from outlive_harness.intercept.versions import has_writer
 from outlive_harness.jobs.session import default_box_dir, processors
+from outlive_harness.results.value_kinds import ScenarioError
 
 #: What the extra ``harness`` installs.
 _PARTS = ("click", "hypothesis", "jinja2", "psutil", "pytest", "pytest-xdist", "rich")
@@ -65,6 +67,21 @@ def examine(box_dir: Path | None = None) -> Iterator[Fact]:
         except importlib.metadata.PackageNotFoundError:
             yield Fact(name, State.MISSING, "not installed: pip install 'outlive[harness]'")
     yield _plugin()
+    yield _configuration()
+
+
+def _configuration() -> Fact:
+    """Return where the configuration of this directory was read from."""
+    try:
+        config = read(Path.cwd())
+    except ScenarioError as error:
+        return Fact("configuration", State.MISSING, str(error))
+    if config.file is None:
+        return Fact("configuration", State.GOOD, f"none: there is no {NAME} here or above")
+    if not config.values:
+        return Fact("configuration", State.GOOD, f"none: {config.file} has nothing in {TABLE}")
+    keys = ", ".join(sorted(config.values))
+    return Fact("configuration", State.GOOD, f"{TABLE} of {config.file}: {keys}")
 
 
 def as_text(facts: list[Fact]) -> str:
@@ -125,6 +142,11 @@ def _interception() -> Iterator[Fact]:
         )
     else:
         yield Fact("wake-up", State.LESS, "each op takes several times as long as on Linux 6.6 or later")
+    if said.get("lent"):
+        yield Fact("wall clock", State.GOOD, "can stand still for all processes of a run (--freeze)")
+    else:
+        why = said.get("unlent", "it was not tried")
+        yield Fact("wall clock", State.LESS, f"runs on in spite of --freeze: {why}")
 
 
 def _tried() -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -16,17 +16,20 @@ from outlive import atomic_write
 from outlive_harness.disk.copying import copy_tree
 from outlive_harness.disk.removal import remove_tree
 from outlive_harness.explore.golden import observe_command
+from outlive_harness.golden.absent import missing_inputs
 from outlive_harness.golden.observe import Observation
+from outlive_harness.golden.proposal import Proposal, propose
 from outlive_harness.report.escaped import visible
+from outlive_harness.results.command_names import name_of
+from outlive_harness.results.command_text import words_of
 from outlive_harness.results.options import STORE
 from outlive_harness.results.run_spec import run_spec_of
-from outlive_harness.results.scenario import NO_FILE, ScenarioError, scenario
+from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError, scenario
 from outlive_harness.results.verdicts import Exit
 
-from .check import check_program, name_of
-from .given import Word, as_written, identifier, words_of
-from .options import box_dir_option, duration
-from .proposal import Proposal, missing_inputs, propose
+from .check import check_program
+from .given import as_written, directory_code, identifier, started
+from .options import box_dir_option, duration, of_the_place
 from .running import session_of
 from .template import objection, proposed_text, python_string, scenario_text
 from .words import SCENARIOS
@@ -59,30 +62,48 @@ _FEW = 4
     metavar="DIR",
     help="A directory to copy into the box of COMMAND first.",
 )
+@of_the_place
 @box_dir_option
 def command(
-    name: str | None, origin: str | None, timeout: float, input_dir: str | None, box_dir: Path | None
+    name: str | None,
+    origin: str | None,
+    timeout: float,
+    input_dir: str | None,
+    cwd: str | None,
+    env: tuple[str, ...],
+    box_dir: Path | None,
 ) -> int:
     """Write scenarios/NAME.py: a scenario to start from, which runs at once.
 
-    With --from the scenario is for COMMAND, which is run three times in a box, with no fault. Each file
-    that it leaves is proposed as an output, a checkpoint, a log, ..., with the reason.
+    With --from the scenario is for COMMAND, which is run three times in a box, or in the directory of
+    --cwd, with no fault. Each file that it leaves in the box is proposed as an output, a checkpoint, a log,
+    ..., with the reason.
     """
     if origin is None:
         if name is None:
             raise click.UsageError("Missing argument 'NAME'.")
-        if input_dir is not None:
-            raise click.UsageError("--input goes with --from: a body makes its files itself, or in a setup")
+        given = [f"--{key}" for key, value in (("input", input_dir), ("cwd", cwd), ("env", env)) if value]
+        if given:
+            raise click.UsageError(
+                f"{given[0]} goes with --from: a body makes its files itself, or in a setup"
+            )
         return _write(_free(name), scenario_text(name))
-    words = words_of(origin)
-    if words[:2] != ["sh", "-c"]:
-        check_program(words[0])
-    path = _free(name if name is not None else _derived(words))
+    root = Path.cwd()
+    found = started(words_of("--from", origin), cwd, root)
+    if found.argv[:2] != ("sh", "-c"):
+        check_program(found.argv[0], found.cwd)
+    path = _free(name if name is not None else _derived(found.argv, found.cwd))
     if path.stem == "ROOT":
         raise ScenarioError("NAME='ROOT' is a name that the scenario file itself uses")
-    root = Path.cwd()
-    written = as_written(words, root)
-    with _watched(written, root, timeout, input_dir, box_dir) as (seen, copied):
+    written = as_written(found.argv, root, found.cwd)
+    made = scenario(
+        command=[word.value for word in written],
+        name="new",
+        timeout=timeout,
+        cwd=found.cwd,
+        env=(*env, *found.env),
+    )
+    with _watched(made, root, input_dir, box_dir) as (seen, copied):
         if seen.failure:
             raise ScenarioError(_failed(origin, seen))
         try:
@@ -95,7 +116,7 @@ def command(
         [word.code for word in written],
         proposal,
         seen=f"Proposed by outlive new --from: {sentence}. Read it, and correct it.",
-        given=f"ROOT / {python_string(os.path.relpath(input_dir, root))}" if input_dir else "",
+        given=_where(made, root, input_dir),
         files=[one for one in copied if not (root / one).is_dir()],
         directories=[one for one in copied if (root / one).is_dir()],
     )
@@ -103,9 +124,18 @@ def command(
     return _write(path, text)
 
 
-def _derived(words: list[str]) -> str:
+def _where(made: Scenario, root: Path, input_dir: str | None) -> list[str]:
+    """Return the lines of the declaration that say where the command runs, and with what."""
+    lines = [f"input={directory_code(input_dir, root)},"] if input_dir else []
+    lines += [f"cwd={directory_code(made.cwd, root)},"] if made.cwd else []
+    pairs = (one.split("=", 1) for one in made.env)
+    variables = ", ".join(f"{python_string(name)}: {python_string(value)}" for name, value in pairs)
+    return lines + ([f"env={{{variables}}},"] if variables else [])
+
+
+def _derived(words: Sequence[str], cwd: str | None) -> str:
     """Return the name of a script or program, as check does, as a name of a scenario file."""
-    name = identifier(name_of(words))
+    name = identifier(name_of(words, cwd))
     return f"run_{name}" if objection(name) else name
 
 
@@ -140,7 +170,7 @@ def _write(path: Path, text: str) -> int:
 
 @contextlib.contextmanager
 def _watched(
-    written: list[Word], root: Path, timeout: float, input_dir: str | None, box_dir: Path | None
+    made: Scenario, root: Path, input_dir: str | None, box_dir: Path | None
 ) -> Iterator[tuple[Observation, list[str]]]:
     """Observe a command; files that it looks for in its box are copied there from the user's directory."""
     with session_of(1, box_dir) as session, tempfile.TemporaryDirectory() as place:
@@ -148,9 +178,8 @@ def _watched(
         if input_dir:
             copy_tree(Path(input_dir), source)
             remove_tree(source / STORE)  # earlier failures are no input
-        made = scenario(command=[word.value for word in written], name="new", input=place, timeout=timeout)
-        made.file = str(root / NO_FILE)
-        spec = run_spec_of(made)
+        made.input, made.file = place, str(root / NO_FILE)
+        spec, timeout = run_spec_of(made), made.timeout or 0.0
         copied: list[str] = []
         for _ in range(_ROUNDS):
             seen = observe_command(session, spec, timeout)
@@ -190,7 +219,7 @@ def _copy(paths: list[str], root: Path, source: Path) -> None:
 
 def _failed(origin: str, seen: Observation) -> str:
     said = f"\n{seen.stderr.strip()[-4000:]}" if seen.stderr.strip() else ""
-    hint = "; it runs in an empty box; --input DIR copies its input there"
+    hint = "; it runs in an empty box: --input DIR copies its input there, --cwd DIR runs it where that is"
     if seen.overran:
         hint = "; --timeout gives it longer"
     made = len(seen.ops)
@@ -207,6 +236,7 @@ def _tell(sentence: str, proposal: Proposal, copied: list[str]) -> None:
     """Print the proposal with its reasons."""
     click.echo(sentence)
     lines = [("outputs", f"{', '.join(proposal.outputs)} ({proposal.how})")]
+    lines += [("by value", f"--{one.keyword} {one.value}") for one in proposal.cures]
     lines += [("append only", pattern) for pattern in proposal.append_only]
     lines += [("copied in", path) for path in copied]
     for head, several in (

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import signal
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
+from outlive_harness.config import kinds
+from outlive_harness.config.read import Config, read
 from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.realfs import KINDS
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.similar import MANY, SELECTIONS
-from outlive_harness.results import keywords
-from outlive_harness.results.keywords import Keyword, seconds_of, with_option
+from outlive_harness.results import value_kinds
+from outlive_harness.results.instants import DEFAULT
+from outlive_harness.results.keywords import KEYWORD, Keyword, with_option
+from outlive_harness.results.reader_names import READERS
+from outlive_harness.results.scenario import Scenario
+from outlive_harness.results.value_kinds import seconds_of
+
+from . import completion
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
@@ -30,10 +39,8 @@ def duration(text: str) -> float:
 
 def signal_number(text: str) -> int:
     """Return the number of a signal that is given by its name, with or without SIG, or by its number."""
-    name = text.upper().removeprefix("SIG")
-    known = {one.name.removeprefix("SIG"): one.value for one in signal.Signals}
-    number = known.get(name, int(name) if name.isascii() and name.isdigit() else 0)
-    if number not in known.values() or number == signal.SIGSTOP:
+    number = kinds.signal_number(text)
+    if number is None:
         raise click.BadParameter(f"{text!r} must be a signal that can be sent, as TERM, INT or USR1")
     return number
 
@@ -48,18 +55,25 @@ def faults(text: str) -> tuple[str, ...]:
 
 #: For each kind of keyword, what click must know of its option.
 _KINDS: dict[Callable[[str, object], object], dict[str, Any]] = {
-    keywords.faults: {"type": faults},
-    keywords.profile: {"type": click.Choice(list(PROFILES))},
-    keywords.patterns: {"multiple": True},
-    keywords.directory: {"type": click.Path(exists=True, file_okay=False, resolve_path=True)},
-    keywords.seconds: {"type": duration},
-    keywords.whole: {"type": click.IntRange(1)},
-    keywords.regex: {},
+    value_kinds.faults: {"type": faults, "shell_complete": completion.faults},
+    value_kinds.profile: {"type": click.Choice(list(PROFILES))},
+    value_kinds.patterns: {"multiple": True},
+    value_kinds.readers: {"multiple": True},
+    value_kinds.regexes: {"multiple": True},
+    value_kinds.variables: {"multiple": True},
+    value_kinds.sets: {"multiple": True},
+    value_kinds.program: {},
+    value_kinds.directory: {"type": click.Path(exists=True, file_okay=False, resolve_path=True)},
+    value_kinds.seconds: {"type": duration},
+    value_kinds.whole: {"type": click.IntRange(1)},
+    value_kinds.regex: {},
+    value_kinds.instant: {},
 }
 #: What there is to choose from, where the table of keywords cannot know it.
 _THERE_ARE: dict[Callable[[str, object], object], tuple[str, ...]] = {
-    keywords.faults: NAMES,
-    keywords.profile: tuple(PROFILES),
+    value_kinds.faults: NAMES,
+    value_kinds.profile: tuple(PROFILES),
+    value_kinds.readers: READERS,
 }
 
 
@@ -77,6 +91,37 @@ def option_of(keyword: Keyword) -> Option[F]:
     )
 
 
+#: Options that may stand alone, and the value that they then have.
+_ALONE = {"--freeze": DEFAULT}
+
+
+class Command(click.Command):
+    """A command some of whose options may stand alone: a value follows them by an equals sign only."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, after adding the values of options that stand alone."""
+        return super().parse_args(ctx, self._completed(ctx, args))
+
+    def _completed(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
+        takes_value = {
+            name
+            for one in self.get_params(ctx)
+            if isinstance(one, click.Option) and not (one.is_flag or one.count)
+            for name in one.opts
+        }
+        done, at = list(args), 0
+        while at < len(done) and done[at] != "--":
+            word = done[at]
+            if word in _ALONE:
+                done[at] = f"{word}={_ALONE[word]}"
+            elif word in takes_value:
+                at += 1
+            elif not word.startswith("-") and not ctx.allow_interspersed_args:
+                break  # the program under test begins here
+            at += 1
+        return done
+
+
 def _added(function: F, options: Sequence[Option[Any]]) -> F:
     for option in reversed(options):
         function = option(function)
@@ -88,11 +133,54 @@ def for_a_command(function: F) -> F:
     return _added(function, [option_of(one) for one in with_option("check") if "test" not in one.doors])
 
 
+def of_the_place(function: F) -> F:
+    """Add the options that say where a command runs, and with which environment."""
+    return _added(function, [option_of(KEYWORD[name]) for name in ("cwd", "env")])
+
+
 def shared(function: F) -> F:
     """Add the options that test and check have in common."""
     for_all: list[Option[F]] = [option_of(one) for one in with_option("test", is_for_all=True)]
     for_each: list[Option[F]] = [option_of(one) for one in with_option("test", is_for_all=False)]
-    return _added(function, [*for_all, *_WHAT, *for_each, *_HOW, box_dir_option, *_REPORTS])
+
+    @functools.wraps(function)
+    def with_defaults(*arguments: Any, **wish: Any) -> Any:  # noqa: ANN401 - as click calls any
+        return function(*arguments, **_with_config(wish))
+
+    return _added(cast("F", with_defaults), [*for_all, *_WHAT, *for_each, *_HOW, box_dir_option, *_REPORTS])
+
+
+class Defaults(NamedTuple):
+    """What the project's configuration says, but for the keywords that the command line gives."""
+
+    config: Config
+    given: frozenset[str]
+
+    def fill(self, one: Scenario, *, door: str = "test") -> None:
+        """Put the values into a scenario."""
+        self.config.fill(one, door=door, given=self.given)
+
+
+def _with_config(wish: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of options with those of the configuration where the command line gives none.
+
+    The keywords' values are for the scenarios: ``configured`` holds them.
+
+    Raises:
+        ScenarioError: the configuration is wrong.
+    """
+    context = click.get_current_context()
+    config = read(Path.cwd())
+    made, given = dict(wish), set()
+    for option in context.command.params:
+        assert option.name is not None
+        if context.get_parameter_source(option.name) not in (None, ParameterSource.DEFAULT):
+            given.add(option.name)
+            continue
+        key = max(option.opts, key=len).lstrip("-").replace("-", "_")
+        if isinstance(option, click.Option) and key in config.settings:
+            made[option.name] = config.settings[key]
+    return {**made, "configured": Defaults(config, frozenset(given))}
 
 
 box_dir_option = click.option(
@@ -136,9 +224,11 @@ _HOW: tuple[Option[Any], ...] = (
         "--budget",
         type=duration,
         metavar="SECONDS",
-        help="Begin no trial after that time; if time is left, use it for deeper plans, drawn at random.",
+        help="Begin nothing after that time, neither trials nor explanations; what says most is tried first. "
+        "If time is left, use it for deeper plans, drawn at random.",
     ),
     click.option(
+        "-x",
         "--fail-fast",
         is_flag=True,
         help="Leave a scenario at its first violation; with --explain all it is explained.",
@@ -170,10 +260,11 @@ _HOW: tuple[Option[Any], ...] = (
     ),
     click.option(
         "-j",
+        "--jobs",
         "jobs",
         type=click.IntRange(1, 1024),
         metavar="N",
-        help="Worker processes, at most 1024; by default one a processor.",
+        help="Worker processes, at most 1024; by default one a processor, and more if the runs mostly wait.",
     ),
 )
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from outlive_harness import __version__
+from outlive_harness.config.read import read
 from outlive_harness.disk.copying import copy_tree
 from outlive_harness.disk.removal import remove_tree
 from outlive_harness.explore.replay import replay
@@ -20,7 +21,7 @@ from outlive_harness.golden.marks import marks
 from outlive_harness.golden.record import Record
 from outlive_harness.history.regressions import regressions_of
 from outlive_harness.history.relocate import relocated
-from outlive_harness.history.store import ADDED, Store, described, read_back
+from outlive_harness.history.store import ADDED, Store, described, read_back, with_functions
 from outlive_harness.report.escaped import visible
 from outlive_harness.report.export import export
 from outlive_harness.report.replay import tell
@@ -33,6 +34,7 @@ from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Exit
 from outlive_harness.search.choices import faults_of
 
+from .completion import kept_ids
 from .declared import load
 from .options import box_dir_option
 from .running import facts_of, session_of
@@ -40,7 +42,7 @@ from .words import SCENARIOS, complain
 
 
 @click.command("replay", short_help="Carry out one failure again, exactly.")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=kept_ids)
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 @click.option("--shell", is_flag=True, help="Open a shell in what the crash left.")
 @click.option(
@@ -68,6 +70,7 @@ def command(
             f"ID={identifier!r} is not a replay id: it should be SCENARIO:FAULT@OP, as in report:kill@3"
         )
     plan = parse_plan(text)
+    box_dir = box_dir or read(Path.cwd()).settings.get("box_dir")
     store = Store(STORE.absolute())
     one = _scenario_of(identifier, name, paths, store)
     faults_of(Options(faults=tuple(point.fault for point in plan)), one)
@@ -245,8 +248,9 @@ _LISTED = 10
 def _declared(name: str, paths: Sequence[str | Path]) -> Scenario | None:
     """Return the scenario of a name, looked for in files of that name first; None if there is none."""
     files = sorted(find_files(paths), key=lambda file: file.stem != name)
+    config = read(Path.cwd())
     for file in files:
-        for one in load([file])[0]:
+        for one in load([file], partial(config.fill, door="test"))[0]:
             if one.name == name:
                 return one
     return None
@@ -271,6 +275,7 @@ def _as_kept(facts: dict[str, Any]) -> Scenario:
         raise ScenarioError(f"{kept.file} no longer declares a scenario {kept.name!r}")
     for key in ADDED:
         then, now = getattr(kept, key), getattr(one, key)
+        then = with_functions(then, now) if key == "read" else then
         if then != now:
             complain(f"replayed with {key}={then!r}, as it failed; {kept.file} now says {now!r}")
             setattr(one, key, then)

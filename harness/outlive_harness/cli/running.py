@@ -49,7 +49,7 @@ def run_scenarios(
         wish: the options of the command line.
         forks: whether no code but ours has run in this process, so that workers may be forked from it.
     """
-    options = _options(wish)
+    options = options_of(wish)
     known = _baseline(wish["baseline"], update=wish["update_baseline"], fail_fast=wish["fail_fast"])
     for one in scenarios:  # an error before anything is run
         faults_of(options, one)
@@ -108,7 +108,7 @@ def _explored(
     return result
 
 
-def _options(wish: dict[str, Any]) -> Options:
+def options_of(wish: dict[str, Any]) -> Options:
     """Return the options of a run: a field has the value of the option of its name, or is made here."""
     given = {field.name: wish[field.name] for field in fields(Options) if field.name in wish}
     given |= {

@@ -8,8 +8,9 @@ import sys
 import textwrap
 from collections.abc import Collection, Sequence
 
-from .guesses import in_ascii, shown
-from .proposal import Proposal
+from outlive_harness.golden.cures import as_keywords
+from outlive_harness.golden.guesses import in_ascii, shown
+from outlive_harness.golden.proposal import Proposal
 
 _TEXT = '''"""Say in one sentence what this scenario shows."""
 
@@ -91,7 +92,7 @@ def proposed_text(
     proposal: Proposal,
     *,
     seen: str,
-    given: str = "",
+    given: Sequence[str] = (),
     files: Collection[str] = (),
     directories: Collection[str] = (),
 ) -> str:
@@ -102,14 +103,14 @@ def proposed_text(
         command: the program and its arguments, as Python expressions that may name ``ROOT`` and ``sys``.
         proposal: what the scenario may declare.
         seen: a sentence about the observation.
-        given: the directory to copy into each box, as such an expression; "" for none.
+        given: lines of the declaration that say where the command runs, and with what.
         files: paths of files to copy into each box, relative to the root.
         directories: likewise, paths of directories.
     """
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - nothing else here needs it
 
     copied = bool(files or directories)
-    uses_root = copied or any("ROOT" in code for code in (*command, given))
+    uses_root = copied or any("ROOT" in code for code in (*command, *given))
     modules = [("shutil", copied), ("sys", "sys.executable" in command)]
     imports = [f"import {module}" for module, is_used in modules if is_used]
     imports += ["from pathlib import Path"] * uses_root
@@ -128,14 +129,19 @@ def proposed_text(
     )
 
 
-def _arguments(command: Sequence[str], proposal: Proposal, given: str, *, copied: bool) -> list[str]:
+def _arguments(
+    command: Sequence[str], proposal: Proposal, given: Sequence[str], *, copied: bool
+) -> list[str]:
     """Return the lines between the parentheses of the declaration."""
     lines = _listed("command", command)
-    lines += [f"input={given},"] * bool(given) + ["setup=_inputs,"] * copied
+    lines += [*given, *["setup=_inputs,"] * copied]
     lines += [
         *_comment(f"{proposal.how[0].upper()}{proposal.how[1:]}."),
         *_patterns("outputs", proposal.outputs),
     ]
+    if proposal.cures:
+        lines += _comment("Judged by what they mean, since their bytes differ from run to run.")
+        lines += [f"{code}," for code in as_keywords(proposal.cures)]
     if proposal.append_only:
         lines += _comment("Appended to by whole lines: a prefix that ends with one is complete.")
         lines += _patterns("append_only", proposal.append_only)

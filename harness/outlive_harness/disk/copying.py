@@ -40,6 +40,20 @@ def copy_tree(
     _copy(str(source), str(destination), "", {}, copies or {}, skip, opens=opens)
 
 
+def copy_file(source: str | Path, target: str | Path) -> None:
+    """Copy a regular file to a new name, with its owner if permitted, mode, times, attributes and flags.
+
+    Raises:
+        OSError: it cannot be copied.
+    """
+    info = os.lstat(source)
+    with readable(source):
+        _copy_file(str(source), str(target), info.st_size)
+    _give(str(target), info, opens=True)
+    _give_status(str(source), str(target), opens=True)
+    os.chmod(target, stat.S_IMODE(info.st_mode))
+
+
 def _copy(
     source: str,
     destination: str,

@@ -85,17 +85,26 @@ class _OutOfTimeError(Exception):
     """The time for advice is used up."""
 
 
-def advise(recordings: Recordings, record: Record, wanted: Wanted, run: Followed) -> list[Advice]:
+def advise(
+    recordings: Recordings, record: Record, wanted: Wanted, run: Followed, *, until: float | None = None
+) -> list[Advice]:
     """Return the repairs that were tried and cure violations of a run, the best first.
+
+    Args:
+        recordings: the recordings.
+        record: the golden run.
+        wanted: the violations to cure.
+        run: the run whose lines were followed.
+        until: wall-clock time after which no state is judged; None for no limit but PATIENCE.
 
     Raises:
         BoxError: a box could not be filled, ...
     """
-    recordings.runner.choose_start(record.spec, record.preload, record.check_preload)
+    recordings.runner.choose_start(record.spec, record.preload, record.check_preloads)
     recording, model = recordings.of(record, (), memory=wanted.memory)
     if model is None:
         return []
-    judge = _Judge(recordings, record, recording, wanted)
+    judge = _Judge(recordings, record, recording, wanted, until)
     sources = run.of(recording.ops)
     found: list[Advice] = []
     try:
@@ -124,7 +133,11 @@ def _goals(violations: Faulty) -> Iterator[Faulty]:
 
 def _cure(judge: _Judge, goals: Faulty, violations: Faulty, sources: Sequence[Source]) -> Iterator[Advice]:
     """Try repairs, alone and together; yield the first that cures all goals and adds no violation."""
-    several = repairs(judge.recording.ops, judge.record.spec.is_output)
+    spec = judge.record.spec
+    # A database renames no files: what belongs together goes into one transaction.
+    several = repairs(
+        judge.recording.ops, lambda path: spec.is_output(path) and not spec.is_of_database(path)
+    )
     for count in range(1, min(len(several), _TOGETHER) + 1):
         for some in combinations(several, count):
             sites = {one.key: frozenset(one.sites) for one in some}
@@ -173,11 +186,19 @@ def _advice(
 class _Judge:
     """Judges the crash states of traces, each once."""
 
-    def __init__(self, recordings: Recordings, record: Record, recording: Recording, wanted: Wanted) -> None:
+    def __init__(
+        self,
+        recordings: Recordings,
+        record: Record,
+        recording: Recording,
+        wanted: Wanted,
+        until: float | None,
+    ) -> None:
         self.recording, self.record = recording, record
         self._recordings, self._wanted = recordings, wanted
         self._known = dict(wanted.judged)
-        self._deadline = time.monotonic() + PATIENCE
+        patience = PATIENCE if until is None else min(PATIENCE, until - time.time())
+        self._deadline = time.monotonic() + patience
         faults = [FAULTS[name] for name in wanted.faults]
         self._cuts = wanted.torn if any(fault.part == "bytes" for fault in faults) else ""
         self._cuts_power = any(fault.cuts_power == "model" for fault in faults)
@@ -266,7 +287,7 @@ class _Judge:
         for op in ops:
             crash.touched.note(op)
         task, trial = TrialTask(record.place, ()), Trial(())
-        runner.choose_start(record.spec, record.preload, record.check_preload)
+        runner.choose_start(record.spec, record.preload, record.check_preloads)
         runner.box.lay_out(state)
         examine(runner, record, task, trial, crash)
         if trial.trouble:

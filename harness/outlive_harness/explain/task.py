@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,11 +54,13 @@ class ExplainTask(Task[Explanation]):
         place: the record's directory.
         wanted: the violations to cure.
         plans: plans of several crashes, whose last op's source is needed.
+        until: wall-clock time after which nothing more begins; None for no limit.
     """
 
     place: Path
     wanted: Wanted
     plans: tuple[Plan, ...] = ()
+    until: float | None = None
 
     def lost(self, _why: str) -> Explanation:
         """Return an empty explanation: the violations are reported without one."""
@@ -69,6 +72,8 @@ class ExplainTask(Task[Explanation]):
         run = followed(bench.runner, record)
         found = Explanation(run.of(record.ops))
         for plan in () if record.refused else self.plans:
+            if self.until is not None and time.time() >= self.until:
+                break
             with contextlib.suppress(BoxError, OSError, RecordingError):
                 sources, ops = sources_of_recovery(recordings, record, plan)
                 number = blamed(ops, "", "", plan[-1:])
@@ -76,22 +81,41 @@ class ExplainTask(Task[Explanation]):
                     found.recoveries[plan] = sources[number - 1]
         try:
             if self.wanted.faults and not record.refused:
-                found.advice = advise(recordings, record, self.wanted, run)
+                found.advice = advise(recordings, record, self.wanted, run, until=self.until)
         except (BoxError, OSError):
             bench.runner.box.empty()
         return found
 
 
 def explain(
-    session: Session, record: Record, result: ScenarioResult, options: Options, judged: dict[str, Faulty]
+    session: Session,
+    record: Record,
+    result: ScenarioResult,
+    options: Options,
+    judged: dict[str, Faulty],
+    until: float | None = None,
 ) -> Waits[None]:
-    """Attach to each violation its source, and a cure if there is one."""
+    """Attach to each violation its source, and a cure if there is one.
+
+    Args:
+        session: the session whose workers find them.
+        record: the golden run.
+        result: its violations are explained.
+        options: the user's choices.
+        judged: the violations of the crash states that trials judged, by the states' digests.
+        until: wall-clock time after which nothing more begins; None for no limit.
+    """
     faults = tuple(name for name in result.faults if FAULTS[name].follows_from_ops)
     profile = next((one.profile for one in result.faults.values() if one.profile), "posix")
     wanted = Wanted(faults, profile, options.seed, judged, options.memory, options.torn or CUTS[0])
     plans = dict.fromkeys(parse_plan(one.point) for one in result.violations if "+" in one.point)
-    task = ExplainTask(record.place, wanted, tuple(plans)[:_PLANS])
-    found = yield from result_of(submit(session.root, [task], priority=Priority.CHECK))
+    task = ExplainTask(record.place, wanted, tuple(plans)[:_PLANS], until)
+    # The run that follows lines takes as long as the golden run: it does not begin if it cannot end in time.
+    begins = None if until is None else until - record.seconds
+    job = submit(session.root, [task], priority=Priority.CHECK, until=begins, label="explaining")
+    found = yield from result_of(job)
+    if found is None:
+        result.warnings.append("the violations are not traced to their lines: the budget ended")
     if found is None or not found.sources:
         return
     if result.exhibit is not None:

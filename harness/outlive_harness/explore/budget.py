@@ -5,6 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from outlive_harness.golden.record import Record
+
+#: What is kept back: a part of the time, or the time of some runs if that is more, but half at most.
+_PART, _RUNS, _MOST = 0.25, 4.0, 0.5
+
 
 @dataclass(slots=True)
 class Budget:
@@ -28,3 +33,14 @@ class Budget:
         share = max(0.0, self.end - now) / max(1, self.left - len(self.begun - {name}))
         self.begun.add(name)
         return now + share
+
+
+def kept_back(record: Record, left: float, *, part: float = _PART) -> float:
+    """Return the seconds of a budget that are kept back, if a violation was found, to confirm and explain it.
+
+    Args:
+        record: the golden run.
+        left: the seconds that are left.
+        part: the part of them that is kept back in any case.
+    """
+    return max(0.0, left) * max(part, min(_MOST, _RUNS * record.seconds / max(left, 1e-9)))

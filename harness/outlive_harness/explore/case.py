@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+import psutil
 
 from outlive_harness.faults import Fault
 from outlive_harness.faults.table import FAULTS, STAND_IN
+from outlive_harness.golden.cures import Cure
+from outlive_harness.golden.nondeterminism import with_reasons
 from outlive_harness.golden.record import Record
+from outlive_harness.golden.tool_state import tool_state
 from outlive_harness.history.baseline import Baseline
 from outlive_harness.history.golden_runs import Shared
 from outlive_harness.history.ledger import Ledger
 from outlive_harness.history.regressions import Regressions
 from outlive_harness.history.unfinished import UnfinishedTrials
 from outlive_harness.jobs.queue import Priority
-from outlive_harness.jobs.session import Session
+from outlive_harness.jobs.session import Session, processors
 from outlive_harness.jobs.tasks import GivenUpError, Job, Waits, results_of, submit
+from outlive_harness.results.findings import NotJudged
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, plan_text
+from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Exhibit, ScenarioResult, Verdict
 from outlive_harness.search.choices import faults_of, none_asked_for, profile_of, settings_of
 from outlive_harness.search.deeper import search_deeper
 from outlive_harness.search.fault_search import FaultSearch, SearchState, begin
+from outlive_harness.search.forecast import Forecast
 from outlive_harness.search.levels import search_levels
 from outlive_harness.trial.exec_check import ExecCheck, sample
 from outlive_harness.trial.hash_seed_check import HashSeedCheck, has_own_seed
+from outlive_harness.trial.later_run import LaterRun
 
-from .budget import Budget
-from .conclude import conclude, cut_short
+from .budget import Budget, kept_back
+from .conclude import conclude, cut_short, has_gaps
 from .confirm import confirm, remember
 from .drive import Exploration
-from .golden import recorded
-from .merge import Merged, merge, violations_of, warnings_of
+from .foretell import in_words
+from .golden import declare, is_undeclared, recorded
+from .merge import Merged, merge, not_recovered, violations_of, warnings_of
+from .observer import Observer, Silent
 from .unjudged import note_unjudged
 
 #: The violations of crash states, by the states' digests: (kind, folded path).
 Known = dict[str, frozenset[tuple[str, str]]]
 #: Finds the sources of violations: see explain.task.
-Explainer = Callable[[Session, Record, ScenarioResult, Options, Known], Waits[None]]
+Explainer = Callable[[Session, Record, ScenarioResult, Options, Known, float | None], Waits[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,7 @@ class Surroundings:
         ledger: the results that are kept; None to keep none.
         explain: finds the sources of violations; None for no explanations.
         baseline: the known violations; None for no baseline.
+        observer: gets the news.
     """
 
     session: Session
@@ -64,6 +76,7 @@ class Surroundings:
     ledger: Ledger | None = None
     explain: Explainer | None = None
     baseline: Baseline | None = None
+    observer: Observer = field(default_factory=Silent)
 
 
 @dataclass(slots=True)
@@ -77,7 +90,10 @@ class Case:
         result: its result so far.
         merged: the violations of its crash states, and the litter.
         unfinished: keeps its trials in case the run is cut short.
+        left_out: files that the outputs proposed for its command do not name.
         hash_seeds: the job that runs it with other hash seeds; None if there is none, or it was collected.
+        until: wall-clock time after which nothing more begins; None for no limit.
+        not_recovered: the crash points of which only the state was judged.
     """
 
     around: Surroundings
@@ -86,7 +102,10 @@ class Case:
     result: ScenarioResult = field(init=False)
     merged: Merged = field(default_factory=Merged)
     unfinished: UnfinishedTrials | None = None
+    left_out: list[NotJudged] = field(default_factory=list)
     hash_seeds: Job[str] | None = None
+    until: float | None = None
+    not_recovered: list[NotJudged] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         one = self.scenario
@@ -116,9 +135,7 @@ class Case:
         if result.reason:
             result.verdict = Verdict.SKIPPED
             return result
-        spec = around.records.claim(scenario)
-        record = yield from recorded(around.session, spec, options)
-        around.records.note(scenario, record)
+        spec, record = yield from self._recorded()
         basis = ledger.basis(scenario, options, record.reads) if ledger is not None else {}
         if ledger is not None and basis:
             self.unfinished = ledger.unfinished(scenario, basis, record)
@@ -129,6 +146,7 @@ class Case:
         else:
             yield from self._search(record)
         note_unjudged(result, record, faults_of(options, scenario))
+        result.not_judged += [*self.not_recovered, *self.left_out]
         conclude(result, record, scenario, options, around.baseline)
         result.seconds = time.monotonic() - begun
         if ledger is not None:
@@ -137,6 +155,37 @@ class Case:
             self.unfinished.forget()
         around.records.release(spec)
         return result
+
+    def _recorded(self) -> Waits[tuple[RunSpec, Record]]:
+        """Return the golden run, and its claim.
+
+        If a command's outputs are not declared and its runs differ, what the golden run proposes is taken;
+        also if a run on the result of another only adds to a log. What the tools that it runs keep for
+        themselves is ignored.
+        """
+        around, scenario = self.around, self.scenario
+        taken, state = list[Cure](), list[Cure]()
+        takes = is_undeclared(scenario)
+        while True:
+            spec = around.records.claim(scenario)
+            record = yield from recorded(around.session, spec, around.options)
+            around.records.note(scenario, record)
+            new = [one for one in record.cures if one not in taken] if takes else []
+            kept = tool_state(record) if takes and not (new or record.reason or state) else []
+            if not new and not kept:
+                break
+            around.records.release(spec)
+            declare(scenario, [*new, *kept])
+            taken, state = [*taken, *new], [*state, *kept]
+        if state:
+            self.result.warnings.append(
+                f"what tools keep for themselves is ignored: {with_reasons(spec, state)}"
+            )
+        if taken:
+            why = f"its runs differ, so what was proposed is judged: {with_reasons(spec, taken)}"
+            self.result.warnings.append(why)
+            self.left_out = [NotJudged(one.value, one.why) for one in taken if not one.keyword]
+        return spec, record
 
     def _search(self, record: Record) -> Waits[None]:
         """Find the violations, explain them, and keep them as regressions."""
@@ -154,7 +203,8 @@ class Case:
         yield from self._violations(record)
         if around.explain is not None and self._is_to_be_explained():
             asked = replace(options, torn=settings_of(options, scenario).cuts)
-            yield from around.explain(around.session, record, result, asked, self.merged.states)
+            known = self.merged.states
+            yield from around.explain(around.session, record, result, asked, known, self.until)
         remember(self.regressions, record, result)
 
     def _is_to_be_explained(self) -> bool:
@@ -173,7 +223,7 @@ class Case:
         if why:
             # A violation that only a zygote shows is our fault, not the pipeline's.
             result.violations, result.faults = [], {}
-            self.merged = Merged()
+            self.merged, self.not_recovered = Merged(), []
             if result.exhibit is not None:
                 result.exhibit.points.clear()
             result.warnings = [*record.warnings, f"no zygote: {why}"]
@@ -182,16 +232,20 @@ class Case:
     def _otherwise_by_exec(self, record: Record, trials: list[Trial]) -> Waits[str]:
         """Return how runs in a zygote differ from runs by exec; "" if no difference is known."""
         result = self.result
-        if any(one.confirmed is False for one in result.violations):
+        if any(one.confirmed is False and not one.from_recording for one in result.violations):
             return "a violation in it did not show by exec"
         if result.reason or self.scenario.expect or any(not one.known for one in result.violations):
             return ""  # the verdict is not held, or rests on violations that were confirmed by exec
         plans = sample(trials)
-        if not plans:
+        if not plans or (self._is_late() and has_gaps(result)):
             return ""
         task = ExecCheck(record.place, plans, self.around.options.memory)
         (why,) = yield from results_of(submit(self.around.session.root, [task], priority=Priority.CHECK))
         return why
+
+    def _is_late(self) -> bool:
+        """Return whether the time of the budget is used up."""
+        return self.until is not None and time.time() >= self.until
 
     def _by_each_fault(self, record: Record, *, by_exec: bool) -> Waits[list[Trial]]:
         """Search by each fault, then confirm each violation by exec; return the trials."""
@@ -206,6 +260,9 @@ class Case:
                 result.faults[name] = one.coverage
                 self._note_kept(one)
                 merge(result, record, name, one, self.merged)
+                self.not_recovered += not_recovered(name, one, has_order=record.has_order)
+            if around.options.fail_fast and any(not one.from_recording for one in result.violations):
+                result.violations = [one for one in result.violations if not one.from_recording]
             result.litter = warnings_of(self.merged.littered, record)
             result.warnings += result.litter
         trials = [trial for one in several.values() for trial in one.trials]
@@ -215,34 +272,79 @@ class Case:
         if self.hash_seeds is not None:
             job, self.hash_seeds = self.hash_seeds, None
             (result.reason,) = yield from results_of(job)
+        result.reason = result.reason or (yield from self._later(record))
         if result.reason:  # a nondeterministic pipeline has no golden outputs to compare with
             result.violations.clear()
         if around.baseline is not None and not scenario.expect:
             around.baseline.mark(result)
-        yield from confirm(around.session, scenario, record, result, around.options)
+        yield from confirm(
+            around.session, scenario, record, result, around.options, until=self.until, by_exec=by_exec
+        )
         return trials
 
+    def _later(self, record: Record) -> Waits[str]:
+        """Return how a golden run in another second differs, if that may be why a recovery's outputs do."""
+        differ = any(one.kind in ("diverged", "not-idempotent") for one in self.result.violations)
+        if not differ or self.scenario.expect or record.refused:
+            return ""
+        task = LaterRun(record.place)
+        (why,) = yield from results_of(submit(self.around.session.root, [task], priority=Priority.CHECK))
+        return why
+
     def _searches(self, record: Record, several: dict[str, SearchState], *, by_exec: bool) -> Waits[None]:
-        """Search by one fault after the other; add each search to *several* as it begins."""
+        """Search by all faults in turn; add their searches to *several*."""
         around, scenario, result = self.around, self.scenario, self.result
         options = around.options
-        for search in self._wanted(record, by_exec=by_exec):
+        self.until = until = around.budget.until(scenario.name)
+        pause = None if until is None or scenario.expect else until - kept_back(record, until - time.time())
+        wanted = list(self._wanted(record, by_exec=by_exec))
+        # A known-bad scenario need not meet each fault: the first ones may show all that is expected.
+        is_brief = bool(scenario.expect) and not options.exhaustive
+        for some in [[one] for one in wanted] if is_brief else [wanted]:
             found = {one.kind for one in result.violations} | _kinds(several.values())
-            wanted = frozenset() if options.exhaustive else frozenset(scenario.expect) - found
-            first = options.fail_fast and not scenario.expect
-            if first and found:
-                result.warnings.append(f"stopped at the first violation: {search.name} was not tried")
-                continue
-            if scenario.expect and not options.exhaustive and not wanted:
+            missing = frozenset(scenario.expect) - found if is_brief else frozenset()
+            if is_brief and not missing:
                 break
-            until = around.budget.until(scenario.name)
-            one = begin(record, replace(search, until=until, wanted=wanted, first=first), self.unfinished)
-            several[search.name] = one
-            alike = several.get(search.fault.ends_as)
-            yield from search_levels(around.session, record, one, alike=alike)
-        until = around.budget.until(scenario.name)
+            first = options.fail_fast and not scenario.expect
+            turn: dict[str, SearchState] = {}
+            for search in some if not (first and found) else ():
+                asked = replace(search, until=until, pause=pause, wanted=missing, first=first)
+                turn[search.name] = begin(record, asked, self.unfinished)
+            several |= turn
+            if turn:
+                yield from search_levels(
+                    around.session, record, list(turn.values()), onlooker=self, before=several
+                )
+        self._note_untried(wanted, several)
         if until is not None and several and not (scenario.expect or _kinds(several.values())):
-            yield from search_deeper(around.session, record, list(several.values()), until)
+            ends = until - kept_back(record, until - time.time(), part=0.0)
+            yield from search_deeper(around.session, record, list(several.values()), ends)
+
+    def _note_untried(self, wanted: Sequence[FaultSearch], several: dict[str, SearchState]) -> None:
+        """Note the faults that were not tried, as one violation was enough."""
+        is_found = bool(self.result.violations) or bool(_kinds(several.values()))
+        if not (is_found and self.around.options.fail_fast) or self.scenario.expect:
+            return
+        for search in wanted:
+            if search.name not in several or not several[search.name].trials:
+                several.pop(search.name, None)
+                why = f"stopped at the first violation: {search.name} was not tried"
+                self.result.warnings.append(why)
+
+    # -- news of the searches ------------------------------------------------------------------------
+
+    def seen(self, trials: Sequence[Trial]) -> None:
+        """Report what the recording shows to be wrong, before any trial."""
+        for trial in trials if not self.scenario.expect else ():
+            self.around.observer.seen(self.scenario.name, trial)
+
+    def planned(self, forecast: Forecast) -> None:
+        """Start further workers if the runs mostly wait; report what the trials will take."""
+        session = self.around.session
+        if session.can_grow:
+            session.grow(forecast.workers(processors(), psutil.virtual_memory().available))
+        text = in_words(forecast, session.workers, processors(), self.around.options.budget)
+        self.around.observer.foretold(self.scenario.name, text)
 
     def _note_kept(self, one: SearchState) -> None:
         """Note the regressions that could not be tried; drop those that no longer exist."""

@@ -56,6 +56,11 @@ def cut_short(result: ScenarioResult, why: str) -> ScenarioResult:
     return result
 
 
+def has_gaps(result: ScenarioResult) -> bool:
+    """Return whether points that should be tested were not."""
+    return any(one.reason or one.tested < one.chosen for one in result.faults.values())
+
+
 def _conclude_expected(
     result: ScenarioResult, scenario: Scenario, options: Options, gaps: str, untested: str
 ) -> None:
@@ -94,13 +99,15 @@ def _gaps(result: ScenarioResult, record: Record) -> str:
         return first
     tested = sum(coverage.tested for coverage in result.faults.values())
     if record.refused and any(FAULTS[name].intercepts for name in result.faults):
-        return f"{record.refused}; only {tested} random moments were tried instead, and none violated"
+        tried = f"only {tested} random moments were tried instead, and none violated"
+        return f"{record.refused}; {tried}; outlive doctor says what to allow"
     return ""
 
 
 def _gap(name: str, coverage: Coverage, record: Record) -> str:
     if coverage.points == 0 and len(record.ops) == 0 and not record.refused:
-        return "the pipeline changes no file of its box, so it has no crash point"
+        what = "let it write to its working directory, or to {box}, which is $OUTLIVE_BOX too"
+        return f"the pipeline changes no file of its box, so it has no crash point; {what}"
     if coverage.reason:
         return f"{name}: {coverage.reason}"
     if coverage.tested < coverage.chosen:
@@ -115,4 +122,5 @@ def _untested(result: ScenarioResult) -> str:
     why = [FAULTS[name].no_points for name in result.faults]
     if len(why) == 1 and why[0]:
         return why[0]
-    return "none of the faults asked for has a crash point in this run: nothing was tested"
+    nothing = "none of the faults asked for has a crash point in this run: nothing was tested"
+    return f"{nothing}; kill has one at each op"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from outlive_harness import __version__
@@ -16,7 +17,7 @@ from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.tasks import Waits, results_of, submit
 from outlive_harness.results.findings import Violation
 from outlive_harness.results.options import MEMORY, Options
-from outlive_harness.results.plan import Point, parse_plan
+from outlive_harness.results.plan import Plan, Point, parse_plan, plan_text
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import ScenarioResult
@@ -28,28 +29,87 @@ _KEPT = 3
 
 
 def confirm(
-    session: Session, scenario: Scenario, record: Record, result: ScenarioResult, options: Options
+    session: Session,
+    scenario: Scenario,
+    record: Record,
+    result: ScenarioResult,
+    options: Options,
+    *,
+    until: float | None = None,
+    by_exec: bool = False,
 ) -> Waits[None]:
-    """Carry out each violation's plan again by exec; keep the boxes of the first ones for a person."""
+    """Carry out the plans of violations again by exec, each once; keep the boxes of the first violations.
+
+    Args:
+        session: the session whose workers run them.
+        scenario: the scenario.
+        record: the golden run.
+        result: its violations are marked as confirmed or not.
+        options: the user's choices.
+        until: wall-clock time after which no plan is carried out; None for no limit.
+        by_exec: whether the trials that showed the violations were execs: those need no second one.
+    """
+    numbers = [number for number, one in enumerate(result.violations) if one.point]
+    boxed = [n for n in numbers if n < _KEPT and not (scenario.expect or result.violations[n].known)]
+    some = [result.violations[n] for n in boxed]
+    half = None if until is None else (until + time.time()) / 2  # to be confirmed is more than to be small
+    smaller = yield from shrunk(session, record, some, options, half)
+    for number, violation in zip(boxed, smaller, strict=True):
+        result.violations[number] = violation
+    # Each printed id must be replayable, with the options of its failure.
     store = Store(options.store.absolute())
-    for number, found in enumerate(result.violations):
-        if not found.point:
-            continue
-        violation, is_boxed = found, number < _KEPT and not (scenario.expect or found.known)
-        if is_boxed:
-            violation = result.violations[number] = yield from shrunk(session, record, found, options)
-        # Each printed id must be replayable, with the options of its failure.
-        kept = _place(store, scenario, record, violation, result)
-        place = kept if is_boxed else None
-        if kept is None:
+    places = {n: _place(store, scenario, record, result.violations[n], result) for n in numbers}
+    wanted: dict[Plan, Path | None] = {}
+    for number in numbers:
+        violation = result.violations[number]
+        if places[number] is None:
             violation.replay = ""
-        plan = parse_plan(violation.point)
-        trial = yield from once(session, record, plan, place, options.memory)
-        if place is not None and trial.trouble:
-            result.warnings.append(f"boxes are not kept whole: {violation.replay}: {trial.trouble}")
-            trial = yield from once(session, record, plan, None, options.memory)
-        violation.confirmed = any(one.kind == violation.kind for one in trial.findings)
-        violation.kept = str(place) if place is not None else ""
+        if number in boxed or violation.from_recording or not by_exec:
+            wanted.setdefault(parse_plan(violation.point), places[number] if number in boxed else None)
+    trials = yield from _again(session, record, wanted, result, options, until)
+    for number in numbers:
+        violation, plan = result.violations[number], parse_plan(result.violations[number].point)
+        trial = trials.get(plan)
+        if trial is not None:
+            violation.confirmed = any(one.kind == violation.kind for one in trial.findings)
+            violation.kept = str(places[number] or "") if number in boxed else ""
+    left = sum(
+        1
+        for n in numbers
+        if (plan := parse_plan(result.violations[n].point)) in wanted.keys() - trials.keys()
+    )
+    if left:
+        what = f"{left} violation{'s were' if left > 1 else ' was'} not confirmed by a second trial"
+        result.warnings.append(f"{what}: the budget ended")
+
+
+def _again(
+    session: Session,
+    record: Record,
+    plans: Mapping[Plan, Path | None],
+    result: ScenarioResult,
+    options: Options,
+    until: float | None,
+) -> Waits[dict[Plan, Trial]]:
+    """Carry out plans by exec, each with the directory for its boxes; return the trials by plan."""
+    trials: dict[Plan, Trial] = {}
+    for is_boxed in (True, False):
+        tasks = [
+            TrialTask(
+                record.place, plan, keep=place if is_boxed else None, memory=options.memory, by_exec=True
+            )
+            for plan, place in plans.items()
+            if is_boxed or (plan in trials and trials[plan].trouble and place is not None)
+        ]
+        if not tasks:
+            break
+        job = submit(session.root, tasks, priority=Priority.CONFIRMATION, until=until, label="confirming")
+        for trial in (yield from results_of(job)):
+            if is_boxed and trial.trouble and plans[trial.plan] is not None:
+                name = f"{result.name}:{plan_text(trial.plan)}"
+                result.warnings.append(f"boxes are not kept whole: {name}: {trial.trouble}")
+            trials[trial.plan] = trial
+    return trials
 
 
 def remember(regressions: Regressions, record: Record, result: ScenarioResult) -> None:

@@ -77,9 +77,9 @@ class Drive:
     def _advance(self, name: str) -> None:
         """Resume an exploration until the job that it waits for is not over."""
         while name in self._active:
-            job, before = self._active[name], self._active[name].seen
+            job = self._active[name]
             is_over = job.is_over()
-            if job.label and job.seen != before:
+            if job.label:  # also if nothing is new: a log must not be silent for long
                 self._report(name, job)
             if not is_over:
                 break

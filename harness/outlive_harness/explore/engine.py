@@ -57,18 +57,18 @@ def explore(
     begun = time.monotonic()
     _check(scenarios, options)
     end = None if options.budget is None else time.time() + options.budget
-    around = Surroundings(
-        session, options, Budget(end, len(scenarios)), records or Shared(), ledger, explain, baseline
-    )
+    observer = observer or Silent()
+    budget = Budget(end, len(scenarios))
+    around = Surroundings(session, options, budget, records or Shared(), ledger, explain, baseline, observer)
     cases = [Case(around, one, regressions_of(one, options)) for one in scenarios]
-    drive = Drive(session, {one.scenario.name: one.explore() for one in cases}, observer or Silent())
+    drive = Drive(session, {one.scenario.name: one.explore() for one in cases}, observer)
     is_interrupted = _run(drive)
     for case in cases:
         if case.scenario.name not in drive.results:
             case.result.interrupted = True
             drive.results[case.scenario.name] = cut_short(case.result, "interrupted")
     results = [drive.results[one.name] for one in scenarios]
-    return RunResult(results, options.seed, time.monotonic() - begun, is_interrupted)
+    return RunResult(results, options.seed, time.monotonic() - begun, is_interrupted, session.workers)
 
 
 def _run(drive: Drive) -> bool:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Iterable
 
+from outlive_harness.golden.cures import Cure
 from outlive_harness.golden.observe import Observation, ObserveTask
 from outlive_harness.golden.record import Record
 from outlive_harness.jobs.queue import Priority
 from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.tasks import Waits, results_of, submit
+from outlive_harness.results.keywords import KEYWORD
 from outlive_harness.results.options import Options
 from outlive_harness.results.run_spec import RunSpec
+from outlive_harness.results.scenario import NO_FILE, Scenario
 from outlive_harness.trial.golden_task import GoldenRunTask
 
 from .drive import finish
@@ -42,3 +47,18 @@ def observe_command(session: Session, spec: RunSpec, timeout: float) -> Observat
     task = ObserveTask(spec, session.records / f"observed-{next(_numbers)}", timeout)
     job = submit(session.root, [task], priority=Priority.GOLDEN_RUN)
     return finish(session, results_of(job))[0]
+
+
+def is_undeclared(scenario: Scenario) -> bool:
+    """Return whether a command comes from a command line that says nothing of its outputs."""
+    is_typed = os.path.basename(scenario.file) == NO_FILE
+    return is_typed and not scenario.outputs and scenario.check is None
+
+
+def declare(scenario: Scenario, cures: Iterable[Cure]) -> None:
+    """Add what a golden run proposes to the declaration of a scenario, as if the user had given it."""
+    for cure in filter(lambda one: one.keyword, cures):
+        keyword = KEYWORD[cure.keyword]
+        value = keyword.checked(cure.value)
+        now = getattr(scenario, cure.keyword)
+        setattr(scenario, cure.keyword, now + value if keyword.is_added else value)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from outlive_harness.disk.profiles import PROFILES, weakness
 from outlive_harness.golden.record import Record
 from outlive_harness.history.baseline import without_digits
-from outlive_harness.results.findings import Finding, Violation
+from outlive_harness.results.findings import Finding, NotJudged, Violation
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.patterns import globs
 from outlive_harness.results.plan import Plan, plan_text, size
@@ -19,6 +20,9 @@ from outlive_harness.search.fault_search import SearchState
 
 #: The litter after each crash state, as folded paths, and how many points lead to the state.
 Littered = list[tuple[frozenset[str], int]]
+
+#: Said of what only a recording shows, if runs differ in the order of their ops.
+_IN_THIS_ORDER = " (in the order that the ops of the recorded run had)"
 
 #: The share of points that runs may lack if they differ in their number of ops.
 _MOST_MISSING = 0.2
@@ -74,7 +78,8 @@ def merge(result: ScenarioResult, record: Record, fault: str, one: SearchState, 
         coverage.points, coverage.chosen = coverage.points - late, coverage.chosen - late
     if result.exhibit is not None:
         result.exhibit.points += _exhibited(fault, states)
-    result.violations += _violations(result.name, record, fault, states, merged)
+    found = _violations(result.name, record, fault, states, merged)
+    result.violations += found + _only_seen(result.name, record, fault, one, found)
     result.violations.sort(key=lambda one: (gravity(one.kind), one.fault != "", len(one.point.split("+"))))
 
 
@@ -112,6 +117,35 @@ def _violations(name: str, record: Record, fault: str, states: _States, merged: 
         points = sum(count for _, _, count in examples)
         violations.append(violation_of(name, fault, trial, finding, points))
     return violations
+
+
+def _only_seen(
+    name: str, record: Record, fault: str, one: SearchState, found: Sequence[Violation]
+) -> list[Violation]:
+    """Return what only the recording shows: the trials that would show it as well were not carried out."""
+    known = {(violation.kind, record.fold(violation.path)) for violation in found}
+    tried = {trial.plan for trial in one.trials if trial.reached}
+    points = Counter(key for plan, wrong in one.seen.wrong.items() if plan not in tried for key in wrong)
+    examples: dict[tuple[str, str], Violation] = {}
+    for trial in sorted(one.seen.examples, key=lambda trial: size(trial.plan)):
+        for finding in trial.findings if trial.plan not in tried else ():
+            key = finding.kind, record.fold(finding.path)
+            if key not in known and key not in examples:
+                examples[key] = violation_of(name, fault, trial, finding, points[key])
+                examples[key].from_recording = True
+                examples[key].message += "" if record.has_order else _IN_THIS_ORDER
+    return list(examples.values())
+
+
+def not_recovered(fault: str, one: SearchState, *, has_order: bool) -> list[NotJudged]:
+    """Return the crash points of which only the state was judged, from the recording, if there are any."""
+    tried = {trial.plan for trial in one.trials if trial.reached}
+    left = one.seen.states.keys() - tried
+    if not left:
+        return []
+    what = f"the recovery after {len(left)} crash point{'s' * (len(left) != 1)} of {fault}"
+    why = "not run; their states were judged for partial outputs, from the recording of one run"
+    return [NotJudged(what, why if has_order else f"{why}, and others order their ops in other ways")]
 
 
 def warnings_of(littered: Littered, record: Record) -> list[str]:
@@ -178,7 +212,7 @@ def _note_gaps(coverage: Coverage, record: Record, trials: list[Trial]) -> None:
     elif missed:
         many = f"the run makes {record.least_ops} to {len(record.ops)} ops"
         why = f"{tested}: {missed} were not reached in 3 attempts "
-        why += f"({many if record.ops else 'the run was over'})"
+        why += f"({many if record.ops else 'the run was over'}); let each run do the same, in the same order"
     if why:
         coverage.notes.clear()
         coverage.leave_out(why)

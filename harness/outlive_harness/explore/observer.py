@@ -20,6 +20,12 @@ class Observer(Protocol):
     def found(self, name: str, trial: Trial) -> None:
         """Take a trial with a violation, which is not yet confirmed or made smaller."""
 
+    def seen(self, name: str, trial: Trial) -> None:
+        """Take what a recording shows to be wrong with a crash state, before any recovery is run."""
+
+    def foretold(self, name: str, text: str) -> None:
+        """Take what a scenario's trials will take, in words."""
+
     def finished(self, result: ScenarioResult) -> None:
         """Take a scenario's result."""
 
@@ -34,6 +40,12 @@ class Silent:
         """Do nothing."""
 
     def found(self, name: str, trial: Trial) -> None:
+        """Do nothing."""
+
+    def seen(self, name: str, trial: Trial) -> None:
+        """Do nothing."""
+
+    def foretold(self, name: str, text: str) -> None:
         """Do nothing."""
 
     def finished(self, result: ScenarioResult) -> None:

@@ -2,22 +2,74 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.versions import Versions
 from outlive_harness.judge import links
-from outlive_harness.judge.trees import first_difference
+from outlive_harness.judge.trees import describe_difference, differing, first_difference, surplus
+from outlive_harness.world.reading import Valued
+from outlive_harness.world.runner import Runner
 
-from .record import Record
+from .names import aligned
+from .record import Record, UntestableError
 
 
 def first_unlike(record: Record, after: Tree) -> str | None:
     """Return the first output, perhaps behind a link, in which a tree differs from the golden run's."""
-    is_output = record.spec.is_output
+    is_output, after = record.spec.is_output, aligned(record, after)
     found = first_difference(record.final, after, is_output)
     if found is None:
         golden, here = links.seen(record.final, is_output), links.seen(after, is_output)
         found = first_difference(golden, here, lambda _path: True)
     return found
+
+
+def all_unlike(record: Record, after: Tree) -> list[str]:
+    """Return the outputs in which a tree differs from the golden run's."""
+    is_output, after = record.spec.is_output, aligned(record, after)
+    extra = [path for path in surplus(record.final, after) if is_output(path)]
+    return sorted({*differing(record.final, after, is_output), *extra})
+
+
+def difference(runner: Runner, record: Record, path: str, after: Tree) -> str:
+    """Return a few lines on how an output in the box differs from the golden one, in its reader's terms."""
+    return difference_in(runner, record, path, record.final, after, runner.box.path)
+
+
+def difference_in(runner: Runner, record: Record, path: str, golden: Tree, after: Tree, box: Path) -> str:
+    """Return a few lines on how a path of a tree differs from that of the golden run.
+
+    Args:
+        runner: reads outputs.
+        record: the golden run.
+        path: the output.
+        golden: the golden run's files, perhaps under the names that links give them.
+        after: the files that are compared with them.
+        box: where these are.
+    """
+    old, new = golden.get(path), after.get(path)
+    if not (isinstance(new, Valued) and isinstance(old, Valued)) or old.mode != new.mode:
+        return describe_difference(path, golden, after, record.golden, box)
+    if new.failed:
+        return f"the reader {new.reader}: {new.failed}"
+    told = runner.reading.difference(record.spec, new.reader, record.golden / path, box / path)
+    return "\n".join([f"by the reader {new.reader}:", *told])
+
+
+def demand_values(record: Record) -> None:
+    """Check that each reader accepts what the golden run left, and has something to read.
+
+    Raises:
+        UntestableError: one does not.
+    """
+    read = {one.reader for one in record.final.values() if isinstance(one, Valued)}
+    for path, entry in record.final.items():
+        if isinstance(entry, Valued) and entry.failed:
+            raise UntestableError(f"read={{{path!r}: {entry.reader!r}}}: after the golden run {entry.failed}")
+    for glob, reader in record.spec.read:
+        if reader not in read and reader != "bytes":
+            raise UntestableError(f"read={{{glob!r}: {reader!r}}}: the golden run left nothing that matches")
 
 
 def ignored_files(record: Record, tree: Tree) -> Tree:
@@ -54,5 +106,5 @@ def learn_versions(record: Record, first: Versions, second: Versions) -> None:
         record.versions[path] = one | other
     for tree in (record.initial, record.final):
         for path, entry in tree.items():
-            if record.is_shown(path) and entry.kind == "file":
+            if record.is_shown(path) and (entry.kind == "file" or isinstance(entry, Valued)):
                 record.versions.setdefault(path, set()).add(entry.digest)

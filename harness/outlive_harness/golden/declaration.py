@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from outlive_harness.disk.tree import Entry
+from outlive_harness.disk.tree import Entry, Tree
 from outlive_harness.judge import links
 from outlive_harness.judge.acks import lost_acks
+from outlive_harness.judge.sets import FileSet
 from outlive_harness.judge.trees import first_difference
 from outlive_harness.results.globs import matcher
-from outlive_harness.results.run_spec import is_private
+from outlive_harness.results.patterns import globs
+from outlive_harness.results.run_spec import BOX_VARIABLE, is_private
 from outlive_harness.results.scenario import ACK_PATTERN
 
+from .cures import Cure, directory, in_words
 from .record import Record, UntestableError
 
 #: How many files a message lists.
@@ -27,10 +30,13 @@ def check_declaration(record: Record, box: Path) -> None:
         UntestableError: a part judges nothing, or the run writes into a directory of the user's.
     """
     spec = record.spec
-    why = _beside_the_box(record) or _without_effect(record)
+    why = _beside_the_box(record)
+    if not why:
+        record.unmet = _unmet(record)
+        why = _without_effect(record)
     if why:
         raise UntestableError(why)
-    if not spec.check_takes_acks:
+    if not spec.takes_acks:
         broken = lost_acks(spec, record.final, box, record.acks)
         if broken:
             raise UntestableError(f"with no fault: {broken[0].message}; a check that takes them can judge it")
@@ -39,15 +45,23 @@ def check_declaration(record: Record, box: Path) -> None:
 def _beside_the_box(record: Record) -> str:
     """Return what the run writes into a directory of the user's, in words; "" if it writes nothing there."""
     spec = record.spec
-    kept = [os.path.realpath(place) for place in (spec.source, spec.standing) if place]
-    for path in record.trace.outside:
-        for place in kept:
-            if place != "/" and f"{path}/".startswith(f"{place}/"):
-                return (
-                    f"it writes {os.path.relpath(path, place)} into {place}, a directory of yours, where no "
-                    "crash state can hold it: run a copy (--input DIR copies one into each box, and files "
-                    "below it in the command are those of the copy), or name its files by {box}"
-                )
+    for given in (spec.cwd, spec.source, spec.standing):
+        place = os.path.realpath(given) if given else "/"
+        path = next((one for one in record.trace.outside if f"{one}/".startswith(f"{place}/")), None)
+        if path is None or place == "/":
+            continue
+        path = os.path.relpath(path, place)
+        if given == spec.cwd:
+            copied = in_words(spec, [directory(spec, "input", place)])
+            return (
+                f"it writes {path} into {place}, where it runs and no crash state can hold it: let it write "
+                f"to {{box}}, which is ${BOX_VARIABLE} too, or run a copy in each box by {copied} alone"
+            )
+        return (
+            f"it writes {path} into {place}, a directory of yours, where no crash state can hold it: run a "
+            "copy (--input DIR copies one into each box, and files below it in the command are those of the "
+            "copy), or name its files by {box}"
+        )
     return ""
 
 
@@ -59,12 +73,27 @@ def _without_effect(record: Record) -> str:
             return _no_outputs(record)
         if not _changes_output(record):
             return _unchanged(record)
-        unmet = [] if record.refused else [one for one in spec.outputs if not _is_met(record, one)]
-        if unmet:
-            return f"outputs {', '.join(unmet)}: nothing that the golden run made or left matches"
+        if record.unmet:
+            why = "nothing that the golden run made or left matches; correct the pattern, or leave it out"
+            return f"outputs {', '.join(record.unmet)}: {why}"
+    for one in map(FileSet, spec.together):
+        missing = _missing(record, one)
+        if missing:
+            return f"together={one.text!r}: no output that the golden run found or left matches {missing}"
     if spec.acks not in ("", ACK_PATTERN) and not record.acks:  # each body has the pattern of ack()
-        return f"no line of the golden run's standard output matches acks={spec.acks!r}"
+        why = f"no line of the golden run's standard output matches acks={spec.acks!r}"
+        return f"{why}; correct the pattern, or let the program flush such a line once something is stored"
     return ""
+
+
+def _unmet(record: Record) -> tuple[str, ...]:
+    """Return the patterns of outputs that judge nothing of the golden run."""
+    spec = record.spec
+    if not spec.judge_outputs:
+        return ()
+    if not _is_judged(record, spec.is_output) or not _changes_output(record):
+        return spec.outputs or ("**",)
+    return () if record.refused else tuple(one for one in spec.outputs if not _is_met(record, one))
 
 
 def _changes_output(record: Record) -> bool:
@@ -79,7 +108,22 @@ def _changes_output(record: Record) -> bool:
 
 def _unchanged(record: Record) -> str:
     changed = ", ".join(dict.fromkeys(op.path for op in record.ops)) or "no file"
-    return f"it makes and changes no output, so no crash can show in one: it changes {changed}"
+    files = [path for op in record.ops for path in op.paths if _is_file(record.final, path)]
+    hint = _proposal(record, files) or "let it make them in the box, and leave them out of its input"
+    return f"it makes and changes no output, so no crash can show in one: it changes {changed}; {hint}"
+
+
+def _is_file(tree: Tree, path: str) -> bool:
+    return path in tree and _is_listed(path, tree[path])
+
+
+def _proposal(record: Record, files: Collection[str]) -> str:
+    """Return which outputs to name, as the user would write them; "" if there are no files."""
+    found = globs(sorted(set(files)), ()) if files else []
+    return (
+        f"name what readers see, as {in_words(record.spec, [Cure('outputs', one) for one in found])}"
+        * bool(found)
+    )
 
 
 def _is_judged(record: Record, is_output: Callable[[str], bool]) -> bool:
@@ -102,6 +146,15 @@ def _is_met(record: Record, pattern: str) -> bool:
     return any(map(matches, passing | before))
 
 
+def _missing(record: Record, one: FileSet) -> str:
+    """Return the pattern of a set that matches no output; "" if there is none."""
+    found = {path for tree in (record.initial, record.final) for path in one.found(tree, record.is_in_sets)}
+    for pattern in filter(None, (one.mark, one.files)):
+        if not any(map(matcher([pattern]), found)):
+            return pattern
+    return ""
+
+
 def _no_outputs(record: Record) -> str:
     patterns = ", ".join(record.spec.outputs) or "**"
     files = [path for path, entry in record.final.items() if _is_listed(path, entry)]
@@ -109,7 +162,8 @@ def _no_outputs(record: Record) -> str:
     outside = (
         "; it wrote outside its box: " + ", ".join(record.trace.outside[:5]) if record.trace.outside else ""
     )
-    return f"outputs {patterns} match nothing that the golden run left; it left {left}{outside}"
+    hint = _proposal(record, files) or "let it write to its working directory, or to {box}"
+    return f"outputs {patterns} match nothing that the golden run left; it left {left}{outside}; {hint}"
 
 
 def _is_listed(path: str, entry: Entry) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from outlive_harness.results.globs import quoted
+
 
 class _Kind(NamedTuple):
     """A file that is made anew: its name, its database's name, and the mark by which that is recognised."""
@@ -54,4 +56,4 @@ def _has(path: Path, kind: _Kind) -> bool:
 
 def ignored(paths: Mapping[str, str]) -> tuple[str, ...]:
     """Return patterns that match exactly these paths."""
-    return tuple(re.sub(r"([*?\[])", r"[\1]", path) for path in paths)
+    return tuple(map(quoted, paths))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from outlive_harness.launch.pool import BODY, CHECK
 from outlive_harness.launch.zygote import Preload, ZygoteError, installed_modules, own_sources, parse
@@ -37,28 +37,31 @@ def learn_preload(runner: Runner, record: Record) -> None:
         record.warnings.append(f"no zygote, each trial is an exec: {why}")
 
 
-def learn_check_preload(runner: Runner, record: Record, reads: Sequence[str]) -> None:
-    """Start a zygote for the check, and note its imports if the check gives the same value in it.
+def learn_check_preload(
+    runner: Runner, record: Record, reads: Sequence[str], gives: Callable[[], bool], role: str = CHECK
+) -> None:
+    """Start a zygote for a check, and note its imports if the check gives the same in it as by exec.
 
     Args:
         runner: the runner that uses the zygote.
-        record: the record of a golden run, with the check's value by exec.
+        record: the record of a golden run.
         reads: the paths that the check read.
+        gives: runs the check; returns whether it gives what it gave by exec.
+        role: CHECK or CRASH_CHECK.
     """
-    assert record.spec.check is not None
-    argv = record.spec.command(record.spec.check, runner.box.path)[0]
+    check = record.spec.check if role == CHECK else record.spec.crash_check
+    assert check is not None
+    argv = record.spec.command(check, runner.box.path)[0]
     if not reads or parse(argv) is None:
         return
     try:
-        preload, _ = _tried(runner, record, argv, reads, CHECK)
-        if preload is not None:
-            said = runner.check(record.spec, record.acks)
-            if not said.failed and said.value == record.value:
-                record.check_preload = preload
-                return
+        preload, _ = _tried(runner, record, argv, reads, role)
+        if preload is not None and gives():
+            record.check_preloads[role] = preload
+            return
     except ZygoteError as error:
         record.warnings.append(f"no zygote for the check, each is an exec: {error}")
-    runner.choose_start(record.spec, record.preload)
+    runner.choose_start(record.spec, record.preload, record.check_preloads)
 
 
 def _tried(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree
+from outlive_harness.judge.sets import Version
 from outlive_harness.launch.zygote import Preload
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op, Trace
 from outlive_harness.results.run_spec import RunSpec
+
+from .cures import Cure
 
 #: The least number of seconds that a run after the golden one may take.
 SHORTEST_LIMIT = 30.0
@@ -18,7 +22,16 @@ _STATES, _RECOVERED = "states-", "recovered"
 
 
 class UntestableError(Exception):
-    """There is nothing to compare trials with; the message says why, and what to do."""
+    """There is nothing to compare trials with; the message says why, and what to do.
+
+    Args:
+        reason: the message.
+        cures: what the user may declare so that there is.
+    """
+
+    def __init__(self, reason: str, cures: Sequence[Cure] = ()) -> None:
+        super().__init__(reason)
+        self.cures = tuple(cures)
 
 
 @dataclass(slots=True)
@@ -29,9 +42,12 @@ class Record:
         spec: the pipeline.
         place: the directory that holds everything; see the properties.
         reason: why nothing can be tested, and the verdict is unknown; "" if it can.
+        cures: what the user may declare so that it can.
+        unmet: the patterns of outputs that judge nothing, if they are the reason.
         trace: the ops of the first run.
         least_ops: the fewest ops that a golden run made.
         initial: the files before the run.
+        shared: very large files of the template that no op names: boxes share one copy of each.
         final: the files after it.
         versions: digests of every whole content, by output path.
         varying: outputs whose intermediate contents differ between golden runs.
@@ -52,20 +68,30 @@ class Record:
         reads: paths outside its box that the first run, its setup or its check opened or executed.
         stacks: the stack of each op in the program; empty if they are unknown.
         preload: what a zygote imports beforehand; None if each trial is an exec.
-        check_preload: the same for the check.
+        check_preloads: the same for its checks, by role: see launch.pool.
+        generations: the versions of each set of files that belong together, by its declaration; the first is
+            that from before the run.
+        generations_unknown: why only the first and the last of them are known; "" if all are.
         refused: why calls could not be intercepted; "" if they were.
         ignored: ignored files that the golden run left.
         effects: the addresses that the run connected or sent to, with the number of calls.
         seconds: wall time of the longer golden run.
         limit: seconds that any later run may take.
+        ended: when the first run had ended, in seconds since the epoch.
+        busy: how many processors the first run kept busy on average, with its supervisor.
+        idle: the share of the machine's processors that was idle meanwhile.
+        memory: bytes of memory that its largest process used, at most.
     """
 
     spec: RunSpec
     place: Path
     reason: str = ""
+    cures: tuple[Cure, ...] = ()
+    unmet: tuple[str, ...] = ()
     trace: Trace = field(default_factory=Trace)
     least_ops: int = 0
     initial: Tree = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
     final: Tree = field(default_factory=dict)
     versions: dict[str, set[str]] = field(default_factory=dict)
     varying: set[str] = field(default_factory=set)
@@ -83,12 +109,18 @@ class Record:
     reads: list[str] = field(default_factory=list)
     stacks: list[str] = field(default_factory=list)
     preload: Preload | None = None
-    check_preload: Preload | None = None
+    check_preloads: dict[str, Preload] = field(default_factory=dict)
+    generations: dict[str, list[Version]] = field(default_factory=dict)
+    generations_unknown: str = ""
     refused: str = ""
     ignored: list[str] = field(default_factory=list)
     effects: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     limit: float = SHORTEST_LIMIT
+    ended: float = 0.0
+    busy: float = 1.0
+    idle: float = 0.0
+    memory: int = 0
 
     # -- its directories -----------------------------------------------------------------------------
 
@@ -127,13 +159,18 @@ class Record:
 
     def is_shown(self, path: str) -> bool:
         """Return whether readers may see a path's content, under its own name or through a link."""
-        return self.spec.is_output(path) or path in self.uncompared or self._is_led_to(path)
+        return self.spec.is_output(path) or path in self.uncompared or self.is_led_to(path)
+
+    def is_in_sets(self, path: str) -> bool:
+        """Return whether a path can be in a set of files that belong together."""
+        return self.spec.is_output(path) and not self.spec.is_settled(path)
 
     def is_watched(self, path: str) -> bool:
         """Return whether the golden runs note a path's whole contents."""
-        return self.spec.is_output(path) or self.spec.is_named(path) or self._is_led_to(path)
+        return self.spec.is_output(path) or self.spec.is_named(path) or self.is_led_to(path)
 
-    def _is_led_to(self, path: str) -> bool:
+    def is_led_to(self, path: str) -> bool:
+        """Return whether a link of the box may have led to a path, or to a directory above it."""
         return any(path == one or path.startswith(f"{one}/") for one in self.led_to)
 
     def compared(self, tree: Tree) -> Tree:

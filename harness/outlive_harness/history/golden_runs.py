@@ -37,7 +37,7 @@ class _Kept:
         plain: the pipeline as the scenario declares it.
         spec: the same with an edition of its own.
         paths: the paths that it read; empty if they are unknown, and it cannot be reused.
-        basis: the content of all that it rests on.
+        basis: the content of all that it rests on: what is beside the scenario, and what it read.
         size: bytes of its files.
         users: the number of its current users.
     """
@@ -45,7 +45,7 @@ class _Kept:
     plain: RunSpec
     spec: RunSpec
     paths: list[str] = field(default_factory=list)
-    basis: object = None
+    basis: tuple[object, ...] | None = None
     size: int = 0
     users: int = 1
 
@@ -75,6 +75,7 @@ class Records(Shared):
     def __init__(self, session: Session, *, room: int | None = None) -> None:
         self._session, self._room = session, room
         self._kept: list[_Kept] = []  # the most recently used one last
+        self._used: set[tuple[str, str | None]] = set()  # editions, each with an input
 
     def claim(self, scenario: Scenario) -> RunSpec:
         """Return the pipeline to run: the same as before if its golden run can be reused."""
@@ -87,10 +88,25 @@ class Records(Shared):
                 return one.spec
             if not one.users:
                 self._drop(one)
-        # A new edition makes it another pipeline to everything that is kept for one: files and zygotes.
-        edition = f"{os.getpid()}-{next(_numbers)}"
+        edition = self._edition(scenario, plain)
+        self._used.add((edition, plain.source))
         self._kept.append(_Kept(plain, replace(plain, edition=edition)))
         return self._kept[-1].spec
+
+    def _edition(self, scenario: Scenario, plain: RunSpec) -> str:
+        """Return the edition of a pipeline that has another input and is otherwise unchanged, or a new one.
+
+        Runs of one edition share a zygote. A new edition is another pipeline to everything that is kept for
+        one: files and zygotes.
+        """
+        program = plain.program()
+        alike = (one for one in reversed(self._kept) if one.paths and one.plain.program() == program)
+        other = next(alike, None)
+        if other is not None and (other.spec.edition, plain.source) not in self._used:
+            assert other.basis is not None
+            if other.basis[1] == content_of(scenario, other.paths)[1]:
+                return other.spec.edition
+        return f"{os.getpid()}-{next(_numbers)}"
 
     def note(self, scenario: Scenario, record: Record) -> None:
         """Note what a golden run rests on, as soon as it exists."""
@@ -120,7 +136,8 @@ class Records(Shared):
 
     def _of(self, spec: RunSpec) -> _Kept:
         # A golden run may find more to ignore: its spec is not the one that was claimed then.
-        return next(one for one in self._kept if one.spec.edition == spec.edition)
+        which = spec.edition, spec.source
+        return next(one for one in self._kept if (one.spec.edition, one.spec.source) == which)
 
     def _places(self, one: _Kept) -> list[Path]:
         """Return the directories of a golden run; one by exec alone has its own."""

@@ -16,7 +16,7 @@ from outlive import atomic_write
 from outlive_harness.disk.removal import remove_tree
 from outlive_harness.results.json_text import read_json
 from outlive_harness.results.keywords import KEYWORDS, with_option
-from outlive_harness.results.scenario import Scenario, ScenarioError
+from outlive_harness.results.scenario import Readers, Scenario, ScenarioError
 
 #: How many failures keep their boxes, and how many can be replayed as they failed.
 KEPT, REMEMBERED = 10, 1000
@@ -159,9 +159,20 @@ _NEEDED = ("name", "command", "file", "line")
 
 
 def write_down(scenario: Scenario) -> dict[str, Any]:
-    """Return a scenario's declaration as plain data."""
+    """Return a scenario's declaration as plain data; a function, which a file declares, is left out."""
     names = [*(keyword.name for keyword in _DATA), "file", "line"]
-    return {name: getattr(scenario, name) for name in names}
+    values = {name: getattr(scenario, name) for name in names}
+    facts = {name: None if callable(value) else value for name, value in values.items()}
+    facts["read"] = [(glob, reader if isinstance(reader, str) else "") for glob, reader in scenario.read]
+    return facts
+
+
+def with_functions(kept: Readers, declared: Readers) -> Readers:
+    """Return readers that were written down, with the functions that the scenario's file now declares."""
+    functions = {glob: reader for glob, reader in declared if callable(reader)}
+    return tuple(
+        (glob, functions[glob] if glob in functions and not reader else reader) for glob, reader in kept
+    )
 
 
 def read_back(facts: dict[str, Any]) -> Scenario:
@@ -177,4 +188,5 @@ def read_back(facts: dict[str, Any]) -> Scenario:
             raise ScenarioError(f"the kept failure has no field {name!r}: it was written by another version")
     values = {keyword.name: facts.get(keyword.name, keyword.default) for keyword in KEYWORDS}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    values["read"] = tuple((glob, reader) for glob, reader in values["read"])
     return Scenario(values, facts["file"], facts["line"])

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 
 from outlive_harness import abi
 
-from . import signals
+from . import clock, signals
+from .clock_code import TAI, WALL
 
 #: Calls that always stop, the frequent ones first.
 _ALWAYS = (
@@ -30,8 +31,9 @@ _ALWAYS = (
 )  # fmt: skip
 #: Opens stop only if their flags can change something: (call, argument that holds the flags).
 _OPENS = (("open", 1), ("openat", 2), ("open_by_handle_at", 2))
-#: Calls that ask whether a file exists; they stop only if the paths that a program looks up are wanted.
-LOOKS = ("newfstatat", "statx", "stat", "lstat", "access", "faccessat", "faccessat2")
+#: Calls that ask whether a file exists, or enter a directory; they stop only if the paths that a program
+#: looks up are wanted.
+LOOKS = ("newfstatat", "statx", "stat", "lstat", "access", "faccessat", "faccessat2", "chdir")
 #: Calls that run a program or talk to an address; they stop only if the files that a program reads are
 #: wanted.
 CONTACTS = ("execve", "execveat", "connect", "sendto", "sendmsg", "sendmmsg")
@@ -72,17 +74,33 @@ def _any_of(values: Sequence[int]) -> list[bytes]:
     return [_insn(abi.BPF_JEQ_K, last - at, int(at == last), value) for at, value in enumerate(values)]
 
 
+def _if_not_null(argument: int) -> list[bytes]:
+    """Go on if a pointer is not null; else skip the next instruction."""
+    high = _insn(abi.BPF_LD_W_ABS, 0, 0, abi.SECCOMP_DATA_ARGS + 8 * argument + 4)
+    return [_low_word(argument), _insn(abi.BPF_JEQ_K, 0, 2, 0), high, _insn(abi.BPF_JEQ_K, 1, 0, 0)]
+
+
 def _return(action: int) -> bytes:
     return _insn(abi.BPF_RET_K, 0, 0, action)
 
 
-def program(table: abi.Abi, *, reads: bool = False, looks: bool = False, channel: int = -1) -> bytes:
+def program(
+    table: abi.Abi,
+    *,
+    files: bool = True,
+    reads: bool = False,
+    looks: bool = False,
+    freezes: bool = False,
+    channel: int = -1,
+) -> bytes:
     """Assemble the filter for one architecture; every jump is local, so order is free.
 
     Args:
         table: its numbers.
+        files: whether calls stop that can change files or signal a process.
         reads: whether opens for reading stop too, and calls that run a program or name an address.
         looks: whether calls that only ask whether a file exists stop too.
+        freezes: whether calls stop that read the wall clock, or wait for it, and one that each image makes.
         channel: a descriptor on which sendmsg(2) never stops: the listener itself is sent over it.
     """
     notify = _return(abi.SECCOMP_RET_USER_NOTIF)
@@ -95,7 +113,9 @@ def program(table: abi.Abi, *, reads: bool = False, looks: bool = False, channel
     ]
     if table.foreign_from:
         code += [_insn(abi.BPF_JGE_K, 0, 1, table.foreign_from), notify]
-    for name, block in _blocks(reads=reads, looks=looks, channel=channel):
+    blocks = list(_clock_blocks()) if freezes else []
+    blocks += _blocks(reads=reads, looks=looks, channel=channel) if files else []
+    for name, block in blocks:
         if name in table.numbers:
             code.append(_insn(abi.BPF_JEQ_K, 0, len(block), table.numbers[name]))
             code.extend(block)
@@ -126,6 +146,37 @@ def _blocks(*, reads: bool, looks: bool, channel: int) -> Iterator[tuple[str, li
         yield name, [_return(abi.SECCOMP_RET_ERRNO | errno.ENOSYS)]
 
 
+def _clock_blocks() -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the instructions that decide about each call that has to do with the clock; see clock.py."""
+    notify, allow = _return(abi.SECCOMP_RET_USER_NOTIF), _return(abi.SECCOMP_RET_ALLOW)
+    of_the_wall = [*_any_of((*WALL, TAI)), notify, allow]
+    # The replaced functions make this call for the other clocks.
+    yield "clock_gettime", [_low_word(0), *of_the_wall]
+    yield "clock_nanosleep", [*_if_absolute(1), _low_word(0), *of_the_wall]
+    is_until = [
+        _insn(abi.BPF_JSET_K, 3, 0, clock.FUTEX_REALTIME),
+        _insn(abi.BPF_JEQ_K, 2, 0, clock.FUTEX_LOCK_PI),
+        _insn(abi.BPF_JEQ_K, 1, 0, clock.FUTEX_LOCK_PI | clock.FUTEX_PRIVATE),
+        allow,
+    ]
+    yield "futex", [_low_word(1), *is_until, *_if_not_null(3), notify, allow]
+    for name in ("timerfd_settime", "timer_settime"):
+        yield name, [*_if_absolute(1), notify]
+    for name in ("mq_timedsend", "mq_timedreceive"):
+        yield name, [*_if_not_null(4), notify, allow]
+    for name, argument in (("futex_waitv", 4), ("futex_wait", 5)):
+        yield name, [_low_word(argument), *of_the_wall]
+    for name in ("gettimeofday", "time", *clock.STARTS):
+        yield name, [notify]
+    yield "brk", [*_if_not_null(0), allow, notify]
+
+
+def _if_absolute(argument: int) -> list[bytes]:
+    """Go on if the flags say that a time is a moment; else allow the call."""
+    allow = _return(abi.SECCOMP_RET_ALLOW)
+    return [_low_word(argument), _insn(abi.BPF_JSET_K, 1, 0, clock.ABSOLUTE), allow]
+
+
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
@@ -144,8 +195,18 @@ def prctl(option: int, value: int) -> None:
         raise OSError(code, f"prctl({option}): {os.strerror(code)}")
 
 
-def install(table: abi.Abi | None, *, reads: bool = False, looks: bool = False, channel: int = -1) -> int:
+def install(
+    table: abi.Abi | None,
+    *,
+    files: bool = True,
+    reads: bool = False,
+    looks: bool = False,
+    freezes: bool = False,
+    channel: int = -1,
+) -> int:
     """Put the calling thread, and all that it starts, under the filter; return the listener.
+
+    The arguments are those of program().
 
     Raises:
         OSError: the kernel or an outer filter refuses; ``strerror`` says which step.
@@ -153,7 +214,7 @@ def install(table: abi.Abi | None, *, reads: bool = False, looks: bool = False, 
     if table is None or sys.platform != "linux":
         raise OSError(errno.ENOSYS, f"seccomp is not supported here: {sys.platform}, {platform.machine()}")
     prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
-    code = program(table, reads=reads, looks=looks, channel=channel)
+    code = program(table, files=files, reads=reads, looks=looks, freezes=freezes, channel=channel)
     argument = _Program(len(code) // 8, code)
     call, operation = ctypes.c_long(table.numbers["seccomp"]), ctypes.c_ulong(abi.SECCOMP_SET_MODE_FILTER)
     number = 0

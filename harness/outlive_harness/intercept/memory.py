@@ -1,11 +1,11 @@
-"""Reading the memory of a task that is stopped (process_vm_readv(2))."""
+"""Reading and writing the memory of a task that is stopped (process_vm_readv(2), proc_pid_mem(5))."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from outlive_harness import abi
@@ -114,3 +114,27 @@ def read_parts(tid: int, parts: list[tuple[int, int]]) -> Iterator[bytes]:
             yield data
             if len(data) < want:
                 return
+
+
+def write_memory(tid: int, pieces: Mapping[int, bytes], is_valid: Callable[[], bool]) -> None:
+    """Write into a task's memory, also where the task itself may only read or execute it.
+
+    Args:
+        tid: the task.
+        pieces: the bytes, by their address.
+        is_valid: returns whether the id is still that task's; asked once its memory is open, so that no
+            other task's is written.
+
+    Raises:
+        OSError: the task is gone, or its memory must not be written (proc_pid_mem(5)); EIO: a piece is not
+            mapped, or the kernel lets nobody write what the task may not (``proc_mem.force_override``).
+    """
+    fd = os.open(f"/proc/{tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if not is_valid():
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        for address, data in pieces.items():
+            if os.pwrite(fd, data, address) != len(data):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+    finally:
+        os.close(fd)

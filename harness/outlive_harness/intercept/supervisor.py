@@ -18,6 +18,7 @@ from typing import NamedTuple
 from outlive_harness.jobs.worker import AbandonedError
 from outlive_harness.results.ops import Op
 
+from .clock import LentClock
 from .decode import Decoder
 from .listener import Call, Listener
 from .tail import Tail
@@ -107,6 +108,7 @@ def watch(
     decoder: Decoder,
     visit: Callable[[Op, int], Answer],
     limits: Limits,
+    clock: LentClock | None = None,
 ) -> WatchReport:
     """Answer a run's notifications until it ends, a crash point is reached, or time is up.
 
@@ -117,11 +119,12 @@ def watch(
         decoder: turns calls into ops.
         visit: called with each op and its number (from 1) before it runs; returns the answer.
         limits: how long the run may take.
+        clock: the wall clock of the run; None for the machine's own.
 
     Raises:
         AbandonedError: the ``control`` of the limits hung up.
     """
-    return _Watch(Listener(listener), leader, streams, decoder, visit, limits).run()
+    return _Watch(Listener(listener), leader, streams, decoder, visit, limits, clock).run()
 
 
 class _Watch:
@@ -135,7 +138,9 @@ class _Watch:
         decoder: Decoder,
         visit: Callable[[Op, int], Answer],
         limits: Limits,
+        clock: LentClock | None,
     ) -> None:
+        self._clock = clock
         self._listener, self._leader, self._streams = listener, leader, streams
         self._decoder, self._visit, self._limits = decoder, visit, limits
         self._seen = WatchReport()
@@ -194,6 +199,8 @@ class _Watch:
         if call is None:
             return
         listener, decoder, seen = self._listener, self._decoder, self._seen
+        if self._clock is not None and self._clock.answer(call, listener):
+            return
         seen.pids.add(call.tid)
         self._short.lift(call.tid)
         op = self._decoded(call)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 
-_KEEP = 64 * 1024
+#: Bytes at the end of a stream that are kept.
+KEEP = 64 * 1024
 #: Escapes of Python's codec unicode_escape.
 _ESCAPE = re.compile(
     r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4})|([nrt\\]))", re.ASCII
@@ -14,16 +15,18 @@ _SHORT_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 
 class Tail:
-    """The last 64 KiB of a stream: a program may print gigabytes.
+    """The end of a stream: a program may print gigabytes.
 
     Args:
         pattern: of the lines that acknowledge something; "" for none.
+        keep: how many bytes are kept.
 
     Attributes:
         matches: what the pattern matched, in order: its first group, or the whole match.
     """
 
-    def __init__(self, pattern: str = "") -> None:
+    def __init__(self, pattern: str = "", keep: int = KEEP) -> None:
+        self._keep = keep
         self._parts = bytearray()
         self._pattern = re.compile(pattern) if pattern else None
         self._line = b""
@@ -41,12 +44,12 @@ class Tail:
             self._parts += part
             if self._pattern is not None:
                 self._match(self._pattern, part)
-            if len(self._parts) > 2 * _KEEP:
-                del self._parts[:-_KEEP]
+            if len(self._parts) > 2 * self._keep:
+                del self._parts[: -self._keep]
 
     def _match(self, pattern: re.Pattern[str], part: bytes) -> None:
         *lines, line = (self._line + part).split(b"\n")
-        self._line = line[:_KEEP]  # a longer line acknowledges nothing
+        self._line = line[:KEEP]  # a longer line acknowledges nothing
         for line in lines:
             found = pattern.search(line.decode(errors="surrogateescape"))
             if found is not None:
@@ -56,8 +59,8 @@ class Tail:
                 self.matches.append(_unescaped(value) if "escaped" in pattern.groupindex else value)
 
     def text(self) -> str:
-        """Return the last 64 KiB, undecodable bytes escaped."""
-        return bytes(self._parts[-_KEEP:]).decode(errors="backslashreplace")
+        """Return what is kept, undecodable bytes escaped."""
+        return bytes(self._parts[-self._keep :]).decode(errors="backslashreplace")
 
 
 def _unescaped(text: str) -> str:

@@ -57,6 +57,8 @@ class Versions:
     Args:
         box: the real path of the box.
         is_output: returns whether a relative path is one of the outputs.
+        digest: returns the digest of what is at a path (the first argument) as an output (the second), or
+            None if that is nothing; by default that of a file's bytes.
         any_install: count a content that is renamed or linked into place even if a writer still has it
             open: for a run that is killed, where no later close can settle it.
 
@@ -65,11 +67,19 @@ class Versions:
         installed: output paths that a file was renamed or linked to.
     """
 
-    def __init__(self, box: Path, is_output: Callable[[str], bool], *, any_install: bool = False) -> None:
+    def __init__(
+        self,
+        box: Path,
+        is_output: Callable[[str], bool],
+        *,
+        digest: Callable[[str, str], str | None] | None = None,
+        any_install: bool = False,
+    ) -> None:
         self._box = str(box)
         self._box_bytes = os.fsencode(self._box)
         self._is_output = is_output
         self._any_install = any_install
+        self._digest = digest
         self.known: dict[str, set[str]] = {}
         self.installed: set[str] = set()
 
@@ -97,10 +107,10 @@ class Versions:
         if not os.path.isdir(f"{self._box}/{source}"):
             return [(source, target)]
         top = f"{self._box}/{source}"
-        return [
+        return [(source, target)] + [
             (source + rest, target + rest)
-            for where, _, names in os.walk(top)
-            for rest in (f"{where[len(top) :]}/{name}" for name in names)
+            for where, directories, names in os.walk(top)
+            for rest in (f"{where[len(top) :]}/{name}" for name in (*directories, *names))
         ]
 
     def _note(self, at: str, as_path: str, *, installed: bool = False) -> None:
@@ -112,6 +122,16 @@ class Versions:
         full = f"{self._box}/{at}"
         with contextlib.suppress(OSError):  # there is no file, or it is gone meanwhile
             info = os.lstat(full)
-            is_filled = stat.S_ISREG(info.st_mode) and info.st_size > 0
-            if is_filled and ((installed and self._any_install) or not has_writer(full)):
-                self.known.setdefault(as_path, set()).add(digest_file(full, self._box_bytes))
+            if stat.S_ISDIR(info.st_mode):
+                is_whole = installed and self._digest is not None
+            else:
+                is_filled = stat.S_ISREG(info.st_mode) and info.st_size > 0
+                is_whole = is_filled and ((installed and self._any_install) or not has_writer(full))
+            digest = self._digested(full, as_path) if is_whole else None
+            if digest is not None:
+                self.known.setdefault(as_path, set()).add(digest)
+
+    def _digested(self, full: str, as_path: str) -> str | None:
+        if self._digest is not None:
+            return self._digest(full, as_path)
+        return digest_file(full, self._box_bytes)

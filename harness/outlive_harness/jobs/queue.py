@@ -125,14 +125,32 @@ def done(job: Path) -> set[int]:
     return {int(name) for name in os.listdir(job / "results") if not name.startswith(".")}
 
 
-def claimed(job: Path) -> int:
-    """Return how many tasks of a job were claimed so far."""
-    return sum(1 for path in (job / "claims").iterdir() if path.name.isdigit())
+def at_work(job: Path) -> bool:
+    """Return whether a worker has claimed a task of a job and lives, but has not published the result."""
+    unfinished = {name for name in os.listdir(job / "claims") if name.isdigit()} - set(
+        os.listdir(job / "results")
+    )
+    return any(_is_locked(job / "claims" / name) for name in unfinished)
+
+
+def _is_locked(path: Path) -> bool:
+    """Return whether another process has a lock on a file."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def stop(job: Path) -> None:
+    """Stop a job: no further task starts, and those at work are finished."""
+    (job / "closed").touch()
 
 
 def close(job: Path) -> None:
-    """Stop a job: no further task starts, and its results stay readable."""
-    (job / "closed").touch()
+    """End a job: no further task starts, and its results stay readable."""
+    stop(job)
     if job in _owned:
         os.close(_owned.pop(job))
 
@@ -147,12 +165,7 @@ def remove(job: Path) -> None:
 
 def _is_orphan(job: Path) -> bool:
     """Return whether the process that submitted a job has died, so that nobody waits for the results."""
-    with (job / "owner").open("rb") as owner:
-        try:
-            fcntl.flock(owner, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return True
+    return not _is_locked(job / "owner")
 
 
 class Claimer:

@@ -72,6 +72,8 @@ class Session:
         worker: str = WORKER,
     ) -> None:
         self.jobs = processors() if jobs is None else jobs
+        #: whether more workers may be started than processors: nobody said how many there should be
+        self.can_grow = jobs is None
         self._box_dir = box_dir
         self._owns_root = root is None
         self.root = root or Path()
@@ -79,6 +81,11 @@ class Session:
         self._forks, self._worker = forks, worker
         self._workers: list[_Worker] = []
         self._deaths = 0
+
+    @property
+    def workers(self) -> int:
+        """The number of worker processes."""
+        return max(1, len(self._workers))
 
     @property
     def records(self) -> Path:
@@ -146,6 +153,11 @@ class Session:
         for stream in ready:
             if os.read(stream.fileno(), 4096):
                 self._deaths = 0
+
+    def grow(self, count: int) -> None:
+        """Start further workers, until there are so many."""
+        while len(self._workers) < count:
+            self._workers.append(self._start())
 
     def wake(self) -> None:
         """Wake idle workers: there is new work in the queue."""

@@ -67,6 +67,7 @@ class Job(Generic[R]):
         until: wall-clock time after which no task starts; None for no limit.
         is_shared: whether other processes may wait for it too.
         keep: called with each result as it arrives.
+        is_enough: called with each result as it arrives; once it returns True, no further task starts.
         results: the results so far, by the numbers of their tasks.
     """
 
@@ -76,9 +77,12 @@ class Job(Generic[R]):
     until: float | None = None
     is_shared: bool = False
     keep: Callable[[R], None] | None = None
+    is_enough: Callable[[R], bool] | None = None
     results: dict[int, R | Broken] = field(default_factory=dict)
     _fresh: list[R | Broken] = field(default_factory=list)
     _next_look: float = 0.0
+    _needed: int | None = None
+    _stopped: float | None = None
 
     @property
     def seen(self) -> int:
@@ -94,9 +98,13 @@ class Job(Generic[R]):
         self._look()
         if self.seen == self.count:
             return True
-        if self.until is None or time.time() < self.until + _LATE:
+        # Tasks are claimed in their order, so those before one with a result are done, or at work.
+        if self._needed is not None and self.results.keys() >= set(range(self._needed)):
+            return True
+        ends = [end for end in (self.until, self._stopped) if end is not None]
+        if not ends or time.time() < min(ends) + _LATE:
             return False
-        return queue.claimed(self.place) == self.seen
+        return not queue.at_work(self.place)
 
     def news(self) -> list[R | Broken]:
         """Return the results that arrived since the last call."""
@@ -125,8 +133,13 @@ class Job(Generic[R]):
         for number in sorted(queue.done(self.place) - self.results.keys()):
             self.results[number] = result = queue.load(self.place / "results" / str(number))
             self._fresh.append(result)
-            if self.keep is not None and not isinstance(result, Broken):
+            if isinstance(result, Broken):
+                continue
+            if self.keep is not None:
                 self.keep(result)
+            if self.is_enough is not None and self.is_enough(result):
+                self.is_enough, self._needed, self._stopped = None, max(self.results), time.time()
+                queue.stop(self.place)
 
 
 def submit(
@@ -188,7 +201,7 @@ def result_of(job: Job[R]) -> Waits[R | None]:
 
 
 def gather(job: Job[R], into: list[R]) -> Waits[None]:
-    """Wait for a job and add its results to a list, even if the wait is interrupted.
+    """Wait for a job and add its results to a list, in the order of the tasks, even if interrupted.
 
     Raises:
         HarnessError: as Job.collect().

@@ -35,8 +35,8 @@ class HeldOpen(NamedTuple):
         return (
             f"the program keeps it open from op {self.first} to op {self.last}, over {self.writes} writes: "
             "only what its last writer leaves there counts as whole\n"
-            "if each content in between is valid, declare it: append_only where it grows by whole lines, "
-            "else ignore, and a check that reads it"
+            "if its program recovers from any content in between, declare it: settled; append_only where it "
+            "grows by whole lines; ignore, and a check that reads it, where its bytes differ from run to run"
         )
 
 

@@ -37,32 +37,34 @@ def torn_outputs(
     versions: Mapping[str, set[str]],
     boxes: Boxes,
     is_append_only: Callable[[str], bool],
-) -> list[tuple[str, str, str]]:
-    """Truth 1: return each output that is neither absent nor whole, as (path, sentence, detail).
+) -> list[str]:
+    """Truth 1: return each output that is neither absent nor whole.
 
     An append-only output may be a prefix of itself, or of another one that it is renamed to when it is full.
 
     Args:
-        state: the crash state.
+        state: the crash state; a directory counts as one output if it has versions.
         golden: the golden run's files.
-        versions: the digests of whole contents, by output. A temporary file is not an output yet.
+        versions: the digests of whole contents, or values, by output. A temporary file is not an output yet.
         boxes: where the files are.
         is_append_only: returns whether an output only grows.
     """
     torn = []
     for path, entry in sorted(state.items()):
-        if entry.kind != "file" or path not in versions or entry.digest in versions[path]:
+        if entry.kind not in ("file", "dir") or path not in versions or entry.digest in versions[path]:
             continue
-        here = boxes.here / path
         if is_append_only(path):
             logs = [path, *(other for other in golden if other != path and is_append_only(other))]
-            if any(is_record_prefix(here, boxes.golden / log, boxes.own) for log in logs):
+            if any(is_record_prefix(boxes.here / path, boxes.golden / log, boxes.own) for log in logs):
                 continue
-        what = described_file(here, boxes.golden / path, boxes.initial / path, boxes.own)
-        sentence = f"{path} is visible half-written: {what}"
-        detail = describe_difference(path, golden, state, boxes.golden, boxes.here)
-        torn.append((path, sentence, detail))
+        torn.append(path)
     return torn
+
+
+def described_torn(path: str, state: Tree, golden: Tree, boxes: Boxes) -> tuple[str, str]:
+    """Return what is visible of an output that is not whole, and how it differs from the golden one."""
+    what = described_file(boxes.here / path, boxes.golden / path, boxes.initial / path, boxes.own)
+    return what, describe_difference(path, golden, state, boxes.golden, boxes.here)
 
 
 def is_record_prefix(part: Path, whole: Path, own: Callable[[bytes], bytes] = bytes) -> bool:

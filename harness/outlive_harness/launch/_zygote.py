@@ -369,6 +369,8 @@ def main() -> None:
             os._exit(0)
         if "reap" in request:
             _answer(control, os.waitpid(request["reap"], 0)[1])
+        elif "reply" in request:
+            _answer(control, value=True)
         elif "preload" in request:
             bad = _preload(request["preload"]) + _mistaken(request["places"])
             _precompile(request["compile"])

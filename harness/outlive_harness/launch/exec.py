@@ -62,8 +62,18 @@ def start(
     intercept: bool = True,
     reads: bool = False,
     looks: bool = False,
+    freezes: bool = False,
 ) -> Child:
     """Start *argv* in *cwd*, in a new session, with an empty standard input.
+
+    Args:
+        argv: the program and its arguments.
+        cwd: where it runs.
+        env: its whole environment.
+        intercept: whether its ops are stopped.
+        reads: whether calls that read files or talk to an address are stopped, too.
+        looks: whether calls that ask for a file are stopped, too.
+        freezes: whether calls that have to do with the wall clock are stopped.
 
     Raises:
         InterceptionRefusedError: the filter could not be installed.
@@ -75,8 +85,8 @@ def start(
     pid = os.fork()
     if pid == 0:
         theirs = _out_of_the_way(theirs)
-        how = partial(install, reads=reads, looks=looks, channel=theirs.fileno())
-        listen = how if intercept else None
+        wanted = partial(install, files=intercept, reads=reads, looks=looks, freezes=freezes)
+        listen = partial(wanted, channel=theirs.fileno()) if intercept or freezes else None
         _become(argv, cwd, env, theirs, (out_write, err_write), listen)
     os.close(out_write)
     os.close(err_write)
@@ -85,7 +95,7 @@ def start(
     try:
         with ours:
             text = b""
-            if intercept:
+            if intercept or freezes:
                 text, fds, _, _ = socket.recv_fds(ours, 4096, 1)
                 listener = fds[0] if fds else None
                 text = text[1:] if fds else text

@@ -16,6 +16,8 @@ _ERROR = re.compile(
 )
 #: Characters that are kept, from the end.
 MOST = 4000
+#: Lines of standard output that are kept if there is a standard error.
+_LINES = 10
 
 
 def last_words(stderr: str, stdout: str) -> str:
@@ -37,11 +39,14 @@ def last_words(stderr: str, stdout: str) -> str:
 
 
 def told(stderr: str, stdout: str) -> str:
-    """Return the end of what a program printed: on standard error, else on standard output."""
-    said = stderr.strip()
-    if said or not stdout.strip():
-        return said[-MOST:]
-    return f"its standard error is empty; its standard output ends with:\n{stdout.strip()[-MOST:]}"
+    """Return the end of what a program printed: on standard output, in a few lines, and on standard error."""
+    said, printed = stderr.strip()[-MOST:], stdout.strip()[-MOST:]
+    if not printed:
+        return said
+    if not said:
+        return f"its standard error is empty; its standard output ends with:\n{printed}"
+    lines = printed.splitlines()[-_LINES:]
+    return "\n".join(["its standard output ends with:", *lines, "its standard error ends with:", said])
 
 
 def _of_python(lines: list[str]) -> str:

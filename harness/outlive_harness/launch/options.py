@@ -9,6 +9,7 @@ from pathlib import Path
 from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import Answer
+from outlive_harness.intercept.tail import KEEP
 from outlive_harness.results.ops import Op
 
 from .zygote import Zygote
@@ -28,6 +29,7 @@ class Program:
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         guarded: files outside the box that it must not change.
         tmp: a directory of the box that it sees as another file system: see Lookup; "" for none.
+        instant: where its wall clock stands, in nanoseconds since 1970; None if it runs.
         zygote: forks the program; None to execute it.
     """
 
@@ -38,6 +40,7 @@ class Program:
     acks: str = ""
     guarded: Collection[str] = ()
     tmp: str = ""
+    instant: int | None = None
     zygote: Zygote | None = None
 
 
@@ -59,6 +62,7 @@ class RunOptions:
         kill_after: seconds of wall time after which a run that is not intercepted is crashed.
         promises: whether to count the acknowledgements before each op.
         stacks: a file in which each Python interpreter of the run records its stacks; "" for none.
+        keep: how many bytes of its standard output are kept, at the end.
     """
 
     timeout: float
@@ -73,6 +77,7 @@ class RunOptions:
     kill_after: float | None = None
     promises: bool = False
     stacks: str = ""
+    keep: int = KEEP
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ _ZYGOTES = 6
 #: Deaths after which a zygote is not replaced.
 _LIVES = 3
 #: The programs of a pipeline that may have a zygote.
-BODY, CHECK = "body", "check"
+BODY, CHECK, CRASH_CHECK = "body", "check", "crash_check"
 
-_Key = tuple[str, str, Preload]  # run spec, role, preload
+_Key = tuple[str, str, Preload]  # program, role, preload
 
 
 class ZygotePool:
@@ -43,12 +43,12 @@ class ZygotePool:
 
     def is_warm(self, spec: RunSpec) -> bool:
         """Return whether runs of a pipeline are forked from a zygote."""
-        return BODY in self._chosen and self._chosen[BODY][0] == spec.key()
+        return BODY in self._chosen and self._chosen[BODY][0] == spec.program()
 
     def of(self, spec: RunSpec, role: str | None) -> Zygote | None:
         """Return the zygote of a program; None if it is to be executed."""
         key = self._chosen.get(role) if role is not None else None
-        return self._zygotes[key] if key is not None and key[0] == spec.key() else None
+        return self._zygotes[key] if key is not None and key[0] == spec.program() else None
 
     def warm(
         self, spec: RunSpec, argv: tuple[str, ...], box: Path, preload: Preload, role: str
@@ -60,12 +60,12 @@ class ZygotePool:
             argv: the program of the role.
             box: where it runs.
             preload: what the zygote does before its trials.
-            role: BODY or CHECK.
+            role: BODY, CHECK or CRASH_CHECK.
 
         Raises:
             ZygoteError: no zygote can serve it.
         """
-        key = spec.key(), role, preload
+        key = spec.program(), role, preload
         self._chosen.pop(role, None)
         zygote = self._zygotes.pop(key, None)
         if key in self._unfit:
@@ -76,7 +76,8 @@ class ZygotePool:
                 self._zygotes.pop(oldest).close()
             command, cwd = spec.command(argv, box)
             try:
-                zygote = Zygote(command, cwd=cwd, env=spec.environment(box, argv), preload=preload)
+                env = spec.environment(box, argv)
+                zygote = Zygote(command, cwd=cwd, env=env, preload=preload, instant=spec.instant)
             except ZygoteError as error:
                 self._unfit[key] = str(error)
                 raise

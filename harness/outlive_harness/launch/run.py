@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import select
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
 
+from outlive_harness.intercept.clock import LentClock
 from outlive_harness.intercept.decode import Decoder
+from outlive_harness.intercept.listener import Listener
 from outlive_harness.intercept.supervisor import DONE, GO, Answer, Ending, Limits, WatchReport, watch
 from outlive_harness.intercept.tail import Tail
 from outlive_harness.intercept.tear import write_prefix
 from outlive_harness.jobs.worker import AbandonedError
 from outlive_harness.results.ops import Op
 
-from .exec import Child, start
+from .exec import Child, InterceptionRefusedError, start
 from .last_words import last_words, told
 from .options import Host, Program, RunOptions, Visit
 from .reap import kill_tree
@@ -54,6 +59,12 @@ class FinishedRun:
             requested.
         crossing: a rename or link that failed because its two names are on different file systems; "" for
             none.
+        unlent: why the clock was not lent to it, or to which of its programs; empty if it was, or was not to
+            be.
+        cpu_seconds: processor time of its processes and of this one; without those that a zygote waited for.
+        idle_seconds: time that all processors of the machine together were idle meanwhile, if what the run
+            reads was requested.
+        memory: bytes of memory that the largest process used of all that this one has run (getrusage(2)).
     """
 
     ended: Ending
@@ -73,6 +84,10 @@ class FinishedRun:
     refused: str = ""
     effects: dict[str, int] = field(default_factory=dict)
     crossing: str = ""
+    unlent: list[str] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    memory: int = 0
 
     def failure(self) -> str:
         """Return how it failed, in a few words: its status and its last words; "" if it did not."""
@@ -101,7 +116,11 @@ class FinishedRun:
         if self.refused or not self.failure():
             return self.refused
         is_interrupted = os.strerror(errno.EINTR) in self.stderr
-        return f"{self.failure()}, which may come of being watched" if is_interrupted else ""
+        return (
+            f"{self.failure()}, which may come of being watched: let its timers fire less often"
+            if is_interrupted
+            else ""
+        )
 
 
 def run(program: Program, options: RunOptions, host: Host | None = None) -> FinishedRun:
@@ -115,9 +134,9 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         SurvivorError: a process outlived SIGKILL.
     """
     host = host or Host()
-    begun = time.monotonic()
-    child = _started(program, options)
-    out, err = Tail(program.acks), Tail()
+    begun, worked, idle = time.monotonic(), _cpu_seconds(), _idle_seconds(options)
+    child, clock = _started(program, options)
+    out, err = Tail(program.acks, options.keep), Tail()
     streams = {child.stdout: out, child.stderr: err}
     decoder = _decoder(program, options, host) if options.visit else None
     said: list[int] = []
@@ -126,11 +145,11 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         if options.visit is not None and decoder is not None and child.listener is not None:
             visit = _wrapped(options.visit, program, options, (out, child.stdout, said))
             limits = Limits(options.timeout, options.grace, LINGER, host.control)
-            seen = watch(child.listener, child.pid, streams, decoder, visit, limits)
+            seen = watch(child.listener, child.pid, streams, decoder, visit, limits, clock)
             if options.tear and seen.stopped_at:
                 write_prefix(decoder, seen.stopped_at, options.tear)
         else:
-            seen = _wait(child, streams, options, host.control)
+            seen = _wait(child, streams, options, host.control, clock)
     finally:
         status = kill_tree(child.pid, seen.pids, spared=host.spared, reap=child.reap)
         if decoder is not None:
@@ -146,9 +165,26 @@ def run(program: Program, options: RunOptions, host: Host | None = None) -> Fini
         raise ChildProcessError(errno.ECHILD, why, program.argv[0])
     ran = _finished(seen, status, out, err)
     ran.seconds, ran.is_alone, ran.said = time.monotonic() - begun, seen.pids == {child.pid}, said
+    ran.unlent = list(clock.unlent) if clock is not None else []
+    ran.cpu_seconds, ran.idle_seconds = _cpu_seconds() - worked, _idle_seconds(options) - idle
+    ran.memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
     if decoder is not None:
         _take_over(ran, decoder)
     return ran
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of all that it has waited for."""
+    several = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in several)
+
+
+def _idle_seconds(options: RunOptions) -> float:
+    """Return the time that the machine's processors were idle since it started; 0 if nobody asks for it."""
+    if not options.reads:  # it takes a millisecond on a machine with many processors
+        return 0.0
+    times = psutil.cpu_times()
+    return float(times.idle + getattr(times, "iowait", 0.0))
 
 
 def _finished(seen: WatchReport, status: int | None, out: Tail, err: Tail) -> FinishedRun:
@@ -165,7 +201,25 @@ def _finished(seen: WatchReport, status: int | None, out: Tail, err: Tail) -> Fi
     )
 
 
-def _started(program: Program, options: RunOptions) -> Child:
+def _started(program: Program, options: RunOptions) -> tuple[Child, LentClock | None]:
+    """Start a program; return it with the clock that is lent to it, None for the machine's own.
+
+    A run that is not watched needs no interception but for its clock: where that is refused, it has none.
+    """
+    is_watched = options.visit is not None
+    if program.instant is None:
+        return _start(program, options, freezes=False), None
+    clock = LentClock(program.instant)
+    try:
+        return _start(program, options, freezes=True), clock
+    except InterceptionRefusedError as error:
+        if is_watched:
+            raise
+        clock.unlent[f"the clock is not lent: calls cannot be intercepted here: {error.strerror}"] = None
+        return _start(program, options, freezes=False), clock
+
+
+def _start(program: Program, options: RunOptions, *, freezes: bool) -> Child:
     is_watched = options.visit is not None
     if program.zygote is not None:
         return program.zygote.start(cwd=program.cwd, intercept=is_watched)
@@ -176,6 +230,7 @@ def _started(program: Program, options: RunOptions) -> Child:
         intercept=is_watched,
         reads=options.reads,
         looks=options.looks,
+        freezes=freezes,
     )
 
 
@@ -258,13 +313,25 @@ def _can_be_synced(op: Op, box: Path) -> bool:
 
 
 def _wait(  # noqa: C901 - one loop over three kinds of events
-    child: Child, streams: dict[int, Tail], options: RunOptions, control: int | None
+    child: Child,
+    streams: dict[int, Tail],
+    options: RunOptions,
+    control: int | None,
+    clock: LentClock | None,
 ) -> WatchReport:
-    """Wait for a run that is not intercepted; a run of several processes ends with its leader."""
+    """Wait for a run whose ops are not stopped; a run of several processes ends with its leader."""
     poller = select.poll()
-    for fd in streams:
+    handlers: dict[int, Callable[[int], bool]] = {
+        fd: partial(_drained, tail, fd) for fd, tail in streams.items()
+    }
+    if clock is not None and child.listener is not None:
+        listener = Listener(child.listener)
+        listener.wake_synchronously()
+        handlers[child.listener] = partial(_served, clock, listener)
+    for fd in handlers:
         poller.register(fd, select.POLLIN)
     if control is not None:
+        handlers[control] = _hung_up
         poller.register(control, 0)
     pidfd = os.pidfd_open(child.pid) if hasattr(os, "pidfd_open") else None
     if pidfd is not None:
@@ -277,11 +344,8 @@ def _wait(  # noqa: C901 - one loop over three kinds of events
             left = max(0.0, deadline - time.monotonic())
             ready = poller.poll(min(left, 2e6 if pidfd is not None else 0.005) * 1000)  # a C int
             for fd, event in ready:
-                if fd in streams:
-                    if not streams[fd].drain(fd):
-                        poller.unregister(fd)
-                elif fd == control and event & (select.POLLHUP | select.POLLERR):
-                    raise AbandonedError
+                if fd in handlers and not handlers[fd](event):
+                    poller.unregister(fd)
             if pidfd in dict(ready) or (pidfd is None and _is_zombie(child.pid)):
                 return WatchReport(Ending.EXITED)
             if time.monotonic() >= deadline:
@@ -289,6 +353,25 @@ def _wait(  # noqa: C901 - one loop over three kinds of events
     finally:
         if pidfd is not None:
             os.close(pidfd)
+
+
+def _drained(tail: Tail, fd: int, _event: int) -> bool:
+    """Drain a stream; return whether more may come."""
+    return tail.drain(fd)
+
+
+def _served(clock: LentClock, listener: Listener, event: int) -> bool:
+    """Answer a call that has to do with the clock; return whether more may come."""
+    if event & select.POLLIN:
+        clock.serve(listener)
+    return bool(event & select.POLLIN)
+
+
+def _hung_up(event: int) -> bool:
+    """Abandon the run if nobody wants its result any more."""
+    if event & (select.POLLHUP | select.POLLERR):
+        raise AbandonedError
+    return True
 
 
 def _is_zombie(pid: int) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 
 from outlive_harness import abi
 from outlive_harness.intercept.filter import FLAGS, program
+from outlive_harness.intercept.vdso import UnknownVdsoError, lend
 
 from .exec import Child, refusal, reset_signals
 
@@ -128,6 +129,8 @@ class Zygote:
         cwd: its working directory.
         env: its whole environment.
         preload: what to do before the first trial.
+        instant: where the wall clock stands, from the first import on, in nanoseconds since 1970; None if it
+            runs.
 
     Attributes:
         bad: modules that it must not import: they failed, or started threads or opened files.
@@ -136,13 +139,23 @@ class Zygote:
         ZygoteError: it is not a Python command, or cannot be started.
     """
 
-    def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], preload: Preload) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        preload: Preload,
+        instant: int | None = None,
+    ) -> None:
         script = parse(argv, env.get("PATH"))
         table = abi.native()
         if script is None or table is None:
             raise ZygoteError("it is not a Python script")
         self._script, self._argv, self._table = script, list(argv), table
-        self._filter = program(table)
+        freezes = instant is not None
+        self._filter = program(table, freezes=freezes)
+        self._filter_of_clock = program(table, files=False, freezes=True) if freezes else b""
         ours, theirs = socket.socketpair()
         self._control = ours
         ours.settimeout(_PATIENCE)
@@ -164,6 +177,8 @@ class Zygote:
                 ours.close()
                 raise ZygoteError(f"it cannot be started: {error}") from error
         try:
+            if instant is not None:
+                self._lend(instant)
             request = {
                 "preload": preload.modules,
                 "places": preload.places,
@@ -174,6 +189,15 @@ class Zygote:
         except BaseException:
             self.close()
             raise
+
+    def _lend(self, instant: int) -> None:
+        """Lend the clock to the zygote while it waits for a request; its forks inherit it."""
+        self._ask({"reply": True})
+        try:
+            lend(self.pid, instant)
+        except (OSError, UnknownVdsoError) as error:
+            why = getattr(error, "strerror", "") or error
+            raise ZygoteError(f"the clock cannot be lent to it: {why}") from error
 
     @property
     def pid(self) -> int:
@@ -213,7 +237,7 @@ class Zygote:
 
         Args:
             cwd: its working directory.
-            intercept: whether its calls are intercepted.
+            intercept: whether its ops are stopped.
         """
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
@@ -224,7 +248,7 @@ class Zygote:
             "target": self._script.target,
             "argv": self._script.argv,
             "orig_argv": self._argv,
-            "filter": self._filter if intercept else b"",
+            "filter": self._filter if intercept else self._filter_of_clock,
             "flags": FLAGS,
             "seccomp": (self._table.numbers["seccomp"], abi.SECCOMP_SET_MODE_FILTER),
             "death_signal": abi.PR_SET_PDEATHSIG,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.fixtures import TopRequest
 
 from outlive_harness.faults.table import FAULTS
 from outlive_harness.jobs.tasks import HarnessError
@@ -22,6 +23,7 @@ from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Coverage, Verdict
 from outlive_harness.search.choices import faults_of, none_asked_for
 
+from .configured import filled
 from .driver import driver
 from .outcome import NotHeld, to_property, unless_held
 from .stash import FILES
@@ -57,7 +59,7 @@ class ScenarioFile(pytest.File):
 
     def _items(self, files: Files) -> Iterator[ScenarioItem]:
         options = Options(faults=self.config.getoption("outlive_faults"))
-        for scenario in self._load():
+        for scenario in map(self._filled, self._load()):
             place = f"{scenario.file}:{scenario.line}"
             other = files.places.setdefault(scenario.name, place)
             if other != place:
@@ -71,11 +73,23 @@ class ScenarioFile(pytest.File):
                 raise self.CollectError(f"{place}: {error}") from error
             if scenario.expect and scenario.faults and len(faults) > 1:
                 faults = ("+".join(faults),)
+            if any(mark.name == "parametrize" for mark in scenario.marks):
+                raise self.CollectError(
+                    f"{place}: {scenario.name!r} has @pytest.mark.parametrize, which gives a body no values: "
+                    "write @scenario(params={'n': [1, 2]})"
+                )
             for fault in faults:
-                name = f"{scenario.name}[{fault}]"
+                # As pytest names a test with two parameters, of which the fault is the last.
+                name = f"{scenario.name[:-1]}-{fault}]" if scenario.given else f"{scenario.name}[{fault}]"
                 # A text, which pytest splits as it splits the node ids that it keeps for --lf and --sw.
                 whole = f"{self.nodeid}::{name}"
                 yield ScenarioItem.from_parent(self, name=name, nodeid=whole, scenario=scenario, fault=fault)
+
+    def _filled(self, scenario: Scenario) -> Scenario:
+        try:
+            return filled(self.config, scenario)
+        except ScenarioError as error:
+            raise self.CollectError(str(error)) from error
 
     def _load(self) -> list[Scenario]:
         try:
@@ -107,6 +121,26 @@ class ScenarioItem(pytest.Item):
         super().__init__(**more)
         self.scenario = scenario
         self.fault = fault
+        self.own_markers.extend(scenario.marks)
+        self.keywords.update({mark.name: mark for mark in scenario.marks})
+        self._named = [name for mark in self.iter_markers("usefixtures") for name in mark.args]
+        if self._named or hasattr(scenario.body, "__globals__"):
+            self.obj = scenario.body  # where pytest looks up a line, and the names in a condition
+        if self._named:
+            self._begin_request()
+
+    def _begin_request(self) -> None:
+        """Prepare for the fixtures that are named, as pytest does for its own items that are no functions."""
+        known = self.session._fixturemanager  # noqa: SLF001 - there is no public way
+        self._fixtureinfo = known.getfixtureinfo(node=self, func=None, cls=None)
+        self.fixturenames = self._fixtureinfo.names_closure
+        self.funcargs: dict[str, object] = {}
+        self._request = TopRequest(self, _ispytest=True)  # type: ignore[arg-type]
+
+    def setup(self) -> None:
+        """Set up the fixtures that usefixtures names; the runs get the environment that they leave."""
+        for name in self._named:
+            self._request.getfixturevalue(name)
 
     def runtest(self) -> None:
         """Explore the scenario; fail if it is violated or unknown."""

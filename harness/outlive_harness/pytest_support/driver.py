@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,14 +16,17 @@ from outlive_harness.history import baseline
 from outlive_harness.history.baseline import Baseline
 from outlive_harness.history.golden_runs import ROOM, Records
 from outlive_harness.jobs.session import Session, WorkerDiedError
-from outlive_harness.results.keywords import with_option
-from outlive_harness.results.options import STORE, Options
+from outlive_harness.results.options import Options
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.verdicts import ScenarioResult
 
 from .budget import Budget
+from .configured import filled, options_of, setting
 from .crowd import Crowd
 from .stash import DRIVER, ROOT
+
+if TYPE_CHECKING:
+    from outlive_harness.drawn.survivor import Survivor
 
 
 def driver(config: pytest.Config) -> Driver:
@@ -37,7 +41,7 @@ def shared_root(config: pytest.Config) -> Path:
     """Return the directory that all xdist workers share, made by the controller."""
     made = config.stash.get(ROOT, None)
     if made is None:
-        made = config.stash[ROOT] = Session(jobs=0)
+        made = config.stash[ROOT] = Session(jobs=0, box_dir=setting(config, "box_dir"))
         made.open()
     return made.root
 
@@ -68,20 +72,13 @@ class Driver:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        self.seed: int = config.getoption("outlive_seed")
+        self._config = config
+        self._options = options_of(config)
+        self.seed = self._options.seed
         #: where failures are kept
-        self.store: Path = config.rootpath / STORE
-        #: what the options of keywords say; the faults are each item's own
-        self._keywords: dict[str, Any] = {
-            one.name: config.getoption(f"outlive_{one.name}")
-            for one in with_option("pytest")
-            if one.name != "faults"
-        }
-        self._points: int | None = config.getoption("outlive_points")
-        self._select: str = config.getoption("outlive_select")
-        self._zygote: bool = not config.getoption("outlive_no_zygote")
-        self._seconds: float | None = config.getoption("outlive_budget")
-        self._known: Path | None = config.getoption("outlive_baseline")
+        self.store = self._options.store
+        self._seconds: float | None = setting(config, "budget")
+        self._known: Path | None = setting(config, "baseline")
         given: dict[str, str] | None = getattr(config, "workerinput", None)
         self._processes = int(given["workercount"]) if given else 1
         self._crowd: Crowd | None = None
@@ -93,8 +90,10 @@ class Driver:
             self._crowd = Crowd(root, given["workerid"])
             self._session: Session = _Joined(root, self._crowd)
         else:
-            self._session = Session(jobs=1 if given else None)
+            jobs = 1 if given else setting(config, "jobs")
+            self._session = Session(jobs=jobs, box_dir=setting(config, "box_dir"))
 
+        self._survivor: Survivor | None = None
         #: golden runs of this process
         self.records = Records(self._session, room=ROOM)
 
@@ -104,6 +103,14 @@ class Driver:
             self._started = True
             self._session.open()
         return self._session
+
+    def survivor(self) -> Survivor:
+        """Return what judges drawn examples, with a worker of its own: one keeps a warm interpreter."""
+        if self._survivor is None:
+            from outlive_harness.drawn.survivor import Survivor  # noqa: PLC0415 - it imports hypothesis
+
+            self._survivor = Survivor(self.store)
+        return self._survivor
 
     def join(self) -> None:
         """In an xdist worker with scenarios, start: it also takes work of other processes."""
@@ -121,17 +128,11 @@ class Driver:
                     self.start().root, self._seconds, items=items, processes=self._processes
                 )
                 share = stack.enter_context(self._budget.share())
-            yield Options(
-                faults=faults,
-                points=self._points,
-                budget=share,
-                seed=self.seed,
-                store=self.store,
-                **self._keywords,
-                zygote=self._zygote,
-                select=self._select,
-                regressions=True,
-            )
+            yield replace(self._options, faults=faults, budget=share)
+
+    def filled(self, scenario: Scenario, *, door: str = "test", asked: Collection[str] = ()) -> Scenario:
+        """Return a scenario with what pyproject.toml says of all; *asked* are keywords that a test gives."""
+        return filled(self._config, scenario, door=door, asked=asked)
 
     def _baseline(self) -> Baseline | None:
         return None if self._known is None else baseline.read(self._known)
@@ -168,3 +169,5 @@ class Driver:
         if self._started:
             self._started = False
             self._session.close()
+        if self._survivor is not None:
+            self._survivor.close()

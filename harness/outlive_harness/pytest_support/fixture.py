@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from outlive_harness.drawn.subject import UntestableError, check_scenario
 from outlive_harness.explore.replay import replay
 from outlive_harness.faults.table import NAMES
 from outlive_harness.golden.record import Record
-from outlive_harness.results.keywords import KEYWORD, whole, with_option
+from outlive_harness.results.keywords import KEYWORD, with_option
 from outlive_harness.results.options import Options
 from outlive_harness.results.plan import Plan, Point, parse_plan
 from outlive_harness.results.scenario import NO_FILE, Scenario, ScenarioError, scenario
 from outlive_harness.results.trials import Trial
+from outlive_harness.results.value_kinds import listed, whole
 from outlive_harness.results.verdicts import ScenarioResult
 
 from .driver import Driver
 from .outcome import trial_unless_held, unless_held
 
+if TYPE_CHECKING:  # hypothesis is slow to import, and not every test needs it
+    from outlive_harness.drawn.crashes import Crash
+
 Judged = TypeVar("Judged", ScenarioResult, Trial)
 #: Keywords of which run() takes a value of its own.
 _FOR_ALL = with_option("pytest", is_for_all=True)
-
-
-class UntestableError(RuntimeError):
-    """The golden run of a scenario gives nothing to compare with; the message says why."""
 
 
 class Outlive:
@@ -67,7 +68,7 @@ class Outlive:
         Raises:
             ScenarioError: an argument has a wrong type or value; the message begins with its name.
         """
-        _check_scenario(scenario)
+        check_scenario(scenario)
         for name, value in (("depth", depth), ("torn", torn or "")):
             KEYWORD[name].checked(value)
         if points is not None:
@@ -88,7 +89,9 @@ class Outlive:
             profile=profile,
             torn=torn,
         )
-        return self._driver.run(scenario, options)
+        wanted = {"faults": faults, "profile": profile, "torn": torn, "depth": depth if depth > 1 else None}
+        asked = [name for name, value in wanted.items() if value is not None]
+        return self._driver.run(self._driver.filled(scenario, asked=asked), options)
 
     def check(
         self,
@@ -122,7 +125,8 @@ class Outlive:
         asked = {one.name: keywords.pop(one.name) for one in _FOR_ALL if one.name in keywords}
         made = scenario(command=plain, name=name, outputs=outputs, **keywords)
         made.file = os.path.join(os.getcwd(), NO_FILE)  # relative paths start where the test runs
-        return self.run(made, points=points, seed=seed, budget=budget, **asked)
+        filled = self._driver.filled(made, door="check", asked=(*asked, *keywords))
+        return self.run(filled, points=points, seed=seed, budget=budget, **asked)
 
     def trial(self, scenario: Scenario, plan: Plan | Iterable[Point] | str) -> Trial:
         """Carry out one plan: crash the run and the recoveries, recover, and judge after each.
@@ -139,7 +143,7 @@ class Outlive:
             ScenarioError: an argument has a wrong type or value; the message begins with its name.
             UntestableError: the golden run gives nothing to compare with; the message says why.
         """
-        _check_scenario(scenario)
+        check_scenario(scenario)
         points = parse_plan(plan) if isinstance(plan, str) else tuple(plan)
         if not points or not all(isinstance(point, Point) for point in points):
             raise ScenarioError(f"plan={plan!r} must be one or more crash points, as 'kill@12+kill@3'")
@@ -155,8 +159,25 @@ class Outlive:
             ScenarioError: an argument has a wrong type or value; the message begins with its name.
             UntestableError: there is no golden run; the message says why.
         """
-        _check_scenario(scenario)
+        check_scenario(scenario)
         return len(self._replay(scenario, None)[0].ops)
+
+    def survives(
+        self,
+        subject: Scenario | Sequence[str | os.PathLike[str]],
+        crash: Crash | Iterable[Point] | str,
+        *,
+        files: Mapping[str, object] | None = None,
+        outputs: str | Iterable[str] = (),
+        **keywords: Any,  # noqa: ANN401 - scenario() knows the type of each
+    ) -> Trial | None:
+        """Fail the test unless a pipeline survives a crash, with an input that the test has drawn.
+
+        As ``outlive_harness.strategies.survives()``, which has the arguments and the errors.
+        """
+        __tracebackhide__ = True
+        survivor = self._driver.survivor()
+        return survivor.survives(subject, crash, files=files or {}, outputs=outputs, keywords=keywords)
 
     @overload
     def assert_held(self, subject: Scenario, **options: Any) -> ScenarioResult: ...  # noqa: ANN401 - run()'s
@@ -187,30 +208,17 @@ class Outlive:
         return result
 
     def _replay(self, scenario: Scenario, plan: Plan | None) -> tuple[Record, Trial | None]:
-        record, trial = replay(self._driver.start(), scenario, plan, records=self._driver.records)
+        filled = self._driver.filled(scenario)
+        record, trial = replay(self._driver.start(), filled, plan, records=self._driver.records)
         if record.reason:
             raise UntestableError(f"{scenario.name}: {record.reason}")
         return record, trial
 
 
-def _check_scenario(scenario: object) -> None:
-    if not isinstance(scenario, Scenario):
-        raise ScenarioError(f"scenario={scenario!r} must be a scenario, made by @scenario(...)")
-    if scenario.body is None and scenario.command is None:
-        raise ScenarioError(f"scenario={scenario!r} has neither a body nor a command")
-    if scenario.body is not None and "<locals>" in getattr(scenario.body, "__qualname__", ""):
-        raise ScenarioError(
-            f"scenario={scenario!r} is declared inside a function, where its own process cannot find it: "
-            "declare it at the top of the file, or with command=[...]"
-        )
-    if not scenario.name:
-        raise ScenarioError(f"scenario={scenario!r} has no name: give it one with name=")
-
-
 def _names(faults: str | Iterable[str] | None, key: str = "faults") -> tuple[str, ...] | None:
     if faults is None:
         return None
-    names = (faults,) if isinstance(faults, str) else tuple(faults)
+    names = listed(key, faults)
     for name in names:
         if name not in NAMES:
             raise ScenarioError(f"{key}={name!r} is not a fault; there are: {', '.join(NAMES)}")

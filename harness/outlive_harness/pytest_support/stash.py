@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from outlive_harness.config.read import Config
     from outlive_harness.jobs.session import Session
 
     from .collect import Files
@@ -16,5 +17,7 @@ if TYPE_CHECKING:
 DRIVER: pytest.StashKey[Driver] = pytest.StashKey()
 #: in xdist's controller: the session without workers that owns the shared directory
 ROOT: pytest.StashKey[Session] = pytest.StashKey()
+#: what [tool.outlive] says, once it was read
+CONFIG: pytest.StashKey[Config] = pytest.StashKey()
 #: facts about the collected scenario files, if there are any
 FILES: pytest.StashKey[Files] = pytest.StashKey()

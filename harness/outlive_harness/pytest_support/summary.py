@@ -10,7 +10,15 @@ import pytest
 
 from outlive_harness.report import github
 from outlive_harness.report.escaped import visible
-from outlive_harness.report.text import COLOURS, counts, note, replay_line, verdict_line, verdict_word
+from outlive_harness.report.text import (
+    COLOURS,
+    counts,
+    not_judged,
+    note,
+    replay_line,
+    verdict_line,
+    verdict_word,
+)
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .outcome import from_property
@@ -50,6 +58,8 @@ def print_summary(reporter: pytest.TerminalReporter, texts: Mapping[str, str]) -
             reporter.write_line(line)
     several = [coverage for result in results for coverage in result.faults.values()]
     reporter.write_line("")
+    for line in not_judged(results):
+        reporter.write_line(line)
     reporter.write_line(
         f"{verdict_line(results)}: {sum(one.tested for one in several)} crash points, "
         f"{sum(one.states for one in several)} states; --outlive-seed={items[0][2]}"

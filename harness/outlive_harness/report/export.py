@@ -10,6 +10,7 @@ from pathlib import Path
 from outlive_harness import __version__
 from outlive_harness.disk.copying import copy_tree
 from outlive_harness.golden.record import Record
+from outlive_harness.results.instants import SECOND
 from outlive_harness.results.run_spec import BOX, HOME, TMP
 from outlive_harness.results.trials import Trial
 
@@ -21,7 +22,7 @@ _SCRIPT = """\
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 box=$(mktemp -d) && trap 'rm -rf "$box"' EXIT && cp -a "$here/crashed/." "$box" || exit 70
 export TMPDIR="$box/{tmp}" HOME="$box/{home}" PWD="$box"
-cd "{cwd}" || exit 70
+{clock}cd "{cwd}" || exit 70
 {torn}{command}
 echo "exit status: $?"
 diff -r "$here/golden" "$box" && echo "the same files as after a run that never crashed"
@@ -58,7 +59,8 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
             cwd="$here" if is_elsewhere else "$box",
             tmp=TMP,
             home=HOME,
-            torn=_torn(trial),
+            clock=_clock(record),
+            torn=_torn(trial, target / "crashed"),
             command=" ".join(words),
         ),
         encoding="utf-8",
@@ -68,9 +70,19 @@ def export(place: Path, record: Record, trial: Trial, identifier: str, target: P
     (target / "README.md").write_text(_readme(record, trial, identifier), encoding="utf-8")
 
 
-def _torn(trial: Trial) -> str:
+def _clock(record: Record) -> str:
+    """Return lines of the script about a clock that stood still, which a script cannot lend."""
+    spec = record.spec
+    if spec.instant is None:
+        return ""
+    what = f"times in outputs differ: the clock runs on here, and stood still at {spec.freeze} before"
+    return f"export SOURCE_DATE_EPOCH={spec.instant // SECOND}\necho '{what}'\n"
+
+
+def _torn(trial: Trial, crashed: Path) -> str:
     """Return lines of the script that show a half-written output; the recovery may have repaired it."""
-    paths = dict.fromkeys(one.path for one in trial.findings if one.kind == "torn-output" and one.path)
+    torn = (one.path for one in trial.findings if one.kind == "torn-output")
+    paths = dict.fromkeys(path for path in torn if (crashed / path).is_file())  # it may be that of a set
     lines = ["echo 'what the crash left at the path of an output; these are expected to differ:'"]
     lines += [f'diff -q "$here/golden"/{path} "$here/crashed"/{path}' for path in map(shlex.quote, paths)]
     return "\n".join([*lines, "echo 'what the next run leaves:'", ""]) if paths else ""

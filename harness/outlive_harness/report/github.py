@@ -12,7 +12,7 @@ from outlive_harness.explain.causes import causes, location
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .escaped import visible, visible_text
-from .text import counts, explain, is_no_alarm, note, unjudged, verdict_line, verdict_word
+from .text import counts, explain, is_no_alarm, not_judged, note, verdict_line, verdict_word
 
 #: GitHub shows ten errors of a step; a few are enough to begin with.
 _ANNOTATED = 5
@@ -72,7 +72,7 @@ def summary(result: RunResult) -> str:
             title = _cell(f"{one.name}: {explain(cause.lead)[0]}")
             text = _fenced("\n".join(explain(cause.lead)))
             lines += ["", f"<details><summary>{title}</summary>", "", text, "</details>"]
-    said = [f"- {_cell(f'{one.name}: {text}')}" for one in result.scenarios for text in unjudged(one)]
+    said = [f"- {_cell(text)}" for text in not_judged(result.scenarios)]
     if said:
         lines += ["", *said]
     return "\n".join(lines) + "\n"

@@ -17,7 +17,8 @@ from outlive_harness.results.plan import parse_plan
 from outlive_harness.results.verdicts import Exhibit, RunResult, ScenarioResult
 
 from .escaped import visible, visible_lines
-from .text import brief, counts, injected, moment, note, replay_line, untried, verdict_line, verdict_word
+from .text import brief, counts, injected, moment, note, replay_line, verdict_line, verdict_word
+from .unjudged import untried
 
 #: Violations of one scenario that are shown; the rest are counted.
 _SHOWN = 200
@@ -112,6 +113,7 @@ def _violation(one: Violation) -> dict[str, Any]:
         "left": [(visible(path), visible(what)) for path, what in one.left],
         "replay": replay_line(one),
         "unconfirmed": one.confirmed is False,
+        "only_seen": one.from_recording and one.confirmed is None,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from outlive_harness.results.findings import Violation
 from outlive_harness.results.verdicts import RunResult, ScenarioResult
 
-from .text import untried
+from .unjudged import untried
 
 SCHEMA = 1
 
@@ -20,6 +20,7 @@ def as_data(result: RunResult) -> dict[str, Any]:
         "verdict": str(result.verdict),
         "seed": result.seed,
         "seconds": round(result.seconds, 3),
+        "workers": result.workers,
         "scenarios": [scenario_data(one) for one in result.scenarios],
     }
 
@@ -54,4 +55,5 @@ def _violation(violation: Violation) -> dict[str, Any]:
     if violation.lost:
         data["message"] += f"; lost: {'; '.join(violation.lost)}"
     data |= {"line": violation.source, "within": violation.within, "advice": violation.advice}
+    data |= {"confirmed": violation.confirmed, "from_recording": violation.from_recording}
     return data | {"lost": list(violation.lost), "kept": list(violation.stayed)}

@@ -10,7 +10,8 @@ from outlive_harness.results.scenario import NO_FILE
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 
 from .escaped import visible
-from .text import counts, details, unjudged, verdict_word
+from .text import counts, details, verdict_word
+from .unjudged import of_all
 
 
 def as_text(result: RunResult) -> str:
@@ -51,8 +52,8 @@ def _case(suite: ET.Element, one: ScenarioResult) -> None:
         for key in ("replay", "source", "within", "advice"):
             if getattr(found, key):
                 facts[f"violation.{number}.{key}"] = visible(getattr(found, key))
-    for number, one_line in enumerate(unjudged(one), start=1):
-        facts[f"not-judged.{number}"] = one_line
+    for number, line in enumerate(of_all([one]), start=1):
+        facts[f"not-judged.{number}"] = line.removeprefix(f"{visible(one.name)}: ")
     _properties(case, facts)
     text = "\n".join(details(one))
     if one.verdict is Verdict.VIOLATED:

@@ -19,7 +19,8 @@ from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 from outlive_harness.results.violations import VIOLATIONS
 
 from .escaped import visible, visible_text
-from .text import explain, is_no_alarm, unjudged
+from .text import explain, is_no_alarm
+from .unjudged import of_all
 
 _RULES = {**VIOLATIONS, "unknown": "What could not be tested is unknown, never held."}
 _NUMBERS = re.compile(r"[0-9]+")
@@ -37,9 +38,7 @@ def as_text(result: RunResult) -> str:
         "properties": {
             "seed": result.seed,
             "verdict": str(result.verdict),
-            "notJudged": [
-                f"{visible(one.name)}: {text}" for one in result.scenarios for text in unjudged(one)
-            ],
+            "notJudged": of_all(result.scenarios),
         },
         "invocations": [_invocation(result)],
         "results": found,

@@ -24,12 +24,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from outlive_harness.jobs.session import processors
 from outlive_harness.results.plan import plan_text
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import RunResult, ScenarioResult
 
 from .escaped import visible
 from .text import COLOURS, counts, details, note, verdict_line, verdict_word
+from .unjudged import not_tried, not_tried_of_each
 
 #: Columns of a log: wide enough for the table; its reader breaks longer lines.
 _LOG_WIDTH = 140
@@ -39,6 +41,13 @@ _SILENCE = 30.0
 _NEWS, _NEWS_WIDTH = 5, 40
 #: The name of the bar for all scenarios together; no scenario has it.
 _ALL = ""
+#: What is counted, where that is not crash points.
+_COUNTED = {
+    "judging": "parts of the recording",
+    "confirming": "plans",
+    "making smaller": "plans",
+    "explaining": "runs",
+}
 #: On a terminal of fewer columns a bar is only a count.
 _NARROW = 70
 
@@ -123,22 +132,38 @@ class Live:
         elif time.monotonic() - self._spoke > _SILENCE:
             seen = ", ".join(self._seen.get(name, ()))
             so_far = f"; so far: {seen}" if seen else ""
-            self._say(Text(f"... {visible(name)} {fault}: {tested} of {points} points{so_far}"))
+            counted = _COUNTED.get(fault, "points")
+            self._say(Text(f"... {visible(name)} {fault}: {tested} of {points} {counted}{so_far}"))
 
     def found(self, name: str, trial: Trial) -> None:
         """Show a scenario's first violations while it is explored; a log gets them at its end."""
         if name in self._expected:
             return
-        for finding in trial.findings:
-            what = f"{finding.kind} of {visible(finding.path)}" if finding.path else finding.kind
-            seen = self._seen.setdefault(name, {})
-            if what in seen or len(seen) >= _NEWS:
-                continue
-            seen[what] = None
+        for what in self._news(name, trial):
             if self._bar is not None:
                 line = Text(f"{visible(name)} ")
                 line.append(what, style="red")
                 self._say(line.append(f" at {plan_text(trial.plan)[:_NEWS_WIDTH]}; to be confirmed"))
+
+    def _news(self, name: str, trial: Trial) -> list[str]:
+        """Return what a trial shows that was not shown yet, unless enough was."""
+        seen = self._seen.setdefault(name, {})
+        found = dict.fromkeys(
+            f"{one.kind} of {visible(one.path)}" if one.path else one.kind for one in trial.findings
+        )
+        fresh = [what for what in found if what not in seen][: max(0, _NEWS - len(seen))]
+        seen.update(dict.fromkeys(fresh))
+        return fresh
+
+    def seen(self, name: str, trial: Trial) -> None:
+        """Print at once what a recording shows, as its recovery may take long."""
+        at = f" at {plan_text(trial.plan)[:_NEWS_WIDTH]}, in the recording; its recovery is tried first"
+        for what in self._news(name, trial):
+            self._say(Text.assemble(f"... {visible(name)} ", (what, "red"), at))
+
+    def foretold(self, name: str, text: str) -> None:
+        """Print what the scenario's trials will take."""
+        self._say(Text(f"... {visible(name)} {text}"))
 
     def finished(self, result: ScenarioResult) -> None:
         """Print the scenario's verdict and violations."""
@@ -175,6 +200,8 @@ def summary(out: Console, result: RunResult) -> None:
         out.print()
         _table(out, result.scenarios)
     out.print()
+    for line in not_tried_of_each(result.scenarios):
+        out.print(Text(line))
     out.print(_total(result))
 
 
@@ -222,14 +249,9 @@ def _total(result: RunResult) -> Text:
     line = Text(str(result.verdict), style=COLOURS[result.verdict])
     line = Text.assemble(line, f": {verdict_line(result.scenarios)}; {tested} crash points, {states} states")
     line.append(f" in {result.seconds:.1f} s, {rate:.0f} points a second; seed {result.seed}")
-    line.append(_not_tried(result))
+    line.append(f"; {result.workers} workers" if result.workers > processors() else "")
+    missing = not_tried(result.scenarios)
+    line.append(f"; faults not tried: {', '.join(missing)}" if missing else "")
     if result.interrupted:
         line.append("; interrupted")
     return line
-
-
-def _not_tried(result: RunResult) -> str:
-    """Return a remark that names the faults that no scenario was tested with; "" if there are none."""
-    several = [one.not_asked for one in result.scenarios if one.faults]
-    missing = [name for name in several[0] if all(name in others for others in several)] if several else []
-    return f"; faults not tried: {', '.join(missing)}" if missing else ""

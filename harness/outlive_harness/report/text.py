@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 from outlive_harness.explain.causes import causes
 from outlive_harness.faults.table import FAULTS
-from outlive_harness.results.findings import NotJudged, Violation
+from outlive_harness.results.findings import Violation
 from outlive_harness.results.plan import Plan, parse_plan, plan_text
 from outlive_harness.results.verdicts import ScenarioResult, Verdict
 
 from .escaped import quoted, visible, visible_lines
+from .unjudged import not_tried, not_tried_of_each, unjudged
 
 #: The colour of each verdict, by a name that rich and pytest know.
 COLOURS = {
@@ -22,6 +24,8 @@ COLOURS = {
 }
 #: How many lines of a violation's detail are shown; the last lines of a traceback matter.
 _DETAIL = 20
+#: How many lines of a reason are shown after its first: the ends of two streams, and what to do.
+_REASON = 35
 #: How many violations of one scenario are shown in full; their boxes are kept.
 _IN_FULL = 3
 #: How many further violations get a line each.
@@ -59,6 +63,10 @@ def explain(violation: Violation) -> list[str]:
     if violation.confirmed is False:
         lines.append(
             "  seen once; a second run of the same plan did not show it (threads, time, randomness?)"
+        )
+    if violation.from_recording and violation.confirmed is None:
+        lines.append(
+            "  seen in the recording of a run alone: no trial of this plan began before the budget ended"
         )
     if violation.advice:
         lines.append(f"  advice: {visible(violation.advice)}")
@@ -115,8 +123,8 @@ def _elsewhere(violation: Violation) -> str:
     return f" (and at {more} more point{'s' if more > 1 else ''})" if more > 0 else ""
 
 
-def _last(lines: list[str]) -> list[str]:
-    cut = len(lines) - _DETAIL
+def _last(lines: list[str], most: int = _DETAIL) -> list[str]:
+    cut = len(lines) - most
     return lines if cut <= 0 else [f"... {cut} lines before these", *lines[cut:]]
 
 
@@ -134,7 +142,8 @@ def details(result: ScenarioResult) -> list[str]:
         lines += [f"as expected: {brief(violation)}" for violation in result.violations]
     else:
         if result.reason and not _is_explained(result):
-            lines += _last(visible_lines(result.reason))
+            first, *detail = visible_lines(result.reason)
+            lines += [first, *_last(detail, _REASON)]
         found = causes([one for one in result.violations if not one.known])
         advised: set[str] = set()
         for cause in found[:_IN_FULL]:
@@ -148,7 +157,6 @@ def details(result: ScenarioResult) -> list[str]:
         rest = f"... and {more} more violation{'s' * (more > 1)}; --json FILE lists all of them"
         lines += [rest] if more > 0 else []
         lines += [f"known: {brief(one)}" for one in result.violations if one.known]
-    lines += unjudged(result)
     if result.again:
         lines.append(f"tested again: {visible(result.again)}")
     if result.regressions:
@@ -157,33 +165,22 @@ def details(result: ScenarioResult) -> list[str]:
         lines.append(f"kept in {where}: tried first from now on{commit}")
     # What a known-bad pipeline leaves behind is no news either.
     warnings = [one for one in result.warnings if not (is_no_alarm(result) and one in result.litter)]
-    return lines + [f"warning: {warning}" for warning in _grouped(warnings, result.litter)]
+    lines += [f"warning: {warning}" for warning in _grouped(warnings, result.litter)]
+    # Where the reason is shown, it says which points were left out.
+    return lines + unjudged(result, points=_is_explained(result))
 
 
-def untried(result: ScenarioResult) -> list[NotJudged]:
-    """Return what was not tested: crash points that were left out, and faults that were not asked for."""
-    found = [
-        NotJudged(
-            f"{coverage.points - coverage.tested} of {coverage.points} crash points of {name}",
-            coverage.reason or coverage.note or "not tried",
-        )
-        for name, coverage in result.faults.items()
-        if coverage.tested < coverage.points
+def not_judged(results: Sequence[ScenarioResult]) -> list[str]:
+    """Return what several verdicts do not cover, in few lines; under pytest a scenario has several results.
+
+    Of a known-bad scenario the search ends with its proof: the points that are left are no news.
+    """
+    lines = [
+        f"{visible(one.name)}: {text}" for one in results for text in unjudged(one, points=not is_caught(one))
     ]
-    if result.not_asked:
-        found.append(NotJudged(f"faults {', '.join(result.not_asked)}", "not asked for"))
-    return found
-
-
-def unjudged(result: ScenarioResult) -> list[str]:
-    """Return lines that say what the verdict does not cover, besides the points and faults of untried()."""
-    found = [f"{visible(one.what)} ({visible(one.why)})" for one in result.not_judged]
-    lines = [f"not judged: {'; '.join(found)}"] if found else []
-    effects = [f"{visible(one.address)} ({one.ops} call{'s' * (one.ops != 1)})" for one in result.effects]
-    if effects:
-        what = "no check looks at what was done there, once or several times"
-        lines.append(f"not judged: effects at {', '.join(effects)}: {what}")
-    return lines
+    missing = not_tried(results)
+    of_all = [f"not judged: faults {', '.join(missing)} (not asked for)"] if missing else []
+    return [*dict.fromkeys(lines), *not_tried_of_each(results), *of_all]
 
 
 def _is_explained(result: ScenarioResult) -> bool:

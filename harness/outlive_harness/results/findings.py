@@ -47,6 +47,7 @@ class Violation:
         left: names that the crash of the example left, and what each is.
         known: whether the baseline lists it.
         mark: by which the op of the last crash is found again: see golden.marks.mark_of().
+        from_recording: whether only a recording showed it, as its plan was not carried out.
     """
 
     kind: str
@@ -71,6 +72,7 @@ class Violation:
     left: tuple[tuple[str, str], ...] = ()
     known: bool = False
     mark: str = ""
+    from_recording: bool = False
 
 
 @dataclass(frozen=True, slots=True)

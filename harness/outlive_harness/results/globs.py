@@ -1,5 +1,7 @@
 """Path patterns: ``*`` and ``?`` stay within one name, ``**`` crosses directories.
 
+As in a shell, a wildcard at the beginning of a name matches no hidden name (glob(7)); ``**`` does.
+
 A pattern that ends in a whole name, or in a slash, means all below it where that is a directory.
 """
 
@@ -9,6 +11,9 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+#: What is added to a pattern that means all below a directory, too.
+_BELOW = r"(?:/.*)?"
+
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -16,6 +21,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     out = ""
     i = 0
     while i < len(text):
+        if text[i] in "*?[" and text[i : i + 2] != "**" and text[:i].rpartition("/")[2] == "":
+            out += r"(?!\.)"
         if text.startswith("**/", i):
             out, i = out + r"(?:[^/]+/)*", i + 3
         elif text.startswith("**", i):
@@ -29,7 +36,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         else:
             out, i = out + re.escape(text[i]), i + 1
     takes_all = pattern.endswith("/") or _is_name(text.rpartition("/")[2])
-    return re.compile(out + r"(?:/.*)?" if takes_all else out, re.DOTALL)
+    return re.compile(out + _BELOW if takes_all else out, re.DOTALL)
 
 
 def _is_name(text: str) -> bool:
@@ -44,6 +51,22 @@ def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     """
     compiled = [_compiled(pattern) for pattern in patterns]
     return lambda path: any(pattern.fullmatch(path) for pattern in compiled)
+
+
+@lru_cache(maxsize=1024)
+def _itself(pattern: str) -> re.Pattern[str]:
+    found = _compiled(pattern).pattern
+    return re.compile(found.removesuffix(_BELOW), re.DOTALL)
+
+
+def names(pattern: str, path: str) -> bool:
+    """Return whether a pattern matches a path itself, and not only as one below what it names."""
+    return _itself(pattern).fullmatch(path) is not None
+
+
+def quoted(path: str) -> str:
+    """Return a pattern that matches exactly this path, and what is below it."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
 
 
 def common_ends(one: str, other: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The keywords of scenario() in one table, and the checks of their values.
+"""The keywords of scenario() in one table.
 
 A keyword is a row here, an argument of ``scenario()`` and an attribute of ``Scenario``. From the row come its
 default, its check, its options (``check``, ``test``, pytest), and its place in a failure that is kept.
@@ -7,13 +7,31 @@ What a run itself needs is a field of ``RunSpec`` of the same name.
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
-from .globs import matcher
-from .violations import VIOLATIONS
+from .instants import DEFAULT
+from .value_kinds import (
+    ScenarioError,
+    argv,
+    directory,
+    faults,
+    function,
+    instant,
+    params,
+    patterns,
+    profile,
+    program,
+    readers,
+    regex,
+    regexes,
+    seconds,
+    sets,
+    text,
+    variables,
+    violations,
+    whole,
+)
 
 #: Where ``torn`` cuts a write, the default first: at a page of its file, as SIGKILL does, or at any byte.
 CUTS = ("pages", "bytes")
@@ -22,126 +40,6 @@ CUTS = ("pages", "bytes")
 TMP_CHOICES = ("other", "same")
 #: What leftovers of a crash mean, the default first.
 LITTER_CHOICES = ("warn", "fail")
-
-
-class ScenarioError(ValueError):
-    """A scenario that cannot be run as it is declared; the message says what is wrong, and where."""
-
-
-def text(key: str, value: object) -> str:
-    """Return a value that must be a string."""
-    if not isinstance(value, str):
-        raise ScenarioError(f"{key}={value!r} must be a string")
-    return value
-
-
-def strings(key: str, value: object) -> tuple[str, ...]:
-    """Return one or several strings as a tuple; an empty string stands for none."""
-    if isinstance(value, str):
-        return (value,) if value else ()
-    if not isinstance(value, Iterable):
-        raise ScenarioError(f"{key}={value!r} must be a string or several")
-    parts = tuple(value)
-    for part in parts:
-        if not isinstance(part, str):
-            raise ScenarioError(f"{key}={part!r} must be a string or several")
-    return parts
-
-
-def faults(key: str, value: object) -> tuple[str, ...] | None:
-    """Return names of faults as a tuple, or None; whether there are such faults is checked later."""
-    return None if value is None else strings(key, value)
-
-
-def violations(key: str, value: object) -> tuple[str, ...]:
-    """Return kinds of violations as a tuple."""
-    kinds = strings(key, value)
-    for kind in kinds:
-        if kind not in VIOLATIONS:
-            raise ScenarioError(f"{key}={kind!r} is not a violation; there are: {', '.join(VIOLATIONS)}")
-    return kinds
-
-
-def patterns(key: str, value: object) -> tuple[str, ...]:
-    """Return path patterns as a tuple; each must be one that can match a path of the box."""
-    parts = strings(key, value)
-    for part in parts:
-        if not part or part.startswith("/") or ".." in part.split("/"):
-            raise ScenarioError(f"{key}={part!r} must be a pattern of paths relative to the box, as out/**")
-        try:
-            matcher([part])
-        except re.error as error:
-            raise ScenarioError(f"{key}={part!r} is not a pattern: {error}") from error
-    return parts
-
-
-def path(key: str, value: object) -> str:
-    """Return a string or a path as a string."""
-    if isinstance(value, (str, os.PathLike)):
-        plain = os.fspath(value)
-        if isinstance(plain, str):
-            return plain
-    raise ScenarioError(f"{key}={value!r} must be a string or a path")
-
-
-def directory(key: str, value: object) -> str | None:
-    """Return a path as a string, or None."""
-    return None if value is None else path(key, value)
-
-
-def argv(key: str, value: object) -> tuple[str, ...] | None:
-    """Return a program and its arguments as strings, or None."""
-    if value is None:
-        return None
-    if isinstance(value, str) or not isinstance(value, Iterable) or not (parts := tuple(value)):
-        raise ScenarioError(f"{key}={value!r} must be a list: the program and its arguments")
-    return tuple(path(key, part) for part in parts)
-
-
-def seconds(key: str, value: object) -> float | None:
-    """Return a finite number of seconds over 0, or None."""
-    if value is None or (isinstance(value, (int, float)) and 0 < value < float("inf")):
-        return value
-    raise ScenarioError(f"{key}={value!r} must be a number of seconds over 0")
-
-
-def seconds_of(text: str) -> float | None:
-    """Return the seconds of a duration, as 60, 60s or 2m; None if the text is none, or too long a time."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m)?", text, re.ASCII)
-    if match is None:
-        return None
-    value = float(match[1]) * (60 if match[2] == "m" else 1)
-    return value if value < 1e9 else None
-
-
-def whole(key: str, value: object) -> int:
-    """Return a whole number from 1 on."""
-    if not isinstance(value, int) or value < 1:
-        raise ScenarioError(f"{key}={value!r} must be a whole number from 1 on")
-    return value
-
-
-def regex(key: str, value: object) -> str:
-    """Return the text of a regular expression."""
-    try:
-        re.compile(value)  # type: ignore[call-overload]  # it may be anything
-    except (re.error, TypeError) as error:
-        raise ScenarioError(f"{key}={value!r} is not a regular expression: {error}") from error
-    return text(key, value)
-
-
-def function(key: str, value: object) -> object:
-    """Return something that can be called, or None."""
-    if value is not None and not callable(value):
-        raise ScenarioError(f"{key}={value!r} must be a function")
-    return value
-
-
-def profile(key: str, value: object) -> str:
-    """Return the name of a profile; whether there is such a profile is checked later."""
-    if not isinstance(value, str):
-        raise ScenarioError(f"{key}={value!r} must be the name of a profile, as 'ext4'")
-    return value
 
 
 class Keyword(NamedTuple):
@@ -189,19 +87,43 @@ class Keyword(NamedTuple):
         return self.name.replace("_", "-")
 
     @property
+    def is_added(self) -> bool:
+        """Whether its options add to what a scenario says; else they replace it."""
+        return self.kind in ADDED
+
+    @property
     def is_data(self) -> bool:
-        """Whether its value can be written down."""
-        return self.kind is not function
+        """Whether its value can be written down; of a program, only a command can."""
+        return self.kind not in (function, params)
 
 
 _CHECK, _BOTH, _ALL = ("check",), ("check", "test"), ("check", "test", "pytest")
+#: Kinds of which options add to what a scenario says; else they replace it.
+ADDED = (patterns, readers, regexes, sets, variables)
 #: All keywords, in the order of the options' help.
 KEYWORDS = (
     Keyword("name", "", text),
     Keyword("command", None, argv),
+    Keyword("params", None, params),
     Keyword("expect", (), violations),
     Keyword("setup", None, function),
-    Keyword("check", None, function),
+    Keyword(
+        "check",
+        None,
+        program,
+        doors=_CHECK,
+        metavar="COMMAND",
+        help="A command that judges the files after each recovery: it must exit with 0, and print what it "
+        "prints after a run with no crash.",
+    ),
+    Keyword(
+        "crash_check",
+        None,
+        program,
+        doors=_CHECK,
+        metavar="COMMAND",
+        help="A command that judges the files that a crash left, before the recovery: it must exit with 0.",
+    ),
     Keyword(
         "faults",
         None,
@@ -235,6 +157,22 @@ KEYWORDS = (
     ),
     Keyword("outputs", (), patterns, doors=_BOTH, metavar="GLOB", help="Files that readers see. Repeatable."),
     Keyword(
+        "read",
+        (),
+        readers,
+        doors=_BOTH,
+        metavar="GLOB=READER",
+        help="Judge outputs by the value that a reader gives, not by their bytes. Repeatable.",
+    ),
+    Keyword(
+        "mask",
+        (),
+        regexes,
+        doors=_BOTH,
+        metavar="REGEX",
+        help="Leave what matches out of outputs that are text: times, durations, random names. Repeatable.",
+    ),
+    Keyword(
         "append_only",
         (),
         patterns,
@@ -243,10 +181,43 @@ KEYWORDS = (
         help="Files of which a prefix that ends with a line is complete. Repeatable.",
     ),
     Keyword(
+        "settled",
+        (),
+        patterns,
+        doors=_BOTH,
+        metavar="GLOB",
+        help="Files that may be partial at a crash, and must be right after the recovery. Repeatable.",
+    ),
+    Keyword(
+        "together",
+        (),
+        sets,
+        doors=_BOTH,
+        metavar="GLOB",
+        help="Files that belong together: a crash leaves all of one version of them, or none. Repeatable.",
+    ),
+    Keyword(
         "ignore", (), patterns, doors=_BOTH, metavar="GLOB", help="Files that no check looks at. Repeatable."
     ),
     Keyword(
         "input", None, directory, doors=_BOTH, metavar="DIR", help="A directory to copy into each box first."
+    ),
+    Keyword(
+        "cwd",
+        None,
+        directory,
+        doors=_BOTH,
+        metavar="DIR",
+        help="Where the program runs, in place of the box: it reads there, and writes to {box}, which is "
+        "also $OUTLIVE_BOX.",
+    ),
+    Keyword(
+        "env",
+        (),
+        variables,
+        doors=_BOTH,
+        metavar="NAME=VALUE",
+        help="A variable of the program's environment; {box} in it is the box's path. Repeatable.",
     ),
     Keyword("timeout", None, seconds, doors=_BOTH, metavar="SECONDS", help="How long one run may take."),
     Keyword(
@@ -265,6 +236,15 @@ KEYWORDS = (
         doors=_BOTH,
         help="The temporary directory is on another file system than the outputs (other, by default), so a "
         "rename from there fails with EXDEV; or on the same.",
+    ),
+    Keyword(
+        "freeze",
+        "",
+        instant,
+        doors=_BOTH,
+        metavar="INSTANT",
+        help=f"The wall clock stands still at INSTANT (ISO 8601 with an offset or Z) for the whole process "
+        f"tree; --freeze alone: at {DEFAULT}. Monotonic time runs on.",
     ),
     Keyword(
         "litter",

@@ -13,6 +13,12 @@ from .globs import matcher
 _FEW = 6
 #: How many files directly in the box are named one by one.
 _NAMED = 3
+#: A month or a day, perhaps with a time, or seconds since 1970, perhaps with a fraction: parts of names that
+#: are others the next time.
+_DATE = re.compile(
+    r"(?<!\d)(?:(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])(?:\1(?:0[1-9]|[12]\d|3[01]))?"
+    r"(?:[-_T.]?(?:[01]\d|2[0-3])(?:[-_:.]?[0-5]\d){1,2}Z?)?|1[5-9]\d{8}(?:[.]?\d{3,9})?)(?!\d)"
+)
 
 
 def globs(paths: Collection[str], others: Collection[str], unchanged: Collection[str] = ()) -> list[str]:
@@ -28,7 +34,7 @@ def globs(paths: Collection[str], others: Collection[str], unchanged: Collection
         tops[path.split("/", 1)[0] if "/" in path else ""].append(path)
     patterns: list[str] = []
     for _, several in sorted(tops.items()):
-        candidates = list(_candidates(sorted(several)))
+        candidates = [one for one in _candidates(sorted(several)) if all(map(matcher(one), several))]
         for keep_off in ({*others, *unchanged}, others):
             clear = [one for one in candidates if not any(map(matcher(one), keep_off))]
             if clear:
@@ -39,9 +45,19 @@ def globs(paths: Collection[str], others: Collection[str], unchanged: Collection
     if len(patterns) > _FEW:
         endings = sorted({os.path.splitext(path)[1] for path in paths})
         wide = [f"**/*{literal(ending)}" for ending in endings]
-        if all(endings) and len(wide) <= _FEW and not any(map(matcher(wide), others)):
+        is_whole = all(endings) and all(map(matcher(wide), paths))
+        if is_whole and len(wide) <= _FEW and not any(map(matcher(wide), others)):
             return wide
     return patterns
+
+
+def undated(patterns: Collection[str], others: Collection[str]) -> list[str]:
+    """Return patterns with a star for each date in them, unless it would match one of the others."""
+    kept = []
+    for pattern in patterns:
+        wide = _DATE.sub("*", pattern)
+        kept.append(pattern if any(map(matcher([wide]), others)) else wide)
+    return list(dict.fromkeys(kept))
 
 
 def _candidates(paths: list[str]) -> Iterator[list[str]]:
@@ -56,7 +72,7 @@ def _candidates(paths: list[str]) -> Iterator[list[str]]:
         yield same_kind
     common = os.path.commonpath(directories) if directories != [""] else ""
     if common:
-        yield [f"{below(common)}{'*' if len(directories) == 1 else '**'}"]
+        yield _all_of(common, paths) if len(directories) == 1 else [f"{below(common)}**"]
     if common and len(directories) > 1:
         endings = sorted({ending for _, ending in by_kind})
         if all(endings) and len(endings) <= _NAMED:
@@ -68,7 +84,13 @@ def _candidates(paths: list[str]) -> Iterator[list[str]]:
         yield same_kind
     if len(paths) <= _FEW:
         yield literals
-    yield [f"{below(common)}{'*' if len(directories) == 1 else '**'}"]
+    yield _all_of(common, paths) if len(directories) == 1 else [f"{below(common)}**"]
+
+
+def _all_of(directory: str, paths: Collection[str]) -> list[str]:
+    """Return patterns of all of a directory's entries: a star matches no hidden name."""
+    hidden = {os.path.basename(path).startswith(".") for path in paths}
+    return [f"{below(directory)}{'.*' if is_hidden else '*'}" for is_hidden in sorted(hidden)]
 
 
 def below(directory: str) -> str:

@@ -7,20 +7,27 @@ import os
 import re
 import site
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .globs import matcher
+from .instants import SECOND, nanoseconds
 from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
 from .patterns import literal
-from .scenario import ACK_PATTERN, Scenario, takes_acks
+from .reader_names import DATABASE, FUNCTION, choice, is_one_output
+from .scenario import ACK_PATTERN, NO_FILE, Scenario, takes_acks
+from .starters import Started, looked_through
 
 #: The directories of the box that TMPDIR and HOME name: files there are seen, but never outputs.
 TMP, HOME = ".tmp", ".home"
-#: Stands for the box's path in a command.
+#: Stands for the box's path in a command and in a variable.
 BOX = "{box}"
+#: The variable of each program of a run that holds the box's path.
+BOX_VARIABLE = "OUTLIVE_BOX"
+#: Stands in a check's command for the path of a file with the acknowledged values, one a line.
+ACKS = "{acks}"
 #: Temporary files that interpreters keep while they run, and that a kill leaves: counters of the JVM, session
 #: directories of R and of Python's multiprocessing, pipes of .NET.
 _SESSIONS = re.compile(
@@ -47,15 +54,25 @@ class RunSpec:
         name: the scenario's name.
         argv: the program; ``{box}`` stands for the box's path.
         home: the directory of the scenario file, or of the user.
+        is_typed: whether a command line declares it, and no scenario file.
         outputs: patterns; empty for all files but those of TMPDIR and HOME.
         judge_outputs: whether outputs are compared; not if a check takes their place.
+        read: the readers of outputs, by pattern: a built-in one's text, or ``@`` and a number for a function.
+        mask: regular expressions of what is left out of text.
+        readers: the scenario file, its name and its directory, if functions read outputs.
         setup: the program that prepares a box, if any.
         check: the program that examines a recovered box and prints what must not differ, if any.
         check_takes_acks: whether the check judges what was acknowledged.
+        crash_check: the program that examines a crash state, if any.
+        crash_check_takes_acks: the same for the crash check.
         acks: pattern of the lines of standard output that acknowledge something; "" for none.
         source: a directory to copy into each box, if any.
+        cwd: the directory that the pipeline runs in; None for the box.
+        env: variables that are added to the environment, as NAME=VALUE; ``{box}`` stands for the box's path.
+        scripts: scripts of a shell that only start the program: see starters.py.
         own: files of the user that the arguments name; the program must not change them.
         standing: the user's working directory; nothing may be written there.
+        freeze: the instant at which the wall clock stands, in its one form; "" if it runs.
         environ: the environment of this process, without the variables that test runners set.
         edition: tells run specs apart that are equal while the files that they read may have changed.
     """
@@ -63,9 +80,15 @@ class RunSpec:
     name: str
     argv: tuple[str, ...]
     home: str
+    is_typed: bool = False
     outputs: tuple[str, ...] = ()
     judge_outputs: bool = True
+    read: tuple[tuple[str, str], ...] = ()
+    mask: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
     append_only: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     litter: str = LITTER_CHOICES[0]
     restarts: int = 1
@@ -73,34 +96,62 @@ class RunSpec:
     setup: tuple[str, ...] | None = None
     check: tuple[str, ...] | None = None
     check_takes_acks: bool = False
+    crash_check: tuple[str, ...] | None = None
+    crash_check_takes_acks: bool = False
     acks: str = ""
     source: str | None = None
+    cwd: str | None = None
+    env: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     standing: str = ""
     tmp: str = TMP_CHOICES[0]
+    freeze: str = ""
     environ: tuple[tuple[str, str], ...] = ()
     edition: str = ""
 
     @property
     def is_function(self) -> bool:
         """Whether the pipeline is a function in a scenario file."""
-        return self.argv[: len(_FUNCTION)] == _FUNCTION
+        return is_function(self.argv)
+
+    @property
+    def takes_acks(self) -> bool:
+        """Whether a check judges what was acknowledged; else some output must hold it."""
+        return self.check_takes_acks or self.crash_check_takes_acks
+
+    @property
+    def instant(self) -> int | None:
+        """The instant at which the wall clock stands, in nanoseconds since 1970; None if it runs."""
+        return nanoseconds(self.freeze) if self.freeze else None
 
     def key(self) -> str:
         """Return a short name for a run spec's golden run: equal run specs share one."""
         text = repr([getattr(self, item.name) for item in fields(self)])
         return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
+    def program(self) -> str:
+        """Return a short name for what is started: run specs that differ only in their input have one."""
+        return replace(self, source=None).key()
+
     def command(self, argv: Sequence[str], box: Path) -> tuple[list[str], Path]:
         """Return the argument list for a box, and the directory to run it in."""
-        if any(BOX in part for part in argv):
-            return [part.replace(BOX, str(box)) for part in argv], Path(self.home)
-        return list(argv), box
+        made = [part.replace(BOX, str(box)) for part in argv]
+        if self._is_helper(argv):
+            return made, box if made == list(argv) else Path(self.home)
+        return made, box if self.cwd is None else Path(self.cwd)
+
+    def _is_helper(self, argv: Sequence[str]) -> bool:
+        """Return whether a program is the setup or the check, perhaps with more arguments."""
+        return any(
+            tuple(argv[: len(one)]) == one for one in (self.setup, self.check, self.crash_check) if one
+        )
 
     def environment(self, box: Path, argv: Sequence[str] | None = None) -> dict[str, str]:
         """Return the environment of a program: the user's, with temporary files and caches in the box.
 
-        For a function of a scenario file, variables that switch assertions off are removed.
+        Variables that the scenario sets itself come last. For a function of a scenario file, variables that
+        switch assertions off are removed.
 
         Args:
             box: the box that the program runs in.
@@ -108,9 +159,6 @@ class RunSpec:
         """
         argv = self.argv if argv is None else argv
         env = dict(self.environ)
-        if tuple(argv[: len(_FUNCTION)]) == _FUNCTION:
-            for name in _MUTING:
-                env.pop(name, None)
         home, tmp = str(box / HOME), str(box / TMP)
         # With another HOME, Python would not find the packages of the user's site directory.
         env.setdefault("PYTHONUSERBASE", site.getuserbase())
@@ -123,7 +171,16 @@ class RunSpec:
             "XDG_STATE_HOME": f"{home}/.local/state",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PWD": str(self.command(argv, box)[1]),
+            BOX_VARIABLE: str(box),
         }
+        for variable in self.env:
+            name, _, value = variable.partition("=")
+            env[name] = value.replace(BOX, str(box))
+        if is_function(argv):
+            for name in _MUTING:
+                env.pop(name, None)
+        if self.instant is not None:  # https://reproducible-builds.org/specs/source-date-epoch/
+            env.setdefault("SOURCE_DATE_EPOCH", str(self.instant // SECOND))
         return env
 
     def is_output(self, path: str) -> bool:
@@ -133,12 +190,44 @@ class RunSpec:
         return not self.outputs or matcher(self.outputs)(path)
 
     def is_named(self, path: str) -> bool:
-        """Return whether the outputs name a path without a wildcard, even if it is ignored."""
-        return self.judge_outputs and not is_private(path) and literal(path) in self.outputs
+        """Return whether the outputs name a path even if it is ignored.
+
+        They do without a wildcard, or by a pattern that is also one of those to ignore.
+        """
+        if not self.judge_outputs or is_private(path):
+            return False
+        return literal(path) in self.outputs or matcher({*self.outputs} & {*self.ignore})(path)
+
+    def reader_of(self, path: str) -> str:
+        """Return the reader of a path; "" if it is judged by its bytes.
+
+        A pattern may name a file that is an output only through a link.
+        """
+        reader = choice(self.read)(path) if self.read else ""
+        if reader == "bytes" or (reader and self.is_ignored(path)):
+            return ""
+        return reader or ("text" if self.mask and self.is_output(path) else "")
+
+    def is_one_output(self, path: str) -> bool:
+        """Return whether a reader takes a directory, with all that is in it, as one output."""
+        return bool(self.read) and is_one_output(self.read, path) and self.is_output(path)
+
+    def is_of_database(self, path: str) -> bool:
+        """Return whether a path is a database that is read as one, or its journal."""
+        owner = path.removesuffix("-journal").removesuffix("-wal")
+        return bool(self.read) and choice(self.read)(owner) == DATABASE
+
+    def is_read_as_bytes(self, path: str) -> bool:
+        """Return whether an output is to be judged by its bytes, whatever it holds."""
+        return bool(self.read) and choice(self.read)(path) == "bytes"
 
     def is_append_only(self, path: str) -> bool:
         """Return whether a prefix of the file counts as complete."""
         return matcher(self.append_only)(path)
+
+    def is_settled(self, path: str) -> bool:
+        """Return whether the file may be partial at a crash."""
+        return bool(self.settled) and matcher(self.settled)(path)
 
     def is_ignored(self, path: str) -> bool:
         """Return whether no check looks at a path: it is ignored itself, or below an ignored directory."""
@@ -146,6 +235,11 @@ class RunSpec:
             return False
         matches, parts = matcher(self.ignore), path.split("/")
         return any(matches("/".join(parts[:depth])) for depth in range(len(parts), 0, -1))
+
+
+def is_function(argv: Sequence[str]) -> bool:
+    """Return whether a program is a function in a scenario file."""
+    return tuple(argv[: len(_FUNCTION)]) == _FUNCTION
 
 
 def is_of_interpreter(path: str, size: int = -1) -> bool:
@@ -176,23 +270,55 @@ def run_spec_of(scenario: Scenario) -> RunSpec:
     def role(name: str) -> tuple[str, ...]:
         return (*_FUNCTION, scenario.file, scenario.name, name, str(Path.cwd()))
 
+    def program(name: str) -> tuple[str, ...] | None:
+        given = getattr(scenario, name)
+        return absolute(given, home, source) if isinstance(given, tuple) else role(name) if given else None
+
     source = home / scenario.input if scenario.input else None
-    argv = role("body") if scenario.command is None else absolute(scenario.command, home, source)
+    cwd = None if scenario.cwd is None else str(home / scenario.cwd)
+    environ = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+    started = Started(role("body"))
+    if scenario.command is not None:
+        names_box = any(BOX in part for part in scenario.command)
+        here = str(home) if names_box and cwd is None else cwd
+        argv = absolute(scenario.command, home, source, cwd)
+        started = looked_through(argv, here=here, path=environ.get("PATH"))
+        cwd = started.cwd or here
     declared = {name: getattr(scenario, name) for name in _DECLARED}
     made: dict[str, Any] = {
-        "argv": argv,
+        "argv": started.argv,
         "home": str(home),
+        "is_typed": os.path.basename(scenario.file) == NO_FILE,
         "judge_outputs": bool(scenario.outputs) or scenario.check is None,
-        "setup": role("setup") if scenario.setup else None,
-        "check": role("check") if scenario.check else None,
-        "check_takes_acks": scenario.check is not None and takes_acks(scenario.check),
+        "setup": program("setup"),
+        "check": program("check"),
+        "check_takes_acks": _takes_acks(scenario.check, scenario),
+        "crash_check": program("crash_check"),
+        "crash_check_takes_acks": _takes_acks(scenario.crash_check, scenario),
         "acks": scenario.acks or (ACK_PATTERN if scenario.body else ""),
         "source": None if source is None else str(source),
+        "cwd": cwd,
+        "env": (*scenario.env, *started.env),
+        "scripts": started.scripts,
         "standing": str(Path.cwd()),
-        "own": () if scenario.command is None else _own(argv),
-        "environ": tuple(sorted((key, value) for key, value in os.environ.items() if key not in _FOREIGN)),
+        "own": () if scenario.command is None else (*_own(started.argv), *started.scripts),
+        "read": tuple(
+            (glob, reader if isinstance(reader, str) else f"{FUNCTION}{number}")
+            for number, (glob, reader) in enumerate(scenario.read)
+        ),
+        "readers": (scenario.file, scenario.name, str(Path.cwd()))
+        if any(callable(reader) for _, reader in scenario.read)
+        else (),
+        "environ": tuple(sorted(environ.items())),
     }
     return RunSpec(**declared | made)
+
+
+def _takes_acks(check: Callable[..., object] | tuple[str, ...] | None, scenario: Scenario) -> bool:
+    """Return whether a check, a function or a command, takes the acknowledged values."""
+    if isinstance(check, tuple):
+        return any(ACKS in part for part in check)
+    return check is not None and takes_acks(check, scenario.given)
 
 
 def _own(argv: Sequence[str]) -> tuple[str, ...]:
@@ -201,19 +327,25 @@ def _own(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in named if os.path.isabs(name) and os.path.isfile(name)))
 
 
-def absolute(command: Sequence[str], home: Path, source: Path | None = None) -> tuple[str, ...]:
+def absolute(
+    command: Sequence[str], home: Path, source: Path | None = None, cwd: str | None = None
+) -> tuple[str, ...]:
     """Return a command with its arguments that are existing files, relative to *home*, made absolute.
 
-    A path below *source*, which is copied into each box, becomes relative to the box: the copy is used. A
-    command with ``{box}`` in it is unchanged, since it runs in *home*. Directories are unchanged, since the
-    pipeline may make one of that name in its box.
+    A path below *source*, which is copied into each box, becomes relative to the box: the copy is used. So
+    does a relative path that *source* has, even if *home* has such a file too: that is where it will be. A
+    command with ``{box}`` in it is unchanged, since it runs in *home*, and so is an argument that exists in
+    *cwd*, where the command then runs. Directories are unchanged, since the pipeline may make one of that
+    name in its box.
     """
-    if any(BOX in part for part in command):
+    if any(BOX in part for part in command) and cwd is None:
         return tuple(command)
     top = None if source is None else os.path.realpath(source)
 
     def fix(part: str) -> str:
-        if not part:
+        if not part or (cwd is not None and os.path.exists(os.path.join(cwd, part))):
+            return part
+        if source is not None and not os.path.isabs(part) and os.path.isfile(source / part):
             return part
         path = os.path.abspath(home / part)
         if top is not None and os.path.exists(path):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from .scenario import Load, Scenario, ScenarioError, loads
 
@@ -33,20 +34,23 @@ def load_file(path: str | Path) -> list[Scenario]:
     try:
         module = import_file(path)
         found = _exposed(module, load)
+        for one in found:
+            one.marks += _marks_of(module)
         if not runs_here:
             _demand_names(load, found, _modules_since(known).values())
-        return found
+        return [case for one in found for case in one.cases()]
     finally:
         loads.remove(load)
         if not runs_here:
-            _forget(path, known)
+            _forget(path, known, search)
             sys.path[:] = search
 
 
 def _exposed(module: object, load: Load) -> list[Scenario]:
     """Return the scenarios that a file's variables hold, without those of other scenario files."""
     found: list[Scenario] = []
-    for variable, value in vars(module).items():
+    for variable, held in vars(module).items():
+        value = _unmarked(held)
         if not isinstance(value, Scenario) or value in found or _is_foreign(value, load.path):
             continue
         if value.body is None and value.command is None:
@@ -72,7 +76,7 @@ def _demand_names(load: Load, found: Sequence[Scenario], modules: Iterable[objec
     A scenario that a helper's variable holds is for the files that import the helper.
     """
     real = [each for each in modules if isinstance(each, ModuleType)]
-    values = (value for each in real for value in vars(each).copy().values())
+    values = (_unmarked(value) for each in real for value in vars(each).copy().values())
     named = {*found, *(value for value in values if _is_made(value, load))}
     for one in load.made:
         if one in named or _is_foreign(one, load.path):
@@ -87,6 +91,32 @@ def _demand_names(load: Load, found: Sequence[Scenario], modules: Iterable[objec
         )
 
 
+def _unmarked(value: Any) -> object:  # noqa: ANN401 - anyone's
+    """Return the scenario that a mark of pytest was put around, with the mark noted; else the value itself.
+
+    Above ``@scenario``, a mark gets no function, and takes the scenario for an argument of its own.
+    """
+    if type(value).__name__ != "MarkDecorator" or not value.args:
+        return value
+    *arguments, last = value.args
+    inner = _unmarked(last)
+    if isinstance(inner, Scenario):
+        plain = getattr(sys.modules["pytest"].mark, value.name)
+        mark = plain.with_args(*arguments, **value.kwargs).mark
+        if mark not in inner.marks:
+            inner.marks += (mark,)
+        return inner
+    return value
+
+
+def _marks_of(module: object) -> tuple[Any, ...]:
+    """Return the marks of pytest that a file's ``pytestmark`` holds: one, or a list of them."""
+    held = getattr(module, "pytestmark", ())
+    return tuple(
+        getattr(mark, "mark", mark) for mark in (held if isinstance(held, (list, tuple)) else [held])
+    )
+
+
 def _is_made(value: object, load: Load) -> bool:
     # By its type: isinstance() would make a proxy of any library look up its target.
     return issubclass(type(value), Scenario) and value in load.made
@@ -97,14 +127,19 @@ def _modules_since(known: set[str]) -> dict[str, object]:
     return {name: module for name, module in sys.modules.copy().items() if name not in known}
 
 
-def _forget(path: Path, known: set[str]) -> None:
-    """Forget the modules imported from a file's directory: another directory may have some of the same names.
+def _forget(path: Path, known: set[str], search: Sequence[str]) -> None:
+    """Forget the modules imported from a directory that was put on the path for this file alone.
 
-    A scenario file ``xml.py``, too, must not be what others import as ``xml``.
+    Another directory may have some of the same names. A scenario file ``xml.py``, too, must not be what
+    others import as ``xml``.
     """
-    directory = str(path.parent)
+    places = {str(path.parent), *{os.getcwd()}.difference(search)}
     new = _modules_since(known)
-    tops = {name for name, module in new.items() if "." not in name and _is_from(module, name, directory)}
+    tops = {
+        name
+        for name, module in new.items()
+        if "." not in name and any(_is_from(module, name, place) for place in places)
+    }
     tops.discard(_module_name(path))
     for name in new:
         if name.partition(".")[0] in tops:
@@ -126,9 +161,17 @@ def _module_name(path: Path) -> str:
 
 
 def import_file(path: Path) -> object:
-    """Import a scenario file under a name of its own; its directory is on the path, for its helpers."""
+    """Import a scenario file under a name of its own; its directory is on the path, for its helpers.
+
+    So is the working directory, where the project's own modules may be, but last: as it is where a body runs.
+
+    Raises:
+        ScenarioError: it is no Python file, or imports relative to a package.
+    """
     # First, even if it is on the path already: its helpers go before those of other directories.
     sys.path.insert(0, str(path.parent))
+    if RUNNING not in os.environ and (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
     spec = importlib.util.spec_from_file_location(_module_name(path), path)
     if spec is None or spec.loader is None:
         raise ScenarioError(f"{path} is not a Python file")
@@ -137,6 +180,13 @@ def import_file(path: Path) -> object:
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
+    except ImportError as error:
+        if str(error).startswith("attempted relative import") and not module.__package__:
+            raise ScenarioError(
+                f"{path} is imported by its file, and has no package to import from with a dot: for a module "
+                "beside it write import helper, or from helper import name"
+            ) from None
+        raise
     finally:
         sys.dont_write_bytecode = before
     return module

@@ -21,6 +21,8 @@ class Outcome(enum.StrEnum):
     REPEATED = "another trial judged the same crash state"
     JUDGED = "its crash state was judged, and recovered from"
     FAILED = "it could not be carried out"
+    #: nothing was run: whether the pipeline recovers is unknown
+    SEEN = "its crash state was judged from a recording"
     #: a kept failure may be that of a run that has changed
     IMPOSSIBLE = "no run leaves such a state"
 

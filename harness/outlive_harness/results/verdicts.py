@@ -170,12 +170,21 @@ def read_back(facts: dict[str, Any]) -> ScenarioResult:
 
 @dataclass(slots=True)
 class RunResult:
-    """The results of all scenarios of one run."""
+    """The results of all scenarios of one run.
+
+    Attributes:
+        scenarios: the results.
+        seed: the seed of all samples.
+        seconds: wall time.
+        interrupted: whether an interrupt ended it early.
+        workers: the number of worker processes at its end; 0 if it is not known.
+    """
 
     scenarios: list[ScenarioResult]
     seed: int
     seconds: float
     interrupted: bool = False
+    workers: int = 0
 
     @property
     def verdict(self) -> Verdict:

@@ -9,7 +9,7 @@ VIOLATIONS = {
     "recovery-hung": "The pipeline, run again after a crash, does not end.",
     "lost-ack": "What the pipeline had acknowledged before a crash is gone after recovery.",
     "diverged": "After recovery the outputs differ from those of a run that never crashed.",
-    "torn-output": "A partial file is visible at an output's path.",
+    "torn-output": "A partial file is visible at an output's path, or files of two versions side by side.",
     "litter": "A crash leaves files that the golden run does not leave.",
 }
 #: Those that say that a recovery did not exit with 0.

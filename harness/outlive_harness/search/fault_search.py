@@ -18,10 +18,15 @@ from outlive_harness.results.plan import Plan, plan_text
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Coverage
+from outlive_harness.trial.judge_states import JudgedStates
 from outlive_harness.trial.trial import TrialTask
+
+from .forecast import Forecast
 
 #: How many more crashes in a row are tried than were asked for, while time of a budget is left.
 MORE = 2
+#: Seconds, and the part of the time that is left, in which recordings are looked at.
+_LOOK, _LOOK_PART = 3.0, 0.25
 
 
 class Planned(NamedTuple):
@@ -36,6 +41,16 @@ class Planned(NamedTuple):
     plan: Plan
     start: Path | None = None
     acks: tuple[str, ...] = ()
+
+
+class Onlooker(Protocol):
+    """Gets news of searches before their trials begin."""
+
+    def seen(self, trials: Sequence[Trial]) -> None:
+        """Take what a recording shows to be wrong with crash states; no recovery was run."""
+
+    def planned(self, forecast: Forecast) -> None:
+        """Take what the trials will take."""
 
 
 class KeptTrials(Protocol):
@@ -61,6 +76,8 @@ class FaultSearch:
         settings: the settings of the faults.
         profile: the disk's profile.
         until: wall-clock time after which no trial starts; None for no limit.
+        pause: wall-clock time after which no trial starts if a violation was found by then, so that time is
+            left to confirm and explain it; None for no limit.
         notes: what its coverage leaves out.
         by_exec: whether each run starts by exec.
         wanted: the kinds of violations that end the search once all are found; none to search to the end.
@@ -77,6 +94,7 @@ class FaultSearch:
     settings: Settings
     profile: str
     until: float | None = None
+    pause: float | None = None
     notes: tuple[str, ...] = ()
     by_exec: bool = False
     wanted: frozenset[str] = frozenset()
@@ -88,6 +106,15 @@ class FaultSearch:
         """Return whether all wanted violations were found, so that nothing can change the verdict."""
         found = {finding.kind for trial in trials for finding in trial.findings}
         return bool(found) if self.first else bool(self.wanted) and self.wanted <= found
+
+    def looks_until(self) -> float | None:
+        """Return the wall-clock time until which recordings are looked at; that takes no run of the pipeline.
+
+        A budget leaves some seconds for that even if it is used up, as no trial says as much in that time. It
+        leaves no more than a part of its rest, as only trials show whether the pipeline recovers.
+        """
+        now = time.time()
+        return None if self.until is None else now + max(_LOOK, _LOOK_PART * (self.until - now))
 
     @property
     def depth(self) -> int:
@@ -124,6 +151,8 @@ class SearchState:
         gone: trials of regressions whose crash points no longer exist.
         unreachable: regressions that only a weaker disk shows.
         from_recording: whether crash states are taken from a recording of the first run.
+        is_planned: whether its crash points are known.
+        seen: what the recording shows of its crash states, before any recovery.
         unfinished: keeps trials in case the run is cut short; None to keep none.
     """
 
@@ -136,6 +165,8 @@ class SearchState:
     gone: list[Trial] = field(default_factory=list)
     unreachable: list[Plan] = field(default_factory=list)
     from_recording: bool = False
+    is_planned: bool = False
+    seen: JudgedStates = field(default_factory=JudgedStates)
     unfinished: KeptTrials | None = None
 
     @property
@@ -168,6 +199,7 @@ class SearchState:
             by_exec=self.search.by_exec,
             from_recording=self.from_recording,
             profile=self.search.profile,
+            until=self.search.until,
         )
 
 

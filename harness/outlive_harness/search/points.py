@@ -184,7 +184,9 @@ def find_power_cuts(
         )
         for base in bases
     ]
-    job = submit(session.root, tasks, priority=priority, rank=one.rank, until=search.until)
+    is_recorded = fault.cuts_power == "model" and not any(base.plan for base in bases)
+    until = search.looks_until() if is_recorded else search.until
+    job = submit(session.root, tasks, priority=priority, rank=one.rank, until=until)
     found = yield from results_of(job)
     starts = {base.plan: base for base in bases}
     reasons = [run.reason for run in found if run.reason]

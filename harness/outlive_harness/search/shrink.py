@@ -6,7 +6,7 @@ plans; each candidate is carried out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from outlive_harness.disk.profiles import weakness
 from outlive_harness.golden.record import Record
@@ -21,33 +21,82 @@ from outlive_harness.trial.trial import TrialTask
 
 #: The most rounds of shrinking, and the most candidates of one round.
 _ROUNDS, _WIDTH = 8, 24
+#: The weakest profile that the violation of a fault other than a power cut is labelled with.
+_WEAKEST = "strict"
 
 
-def shrunk(session: Session, record: Record, violation: Violation, options: Options) -> Waits[Violation]:
-    """Return the violation with the smallest plan that still shows it, on a disk that is not weaker."""
+def shrunk(
+    session: Session,
+    record: Record,
+    violations: Sequence[Violation],
+    options: Options,
+    until: float | None = None,
+) -> Waits[list[Violation]]:
+    """Return violations with the smallest plans that still show them, on disks that are not weaker.
+
+    Args:
+        session: the session whose workers carry out the candidates: each plan once, for all violations.
+        record: the golden run.
+        violations: the violations.
+        options: the user's choices.
+        until: wall-clock time after which no candidate is tried; None for no limit.
+    """
+    found, left = list(violations), set(range(len(violations)))
     for _ in range(_ROUNDS):
-        plan = parse_plan(violation.point)
-        plans = list(dict.fromkeys(candidates(plan)))[:_WIDTH]
-        if not plans:
+        plans = {number: _smaller(found[number]) for number in left}
+        tried = yield from _tried(session, record, found, plans, options, until)
+        for number in sorted(left):
+            showing = [
+                (trial, finding)
+                for plan in plans[number]
+                for trial in tried.get((plan, found[number].profile or _WEAKEST), ())
+                for finding in _same(record, trial, found[number])
+            ]
+            if showing:
+                trial, finding = min(showing, key=lambda pair: size(pair[0].plan))
+                violation = found[number]
+                name = violation.replay.rpartition(":")[0]
+                found[number] = violation_of(name, violation.fault, trial, finding, violation.points)
+            else:
+                left.discard(number)
+        if not left:
             break
-        tasks = [
-            TrialTask(
-                record.place,
-                one,
-                memory=options.memory,
-                by_exec=not options.zygote,
-                profile=violation.profile or "strict",
-            )
-            for one in plans
-        ]
-        trials = yield from results_of(submit(session.root, tasks, priority=Priority.SHRINKING))
-        showing = [(trial, finding) for trial in trials for finding in _same(record, trial, violation)]
-        if not showing:
-            break
-        trial, finding = min(showing, key=lambda pair: size(pair[0].plan))
-        scenario = violation.replay.rpartition(":")[0]
-        violation = violation_of(scenario, violation.fault, trial, finding, violation.points)
-    return violation
+    return found
+
+
+def _smaller(violation: Violation) -> list[Plan]:
+    return list(dict.fromkeys(candidates(parse_plan(violation.point))))[:_WIDTH]
+
+
+def _tried(
+    session: Session,
+    record: Record,
+    violations: Sequence[Violation],
+    plans: Mapping[int, Sequence[Plan]],
+    options: Options,
+    until: float | None,
+) -> Waits[dict[tuple[Plan, str], list[Trial]]]:
+    """Carry out candidates of several violations; return their trials, by plan and profile."""
+    wanted = dict.fromkeys(
+        (plan, violations[number].profile or _WEAKEST) for number in sorted(plans) for plan in plans[number]
+    )
+    if not wanted:
+        return {}
+    tasks = [
+        TrialTask(
+            record.place,
+            plan,
+            memory=options.memory,
+            by_exec=not options.zygote,
+            profile=profile,
+            until=until,
+        )
+        for plan, profile in wanted
+    ]
+    job = submit(session.root, tasks, priority=Priority.SHRINKING, until=until, label="making smaller")
+    yield from results_of(job)
+    keys = list(wanted)
+    return {keys[number]: [trial] for number, trial in job.results.items() if isinstance(trial, Trial)}
 
 
 def candidates(plan: Plan) -> Iterator[Plan]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from outlive_harness.disk.tree import Tree
+from outlive_harness.golden.contents import difference_in
+from outlive_harness.golden.names import aligned
 from outlive_harness.golden.record import Record
 from outlive_harness.judge import links, trees
 from outlive_harness.results.findings import Finding
@@ -41,18 +43,21 @@ class Leftovers:
 def compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: Leftovers) -> None:
     """Compare the files after a recovery with the golden run's; the trial takes the findings."""
     spec, box = record.spec, runner.box.path
+    after = aligned(record, after)
     for path in trees.differing(record.final, after, spec.is_output):
         is_gone = path not in after
         sentence = f"after recovery {path} {'is missing' if is_gone else 'is not what the golden run wrote'}"
-        detail = trees.describe_difference(path, record.final, after, record.golden, box)
+        detail = difference_in(runner, record, path, record.final, after, box)
         trial.findings.append(Finding("diverged", path, sentence, detail))
     trial.findings += _behind_links(runner, record, after, {finding.path for finding in trial.findings}, left)
     golden_names = {record.fold(path) for path in record.final}
+    varying = {record.fold(path) for path in record.final if spec.is_output(path)} - record.final.keys()
     for path in trees.surplus(record.final, after):
         size = after[path].size if after[path].kind == "file" else -1
-        if record.fold(path) in golden_names or is_of_interpreter(path, size):
+        is_extra = record.fold(path) in varying and spec.is_output(path)
+        if (record.fold(path) in golden_names and not is_extra) or is_of_interpreter(path, size):
             continue
-        if spec.is_output(path) and not left.by_crash(path, after):
+        if is_extra or (spec.is_output(path) and not left.by_crash(path, after)):
             sentence = f"after recovery there is an output that the golden run does not leave: {path}"
             trial.findings.append(Finding("diverged", path, sentence))
         else:
@@ -72,7 +77,7 @@ def _behind_links(
     for path in trees.differing(golden, here, is_output):
         if path not in reported:
             what = "is not what the golden run wrote" if path in here else "is missing"
-            detail = trees.describe_difference(path, golden, here, record.golden, box)
+            detail = difference_in(runner, record, path, golden, here, box)
             found.append(Finding("diverged", path, f"after recovery {path}, through a link, {what}", detail))
     names = {record.fold(path) for path in golden.keys() | record.final.keys()}
     for path in trees.surplus(golden, here):

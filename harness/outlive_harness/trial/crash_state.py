@@ -16,9 +16,11 @@ from outlive_harness.results.trials import Trial
 from outlive_harness.world.runner import Runner
 
 from .crash import Crash
-from .inject import rests_on, run_with_fault
+from .crash_check import crash_check
+from .inject import run_with_fault
 from .partial import partial_outputs
 from .real_disk import real_cuts
+from .recorded_state import recorded_state, state_after_cut
 from .recordings import RecordingError, Recordings
 
 
@@ -69,14 +71,14 @@ def reach(
     before: dict[str, Finding] = {}
     for number, point in enumerate(points, start=len(start.plan) - len(points)):
         if number and start.each:
-            before |= _partial_so_far(runner, record, start.plan[:number], crash)
+            before |= _partial_so_far(runner, record, start.plan[:number], crash, trial)
         if FAULTS[point.fault].cuts_power == "model":
             crash = _power_cut(recordings, record, start.plan[: number + 1], start.memory, trial)
             continue
         if FAULTS[point.fault].cuts_power == "real":
             crash = _real_power_cut(runner, record, point, trial)
             continue
-        crash.found = runner.box.look(record.spec) if number else None
+        crash.found = runner.look(record.spec) if number else None
         trial.story.append(f"run until {point}")
         ran, is_injected = run_with_fault(runner, record, point, crash)
         if not is_injected:
@@ -87,10 +89,13 @@ def reach(
     return _noted(record, trial, crash), ran
 
 
-def _partial_so_far(runner: Runner, record: Record, plan: Plan, crash: Crash) -> dict[str, Finding]:
+def _partial_so_far(
+    runner: Runner, record: Record, plan: Plan, crash: Crash, trial: Trial
+) -> dict[str, Finding]:
     """Return findings about what readers see between two crashes, by path."""
-    state = runner.box.look(record.spec)
+    state = runner.look(record.spec)
     found = [*crash.partial.values(), *partial_outputs(runner, record, state, crash)]
+    found += crash_check(runner, record, crash.acks, trial.story)
     crash.partial = {}
     return {one.path: replace(one, message=f"after {plan_text(plan)} {one.message}") for one in found}
 
@@ -106,47 +111,17 @@ def _recorded(recordings: Recordings, record: Record, start: Start) -> Crash | N
     point = start.plan[0]
     if not (start.from_recording and len(start.plan) == 1 and FAULTS[point.fault].is_recorded):
         return None
-    recording, model = recordings.of(record, (), memory=start.memory)
-    if model is None or point.at > min(len(recording.ops), len(record.ops)):
-        return None
-    op, planned = recording.ops[point.at - 1], record.ops[point.at - 1]
-    is_it = (op.kind, record.fold(op.path), op.offset, op.begin, op.length) == (
-        planned.kind,
-        record.fold(planned.path),
-        planned.offset,
-        planned.begin,
-        planned.length,
-    )
-    if not is_it or not recordings.runner.box.lay_out(model.state(point.at - 1), torn=(op, point.part)):
-        return None
-    crash = Crash(
-        op,
-        acks=recording.acks[: recording.said[point.at - 1]],
-        versions=recording.versions,
-        rests_on=rests_on(point, op),
-    )
-    for done in recording.ops[: point.at - 1]:
-        crash.touched.note(done)
-    return crash
+    found = recorded_state(recordings, record, point, start.memory)
+    return None if found is None else found.lay_out(recordings.runner)
 
 
 def _power_cut(recordings: Recordings, record: Record, plan: Plan, memory: int, trial: Trial) -> Crash:
     """Put the files that a power cut leaves into the box."""
     trial.story.append(f"power cut at {plan[-1]}")
-    recording, state = recordings.cut(record, plan, memory=memory)
-    recordings.runner.box.lay_out(state)
-    done = recording.ops[: state.at]
-    crash = Crash(
-        done[-1],
-        found=recording.found,
-        versions=recording.versions,
-        acks=recording.promised(state),
-        state=state,
-    )
-    for op in done:
-        crash.touched.note(op)
-    trial.lost = [recording.name(name) for name in state.lost]
-    trial.stayed = recording.kept(state.lost, state.at)
+    found = state_after_cut(recordings, record, plan, memory)
+    trial.lost, trial.stayed = found.lost, found.stayed
+    crash = found.lay_out(recordings.runner)
+    assert crash is not None
     return crash
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive_harness.golden.generations import learn_generations
 from outlive_harness.golden.record import Record, record_file
 from outlive_harness.golden.runs import golden_run
 from outlive_harness.jobs.queue import save
@@ -38,12 +39,22 @@ class GoldenRunTask(Task[Record]):
         record = golden_run(bench.runner, self.spec, self.place, by_exec=not self.zygote)
         if not (record.reason or record.refused):
             record.reason = self._unexplained(bench, record)
+        if record.spec.together and not record.reason:
+            self._learn_generations(bench, record)
         save(record_file(self.place), record)
         return record
 
+    def _learn_generations(self, bench: Bench, record: Record) -> None:
+        """Note the versions of files that belong together; without a recording, the first and the last."""
+        if record.refused:
+            learn_generations(record, (), b"", record.refused)
+            return
+        recording = bench.recordings.of(record, (), memory=self.memory).recording
+        learn_generations(record, recording.ops, recording.box, recording.reason)
+
     def _unexplained(self, bench: Bench, record: Record) -> str:
         """Return the outputs that no op accounts for, in words; "" if there are none."""
-        bench.runner.choose_start(record.spec, record.preload, record.check_preload)
+        bench.runner.choose_start(record.spec, record.preload, record.check_preloads)
         try:
             return bench.recordings.unexplained(record, memory=self.memory)
         except (BoxError, OSError) as error:

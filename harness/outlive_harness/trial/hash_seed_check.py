@@ -10,11 +10,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlive_harness.golden.contents import first_unlike
+from outlive_harness.golden.by_value import by_value
+from outlive_harness.golden.contents import all_unlike, difference, first_unlike
+from outlive_harness.golden.cures import in_words
+from outlive_harness.golden.nondeterminism import advice
 from outlive_harness.golden.record import Record
+from outlive_harness.golden.seed import FIXED
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.jobs.tasks import Task
-from outlive_harness.judge.trees import describe_difference
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
@@ -44,30 +47,44 @@ class HashSeedCheck(Task[str]):
     def run(self, bench: Bench) -> str:
         """Run again from scratch; return how the outputs differ, "" if they do not."""
         begun, runner, record = time.monotonic(), bench.runner, bench.record(self.place)
+        seed = in_words(record.spec, [FIXED])
+        otherwise = f"sort what comes out of a set, or add {seed}, which makes it the same in each run"
         try:
             runner.cool()
-            found = _differs(runner, record)
+            found = differs(runner, record, otherwise)
             for _ in range(_MOST - 1):
                 if found or time.monotonic() - begun > _SHORT:
                     break
-                found = _differs(runner, record)
+                found = differs(runner, record, otherwise)
         except (BoxError, OSError):  # the trials meet the same error, and report it
             runner.box.empty()
             return ""
         return found
 
 
-def _differs(runner: Runner, record: Record) -> str:
+def differs(runner: Runner, record: Record, otherwise: str) -> str:
+    """Run from scratch; return how the outputs differ from the golden ones, "" if they do not.
+
+    Args:
+        runner: runs it, by exec.
+        record: the golden run.
+        otherwise: what to do if no reader and no mask makes them equal.
+
+    Raises:
+        BoxError: the box could not be filled or read.
+    """
     spec = record.spec
     runner.box.fill(record.template)
     ran = runner.run(spec, RunOptions(timeout=record.limit, visit=lambda _op, _number: GO, syncs=False))
     if ran.failure():
         runner.box.expect_room(record.final, ran.told)
         return f"nondeterministic: a further run with no fault {ran.failure()}"
-    after = runner.box.look(spec)
+    after = runner.look(spec)
     path = first_unlike(record, after)
     if path is None:
         return ""
     runner.box.expect_room(record.final)
-    detail = describe_difference(path, record.final, after, record.golden, runner.box.path)
-    return f"nondeterministic: a further run with no fault differs in {path}\n{detail}"
+    why = f"nondeterministic: a further run with no fault differs in {path}\n"
+    why += difference(runner, record, path, after)
+    found = by_value(runner, record, all_unlike(record, after))
+    return f"{why}\n{advice(spec, found.cures) if found.cures else otherwise}"

@@ -112,7 +112,9 @@ class _Watcher:
         self.is_injected = False
         if record.varying or record.uncompared or crash.found is not None or injection.goes_on:
             box = Path(os.path.realpath(runner.box.path))
-            self._versions = Versions(box, record.is_shown, any_install=True)
+            self._versions = Versions(
+                box, record.is_shown, digest=runner.digest_of(record.spec), any_install=True
+            )
             crash.versions = self._versions.known
 
     def visit(self, op: Op, number: int) -> Answer:
@@ -151,7 +153,7 @@ class _Watcher:
     def _look(self) -> None:
         """Judge the files that readers see now, after the op before this one."""
         try:
-            state = self._runner.box.look(self._record.spec)
+            state = self._runner.look(self._record.spec)
         except BoxError:  # another process moved or removed a file just now: try at the next op
             return
         self._to_look = False

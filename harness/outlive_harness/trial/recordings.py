@@ -180,7 +180,7 @@ class Recordings:
         several += f" and {more} more" if more > 0 else ""
         return (
             f"{several}: no op of the run accounts for what is there. A process outside its tree "
-            "(a service, a daemon?) changed it, and no fault can be injected there"
+            "(a service, a daemon?) changed it, and no fault can be injected there: let the command start it"
         )
 
     def _forget(self, record: Record, plan: Plan) -> None:
@@ -258,13 +258,19 @@ class Recordings:
                     f"{point} was not reached when recorded: the run {ran.failure() or 'ended'}"
                 )
                 return
-            recording.found = runner.box.look(spec)
-            recording.reason = self._settle(record, recording, recording.found)
+            found = runner.box.look(spec)
+            recording.found = runner.reading.valued(spec, found, runner.box.path)
+            recording.reason = self._settle(record, recording, found)
             if recording.reason:
                 return
         recording.acks += crash.acks
         recording.starts.append(len(recording.ops))
-        versions = Versions(Path(os.path.realpath(runner.box.path)), record.is_shown, any_install=bool(plan))
+        versions = Versions(
+            Path(os.path.realpath(runner.box.path)),
+            record.is_shown,
+            digest=runner.digest_of(spec),
+            any_install=bool(plan),
+        )
 
         def visit(op: Op, _number: int) -> Answer:
             recording.ops.append(op)

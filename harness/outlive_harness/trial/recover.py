@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from outlive_harness.disk.tree import Tree
 from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.judge.acks import lost_acks
 from outlive_harness.launch.options import RunOptions, Visit
+from outlive_harness.launch.pool import CRASH_CHECK
 from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
@@ -47,13 +50,25 @@ def recover(
         return
     if keep_ops and unseen(record, ran):  # deeper crashes would be injected into this recovery
         trial.fail(unseen(record, ran))
-    after = runner.box.look(record.spec)
+    files = runner.box.look(record.spec)
+    after = runner.reading.valued(record.spec, files, runner.box.path)
     compare(runner, record, trial, after, Leftovers(state, crash.touched, touched, not record.refused))
-    if not record.spec.check_takes_acks:
-        trial.findings += lost_acks(record.spec, after, runner.box.path, crash.acks)
-    if record.spec.check:
-        said = runner.check(record.spec, trial.acks)
-        trial.findings += said.findings(record.value, takes_acks=record.spec.check_takes_acks)
+    trial.findings += _judged_by_checks(runner, record, trial.acks)
+    if not record.spec.takes_acks:
+        trial.findings += lost_acks(record.spec, files, runner.box.path, crash.acks)
+
+
+def _judged_by_checks(runner: Runner, record: Record, acks: Sequence[str]) -> list[Finding]:
+    """Run the check; if only that of crash states takes what was acknowledged, that judges it now too."""
+    spec = record.spec
+    found: list[Finding] = []
+    if spec.check:
+        said = runner.check(spec, acks)
+        found += said.findings(record.value, takes_acks=spec.check_takes_acks)
+    if spec.crash_check_takes_acks and not spec.check_takes_acks:
+        said = runner.check(spec, acks, role=CRASH_CHECK)
+        found += said.findings(said.value, takes_acks=True)
+    return found
 
 
 def _restarted(

@@ -21,9 +21,11 @@ from outlive_harness.results.run_spec import HOME, TMP
 from outlive_harness.results.trials import Outcome, Trial
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
+from outlive_harness.world.shared import SharedFileError
 
 from .bench import Bench
 from .crash import Crash
+from .crash_check import crash_check
 from .crash_state import Start, reach
 from .inject import rests_on
 from .partial import partial_outputs
@@ -34,6 +36,8 @@ from .recover import recover
 _NAMES = 200
 #: How often a point that was not reached is tried: threads may run in another order the next time.
 _ATTEMPTS = 3
+#: How many golden runs' time a trial takes as a rule, and the seconds that it has at least.
+_USUAL, _LEAST_GRACE = 3.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class TrialTask(Task[Trial]):
         from_recording: whether the crash state may be taken from a recording of the first run.
         profile: the weakest profile that a power cut is labelled with.
         each: whether the outputs are judged after each of the plan's crashes, not only after the last.
+        until: wall-clock time at which the budget ends: a trial that takes much longer is given up; None for
+            no limit.
     """
 
     place: Path
@@ -72,22 +78,28 @@ class TrialTask(Task[Trial]):
     from_recording: bool = False
     profile: str = "strict"
     each: bool = False
+    until: float | None = None
 
     def run(self, bench: Bench) -> Trial:
         """Carry out the plan; errors of the machine are in the trial."""
         trial, runner = Trial(self.plan), bench.runner
         record = bench.record(self.place)
         runner.fell_back = ""
+        runner.deadline = None if self.until is None else self.until + _grace(record)
         try:
             if self.by_exec:
                 runner.cool()
             else:
-                runner.choose_start(record.spec, record.preload, record.check_preload)
+                runner.choose_start(record.spec, record.preload, record.check_preloads)
             _carry_out(bench, record, self, trial)
+        except SharedFileError:  # it is shared no more
+            return self.run(bench)
         except (BoxError, RecordingError, OSError) as error:
             is_gone = isinstance(error, NoStateError)
             trial.fail(str(error), Outcome.IMPOSSIBLE if is_gone else Outcome.FAILED)
             runner.box.empty()
+        finally:
+            runner.deadline = None
         trial.fell_back = runner.fell_back
         return trial
 
@@ -96,6 +108,11 @@ class TrialTask(Task[Trial]):
         trial = Trial(self.plan)
         trial.fail(why)
         return trial
+
+
+def _grace(record: Record) -> float:
+    """Return the seconds after a budget's end in which a trial may finish; one that hangs does not."""
+    return _LEAST_GRACE + _USUAL * record.seconds
 
 
 def _carry_out(bench: Bench, record: Record, task: TrialTask, trial: Trial) -> None:
@@ -120,7 +137,7 @@ def _carry_out(bench: Bench, record: Record, task: TrialTask, trial: Trial) -> N
 
 def _did_all(runner: Runner, record: Record, ran: FinishedRun | None) -> bool:
     """Return whether a run did all of its work in fewer ops, so that not every run has the point."""
-    after = runner.box.look(record.spec)
+    after = runner.look(record.spec)
     return first_unlike(record, after) is None and ran is not None and not ran.failure()
 
 
@@ -139,7 +156,7 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
     trial.acks = crash.acks
     # Ignored files are not compared, but a recovery may read them.
     files = box.look(record.spec, whole=True)
-    state = record.compared(files)
+    state = runner.reading.valued(record.spec, record.compared(files), box.path)
     trial.state = tree_digest(files, record.fold)
     for other in _beside_the_files(runner, record, crash, files):
         trial.state += digest_text(other)
@@ -155,6 +172,7 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
         box.keep(task.states / f"{trial.state}.tree")
     now = {finding.path: finding for finding in partial_outputs(runner, record, state, crash)}
     trial.findings += (crash.partial | now).values()
+    trial.findings += crash_check(runner, record, crash.acks, trial.story)
     trial.story.append(f"{len(state)} names left behind")
     if trial.findings:
         _expect_room(runner, record, trial)
@@ -162,7 +180,7 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
     if not _is_known_to_recover(task, trial):
         _recover(runner, record, task, trial, state, crash)
     if trial.findings:
-        trial.left = _names_left(record, state)
+        trial.left = names_left(record, state)
     if task.keep is not None:
         box.keep(task.keep / "recovered")
 
@@ -230,7 +248,7 @@ def _note(task: TrialTask, trial: Trial) -> Path | None:
     return task.recovered / f"{trial.state}.{'ops' if task.keep_states else 'state'}"
 
 
-def _names_left(record: Record, state: Tree) -> tuple[tuple[str, str], ...]:
+def names_left(record: Record, state: Tree) -> tuple[tuple[str, str], ...]:
     """Return what a crash left, beside what the golden run leaves."""
     names = [path for path in sorted(state.keys() | record.final.keys()) if path not in (TMP, HOME)]
     several = []

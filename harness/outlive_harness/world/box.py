@@ -6,8 +6,10 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import stat
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from outlive_harness import abi
@@ -45,6 +47,7 @@ class Box:
         path: the box.
         bytes: its real path.
         is_in_memory: whether an fsync costs nothing on its file system.
+        boxes: a regular expression that matches the path of any worker's box of this session.
         unchanged: the large files in it that no run has touched.
     """
 
@@ -56,6 +59,7 @@ class Box:
         self.unchanged = UnchangedFiles(self.path, place / "unchanged")
         #: the box of any worker of this session
         self._boxes = re.compile(re.sub(rb"w[0-9]{3}/box$", rb"w[0-9]{3}/box", re.escape(self.bytes)))
+        self.boxes = os.fsdecode(self._boxes.pattern)
 
     # -- filling it ----------------------------------------------------------------------------------
 
@@ -108,6 +112,8 @@ class Box:
         copies = self._emptied(state.initial)
         try:
             same = state.write_to(self.path, copies)
+            if torn is not None and self.unchanged.shared.is_here(torn[0].path):
+                self.unchanged.shared.own(torn[0].path)
             is_known = torn is None or _write_part(self.path, *torn)
             self._rehome()
             for path in same:
@@ -177,7 +183,7 @@ class Box:
         return repr(sorted(found.items())) if found else ""
 
     def keep(self, where: Path) -> None:
-        """Copy the box as it is now.
+        """Copy the box as it is now; a copy beside the boxes, which nothing changes, shares large files.
 
         Raises:
             BoxError: there is no room for the copy, ...
@@ -185,10 +191,44 @@ class Box:
         try:
             remove_tree(where)
             where.mkdir(parents=True)
-            copy_tree(self.path, where)
+            is_ours = where.is_relative_to(self.place.parent)
+            with tempfile.TemporaryDirectory(dir=self.place, prefix="links-") as links:
+                copies = self.unchanged.links(Path(links)) if is_ours else None
+                copy_tree(self.path, where, copies=copies)
         except OSError as error:
             remove_tree(where)
             raise BoxError(f"the box could not be copied to {where}: {error}") from error
+
+    @contextlib.contextmanager
+    def copied(self) -> Iterator[None]:
+        """Hold a copy of the files at the box's path for the body, then the files themselves again.
+
+        What runs meanwhile may change the copy: a database that is opened to be read may be recovered.
+
+        Raises:
+            BoxError: there is no room for the copy, ...
+        """
+        original = self.place / "original"
+        unchanged, self.unchanged = self.unchanged, UnchangedFiles(self.path, self.place / "unchanged")
+        try:
+            remove_tree(original)
+            os.rename(self.path, original)
+            try:
+                self._copy_here(original)
+                yield
+            finally:
+                remove_tree(self.path)
+                os.rename(original, self.path)
+        finally:
+            self.unchanged = unchanged
+
+    def _copy_here(self, original: Path) -> None:
+        try:
+            self.path.mkdir()
+            copy_tree(original, self.path)
+            shutil.copystat(original, self.path)
+        except OSError as error:
+            raise BoxError(f"the box could not be copied: {error}") from error
 
     # -- its path, and its room ----------------------------------------------------------------------
 

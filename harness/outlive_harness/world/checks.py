@@ -1,6 +1,7 @@
 """The result of a scenario's check: the value that it returned, or the exception that it raised.
 
-The check writes it to a file (see _body.py): the kind of a violation depends on it, and any code can print.
+A function writes it to a file (see _body.py): the kind of a violation depends on it, and any code can print.
+Of a command it is what the command printed, and its exit status.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from outlive_harness.intercept.supervisor import Ending
 from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.findings import Finding
 
@@ -23,10 +25,11 @@ class CheckResult:
     """The result of a check.
 
     Attributes:
-        value: the repr() of its value.
+        value: the repr() of its value, or what a command printed.
         failed: how it failed, in a few words; "" if it did not.
-        detail: the whole message of its exception, and where it was raised; "" if ``failed`` says it all.
-        is_assertion: whether it failed by an assertion.
+        detail: the whole message of its exception, and where it was raised, or a command's last words; "" if
+            ``failed`` says it all.
+        is_assertion: whether it failed by an assertion, or by exit status 1.
         reads: paths outside the box that it opened or ran, if requested and visible.
     """
 
@@ -49,15 +52,28 @@ class CheckResult:
             takes_acks: whether its assertions are about what was acknowledged.
         """
         if self.failed and self.is_assertion and takes_acks:
-            return [
-                Finding("lost-ack", "", f"after recovery a promise is broken: {self.failed}", self.detail)
-            ]
+            sentence = f"after recovery a promise is broken: the check {self.failed}"
+            return [Finding("lost-ack", "", sentence, self.detail)]
         if self.failed:
             return [Finding("diverged", "", f"after recovery the check fails: it {self.failed}", self.detail)]
         if self.value != golden:
-            detail = _difference(golden, self.value)
+            detail = difference(golden, self.value)
             return [Finding("diverged", "", "after recovery the check gives another value", detail)]
         return []
+
+    def findings_at_crash(self, *, takes_acks: bool) -> list[Finding]:
+        """Return the violation of a crash state, if the check failed there.
+
+        Args:
+            takes_acks: whether its assertions are about what was acknowledged.
+        """
+        if not self.failed:
+            return []
+        if self.is_assertion and takes_acks:
+            sentence = f"what the crash left breaks a promise: the crash check {self.failed}"
+            return [Finding("lost-ack", "", sentence, self.detail)]
+        sentence = f"the crash check fails on what the crash left: it {self.failed}"
+        return [Finding("torn-output", "", sentence, self.detail)]
 
 
 def check_result(said: Path, ran: FinishedRun) -> CheckResult:
@@ -81,7 +97,17 @@ def check_result(said: Path, ran: FinishedRun) -> CheckResult:
     return CheckResult(facts.get("value", ""), failed, reads=ran.reads)
 
 
-def _difference(golden: str, here: str) -> str:
+def command_result(ran: FinishedRun) -> CheckResult:
+    """Return the result of a check that is a command."""
+    failed = ran.failure()
+    if not failed:
+        return CheckResult(ran.stdout.removesuffix("\n"), reads=ran.reads)
+    says_no = ran.ended is Ending.EXITED and ran.code == 1 and not ran.refused
+    told = ran.told if "\n" in ran.told else ""  # one line is in ``failed``
+    return CheckResult(failed=failed, detail=told, is_assertion=says_no, reads=ran.reads)
+
+
+def difference(golden: str, here: str) -> str:
     """Return two values for people, or a diff of them if they have several lines."""
     if "\n" not in golden + here:
         return f"golden: {_shortened(golden)}\nhere:   {_shortened(here)}"

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from outlive_harness.disk.mounts import Mount, below, detach
+from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.made import Made
-from outlive_harness.intercept.supervisor import GO, Answer
+from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.launch import traced
 from outlive_harness.launch.exec import InterceptionRefusedError
 from outlive_harness.launch.options import Host, Program, RunOptions, Visit
-from outlive_harness.launch.pool import BODY, CHECK, ZygotePool
+from outlive_harness.launch.pool import BODY, CHECK, CRASH_CHECK, ZygotePool
 from outlive_harness.launch.run import FinishedRun, run
 from outlive_harness.launch.zygote import Preload, ZygoteError
 from outlive_harness.results.ops import Op
-from outlive_harness.results.run_spec import HOME, TMP, RunSpec
+from outlive_harness.results.run_spec import ACKS, HOME, TMP, RunSpec, is_function
 
 from .box import Box, BoxError
-from .checks import CheckResult, check_result
+from .checks import CheckResult, check_result, command_result
+from .reading import Reading
 
+#: Bytes at the end of what a check prints that are compared.
+_PRINTED = 16 << 20
 #: Options for a setup and a check.
-_HELPER = RunOptions(timeout=300.0)
-_HELPER_THAT_TELLS = RunOptions(timeout=300.0, visit=lambda _op, _number: GO, reads=True)
+_HELPER = RunOptions(timeout=300.0, keep=_PRINTED)
+_HELPER_THAT_TELLS = RunOptions(timeout=300.0, keep=_PRINTED, visit=lambda _op, _number: GO, reads=True)
 
 
 class Runner:
@@ -42,10 +48,13 @@ class Runner:
 
     def __init__(self, place: Path, *, control: int | None = None) -> None:
         self.box = Box(place)
+        self.reading = Reading(self.box.boxes)
         self._zygotes = ZygotePool()
         self._control = control
         #: temporary files outside the box that killed runs left
         self._left = Made()
+        #: wall-clock time at which a run is given up, as nobody waits for it any more; None for no limit
+        self.deadline: float | None = None
 
     # -- a pipeline's programs -----------------------------------------------------------------------
 
@@ -74,7 +83,20 @@ class Runner:
             if ran.failure():
                 raise BoxError(f"setup {ran.failure()}\n{ran.told}".rstrip())
         self.box.keep(template)
+        self.box.unchanged.rebase(template)
         return read
+
+    def look(self, spec: RunSpec) -> Tree:
+        """Read the files of the box that are compared: outputs that have a reader by their values.
+
+        Raises:
+            BoxError: a file in it cannot be read.
+        """
+        return self.reading.valued(spec, self.box.look(spec), self.box.path)
+
+    def digest_of(self, spec: RunSpec) -> Callable[[str, str], str | None]:
+        """Return the function by which whole contents of outputs are noted: see Versions."""
+        return lambda full, path: self.reading.digest(spec, full, path, self.box.bytes)
 
     def run(self, spec: RunSpec, options: RunOptions) -> FinishedRun:
         """Run the pipeline on the box as it is; see launch.run for the errors.
@@ -89,25 +111,40 @@ class Runner:
         options = replace(options, syncs=syncs, promises=promises)
         return self._launch(spec, argv, role, options, acks=spec.acks)
 
-    def check(self, spec: RunSpec, acks: Sequence[str] = (), *, reads: bool = False) -> CheckResult:
-        """Run the pipeline's check on the box; *reads* is whether to note what it reads."""
-        if spec.check_takes_acks:
-            self._acks.write_text(json.dumps(list(acks)))
+    def check(
+        self, spec: RunSpec, acks: Sequence[str] = (), *, reads: bool = False, role: str = CHECK
+    ) -> CheckResult:
+        """Run a check of the pipeline on the box.
+
+        Args:
+            spec: the pipeline.
+            acks: the acknowledged values.
+            reads: whether to note what the check reads.
+            role: CHECK, or CRASH_CHECK for that of crash states.
+        """
+        argv = self._check_argv(spec, role)
+        is_plain = not is_function(argv)
+        # A value may hold a newline; in a line it would be two values.
+        lines = "".join(one.replace("\n", "\\n") + "\n" for one in acks)
+        self._acks.write_bytes(os.fsencode(lines if is_plain else json.dumps(list(acks))))
         self._said.unlink(missing_ok=True)
-        argv = self._check_argv(spec)
         ran = self._telling(spec, argv) if reads else None
         if ran is None:
-            ran = self._launch(spec, argv, CHECK, _HELPER)
-        said = check_result(self._said, ran)
+            ran = self._launch(spec, argv, role, _HELPER)
+        said = command_result(ran) if is_plain else check_result(self._said, ran)
         value = self.box.without_path(os.fsencode(said.value))
         places = f"{self.box.place}/", f"{os.path.realpath(self.box.place)}/"
         read = [path for path in said.reads if not path.startswith(places)]  # its arguments are not inputs
         return replace(said, value=os.fsdecode(value), reads=read)
 
-    def _check_argv(self, spec: RunSpec) -> tuple[str, ...]:
-        assert spec.check is not None
-        acks = (str(self._acks),) if spec.check_takes_acks else ()
-        return (*spec.check, str(self._said), *acks)
+    def _check_argv(self, spec: RunSpec, role: str) -> tuple[str, ...]:
+        argv, takes_acks = spec.check, spec.check_takes_acks
+        if role == CRASH_CHECK:
+            argv, takes_acks = spec.crash_check, spec.crash_check_takes_acks
+        assert argv is not None
+        if not is_function(argv):
+            return tuple(part.replace(ACKS, str(self._acks)) for part in argv)
+        return (*argv, str(self._said), *([str(self._acks)] if takes_acks else []))
 
     @property
     def _acks(self) -> Path:
@@ -133,11 +170,14 @@ class Runner:
     ) -> FinishedRun:
         """Run one of a pipeline's programs: forked from the zygote chosen for its role, if any."""
         box = self.box
+        self.reading.start(spec)
         command, cwd = spec.command(argv, box.path)
         environment = spec.environment(box.path, argv)
         if options.stacks:
             environment = traced.environment(environment, options.stacks)
         if box.unchanged:
+            if options.visit is None or options.data:  # a recording knows each file by its inode
+                box.unchanged.own()
             if options.visit is None:
                 box.unchanged.distrust()
             else:
@@ -150,6 +190,7 @@ class Runner:
             acks=acks,
             guarded=spec.own,
             tmp=TMP if spec.tmp == "other" else "",
+            instant=spec.instant,
         )
         while True:
             try:
@@ -161,14 +202,22 @@ class Runner:
         """Run a program; unmount what it leaves mounted in its box, and raise an error."""
         place = self.box.place
         mounts = below(place)  # the box itself, if it is on a real file system
+        limit = math.inf if self.deadline is None else max(0.0, self.deadline - time.time())
+        is_late = limit < options.timeout
+        options = replace(options, timeout=min(limit, options.timeout))
         try:
             ran = run(program, options, Host(self._control, self.spared, self._left))
         finally:
             mounted = detach(place, mounts)
         if mounted:
             self._refuse_mounts(mounted[0], mounts)
+        if is_late and ran.ended is Ending.TIMEOUT:
+            raise BoxError("the budget ended while the pipeline ran")
         if ran.blind:
             self.box.unchanged.distrust()
+            changed = self.box.unchanged.shared.changed()
+            if changed:
+                raise BoxError(f"{changed}, which boxes share, was changed in a way that is not seen")
         if ran.failure():  # they are shown when the box is gone
             ran.stdout, ran.stderr = self.box.as_told(ran.stdout), self.box.as_told(ran.stderr)
         return ran
@@ -194,7 +243,7 @@ class Runner:
     @property
     def spared(self) -> list[int]:
         """Processes that are not part of any run."""
-        return self._zygotes.pids
+        return [*self._zygotes.pids, *self.reading.pids]
 
     @property
     def fell_back(self) -> str:
@@ -215,13 +264,21 @@ class Runner:
         Raises:
             ZygoteError: no zygote can serve it.
         """
-        argv = spec.argv if role == BODY else self._check_argv(spec)
+        argv = spec.argv if role == BODY else self._check_argv(spec, role)
         return self._zygotes.warm(spec, argv, self.box.path, preload, role)
 
-    def choose_start(self, spec: RunSpec, preload: Preload | None, check: Preload | None = None) -> None:
-        """Use zygotes instead of exec, if there is anything to preload and they can serve."""
+    def choose_start(
+        self, spec: RunSpec, preload: Preload | None, checks: Mapping[str, Preload] | None = None
+    ) -> None:
+        """Use zygotes instead of exec, if there is anything to preload and they can serve.
+
+        Args:
+            spec: the pipeline.
+            preload: what the zygote of its runs imports; None to execute them.
+            checks: the same for its checks, by role.
+        """
         self.cool()
-        for role, wanted in ((BODY, preload), (CHECK, check)):
+        for role, wanted in ((BODY, preload), *(checks or {}).items()):
             if wanted is not None:
                 self.box.path.mkdir(exist_ok=True)
                 try:
@@ -241,5 +298,6 @@ class Runner:
 
     def clear(self) -> None:
         """End the zygotes; remove the worker's directory and all in it."""
+        self.reading.close()
         self._zygotes.close()
         self.box.clear()

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import psutil
 import pytest
 
@@ -20,6 +21,7 @@ from outlive_harness.__main__ import main
 from outlive_harness.cli import check, declared, running
 from outlive_harness.jobs import session
 from outlive_harness.jobs.tasks import HarnessError
+from outlive_harness.results.instants import DEFAULT
 
 REPOSITORY = Path(__file__).parents[3]
 OUTLIVE = [sys.executable, "-P", "-m", "outlive_harness"]
@@ -110,6 +112,18 @@ def test_a_pipeline_that_holds_exits_with_0(outlive, script):
     assert "\x1b" not in done.stdout
 
 
+def test_a_project_is_checked_where_it_is(outlive, tmp_path):
+    """Told what is not in the box, a user adds the options as they are printed, and has a verdict."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "words").write_text("b a\n")
+    (tmp_path / "words.sh").write_text('set -e\nsort conf/words > "$OUT.t"\nmv "$OUT.t" "$OUT"\n')
+    command = ["--env", "OUT={box}/out", "--outputs", "out", "--", "sh", "words.sh"]
+    missed = "conf/words is not in the box: --input . copies it, --cwd . runs here\n"
+    assert missed in outlive("check", *command, status=3).stdout
+    for option in ("--input", "--cwd"):
+        outlive("check", option, ".", *command, status=0)
+
+
 def test_a_violation_exits_with_1_and_can_be_pasted_back(outlive, script, tmp_path):
     """The report says what, at which op and path, and its replay line shows the same, boxes included."""
     done = outlive("check", "--", "sh", script(TORN), status=1)
@@ -186,7 +200,7 @@ def test_an_id_that_is_not_known_exits_with_2_and_lists_those_that_are(outlive, 
 
 def test_a_pipeline_that_is_not_deterministic_exits_with_3(outlive, script):
     """The first difference between two runs with no fault is shown."""
-    random = script("cat /proc/sys/kernel/random/uuid > out\n")
+    random = script("head -c 8 /dev/urandom > out\n")
     done = outlive("check", "--", "sh", random, status=3)
     assert "nondeterministic: two runs with no fault differ in out" in done.stdout
     assert "first difference at byte " in done.stdout
@@ -198,6 +212,13 @@ def test_a_pipeline_that_fails_without_a_fault_exits_with_3(outlive, script):
     done = outlive("check", "--", "sh", failing, status=3)
     assert "the pipeline fails with no fault: it exited with 7: no such table" in done.stdout
     assert "\n    one line\n" in done.stdout
+
+
+def test_a_breakpoint_in_a_program_is_told_as_what_it_is(outlive, tmp_path):
+    """The debugger reads end-of-file, and its traceback alone says nothing of that."""
+    (tmp_path / "p.py").write_text("breakpoint()\nopen('out', 'w').close()\n")
+    done = outlive("check", "--", sys.executable, "p.py", status=3)
+    assert "\n    its breakpoint has no terminal here" in done.stdout
 
 
 def test_outputs_that_match_nothing_exit_with_3(outlive, script):
@@ -287,7 +308,7 @@ def test_the_json_report_has_schema_1_and_nothing_else_is_on_stdout(outlive, tmp
     done = outlive("test", "--json", "-", "--seed", "5", status=1)
     report = json.loads(done.stdout)
     assert (report["schema"], report["verdict"], report["seed"]) == (1, "violated", 5)
-    assert set(report) == {"schema", "verdict", "seed", "seconds", "scenarios"}
+    assert set(report) == {"schema", "verdict", "seed", "seconds", "workers", "scenarios"}
     bad, torn = report["scenarios"]
     assert (bad["name"], bad["verdict"]) == ("bad", "held")
     assert bad["reason"] == "known bad, and caught: torn-output"
@@ -300,7 +321,7 @@ def test_the_json_report_has_schema_1_and_nothing_else_is_on_stdout(outlive, tmp
             "kind": "torn-output", "fault": "kill", "profile": "", "point": "kill@2",
             "op": "write out (10 bytes)", "path": "out", "replay": "torn:kill@2", "rests_on": "",
             "message": "out is visible half-written: 0 of 10 bytes", "line": "scenarios/two.py:12 in torn",
-            "within": "", "lost": [], "kept": [],
+            "within": "", "lost": [], "kept": [], "confirmed": True, "from_recording": False,
             "advice": "write out to a temporary file beside it, fsync, and rename it into place at "
             "scenarios/two.py:12 in torn: 3 of 3 states then hold",
         }
@@ -527,6 +548,10 @@ REFUSED = {
     "check --outputs [z-a] -- true": "outputs='[z-a]' is not a pattern: bad character range z-a",
     "check --ignore /tmp/x -- true": "ignore='/tmp/x' must be a pattern of paths relative to the box",
     "check --append-only ../x -- true": "append_only='../x' must be a pattern of paths relative to the box",
+    "check --check '\"cat' -- true": "check='\"cat' cannot be read: No closing quotation",
+    "check --check no-such-program -- true": "--check: command not found: 'no-such-program', neither on PATH",
+    "check --crash-check ./plain -- true": "--crash-check begins with './plain', which is a file here",
+    "check --together ../x -- true": "together='../x' must be a pattern of paths relative to the box",
     "check --litter maybe -- true": "'maybe' is not one of 'warn', 'fail'",
     "check --json nowhere/r.json -- true": "r.json' cannot be written: No such file or directory",
     "check --json r --html r -- true": "--json and --html name one file: 'r'",
@@ -593,19 +618,21 @@ def test_only_means_a_name_else_a_pattern_else_a_part(only, chosen):
 
 
 def test_options_of_test_are_added_to_what_a_scenario_declares():
-    """Patterns are added, the rest stands in; where every file is an output already, it stays so."""
+    """Patterns and variables are added, the rest stands in; where all files are outputs, they stay so."""
     wish = {
-        "outputs": ("b",), "append_only": ("c",), "ignore": ("d",), "input": "/in", "timeout": 3.0,
-        "restarts": 2, "tmp": None,
+        "outputs": ("b",), "append_only": ("c",), "settled": ("e",), "together": ("f if g",),
+        "ignore": ("d",), "input": "/in", "timeout": 3.0, "restarts": 2, "tmp": None, "cwd": None,
+        "env": ("B=2",), "read": ("*.gz=gzip",), "mask": ("x",), "freeze": None,
     }  # fmt: skip
     one, every, checked = (
-        scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9)
+        scenario(command=["true"], outputs=outputs, check=check, ignore="x", timeout=9, env={"A": "1"})
         for outputs, check in (("a", None), ((), None), ((), print))
     )
     for each in (one, every, checked):
         declared.add(each, wish)
     assert [each.outputs for each in (one, every, checked)] == [("a", "b"), (), ("b",)]
-    assert (one.append_only, one.ignore) == (("c",), ("x", "d"))
+    assert (one.append_only, one.ignore, one.env) == (("c",), ("x", "d"), ("A=1", "B=2"))
+    assert (one.settled, one.together) == (("e",), ("f if g",))
     assert (one.input, one.timeout, one.restarts) == ("/in", 3.0, 2)
 
 
@@ -785,3 +812,26 @@ def test_new_takes_no_store_along(outlive, script, tmp_path):
     (tmp_path / ".outlive").mkdir()
     script("test ! -e .outlive && printf 1111 > t && mv t out\n")
     outlive("new", "--from", "sh pipe.sh", "--input", ".", status=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "instant", "rest"),
+    [
+        (["--freeze", "sh", "--freeze"], DEFAULT, ("sh", "--freeze")),
+        (["-j", "2", "--freeze", "--outputs", "--freeze", "--", "sh"], DEFAULT, ("sh",)),
+        (["--freeze=2026-03-29T01:59:59+01:00", "sh"], "2026-03-29T01:59:59+01:00", ("sh",)),
+        (["sh", "--freeze"], None, ("sh", "--freeze")),
+        (["--", "--freeze"], None, ("--freeze",)),
+    ],
+)
+def test_freeze_stands_alone_or_with_an_instant_behind_an_equals_sign(words, instant, rest):
+    """The word after it is the command's first, never an instant, and the command's own option is its own."""
+    command = cli.main.get_command(click.Context(cli.main), "check")
+    params = command.make_context("check", words).params
+    assert (params["freeze"], params["command"]) == (instant, rest)
+
+
+def test_an_instant_that_is_none_is_an_error_of_usage(capsys):
+    """The message begins with the option's or the keyword's name, and its value."""
+    assert cli.run(["check", "--freeze=now", "--", "true"]) == 2
+    assert "freeze='now' must be a date and a time with an offset or Z" in capsys.readouterr().err

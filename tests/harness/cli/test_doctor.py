@@ -26,6 +26,7 @@ def test_the_interception_is_really_tried(facts):
     """On a machine where the rest of these tests pass, a program's calls can be stopped."""
     assert facts["interception"].state is doctor.State.GOOD, facts
     assert {"signals", "wake-up"} <= set(facts)
+    assert facts["wall clock"].state is doctor.State.GOOD, facts["wall clock"]
 
 
 def test_every_part_of_the_extra_is_looked_for(facts):

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlive_harness.cli.given import as_written, words_of
+from outlive_harness.cli.given import as_written, directory_code, started
 from outlive_harness.cli.new import _gathered
-from outlive_harness.cli.proposal import Observation, Proposal, missing_inputs, propose
 from outlive_harness.cli.template import proposed_text, python_string
 from outlive_harness.disk.tree import Entry
+from outlive_harness.golden.absent import missing_inputs
+from outlive_harness.golden.observe import Observation
+from outlive_harness.golden.proposal import Proposal, propose
+from outlive_harness.results.command_text import words_of
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import globs, literal
@@ -82,6 +85,9 @@ def written(path):
         ([f"out/{n}" for n in range(40)], ["out/_SUCCESS"], ["out/*"]),
         (["a.csv", "out/a.csv"], [], ["a.csv", "out/*.csv"]),
         ([f"day={n}/part.csv" for n in range(40)], ["run.log"], ["**/*.csv"]),
+        (["out/.a", "out/.b"], [], ["out/.*"]),
+        (["out/a", "out/.b"], ["out/.d/c"], ["out/*", "out/.*"]),
+        ([f".{n}.csv" for n in range(40)], [], [".*"]),
         (["we[i]rd*?"], ["we1rd12"], ["we?i]rd[*][?]"]),
     ],
 )
@@ -133,6 +139,13 @@ def test_a_small_file_that_is_written_anew_as_the_run_goes_on_is_its_state():
     assert propose(seen(first, ops=ops)).checkpoints == [("where", "small, and written anew after out/a.csv")]
     once = propose(seen(first, ops=[*put("out/a.csv"), *put("where"), *put("out/b.csv")]))
     assert once.outputs == ["where", "out/*.csv"]
+
+
+def test_an_output_that_is_put_in_place_again_after_a_lock_is_no_state():
+    """A tool that takes a lock, and links outputs to its cache, writes none of them as the run goes on."""
+    ops = [*written("a.csv"), *put("tmp/lock"), *written(".tool/cache/a"), *put("a.csv"), *put("b.csv")]
+    first = files(dict.fromkeys(["a.csv", "b.csv", "tmp/lock", ".tool/cache/a"], (9, "same")))
+    assert propose(seen(first, ops=ops)).outputs == ["a.csv", "b.csv"]
 
 
 def test_a_database_is_for_a_check_to_read():
@@ -199,6 +212,23 @@ def test_a_log_is_ignored_unless_who_appends_to_it_knows_what_is_there():
     assert rows.notes == ["Run again on its own result, with no crash, it changes rows.csv."]
 
 
+def test_caches_and_the_state_of_tools_are_one_pattern_each():
+    """Whatever their files are called, and if they vary or not; unless something else is below."""
+    state = [".snakemake/metadata/b3V0", ".snakemake/log/1.log", "cache/joblib/f/1/output.pkl", ".doit.db"]
+    state += ["target/manifest.json", "target/run/sales/models/a.sql"]
+    first = files(
+        dict.fromkeys([*state, "cache/.gitignore", "logs/a.csv", "logs/b.log", "out/a.csv"], (9, "same"))
+    )
+    second = {**first, **files(dict.fromkeys(state[:3:2], (9, "other")))}
+    made = propose(seen(first, second=second))
+    ignored = dict(made.ignore)
+    assert made.outputs == ["out/*.csv"]
+    assert set(ignored) == {".doit.db", ".snakemake/**", "cache/**", "logs/**", "target/**"}
+    assert ignored["cache/**"] == "a cache, by its name"
+    kept = propose(seen(first, again={**first, "logs/a.csv": first["out/a.csv"]}, by_line=["logs/a.csv"]))
+    assert "logs/**" not in dict(kept.ignore)
+
+
 def test_what_was_there_and_did_not_change_is_no_output_and_what_changed_is():
     """An input directory's files stand in the box, too."""
     initial = files({"in.csv": (9, "x"), "total": (9, "x")})
@@ -241,6 +271,8 @@ def test_what_a_command_looked_for_is_an_input_if_the_user_has_it():
     assert missing_inputs(observed, lambda path: path != "gone") == ["in.csv", "data"]
     said = "sort: cannot read: names.txt: No such file or directory\n/x/y.py: line 3\n"
     assert missing_inputs(Observation(stderr=said), lambda path: path == "names.txt") == ["names.txt"]
+    said = "ModuleNotFoundError: No module named 'steps.clean'\n"
+    assert missing_inputs(Observation(stderr=said), {"steps", "clean.py"}.__contains__) == ["steps"]
 
 
 # -- the text ------------------------------------------------------------------------------------------
@@ -268,7 +300,7 @@ def test_a_file_with_odd_names_is_a_python_file_that_means_them(tmp_path):
         [word.code for word in words],
         made,
         seen="2 ops",
-        given='ROOT / "in"',
+        given=['input=ROOT / "in",', "cwd=ROOT,"],
         files=[ODD, "x" * 90],
         directories=[ODD],
     )
@@ -295,14 +327,14 @@ def test_a_file_with_odd_names_is_a_python_file_that_means_them(tmp_path):
 )
 def test_what_needs_a_shell_gets_one(text, words):
     """A command is one text, as it would be typed."""
-    assert words_of(text) == words
+    assert words_of("--from", text) == words
 
 
 @pytest.mark.parametrize("text", ["", "  ", "''", "prog 'x"])
 def test_a_text_that_is_no_command_is_an_error(text):
     """The message begins with the option and its value."""
     with pytest.raises(ScenarioError, match=r"^--from="):
-        words_of(text)
+        words_of("--from", text)
 
 
 def test_many_files_of_one_directory_are_copied_as_the_directory():
@@ -325,11 +357,28 @@ def test_files_of_the_user_are_written_relative_to_the_scenario(tmp_path):
         '"out"',
         '"/etc/hostname"',
     ]
-    boxed = as_written(["make", "OUT={box}/out"], tmp_path)
-    assert [word.value for word in boxed] == [
-        *("sh", "-c", 'cd "$0" && exec "$@"', str(tmp_path)),
-        *("make", "OUT={box}/out"),
-    ]
+    there = as_written(["make", "x'y", "OUT={box}/out"], tmp_path, str(tmp_path))
+    assert [word.value for word in there] == ["make", "x'y", "OUT={box}/out"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cwd", "argv", "env", "where"),
+    [
+        ("make OUT={box}/out", None, ("make", "OUT={box}/out"), (), "."),
+        ("A=1 B='2 3' make x", None, ("make", "x"), ("A=1", "B=2 3"), None),
+        ("cd data && exec make x", None, ("sh", "-c", "cd data && exec make x"), (), None),
+        ("cd data && exec make x", ".", ("make", "x"), (), "data"),
+        ("make x", "data", ("make", "x"), (), "data"),
+    ],
+)
+def test_a_command_is_declared_with_no_shell_where_it_needs_none(text, cwd, argv, env, where, tmp_path):
+    """Its variables and its directory become keywords; a directory in the box is not known beforehand."""
+    (tmp_path / "data").mkdir()
+    found = started(words_of("--from", text), cwd and os.path.normpath(tmp_path / cwd), tmp_path)
+    assert (found.argv, found.env) == (argv, env)
+    assert found.cwd == (where and os.path.normpath(tmp_path / where))
+    code = found.cwd and directory_code(found.cwd, tmp_path)
+    assert code == {None: None, ".": "ROOT", "data": 'ROOT / "data"'}[where]
 
 
 # -- the whole -----------------------------------------------------------------------------------------
@@ -426,7 +475,7 @@ WHOLE = {
         PUT + VARYING,
         "varying.py",
         "python3 varying.py",
-        ['outputs=["out/*.csv", "meta.json"]', "work/*.dat", '"run.log"'],
+        ['outputs=["meta.json", "out/*.csv"]', 'read={"meta.json": "json"}', "work/*.dat", '"run.log"'],
         0,
     ),
     "appending": (
@@ -452,7 +501,7 @@ WHOLE = {
         ['outputs="total"', 'copytree(ROOT / "data", "data"', '("names.txt",)'],
         0,
     ),
-    "box": ("", "x", "cp names.txt {box}/copied", ['"{box}/copied"', 'cd "$0"'], 1),
+    "box": ("", "x", "cp names.txt {box}/copied", ['"cp", "names.txt", "{box}/copied"', "cwd=ROOT,"], 1),
 }
 
 

@@ -292,3 +292,17 @@ def test_ops_are_found_by_what_they_do(before, after, plan, now, is_told):
     found, notes = relocated(record(*after), parse_plan(plan), known)
     assert (plan_text(found) if found else None) == now
     assert bool(notes) == is_told
+
+
+def test_checks_of_the_command_line_are_kept_with_the_failure(outlive, tmp_path):
+    """A replay from the id alone judges as the run did: by both commands, and by the sets of files."""
+    (tmp_path / "pipe.sh").write_text("for name in a b; do echo > t && mv t $name; done")
+    (tmp_path / "alone.sh").write_text("test -e b || ! test -e a || { echo a alone >&2; exit 3; }")
+    given = ("--check", "ls", "--crash-check", "sh alone.sh", "--outputs", "[ab]", "--together", "[ab]")
+    status, out, _ = outlive("check", "--explain", "none", *given, "--", "sh", "pipe.sh")
+    assert status == 1
+    assert "outlive replay pipe:kill@4" in out
+    status, out, _ = outlive("replay", "pipe:kill@4")
+    assert status == 1
+    assert "the files of [ab] belong together, and are not all of one version: a is of the" in out
+    assert "the crash check fails on what the crash left: it exited with 3: a alone" in out

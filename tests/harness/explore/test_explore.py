@@ -380,6 +380,7 @@ def typo():
 """)
     assert result.verdict is Verdict.UNKNOWN
     assert "outt/* match nothing" in result.reason
+    assert "; name what readers see, as outputs=" in result.reason
     assert "out/x" in result.reason
 
 
@@ -434,7 +435,9 @@ def mapped():
     )
     assert result.verdict is Verdict.UNKNOWN
     assert "stores through memory to stage/report" in result.reason
-    assert result.reason.endswith("and it becomes out/report")
+    assert result.reason.endswith(
+        'and it becomes out/report; let it be written by calls, or leave it out: ignore="out/report"'
+    )
 
 
 def test_a_known_bad_scenario_fails_when_it_is_not_caught(one):
@@ -793,6 +796,7 @@ def test_outputs_that_name_a_directory_are_all_below_it(one):
     result = one(IN_PLACE.format(outputs="out/*"))
     assert result.verdict is Verdict.UNKNOWN
     assert "outputs out/* match nothing that the golden run left; it left out/sub/x" in result.reason
+    assert result.reason.endswith('; name what readers see, as outputs="out/sub/*"')
 
 
 def test_each_pattern_of_outputs_must_match(one):
@@ -812,6 +816,7 @@ def it():
     result = one(source.format(outputs=("o", "reprot", "out/*.csv")))
     assert result.verdict is Verdict.UNKNOWN
     assert "outputs reprot, out/*.csv: nothing that the golden run made or left matches" in result.reason
+    assert result.reason.endswith("; correct the pattern, or leave it out")
 
 
 def test_acks_that_match_no_line_are_unknown(one):
@@ -822,6 +827,7 @@ def test_acks_that_match_no_line_are_unknown(one):
     result = one(source.format(command, "^dnoe: (.*)$"))
     assert result.verdict is Verdict.UNKNOWN
     assert "no line of the golden run's standard output matches acks='^dnoe: (.*)$'" in result.reason
+    assert "; correct the pattern, or let the program flush such a line" in result.reason
 
 
 def test_the_own_directory_is_no_part_of_an_input(one, tmp_path):

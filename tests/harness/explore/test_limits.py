@@ -154,7 +154,7 @@ def ticks():
     )
     assert result.verdict is Verdict.UNKNOWN, result
     assert "Interrupted system call" in result.reason
-    assert result.reason.endswith("which may come of being watched")
+    assert result.reason.endswith("which may come of being watched: let its timers fire less often")
 
 
 def test_a_limit_on_the_size_of_files_is_told(tmp_path):

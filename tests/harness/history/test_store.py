@@ -37,12 +37,19 @@ def test_only_the_newest_boxes_are_kept(tmp_path):
 def test_a_command_can_be_written_down_and_read_back(tmp_path):
     """What a replay of a command needs survives JSON."""
     store = Store(tmp_path)
-    made = scenario(command=["sh", "-c", "true"], name="x", outputs="o", timeout=3)
+    checks = {"check": "cat o", "crash_check": ["test", "-e", "o"], "together": "o if p"}
+    made = scenario(command=["sh", "-c", "true"], name="x", outputs="o", timeout=3, **checks)
     store.keep("x:kill@1", {"scenario": write_down(made)})
     back = read_back(store.find("x:kill@1")["scenario"])
     assert write_down(back) == write_down(made)
+    assert (back.check, back.crash_check) == (("cat", "o"), ("test", "-e", "o"))
     with pytest.raises(ScenarioError, match="no field 'name': it was written by another version"):
         read_back({})
+
+
+def test_a_check_that_is_a_function_is_left_out():
+    """Its file declares it; of the others, all is written down."""
+    assert write_down(scenario(name="x", check=print))["check"] is None
 
 
 def test_a_plan_is_read_as_it_is_written():

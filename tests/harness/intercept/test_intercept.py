@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from outlive_harness import abi
+from outlive_harness.intercept import clock
 from outlive_harness.intercept.filter import INTERCEPTED, LOOKS, program
 from outlive_harness.intercept.supervisor import DONE, GO
 from outlive_harness.intercept.versions import Versions
@@ -49,7 +50,7 @@ def test_every_call_of_one_table_that_the_other_has_is_in_both():
     only_x86 = set(x86) - set(arm)
     legacy = (
         "open creat rename mkdir rmdir link unlink symlink chmod chown lchown utime utimes futimesat mknod "
-        "stat lstat access"
+        "stat lstat access time arch_prctl"
     )
     assert only_x86 == set(legacy.split())
 
@@ -125,10 +126,47 @@ def test_questions_stop_only_where_they_are_asked_for(arch):
     """There are thousands of them in a run, and they change nothing."""
     table = abi.ABIS[arch]
     known = [table.numbers[name] for name in LOOKS if name in table.numbers]
-    assert len(known) == {"x86_64": 7, "aarch64": 4}[arch]
+    assert len(known) == {"x86_64": 8, "aarch64": 5}[arch]
     for looks, answer in ((False, abi.SECCOMP_RET_ALLOW), (True, abi.SECCOMP_RET_USER_NOTIF)):
         code = program(table, looks=looks)
         assert {_simulate(code, number, table.audit, [0] * 6) for number in known} == {answer}
+
+
+@pytest.mark.parametrize("arch", sorted(abi.ABIS))
+def test_the_clock_is_stopped_only_where_it_is_lent(arch):
+    """Readings of the wall clock stop, and waits until a moment of it; nothing else has to do with it."""
+    table = abi.ABIS[arch]
+    lent, plain = program(table, freezes=True), program(table)
+    alone = program(table, files=False, freezes=True)
+    notify, allow = abi.SECCOMP_RET_USER_NOTIF, abi.SECCOMP_RET_ALLOW
+    until, pointer = clock.FUTEX_REALTIME, 1 << 32  # the low half of a pointer may be 0
+
+    stopped = [
+        ("gettimeofday",),
+        ("time",),
+        ("arch_prctl",),
+        ("set_tid_address",),
+        ("sched_getaffinity",),
+        ("brk", 0),
+    ]
+    stopped += [("clock_gettime", one) for one in (0, 5, 8, 11)]
+    stopped += [("clock_nanosleep", one, 1) for one in (0, 11)]
+    stopped += [("futex", 0, op, 0, at) for op in (9 | until, 137 | until, 6, 134) for at in (8, pointer)]
+    stopped += [("timerfd_settime", 3, 1), ("timerfd_settime", 3, 3), ("timer_settime", 0, 1)]
+    stopped += [("mq_timedsend", 3, 8, 1, 0, pointer), ("futex_waitv", 8, 1, 0, 8, 0)]
+    passed = [("brk", pointer), ("brk", 8)]
+    passed += [("clock_gettime", one) for one in (1, 2, 4, 7, 0xFFFFFFFA)]
+    passed += [("clock_nanosleep", 0, 0), ("clock_nanosleep", 1, 1), ("timerfd_settime", 3, 0)]
+    passed += [("futex", 8, op, 0, at) for op, at in ((128, 8), (137, 8), (137 | until, 0), (6, 0), (1, 0))]
+    passed += [("timer_settime", 0, 0), ("mq_timedreceive", 3, 8, 1, 0, 0), ("futex_wait", 8, 0, 0, 0, 8, 1)]
+    for calls, answer in ((stopped, notify), (passed, allow)):
+        for name, *args in calls:
+            if name in table.numbers:
+                call = table.numbers[name], table.audit, [*args, 0, 0, 0, 0, 0, 0][:6]
+                assert _simulate(lent, *call) == _simulate(alone, *call) == answer, (name, args)
+                assert _simulate(plain, *call) == allow
+    assert _simulate(lent, table.numbers["write"], table.audit, [0] * 6) == notify
+    assert _simulate(alone, table.numbers["write"], table.audit, [0] * 6) == allow
 
 
 def test_each_call_is_decoded(observe):

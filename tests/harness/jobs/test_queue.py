@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 
-from outlive_harness.jobs import queue
-from outlive_harness.jobs.queue import Claimer, Posted
+from outlive_harness.jobs import queue, tasks
+from outlive_harness.jobs.queue import Claimer, Posted, Priority
 from outlive_harness.jobs.shared import first_to
 
 
@@ -141,3 +142,40 @@ def test_a_job_that_vanishes_while_it_is_looked_at_is_passed_over(root, monkeypa
 
     monkeypatch.setattr(queue, "load", late)
     assert Claimer(root).claim().job == there
+
+
+def test_a_job_that_found_enough_waits_only_for_the_tasks_before(root):
+    """No further task starts; one that is at work behind the last needed is not waited for."""
+    job = tasks.submit(root, list("abcd"), priority=Priority.TRIAL)
+    job.is_enough = lambda result: result == "B"
+    one, other, third = Claimer(root), Claimer(root), Claimer(root)
+    first, second, ahead = one.claim(), other.claim(), third.claim()
+    second.finish("B")
+    assert not job.is_over()
+    assert one.claim() is None, "the job is stopped"
+    first.finish("A")
+    job._next_look = 0.0
+    assert job.is_over()
+    assert job.collect() == ["A", "B"]
+    ahead.finish("C")
+
+
+def test_a_dead_worker_does_not_keep_a_late_job_open(root, monkeypatch):
+    """What it had claimed is given out to nobody when the time is up, and nobody waits for it."""
+    job = tasks.submit(root, list("ab"), priority=Priority.TRIAL, until=time.time() + 60)
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from outlive_harness.jobs.queue import Claimer\n"
+        "Claimer(Path(sys.argv[1])).claim()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    claim = Claimer(root).claim()
+    subprocess.run([sys.executable, "-c", code, str(root)], check=False)
+    assert not job.is_over()
+    monkeypatch.setattr(tasks.time, "time", lambda: job.until + 1)
+    job._next_look = 0.0
+    assert not job.is_over(), "a task is at work"
+    claim.finish("done")
+    job._next_look = 0.0
+    assert job.is_over()
+    assert job.collect() == ["done"]

@@ -60,9 +60,40 @@ def test_a_violation_says_that_the_file_is_kept_open_and_what_to_declare(one):
     (found,) = [found for found in result.violations if found.kind == "torn-output"]
     assert found.message.endswith("; the program keeps it open")
     assert "over 3 writes" in found.detail
-    assert "declare it: append_only" in found.detail
+    assert "declare it: settled; append_only where it grows by whole lines; ignore" in found.detail
     result = one(f'@scenario(outputs="log", append_only="log")\n{body}')
     assert not [found for found in result.violations if found.kind == "torn-output"]
     result = one('@scenario(outputs="o")\ndef it():\n    open("o", "w").write("x" * 99999)')
     (found,) = result.violations
     assert "keeps it open" not in found.message + found.detail
+
+
+INDEX = """
+@scenario(outputs={outputs!r}, settled={settled!r}, faults=("kill", "torn"), {more})
+def it():
+    with open("d/index", "r+b", buffering=0) as index:
+        done = len(index.read()) // 4
+        {repair}
+        for number in range(done, 3):
+            index.write(b"%04d" % number)
+"""
+MADE = "setup=lambda: (os.mkdir('d'), Path('d/index').touch())"
+LINKED = "setup=lambda: (os.mkdir('d'), Path('d/index').touch(), os.symlink('d', 'now'))"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "settled", "repair", "more", "kinds"),
+    [
+        ("d/*", (), "index.truncate(done * 4); index.seek(done * 4)", MADE, {"torn-output"}),
+        ("d/*", "d/*", "pass", MADE, {"diverged"}),  # it must still be right in the end
+        ("now/*", "d/*", "index.truncate(done * 4); index.seek(done * 4)", LINKED, set()),
+    ],
+)
+def test_a_settled_file_is_judged_after_the_recovery_alone(one, outputs, settled, repair, more, kinds):
+    """By its own path, or by one through a link."""
+    source = INDEX.format(outputs=outputs, settled=settled, repair=repair, more=more)
+    result = one(source, torn="bytes", explain="none")
+    assert {found.kind for found in result.violations} == kinds
+    said = {item.what: item.why for item in result.not_judged}
+    whole = "settled: 1 file, compared after the recovery and not judged at a crash"
+    assert said == ({settled: whole} if settled else {})

@@ -49,7 +49,7 @@ RUST = "thread 'main' (7) panicked at src/main.rs:2:5:\nno\n"
 def test_the_line_that_tells_most_is_taken(stderr, expected):
     """An exception with the first line of its message, whatever follows; else the last line."""
     assert last_words(stderr, "some output\n") == expected
-    assert told(stderr, "some output\n") == stderr.strip()
+    assert told(stderr, " \n") == stderr.strip()
 
 
 def test_a_program_that_speaks_on_standard_output_is_heard_there():
@@ -57,6 +57,15 @@ def test_a_program_that_speaks_on_standard_output_is_heard_there():
     assert last_words(" \n", "a\nTests failed\n\n") == "Tests failed (on standard output)"
     assert told("\n", "a\nb\n") == "its standard error is empty; its standard output ends with:\na\nb"
     assert (last_words("", ""), told("", "")) == ("", "")
+
+
+def test_a_program_that_speaks_on_both_streams_is_heard_on_both():
+    """The end of each is labelled; a long standard output leaves room for the error."""
+    printed = "".join(f"step {number}\n" for number in range(40))
+    lines = told("Traceback:\n  x\nE: y\n", printed).splitlines()
+    assert lines[0] == "its standard output ends with:"
+    assert lines[1:11] == [f"step {number}" for number in range(30, 40)]
+    assert lines[11:] == ["its standard error ends with:", "Traceback:", "  x", "E: y"]
 
 
 def test_a_python_program_of_today_is_read_as_it_speaks(tmp_path):

@@ -78,7 +78,10 @@ def test_a_run_without_scenarios_imports_almost_nothing(suite):
     done = suite.run(sys.executable, "-c", code)
     assert done.ret == 0
     first, last = done.outlines[0], done.outlines[-1]
-    light = ("globs", "keywords", "scenario", "scenario_files", "violations")
+    light = (
+        "globs", "instants", "keywords", "params", "reader_names", "scenario", "scenario_files",
+        "value_kinds", "violations",
+    )  # fmt: skip
     own = {"outlive_harness", *(f"outlive_harness.{name}" for name in ("plugin", "results", "scenario"))}
     assert set(ast.literal_eval(first)) <= own | {f"outlive_harness.results.{name}" for name in light}
     assert not re.search("psutil|rich|explore|driver|collect|faults", last), last
@@ -101,7 +104,7 @@ def test_outcomes_say_what_was_found_and_how_to_see_it_again(suite, workers):
     done.stdout.re_match_lines(
         [
             r"good +kill +held +3/3 +3",
-            r"known_bad +kill +caught torn-output +2/2",
+            r"known_bad +kill +caught torn-output +1/2",
             r"torn +kill +violated +2/2",
             r"unstable +kill +unknown +0/0",
             r"outlive replay torn:kill@2",
@@ -125,6 +128,118 @@ def test_one_item_can_be_chosen_and_replayed(suite):
     replayed = suite.run(sys.executable, "-m", "outlive_harness", "replay", "torn:kill@2")
     assert replayed.ret == 1
     replayed.stdout.fnmatch_lines(["*torn-output: *"])
+
+
+MARKED = """
+import os, pytest
+from outlive_harness import scenario
+pytestmark = [pytest.mark.slow]
+GOOD = {"command": ["sh", "-c", 'echo "$GIVEN" > t && mv t o && test -n "$GIVEN"'], "outputs": "o"}
+
+skipped = pytest.mark.skip(reason="not today")(scenario(**GOOD))
+with_fixture = pytest.mark.usefixtures("given")(scenario(**GOOD))
+without = pytest.mark.xfail(reason="nothing given", strict=True)(scenario(**GOOD))
+lost = pytest.mark.usefixtures("nowhere")(scenario(**GOOD))
+
+@pytest.mark.skipif("os.sep == '/'", reason="on this system")
+@scenario(outputs="o")
+@pytest.mark.special
+def conditional(): ...
+
+@scenario(params={"n": [1, 2]})
+@pytest.mark.skip
+def several(n): ...
+"""
+
+
+def test_marks_do_what_they_do_to_tests(suite):
+    """Skip, skipif, xfail and usefixtures are pytest's own; a mark of the file is that of each scenario."""
+    suite.makeini("[pytest]\nmarkers =\n  slow\n  special\naddopts = --strict-markers\n")
+    suite.makeconftest(
+        "import pytest\n@pytest.fixture\ndef given(monkeypatch): monkeypatch.setenv('GIVEN', 'x')\n"
+    )
+    write(suite, "scenarios/s.py", MARKED)
+    done = suite.runpytest_subprocess("scenarios", "-rA", "-m", "slow")
+    done.assert_outcomes(passed=1, skipped=4, xfailed=1, errors=1)
+    done.stdout.re_match_lines_random(
+        [
+            r"PASSED scenarios/s\.py::with_fixture\[kill\]",
+            r"SKIPPED .*: not today",
+            r"SKIPPED .*: on this system",
+            r"XFAIL scenarios/s\.py::without\[kill\] - nothing given",
+            r"E +fixture 'nowhere' not found",
+        ]
+    )
+    assert collected(suite, "scenarios", "-m", "special") == ["scenarios/s.py::conditional[kill]"]
+    assert collected(suite, "scenarios/s.py::several[2-kill]") == ["scenarios/s.py::several[2-kill]"]
+    assert collected(suite, "scenarios", "-k", "several and 1") == ["scenarios/s.py::several[1-kill]"]
+
+
+CONFIG = """
+[tool.outlive]
+faults = "kill,term"
+seed = 7
+ignore = "*.log"
+jobs = 1
+"""
+CONFIGURED = """
+from outlive_harness import scenario
+logs = scenario(command=["sh", "-c", "date +%N > x.log; echo x > t && mv t o"])
+own = scenario(command=["sh", "-c", "echo x > t && mv t o"], outputs="o", faults="kill")
+"""
+CONFIGURED_TEST = """
+from outlive_harness import scenario
+logs = scenario(command=["sh", "-c", "date +%N > x.log; echo x > t && mv t o"], name="logs")
+
+def test_fixture(outlive):
+    assert list(outlive.assert_held(logs, points=1).faults) == ["kill", "term"]
+    assert list(outlive.assert_held(logs, points=1, faults="eio").faults) == ["eio"]
+    assert outlive.check(logs.command, points=1).verdict == "held"
+    assert outlive.ops(logs) == 5 and logs.ignore == ()
+"""
+
+
+def test_pyproject_says_the_same_under_pytest(suite):
+    """Items, faults, patterns and the seed are those of outlive test; pytest's own options win."""
+    write(suite, "scenarios/s.py", CONFIGURED)
+    write(suite, "pyproject.toml", CONFIG)
+    write(suite, "test_one.py", CONFIGURED_TEST)
+    faults = ["logs[kill]", "logs[term]", "own[kill]"]
+    assert collected(suite, "scenarios") == [f"scenarios/s.py::{name}" for name in faults]
+    done = suite.runpytest_subprocess("scenarios", "test_one.py", "--outlive-points=1")
+    done.assert_outcomes(passed=4)
+    done.stdout.fnmatch_lines(["*--outlive-seed=7"])
+    options = ("--outlive-faults=torn", "--outlive-seed=0")
+    assert collected(suite, "scenarios", *options) == [
+        "scenarios/s.py::logs[torn]", "scenarios/s.py::own[none]"
+    ]  # fmt: skip
+    write(suite, "pyproject.toml", CONFIG.replace("seed", "sed"))
+    done = suite.runpytest_inprocess("scenarios")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(
+        ["*pyproject.toml: [[]tool.outlive[]] sed=7 is not a key: did you mean 'seed'?"]
+    )
+
+
+def test_parametrize_says_what_to_write(suite):
+    """A body runs in a process of its own, which pytest's parameters do not reach."""
+    text = "import pytest\nfrom outlive_harness import scenario\n@scenario\n{}def f(n=0): ...\n"
+    write(suite, "scenarios/s.py", text.format("@pytest.mark.parametrize('n', [1])\n"))
+    done = suite.runpytest_inprocess("scenarios")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*s.py:3: 'f' has @pytest.mark.parametrize, *: write @scenario(params=*"])
+
+
+def test_a_file_elsewhere_is_collected_if_it_is_named(suite):
+    """Wherever a scenario file is; one with tests is pytest's, and so is one that nobody names."""
+    for name in ("here.py", "deep/there.py"):
+        (suite.path / name).parent.mkdir(exist_ok=True)
+        write(suite, name, GOOD.format(name="good"))
+    assert collected(suite, "deep/there.py") == ["deep/there.py::good[kill]"]
+    assert collected(suite, "here.py::good[kill]") == ["here.py::good[kill]"]
+    assert collected(suite, "deep") == collected(suite) == []
+    write(suite, "both.py", GOOD.format(name="good") + "def test_one(): pass\n")
+    assert collected(suite, "both.py") == ["both.py::test_one"]
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["plain", "xdist"])
@@ -342,6 +457,7 @@ def test_an_interrupt_leaves_nothing_behind(suite, tmp_path, to):
 
 
 FIXTURE = """
+    import os
     import pytest
     from outlive_harness import scenario
     from outlive_harness.plan import Point
@@ -382,14 +498,32 @@ FIXTURE = """
         with pytest.raises(RuntimeError, match="gone: the pipeline fails with no fault"):
             outlive.trial(gone, "kill@1")
 
-    def inside():
-        @scenario(outputs="o")
-        def local(): ...
+    def put(text):
+        with open("t", "w") as file:
+            file.write(text)
+        os.rename("t", "o")
+
+    def inside(name="local"):
+        @scenario(outputs="o", name=name)
+        def local():
+            put("x")
         return local
+
+    made, twin, twins = inside("made"), inside("twin"), inside("twin")
+
+    @scenario(outputs="o", params={"n": [1, 2]})
+    def several(n):
+        put("x" * n)
+
+    @pytest.mark.parametrize("one", [made, *several.cases()], ids=lambda one: one.name)
+    def test_what_a_name_at_the_top_stands_for_is_found(outlive, one):
+        assert outlive.assert_held(one, faults="kill,torn").name == one.name
 
     @pytest.mark.parametrize(("call", "message"), [
         (lambda outlive: outlive.run(3), "scenario=3 must be a scenario"),
         (lambda outlive: outlive.run(inside()), "scenario=<.*> is declared inside a function"),
+        (lambda outlive: outlive.run(twin), "scenario=<.*> is not the only one of its name"),
+        (lambda outlive: outlive.run(several), "scenario=<.*> has params: run each of its cases"),
         (lambda outlive: outlive.run(good, faults="kil"), "faults='kil' is not a fault; there are: kill"),
         (lambda outlive: outlive.run(good, faults=[]), r"faults=\\[\\] must name at least one"),
         (lambda outlive: outlive.run(good, depth=0), "depth=0 must be a whole number"),
@@ -413,7 +547,7 @@ def test_the_fixture_runs_scenarios_commands_and_plans(suite):
     """run() explores, check() takes any command, trial() carries out one plan; wrong arguments are told."""
     (suite.path / "scenarios").rmdir()
     suite.makepyfile(FIXTURE)
-    suite.runpytest_subprocess("-n2").assert_outcomes(passed=16)
+    suite.runpytest_subprocess("-n2").assert_outcomes(passed=21)
 
 
 def test_a_budget_is_shared_fairly_and_never_exceeded(tmp_path):

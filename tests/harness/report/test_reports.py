@@ -236,6 +236,40 @@ def test_a_log_hears_what_was_found_so_far(monkeypatch):
     )
 
 
+def test_what_is_known_before_the_trials_is_told_at_once():
+    """To a log as well: what the recording shows, each kind and file once, and what the trials will take."""
+    out = Console(file=io.StringIO(), width=200)
+    live = Live(out, 1)
+    for trial in (struck(), struck(), struck("a\nb")):
+        live.seen("one", trial)
+    live.foretold("one", "9 points, about 3 min")
+    live.found("one", struck())
+    assert out.file.getvalue().splitlines() == [
+        "... one torn-output of out at kill@3, in the recording; its recovery is tried first",
+        "... one torn-output of a\\nb at kill@3, in the recording; its recovery is tried first",
+        "... one 9 points, about 3 min",
+    ]
+
+
+def test_what_only_a_recording_showed_is_told_apart():
+    """Unless a trial confirmed it later; the JSON says both."""
+    line = "  seen in the recording of a run alone: no trial of this plan began before the budget ended"
+    found = violation(from_recording=True)
+    assert line in explain(found)
+    assert line not in explain(violation(from_recording=True, confirmed=True))
+    (data,) = json_report.scenario_data(result(violations=[found]))["violations"]
+    assert (data["from_recording"], data["confirmed"]) == (True, None)
+
+
+def test_a_log_hears_what_is_counted(monkeypatch):
+    """Plans that are confirmed are no crash points."""
+    out = Console(file=io.StringIO(), width=80)
+    live = Live(out, 1)
+    monkeypatch.setattr(live, "_spoke", live._spoke - 31)
+    live.progressed("one", "confirming", 4, 9)
+    assert out.file.getvalue() == "... one confirming: 4 of 9 plans\n"
+
+
 @pytest.mark.parametrize("width", [30, 70, 200])
 def test_a_terminal_shows_what_is_found_as_it_comes(width, monkeypatch):
     """With the rate and the time left where there is room; a known-bad scenario's findings are no news."""

@@ -8,10 +8,15 @@ from outlive_harness.results.globs import matcher
 @pytest.mark.parametrize(
     ("pattern", "hits", "misses"),
     [
-        ("out/*", ["out/a", "out/.h", "out/a\nb"], ["out", "out/a/b", "x/out/a"]),
-        ("out/**", ["out/a", "out/a/b"], ["out", "outer/a"]),
-        ("**", ["a", "a/b/c"], []),
-        ("**/*.csv", ["a.csv", "a/b/c.csv"], ["a.csvx", "a/b"]),
+        ("out/*", ["out/a", "out/a.h", "out/a\nb"], ["out", "out/.h", "out/a/b", "x/out/a"]),
+        ("out/.*", ["out/.h", "out/.h.tmp"], ["out/h", "out/.d/h"]),
+        ("out/?h", ["out/ah"], ["out/.h"]),
+        ("out/[!a]h", ["out/bh"], ["out/.h", "out/ah"]),
+        ("*/data", ["out/data", "out/data/x"], [".out/data"]),
+        ("out/a*", ["out/a.h", "out/a"], ["out/.a"]),
+        ("out/**", ["out/a", "out/a/b", "out/.h", "out/.d/.h"], ["out", "outer/a"]),
+        ("**", ["a", "a/b/c", ".h", ".d/a"], []),
+        ("**/*.csv", ["a.csv", "a/b/c.csv", ".d/a.csv"], ["a.csvx", "a/b", ".csv", "a/.b.csv"]),
         ("out/", ["out", "out/a", "out/a/b"], ["outer"]),
         ("a?c", ["abc"], ["ac", "a/c"]),
         ("[ab]*", ["a1", "b"], ["c"]),
@@ -21,7 +26,7 @@ from outlive_harness.results.globs import matcher
     ],
 )
 def test_patterns_match_as_documented(pattern, hits, misses):
-    """One star stays in a directory, two cross them, a slash at the end means all below."""
+    """One star stays in a directory and off hidden names, two cross all, a slash means all below."""
     match = matcher([pattern])
     assert all(match(path) for path in hits)
     assert not any(match(path) for path in misses)

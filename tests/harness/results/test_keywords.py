@@ -17,14 +17,18 @@ README = Path(__file__).parents[3] / "README.md"
 
 
 def test_scenario_takes_the_keywords_of_the_table():
-    """Names and defaults of its signature are the rows', all are keyword-only, and each has a description."""
-    parameters = inspect.signature(scenario).parameters
+    """Names and defaults of its signature are the rows', all are keyword-only, and each has a description.
+
+    But for the function, which it gets where the decorator has no parentheses.
+    """
+    parameters = dict(inspect.signature(scenario).parameters)
+    assert parameters.pop("body").kind == inspect.Parameter.POSITIONAL_ONLY
     assert {name: one.default for name, one in parameters.items()} == {
         one.name: one.default for one in KEYWORDS
     }
     assert {one.kind for one in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
     described = re.findall(r"^    (?:    )?(\w+): ", inspect.getdoc(scenario), re.MULTILINE)
-    assert sorted(described) == sorted([*NAMES, "ScenarioError"])
+    assert sorted(described) == sorted([*NAMES, "body", "ScenarioError"])
 
 
 def test_a_scenario_has_an_attribute_for_each_keyword():
@@ -81,3 +85,36 @@ def test_what_a_run_needs_of_a_keyword_is_what_the_scenario_says():
     spec = run_spec_of(scenario(command=["true"], name="x", timeout=2, tmp="same", **given))
     assert (spec.outputs, spec.append_only, spec.ignore) == (("o",), ("a",), ("i",))
     assert (spec.litter, spec.restarts, spec.timeout, spec.tmp) == ("fail", 3, 2, "same")
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("python3 'my check.py' out", ("python3", "my check.py", "out")),
+        ("test -s out && grep -q x out", ("sh", "-c", "test -s out && grep -q x out")),
+        (["cat", Path("out")], ("cat", "out")),
+        (print, print),
+        (None, None),
+    ],
+)
+def test_a_check_is_a_function_or_a_command(value, kept):
+    """A text is split as a shell would, and a shell runs it if it needs one."""
+    made = scenario(command=["true"], check=value, crash_check=value)
+    assert (made.check, made.crash_check) == (kept, kept)
+
+
+@pytest.mark.parametrize("value", ["", "cat 'x", [], 3, ["cat", 3]])
+def test_a_check_that_is_neither_is_told(value):
+    """The message begins with the keyword and the value."""
+    with pytest.raises(ScenarioError, match=r"^crash_check="):
+        scenario(command=["true"], crash_check=value)
+
+
+def test_the_files_of_a_check_are_those_beside_the_scenario(tmp_path):
+    """As those of a command; what takes the acknowledgements says so by {acks}."""
+    (tmp_path / "verify.py").touch()
+    made = scenario(command=["true"], name="x", check="python3 verify.py {acks}", crash_check="cat out")
+    made.file = str(tmp_path / "it.py")
+    spec = run_spec_of(made)
+    assert spec.check == ("python3", str(tmp_path / "verify.py"), "{acks}")
+    assert (spec.check_takes_acks, spec.crash_check_takes_acks) == (True, False)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -172,9 +173,159 @@ def test_anything_callable_can_be_a_body(tmp_path):
     assert (found.name, found.line) == ("one", 3)
 
 
+FORMS = """
+import functools
+from _help import run, VALUE
+
+@scenario
+def bare(): run()
+
+@scenario()
+async def asynchronous():
+    import asyncio
+    await asyncio.sleep(0)
+    run()
+
+named_by_its_variable = scenario(outputs="o")(lambda: run())
+
+def make(name):
+    @scenario(name=name)
+    def inner(): run(name)
+    return inner
+
+first, second = make("first"), make("second")
+"""
+
+
+def test_each_form_of_a_body_runs_in_its_own_process(tmp_path):
+    """Without parentheses, asynchronous, a lambda, and closures that a function made: found by name."""
+    write(tmp_path / "_help.py", "VALUE = 1\ndef run(what='ran'): print(what)\n")
+    path = write(tmp_path / "s.py", FORMS)
+    names = [one.name for one in load_file(path)]
+    assert names == ["bare", "asynchronous", "named_by_its_variable", "first", "second"]
+    for name, said in zip(names, ("ran", "ran", "ran", "first", "second"), strict=True):
+        program = [sys.executable, "-P", "-m", "outlive_harness._body", path, name, "body", tmp_path]
+        done = subprocess.run(program, capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == (f"{said}\n", "")
+
+
+def test_one_of_two_bodies_of_one_name_is_not_chosen(tmp_path):
+    """Two that a function made without names: a process that is to run one does not run the other."""
+    text = "def make():\n    @scenario\n    def f(): pass\n    return f\na, b = make(), make()\n"
+    path = write(tmp_path / "s.py", text)
+    program = [sys.executable, "-P", "-m", "outlive_harness._body", path, "f", "body", tmp_path]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"{path} has 2 scenarios named 'f'\n")
+
+
+BREAKPOINTS = """
+@scenario
+def body(): breakpoint()
+
+@scenario(params={"n": [1]})
+def traced(n): import pdb; pdb.set_trace()
+
+def look(): breakpoint()
+
+@scenario(check=look)
+def judged(): pass
+
+@scenario
+def deaf():
+    try:
+        breakpoint()
+    except BaseException:
+        print("went on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "told"),
+    [
+        ("body", "body", r"a breakpoint, at .*s\.py:4, has .*call it yourself, in an .*, and then body\(\)$"),
+        ("traced[1]", "body", r"a breakpoint, at .*, has no terminal here: .* and then traced\(n=1\)$"),
+        (
+            "judged",
+            "check",
+            r"s\.py:9, has .*, in a shell that outlive replay ID --shell opens: .* look\(\)$",
+        ),
+    ],
+)
+def test_a_breakpoint_says_what_to_do_instead(tmp_path, name, role, told):
+    """A debugger would read end-of-file and end: the message names the line, and the call that works."""
+    path = write(tmp_path / "s.py", BREAKPOINTS)
+    more = [tmp_path / "said"] if role == "check" else []
+    program = [sys.executable, "-P", "-m", "outlive_harness._body", path, name, role, tmp_path, *more]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1
+    assert re.search(told, done.stderr.strip().splitlines()[-1])
+
+
+def test_the_call_that_a_breakpoint_proposes_stops_in_the_debugger(tmp_path):
+    """What the message says to write, typed as a user types it."""
+    path = write(tmp_path / "s.py", BREAKPOINTS)
+    typed = subprocess.run(
+        [sys.executable, "-i", path],
+        input="traced(n=1)\np n + 41\nc\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "42" in typed.stdout
+
+
+def test_breakpoints_that_are_switched_off_are_passed_by(tmp_path):
+    """PYTHONBREAKPOINT=0 is Python's own way to do so."""
+    path = write(tmp_path / "s.py", BREAKPOINTS)
+    program = [sys.executable, "-P", "-m", "outlive_harness._body", path, "body", "body", tmp_path]
+    subprocess.run(program, check=True, env={**os.environ, "PYTHONBREAKPOINT": "0"})
+
+
+def test_modules_of_the_working_directory_can_be_imported(tmp_path, monkeypatch):
+    """A project's own modules are there when the file is loaded, as they are when its body runs."""
+    search = list(sys.path)
+    (tmp_path / "_project_module.py").write_text("def run(): print('ran')\n")
+    text = "import _project_module\n@scenario\ndef f(): _project_module.run()\n"
+    path = write(tmp_path / "scenarios" / "s.py", text)
+    monkeypatch.chdir(tmp_path)
+    assert [one.name for one in load_file(path)] == ["f"]
+    assert sys.path == search
+    assert "_project_module" not in sys.modules
+    program = [sys.executable, "-P", "-m", "outlive_harness._body", path, "f", "body", tmp_path]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout == "ran\n"
+
+
+def test_an_import_with_a_dot_says_what_to_write(tmp_path):
+    """A scenario file has no package; its helpers are imported by their names."""
+    path = write(tmp_path / "s.py", "from . import _help\n")
+    with pytest.raises(ScenarioError, match=r"write import helper, or from helper import name$"):
+        load_file(path)
+
+
+def test_marks_of_pytest_are_noted_wherever_they_stand(tmp_path):
+    """On the body, above @scenario, where they get no function, around a command, and with a parameter."""
+    text = (
+        "import pytest\n"
+        "@pytest.mark.skip\n@pytest.mark.skipif(False, reason='r')\n"
+        "@scenario\n@pytest.mark.usefixtures('x')\ndef f(): pass\n"
+        "g = pytest.mark.nightly(scenario(command=['true']))\n"
+        "@scenario(params={'n': [1, pytest.param(2, marks=pytest.mark.xfail)]})\ndef h(n): pass\n"
+    )
+    found = {one.name: one for one in load_file(write(tmp_path / "s.py", text))}
+    assert {name: sorted((mark.name, mark.args) for mark in one.marks) for name, one in found.items()} == {
+        "f": [("skip", ()), ("skipif", (False,)), ("usefixtures", ("x",))],
+        "g": [("nightly", ())],
+        "h[1]": [],
+        "h[2]": [("xfail", ())],
+    }
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"faults": ","}, "faults=',' must name at least one"),
+        ({"expect": "torn-output,torn"}, "expect='torn' is not a violation"),
         ({"expect": "torn"}, "expect='torn' is not a violation; there are: not-idempotent"),
         ({"command": "ls -l"}, "command='ls -l' must be a list"),
         ({"command": []}, r"command=\[\] must be a list"),
@@ -183,6 +334,7 @@ def test_anything_callable_can_be_a_body(tmp_path):
         ({"timeout": 0}, "timeout=0 must be a number of seconds over 0"),
         ({"litter": "no"}, "litter='no' must be 'warn' or 'fail'"),
         ({"setup": "f"}, "setup='f' must be a function"),
+        ({"check": lambda: (yield)}, "check=<function .*> must be a function without a yield"),
         ({"outputs": [1]}, "outputs=1 must be a string"),
         ({"outputs": 5}, "outputs=5 must be a string or several"),
         ({"name": 5}, "name=5 must be a string"),
@@ -197,6 +349,19 @@ def test_wrong_arguments_are_told_by_name_and_value(wrong, message):
     """Messages begin with the argument's name and the value that it had."""
     with pytest.raises(ScenarioError, match="^" + message):
         scenario(**wrong)
+
+
+@pytest.mark.parametrize("given", ["kill,torn", " kill, torn,kill,", ["kill", "torn"], ["kill,torn"]])
+def test_names_may_be_one_text_with_commas(given):
+    """As on the command line; blanks and repetitions do not count."""
+    assert scenario(faults=given).faults == ("kill", "torn")
+    assert scenario(expect="torn-output,diverged").expect == ("torn-output", "diverged")
+
+
+def test_what_the_bare_decorator_gets_must_be_a_function():
+    """A keyword's value without its name is told with what to write."""
+    with pytest.raises(ScenarioError, match=r"^scenario\('out/\*'\) takes keywords only: write its name, as"):
+        scenario("out/*")
 
 
 def test_a_body_and_a_command_exclude_each_other():
@@ -257,6 +422,16 @@ def test_relative_files_in_a_command_are_made_absolute(tmp_path):
     assert absolute(["sh", "-c", "true"], tmp_path) == ("sh", "-c", "true")
 
 
+def test_a_file_of_the_input_is_that_of_the_box(tmp_path):
+    """Even if the user has such a file, too: the program is to read the one that the input brings."""
+    source = tmp_path / "input"
+    (source / "d").mkdir(parents=True)
+    for path in (tmp_path / "in.csv", source / "in.csv", source / "d" / "x", tmp_path / "p.py"):
+        path.touch()
+    got = absolute(["python3", "p.py", "in.csv", "--more=d/x", "input/in.csv"], tmp_path, source)
+    assert got == ("python3", f"{tmp_path}/p.py", "in.csv", "--more=d/x", "in.csv")
+
+
 def test_a_command_that_names_the_box_runs_where_the_user_is(tmp_path):
     """With {box} nothing is rewritten but the placeholder, and the working directory is the user's."""
     (tmp_path / "p.py").touch()
@@ -279,7 +454,16 @@ def test_declaring_a_scenario_imports_next_to_nothing():
     """It is imported in every run of a function scenario, so its cost counts a thousandfold."""
     code = "import outlive_harness, sys; print(sorted(m for m in sys.modules if 'outlive' in m))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    inner = ("globs", "keywords", "scenario", "violations")
+    inner = (
+        "globs",
+        "instants",
+        "keywords",
+        "params",
+        "reader_names",
+        "scenario",
+        "value_kinds",
+        "violations",
+    )
     names = [
         "outlive_harness",
         "outlive_harness.results",

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
+from outlive_harness.intercept.supervisor import Ending
 from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.verdicts import Verdict
-from outlive_harness.world.checks import check_result
+from outlive_harness.world.checks import check_result, command_result
 
 #: What a check does, and what is known of it: its value, how it failed, whether by an assertion.
 SAYS = {
@@ -228,3 +229,92 @@ def test_an_interpreter_without_assertions_runs_no_function(tmp_path):
     assert done.returncode == 1
     assert "assertions are switched off" in done.stderr
     assert not said.exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "ended", "printed", "value", "failed", "says_no"),
+    [
+        (0, Ending.EXITED, "one\ntwo\n", "one\ntwo", "", False),
+        (1, Ending.EXITED, "", "", "exited with 1: gone", True),
+        (2, Ending.EXITED, "", "", "exited with 2: gone", False),
+        (-9, Ending.EXITED, "", "", "was ended by signal 9: gone", False),
+        (1, Ending.TIMEOUT, "", "", "did not end within 0.0 s: gone", False),
+    ],
+)
+def test_a_command_says_by_its_exit_status(code, ended, printed, value, failed, says_no):
+    """Status 1 is a no, as of grep and diff; any other but 0 is trouble of its own."""
+    told = command_result(FinishedRun(ended, code, 0, 0.0, printed, "" if printed else "gone"))
+    assert (told.value, told.failed, told.is_assertion) == (value, failed, says_no)
+
+
+COUNTED = """
+code = '''
+import os
+have = int(open("n").read()) if os.path.exists("n") else 0
+for number in range(have, 2):
+    open("d", "a").close()
+    print("stored", number, flush=True)
+    open("t", "w").write(str(number + 1))
+    os.rename("t", "n")
+'''
+counted = scenario(command=[sys.executable, "-c", code], acks={acks!r}, check={check!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ("cat n; test $(wc -l < {acks}) -le $(cat n) || exit 1", ""),
+        ("test -e d && test ! -s {acks}", "the check fails with no fault: it exited with 1"),
+        ("cat nothing", "the check fails with no fault: it exited with 1: cat: nothing: No such"),
+    ],
+)
+def test_a_command_judges_what_was_recovered(one, check, said):
+    """What it prints must be what it printed after the golden run, and it reads what was acknowledged."""
+    acks = "stored (.*)" if "acks" in check else ""
+    result = one(COUNTED.format(check=check, acks=acks), explain="none")
+    assert result.verdict is (Verdict.UNKNOWN if said else Verdict.HELD), result
+    assert said in result.reason
+    assert ("all files", "not compared: there is a check, and outputs are not named") in [
+        (item.what, item.why) for item in result.not_judged
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        (1, "lost-ack", "after recovery a promise is broken: the check exited with 1: 0 is gone"),
+        (2, "diverged", "after recovery the check fails: it exited with 2: 0 is gone"),
+    ],
+)
+def test_a_command_that_reads_what_was_promised_says_that_it_is_gone(one, tmp_path, status, kind, said):
+    """By exit status 1; any other says that the check itself has trouble."""
+    verify = tmp_path / "verify.sh"
+    verify.write_text(
+        f'while read -r ack; do test -e "$ack" || {{ echo "$ack is gone" >&2; exit {status}; }}; done < "$1"'
+    )
+    source = """
+from outlive_harness import ack
+
+@scenario(check=["sh", VERIFY, "{acks}"])
+def promised():
+    if not Path("begun").exists():
+        Path("begun").touch()
+        ack(0)
+        Path("0").touch()
+"""
+    result = one(source.replace("VERIFY", repr(str(verify))), explain="none")
+    assert {(found.kind, found.message) for found in result.violations} == {(kind, said)}
+
+
+def test_all_that_a_command_prints_is_compared(one):
+    """More than is kept of what a pipeline prints; they differ far from the end."""
+    source = """
+@scenario(check="ls junk 2>&1; head -c 300000 /dev/zero | tr '\\\\\\\\0' x")
+def it():
+    if not Path("o").exists():
+        put("o", "x")
+        Path("junk").touch()
+"""
+    result = one(source, explain="none")
+    assert {found.kind for found in result.violations} == {"diverged"}

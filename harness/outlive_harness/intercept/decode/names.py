@@ -21,8 +21,10 @@ from .context import Context, Decode
 def _make(run: Context, name: str, tid: int, a: Arguments) -> Op | None:
     at = name.endswith("at")
     dirfd, address, mode = a[:3] if at else (abi.AT_FDCWD, a[0], a[1])
-    found = run.by_address(tid, dirfd, address)
+    found = run.find(tid, dirfd, read_string(tid, address))
     if found.inside is None:
+        if not os.path.lexists(found.place.path):  # else it fails: mkdir -p asks for each directory above
+            run.note_change(tid, found)
         return None
     kind = name.removesuffix("at")
     flags = stat.S_IFMT(mode & 0xFFFF) if kind == "mknod" else 0  # the type of the new file

@@ -64,7 +64,7 @@ def _handle(run: Context, _name: str, _tid: int, a: Arguments) -> Op | None:
 
 
 def _look(run: Context, name: str, tid: int, a: Arguments) -> None:
-    dirfd, address = (abi.AT_FDCWD, a[0]) if name in ("stat", "lstat", "access") else (a[0], a[1])
+    dirfd, address = (abi.AT_FDCWD, a[0]) if name in ("stat", "lstat", "access", "chdir") else (a[0], a[1])
     raw = read_string(tid, address) if address else b""
     if raw:  # without a path the call is about a descriptor
         _note_look(run, tid, dirfd, raw)

@@ -6,21 +6,20 @@ scenario file repeats so that a person can correct it.
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import re
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from outlive_harness.golden.observe import Observation
 from outlive_harness.results.globs import common_ends, matcher
-from outlive_harness.results.patterns import below, globs, literal
-from outlive_harness.results.run_spec import is_private
+from outlive_harness.results.patterns import below, globs, literal, undated
 from outlive_harness.results.scenario import ScenarioError
 
-from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, habit_of, is_marker, shown
+from .absent import and_above
+from .cures import Cure
+from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, set_aside, shown
+from .observe import Observation
 
 #: Seconds: for a longer run a time limit is proposed, so many times as long.
 _LONG, _TIMES = 6.0, 5
@@ -42,6 +41,7 @@ class Proposal:
         apart: other files that are no outputs; they are kept, because a recovery may read them.
         notes: further remarks.
         timeout: seconds of one run; None for the usual limit.
+        cures: readers and masks by which outputs are equal from run to run.
     """
 
     outputs: list[str] = field(default_factory=list)
@@ -53,40 +53,7 @@ class Proposal:
     apart: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     timeout: int | None = None
-
-
-def missing_inputs(seen: Observation, exists: Callable[[str], bool]) -> list[str]:
-    """Return the paths that the command looked for in its box, where they exist only in the user's directory.
-
-    Files that the command makes itself are not inputs, nor are markers that an earlier run left.
-    """
-    made = {path for op in seen.ops for path in (op.path, op.target) if path}
-    wanted = [
-        path
-        for path in dict.fromkeys([*seen.looked, *_not_found(seen.stderr)])
-        if path != "." and not path.startswith("../") and not is_private(path) and path not in seen.initial
-        if made.isdisjoint(_and_above(path))
-        if habit_of(path) is None and not is_marker(path) and exists(path)
-    ]
-    # A directory that was listed stands for the files that were read below it.
-    several = set(wanted)
-    return [path for path in wanted if several.isdisjoint(_and_above(path)[1:])]
-
-
-def _and_above(path: str) -> list[str]:
-    """Return a path and the paths of the directories that hold it."""
-    paths = [path]
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        paths.append(path)
-    return paths
-
-
-def _not_found(said: str) -> list[str]:
-    """Return words of ENOENT messages: a path that was looked up by stat or access is seen nowhere else."""
-    lines = [line for line in said.splitlines() if os.strerror(errno.ENOENT) in line]
-    words = (word for line in lines for word in re.split(r"[\s:,;()'\"`\u2018\u2019]+", line))
-    return [os.path.normpath(word) for word in words if word and not word.startswith("/")]
+    cures: list[Cure] = field(default_factory=list)
 
 
 def propose(seen: Observation) -> Proposal:
@@ -106,9 +73,10 @@ def propose(seen: Observation) -> Proposal:
     _require(seen, outputs, guesses)
     others = {path for path in guesses if path not in outputs}
     unchanged = {path for path in seen.initial if seen.first.get(path) == seen.initial[path]}
-    made = Proposal(globs(outputs, others, unchanged), len(outputs), _how(seen, outputs))
+    patterns = undated(globs(outputs, others, unchanged), others)
+    made = Proposal(patterns, len(outputs), _how(seen, outputs), cures=list(seen.cures))
     lines = sorted(path for path in outputs if path in seen.by_line)
-    made.append_only = globs(lines, set(outputs) - set(lines) | others)
+    made.append_only = undated(globs(lines, set(outputs) - set(lines) | others), others)
     _set_apart(made, seen, guesses, outputs)
     _judge_partly(made, seen, guesses)
     made.notes = _notes(seen, outputs)
@@ -120,7 +88,10 @@ def propose(seen: Observation) -> Proposal:
 def _set_apart(made: Proposal, seen: Observation, guesses: Guesses, outputs: Collection[str]) -> None:
     """Add the files that are no outputs to a proposal, by patterns that match no output."""
     is_matched = matcher(made.outputs)
-    others = guesses.keys() - set(outputs)
+    whole = set_aside(guesses)
+    made.ignore += [(f"{below(directory)}**", why) for directory, why in sorted(whole.items())]
+    is_whole = matcher(f"{below(directory)}**" for directory in whole)
+    others = {path for path in guesses.keys() - set(outputs) if not is_whole(path)}
     places = {
         Kind.CHECKPOINT: made.checkpoints,
         Kind.IGNORED: made.ignore,
@@ -133,7 +104,7 @@ def _set_apart(made: Proposal, seen: Observation, guesses: Guesses, outputs: Col
                 alike[guesses[path], kind is not Kind.IGNORED and is_matched(path)].append(path)
         for (guess, is_matched_too), paths in alike.items():
             why = guess.why + "; the outputs' patterns match it, too" * is_matched_too
-            patterns = _patterns(paths, set(outputs) | (others - set(paths)), seen)
+            patterns = patterns_of(paths, set(outputs) | (others - set(paths)), seen)
             several += [(pattern, why) for pattern in patterns]
             # A file that stays the same is then compared; one that varies must be ignored.
             if is_matched_too and guess.varies:
@@ -142,17 +113,22 @@ def _set_apart(made: Proposal, seen: Observation, guesses: Guesses, outputs: Col
 
 def _judge_partly(made: Proposal, seen: Observation, guesses: Guesses) -> None:
     """Name files that vary as outputs, and ignore them: only whether they are half-written is then judged."""
-    several = {
-        literal(path): path
+    several = [
+        path
         for path, guess in sorted(guesses.items())
         if guess.is_unsteady and path in seen.first and path in seen.second
         if path not in seen.by_line and seen.first[path].kind == "file"
+    ]
+    is_named = set(several[:_MOST_NAMED])
+    named = {
+        pattern: None
+        for path in several[:_MOST_NAMED]
+        for pattern in undated([literal(path)], guesses.keys() - is_named)
     }
-    named = list(several)[:_MOST_NAMED]
-    made.outputs += named
-    made.ignore = [one for one in made.ignore if one[0] not in several]
+    made.outputs += [one for one in named if one not in made.outputs]
+    is_literal = set(map(literal, several))
+    made.ignore = [one for one in made.ignore if one[0] not in is_literal]
     made.ignore += [(one, f"{UNSTEADY} It is judged whether it is seen half-written") for one in named]
-    is_named = {several[one] for one in named}
     made.apart = [one for one in made.apart if not _are_all(one[0], seen, is_named)]
 
 
@@ -178,7 +154,7 @@ def _require(seen: Observation, outputs: Collection[str], guesses: Guesses) -> N
 def _how(seen: Observation, outputs: Collection[str]) -> str:
     """Return in words how the outputs were written."""
     installed = {op.target for op in seen.ops if op.traits.installs}
-    whole = sum(1 for path in outputs if not installed.isdisjoint(_and_above(path)) or path in seen.by_line)
+    whole = sum(1 for path in outputs if not installed.isdisjoint(and_above(path)) or path in seen.by_line)
     files = f"{len(outputs)} file{'s' * (len(outputs) != 1)}"
     if seen.refused or not seen.ops:
         return files
@@ -210,7 +186,7 @@ def _listed(names: Collection[str], most: int = 3) -> str:
     return ", ".join(listed) + (f" and {more} more" if more else "")
 
 
-def _patterns(paths: Collection[str], others: Collection[str], seen: Observation) -> list[str]:
+def patterns_of(paths: Collection[str], others: Collection[str], seen: Observation) -> list[str]:
     """Return patterns of files; a name that only one run uses stands for similar names of other runs."""
     fixed = [path for path in paths if path in seen.first and path in seen.second]
     patterns = globs(fixed, others)
@@ -219,7 +195,7 @@ def _patterns(paths: Collection[str], others: Collection[str], seen: Observation
         pattern = _like(path, random)
         is_wide = any(map(matcher([pattern]), others))
         patterns.append(literal(path) if is_wide else pattern)
-    return list(dict.fromkeys(patterns))
+    return undated(patterns, others)
 
 
 def _unstable(path: str, seen: Observation) -> str:
@@ -236,7 +212,7 @@ def _like(path: str, several: Collection[str]) -> str:
     """Return a pattern of a name with a star for its random part."""
     end = "/" if path.endswith("/") else ""
     directory, name = os.path.split(path.rstrip("/"))
-    best = ("", "")
+    best = ("." * name.startswith("."), "")
     for other in several:
         where, like = os.path.split(other.rstrip("/"))
         if other == path or where != directory:

@@ -10,9 +10,12 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from outlive_harness.golden.observe import Observation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import is_private
+from outlive_harness.world.reading import Valued
+
+from .habits import habit_of, top_of
+from .observe import Observation
 
 #: Bytes: a larger file is no marker and no state.
 _SMALL = 4096
@@ -24,38 +27,6 @@ _MARKER = re.compile(
 _MARKERS = re.compile(r"[._]?(checkpoints?|ckpts?|state|markers?)")
 
 
-class _Habit(NamedTuple):
-    """A purpose of files that their names show.
-
-    Attributes:
-        what: the purpose.
-        names: names of such files.
-        directories: names of directories with such files.
-        is_ignored: whether no check needs to look at such a file.
-        is_log: whether it is nevertheless an output if it holds whole lines and is the same after each run.
-    """
-
-    what: str
-    names: re.Pattern[str]
-    directories: re.Pattern[str]
-    is_ignored: bool = False
-    is_log: bool = False
-
-
-_HABITS = (
-    _Habit(
-        "a cache", re.compile(r".+\.py[co]"), re.compile(r"__pycache__|\.?cache|\..+_cache"), is_ignored=True
-    ),
-    _Habit(
-        "a log",
-        re.compile(r".+\.log(\.[0-9]+)?|nohup\.out"),
-        re.compile(r"\.?logs?"),
-        is_ignored=True,
-        is_log=True,
-    ),
-    _Habit("a lock", re.compile(r"\.?lock|.+[.-](lock|lck)|.+\.pid"), re.compile(r"\.?locks?")),
-    _Habit("a temporary", re.compile(r".+\.(te?mp|part|swp)|.+~|\.?tmp.*"), re.compile(r"\.?te?mp")),
-)
 _VARIES = "differs between two runs"
 UNSTEADY = f"{_VARIES}: a time, a random number?"
 
@@ -109,7 +80,8 @@ class _History:
             path = op.target if op.traits.installs else op.path
             if op.kind == "mknod" or op.traits.installs or (op.kind == "open" and not op.flags & os.O_APPEND):
                 self._begun[path].append(number)
-            if path in made and (op.traits.installs or op.kind == "write"):
+            changes = op.traits.installs or op.kind == "write"
+            if changes and path in made and habit_of(path) is None:  # a lock is no step
                 self._changes.append((number, path))
             for ending in ("-journal", "-wal"):
                 if path.endswith(ending):
@@ -147,7 +119,7 @@ def _guess(path: str, seen: Observation, history: _History) -> Guess:
     grows = seen.again.get(path) != seen.first.get(path)
     if habit is not None and habit.is_log and path in seen.by_line and not varies and not grows:
         habit = None  # a program that resumes at its end, and adds no line twice, keeps data in it
-    if path in history.journalled:
+    if path in history.journalled and not isinstance(seen.first.get(path), Valued):
         return Guess(Kind.APART, "a database with a journal, for a check to read", varies)
     if habit is not None:
         why = f"{habit.what}, that {_VARIES}" if varies else f"{habit.what}, by its name"
@@ -158,13 +130,13 @@ def _guess(path: str, seen: Observation, history: _History) -> Guess:
     return Guess(Kind.APART, UNSTEADY, varies, has_habit=False) if varies else Guess(Kind.OUTPUT)
 
 
-def habit_of(path: str) -> _Habit | None:
-    """Return the purpose of a file that its name shows, if it shows one."""
-    *above, name = path.split("/")
-    for habit in _HABITS:
-        if habit.names.fullmatch(name) or any(map(habit.directories.fullmatch, above)):
-            return habit
-    return None
+def set_aside(guesses: Guesses) -> dict[str, str]:
+    """Return the directories, named like caches or logs, that hold ignored files only; and for each why."""
+    tops = dict(
+        found for path, guess in guesses.items() if guess.kind is Kind.IGNORED for found in top_of(path)
+    )
+    kept = [path for path, guess in guesses.items() if guess.kind is not Kind.IGNORED]
+    return {top: why for top, why in tops.items() if not any(path.startswith(f"{top}/") for path in kept)}
 
 
 def _marker(path: str, seen: Observation, history: _History) -> str:

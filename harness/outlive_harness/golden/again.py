@@ -1,0 +1,183 @@
+"""The second run from scratch: what differs from the first differs from run to run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+from outlive_harness.disk.tree import Tree
+from outlive_harness.readers.table import has_time
+from outlive_harness.results.instants import DEFAULT
+from outlive_harness.results.ops import Op
+from outlive_harness.world.checks import difference as difference_of_values
+from outlive_harness.world.reading import Valued
+from outlive_harness.world.runner import Runner
+
+from .by_value import by_value
+from .contents import (
+    all_unlike,
+    difference,
+    first_unlike,
+    ignored_files,
+)
+from .cures import Cure
+from .habits import is_ignored_by_name
+from .names import aligned, has_order, learn_names
+from .nondeterminism import advice, cures_for, observed
+from .one_run import GoldenRun, run_once
+from .record import Record, UntestableError
+from .seed import FIXED, equal_with_one_seed
+
+#: Seconds after which a time in whole seconds differs.
+APART = 1.01
+#: Seconds of a run that is made once more to learn what differs.
+_SHORT = 60.0
+#: Seconds that a run with another clock may take at least, and how many times the golden run's.
+_LEAST_LIMIT, _SLACK = 10.0, 5.0
+
+
+@dataclass(slots=True)
+class Second:
+    """The second run from scratch.
+
+    Attributes:
+        run: the run.
+        after: the files that it left, without the ignored ones.
+        ignored: the ignored files that it left.
+        unlike: the first output in which it differs from the first run; None if there is none.
+        outcome: how its files or acknowledgements differ from the first run's; "" if they do not.
+        order: how its ops differ from the first run's; "" if they do not.
+    """
+
+    run: GoldenRun
+    after: Tree = field(default_factory=dict)
+    ignored: Tree = field(default_factory=dict)
+    unlike: str | None = None
+    outcome: str = ""
+    order: str = ""
+
+
+def from_scratch_again(runner: Runner, record: Record, first: GoldenRun) -> Second:
+    """Run from scratch once more; a zygote whose run differs from one by exec is not used any more."""
+    second = _from_scratch(runner, record, first)
+    if runner.is_warm(record.spec) and (second.outcome or second.order):
+        runner.cool()
+        forked, second = second, _from_scratch(runner, record, first)
+        if forked.outcome and not second.outcome:
+            forgo_zygote(record, f"in it {forked.outcome}")
+        elif forked.order and not second.order:
+            forgo_zygote(record, f"in it {forked.order}")
+    return second
+
+
+def forgo_zygote(record: Record, why: str) -> None:
+    record.preload = None
+    record.check_preloads.clear()
+    record.warnings.append(f"no zygote, each trial is an exec: {why}")
+
+
+def _from_scratch(runner: Runner, record: Record, first: GoldenRun) -> Second:
+    runner.box.fill(record.template)
+    ops: list[Op] = []
+    second = Second(run_once(runner, record, ops))
+    if second.run.failure:
+        second.outcome = second.run.failure
+        return second
+    everything = runner.box.look(record.spec, whole=True)
+    second.after = runner.reading.valued(record.spec, record.compared(everything), runner.box.path)
+    second.ignored = ignored_files(record, everything)
+    learn_names(record, ops, second.after)
+    second.unlike = first_unlike(record, second.after)
+    if second.unlike is not None:
+        second.outcome = f"{second.unlike} differs\n{_difference(runner, record, second)}"
+    elif second.run.ran.acks != first.ran.acks:
+        second.outcome = "the run acknowledges something else"
+    if not has_order(record, ops):
+        second.order = f"the run makes {len(ops)} ops of another kind or order"
+    return second
+
+
+def _difference(runner: Runner, record: Record, second: Second) -> str:
+    assert second.unlike is not None
+    return difference(runner, record, second.unlike, second.after)
+
+
+def compare_runs(runner: Runner, record: Record, again: Tree, second: Second) -> None:
+    """Compare the outputs of two golden runs; if they differ nothing can be compared with them.
+
+    Raises:
+        UntestableError: they differ.
+    """
+    spec = record.spec
+    if second.unlike is not None:
+        runner.box.expect_room(record.final)
+        detail = _difference(runner, record, second)
+        why = f"nondeterministic: two runs with no fault differ in {second.unlike}\n{detail}"
+        cures = _cures(runner, record, again, second)
+        raise UntestableError(f"{why}\n{advice(spec, cures)}", cures)
+    if spec.check and not record.findings:
+        said = runner.check(spec, record.acks)
+        if said.failed:
+            raise UntestableError(
+                f"nondeterministic: the check holds after one run and not after another: it {said.failure}"
+            )
+        if said.value != record.value:
+            raise UntestableError(
+                "nondeterministic: the check gives another value after a second run; let it return only what "
+                f"is the same after each run\n{difference_of_values(record.value, said.value)}"
+            )
+    # A file that only one golden run leaves (under a random name) is not litter either.
+    record.final = {**aligned(record, second.after), **record.final}
+
+
+def has_times(record: Record) -> bool:
+    """Return whether an output that is judged by its bytes holds a time in whole seconds, by its format."""
+    return any(
+        has_time(record.golden / path)
+        for path, entry in record.final.items()
+        if entry.kind == "file" and record.spec.is_output(path) and not isinstance(entry, Valued)
+    )
+
+
+def _cures(runner: Runner, record: Record, again: Tree, second: Second) -> list[Cure]:
+    """Return what to declare so that runs do not differ.
+
+    A run at another second shows what differs by the time only, such as a gzip header.
+    """
+    after = second.after
+    if record.seconds < _SHORT:
+        later = in_another_second(runner, record)
+        after = later or after
+    unlike = all_unlike(record, after)
+    found = by_value(runner, record, unlike)
+    left = {path for path in unlike if path not in found.paths and not is_ignored_by_name(path)}
+    if record.seconds < _SHORT and not record.refused:
+        if left:
+            found = found.plus(left & equal_with_one_seed(runner, record), FIXED)
+        left -= found.paths
+        if left and not record.spec.freeze:
+            found = found.plus(left & _equal_if_it_stands(runner, record), Cure("freeze", DEFAULT))
+    return cures_for(record.spec, observed(record, again, after), found)
+
+
+def _equal_if_it_stands(runner: Runner, record: Record) -> set[str]:
+    """Return the files that two runs leave alike if the wall clock stands still."""
+    # A loop that waits until the clock moves never ends.
+    limit = record.spec.timeout or max(_LEAST_LIMIT, _SLACK * record.seconds)
+    frozen = Record(replace(record.spec, freeze=DEFAULT, timeout=limit), record.place)
+    trees = []
+    for _ in range(2):
+        runner.box.fill(record.template)
+        run = run_once(runner, frozen, [])
+        if run.failure or run.ran.unlent:
+            return set()
+        trees.append(runner.look(frozen.spec))
+    one, other = trees
+    return {path for path, entry in one.items() if other.get(path) == entry}
+
+
+def in_another_second(runner: Runner, record: Record) -> Tree:
+    """Return the files of a further run, in another second than the first; nothing if it failed."""
+    time.sleep(min(APART, max(0.0, record.ended + APART - time.time())))
+    runner.box.fill(record.template)
+    return {} if run_once(runner, record, []).failure else runner.look(record.spec)

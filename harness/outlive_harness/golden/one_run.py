@@ -1,0 +1,108 @@
+"""One run without a fault, with the whole contents of outputs that it made."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from outlive_harness.intercept.supervisor import GO, Answer, Ending
+from outlive_harness.intercept.task import handled_signals
+from outlive_harness.intercept.versions import Versions
+from outlive_harness.launch.exec import InterceptionRefusedError
+from outlive_harness.launch.options import RunOptions
+from outlive_harness.launch.reap import has_company
+from outlive_harness.launch.run import FinishedRun
+from outlive_harness.results.ops import Op
+from outlive_harness.world.runner import Runner
+
+from .absent import hint
+from .record import Record, UntestableError
+
+#: Seconds that a golden run may take if the scenario sets no limit.
+_PATIENCE = 3600.0
+#: A hint for a program that never ends while its clock is lent to it.
+_STANDS_STILL = (
+    "the wall clock stands still (--freeze), and a loop that waits until it moves never ends: after a few "
+    "UUIDs of version 1, for example, libuuid waits so"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRun:
+    """One run without a fault.
+
+    Attributes:
+        ran: the run.
+        versions: the whole contents of outputs that it made.
+        failure: how it failed, with its output; "" if it did not fail.
+    """
+
+    ran: FinishedRun
+    versions: Versions
+    failure: str = ""
+
+    def demand_success(self) -> None:
+        """Raise an error if the run failed.
+
+        Raises:
+            UntestableError: the run failed.
+        """
+        if self.failure:
+            raise UntestableError(self.failure)
+
+
+def run_once(runner: Runner, record: Record, ops: list[Op]) -> GoldenRun:
+    """Run without a fault; only the first run notes what it reads, and which signals end it."""
+    spec = record.spec
+    versions = Versions(
+        Path(os.path.realpath(runner.box.path)), record.is_watched, digest=runner.digest_of(spec)
+    )
+    is_first = ops is record.trace.ops
+
+    def visit(op: Op, _number: int) -> Answer:
+        ops.append(op)
+        versions.before(op)
+        if is_first:
+            company = has_company(op.tid, runner.spared)
+            record.signals.append(~0 if company else handled_signals(op.tid))
+        return GO
+
+    options = RunOptions(timeout=spec.timeout or _PATIENCE)
+    try:
+        if record.refused:
+            ran = runner.run(spec, options)
+        else:
+            ran = runner.run(spec, replace(options, visit=visit, reads=is_first))
+    except InterceptionRefusedError as error:
+        record.refused = f"calls cannot be intercepted here: {error.strerror or error}"
+        ran = runner.run(spec, options)
+    if not ran.failure():
+        return GoldenRun(ran, versions)
+    runner.box.expect_room(record.final or record.initial, ran.told)
+    failure = f"the pipeline fails with no fault: it {ran.failure()}"
+    failure += f"\n{ran.told}" if ran.told else ""
+    hints = (
+        _of_crossing(ran.crossing) if ran.crossing else "",
+        _STANDS_STILL if spec.freeze and ran.ended is Ending.TIMEOUT else "",
+        _WITHOUT_TERMINAL if "bdb.BdbQuit" in ran.told else "",
+        hint(runner, record, ran, ops) if is_first else "",
+    )
+    failure += "".join(f"\n{one}" for one in hints if one)
+    return GoldenRun(ran, versions, failure)
+
+
+#: A hint for a program that stopped in Python's debugger.
+_WITHOUT_TERMINAL = (
+    "its breakpoint has no terminal here, and the debugger ended: take the breakpoint out, or debug the "
+    "program outside outlive"
+)
+
+
+def _of_crossing(call: str) -> str:
+    """Return a hint for a program that tried to move a file to another file system."""
+    return (
+        f"before that, {call} failed with EXDEV: the temporary directory is another file system than the "
+        "outputs here, as on most machines; write temporary files beside the destination, or say that "
+        'both are on one file system: --tmp same (in a scenario: tmp="same")'
+    )

@@ -1,0 +1,41 @@
+"""A golden run in another second, before a difference after a recovery is called a violation.
+
+Two golden runs of a quick program end within one second, and a time in whole seconds, as in a gzip header, is
+the same in both. A recovery comes later: it would differ with no fault, too.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlive_harness.golden.again import APART
+from outlive_harness.golden.nondeterminism import advice
+from outlive_harness.jobs.tasks import Task
+from outlive_harness.world.box import BoxError
+
+from .bench import Bench
+from .hash_seed_check import differs
+
+
+@dataclass(frozen=True, slots=True)
+class LaterRun(Task[str]):
+    """A golden run by exec, in another second than the first one.
+
+    Attributes:
+        place: the record's directory.
+    """
+
+    place: Path
+
+    def run(self, bench: Bench) -> str:
+        """Run from scratch; return how the outputs differ from the golden ones, "" if they do not."""
+        runner, record = bench.runner, bench.record(self.place)
+        time.sleep(min(APART, max(0.0, record.ended + APART - time.time())))
+        try:
+            runner.cool()
+            return differs(runner, record, advice(record.spec, []))
+        except (BoxError, OSError):  # the violations stand as they are
+            runner.box.empty()
+            return ""
