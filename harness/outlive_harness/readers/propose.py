@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,10 @@ def _with(name: str, golden: Path, here: Path, view: View) -> dict[str, Any] | N
 
 
 def _left_out(paths: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    """Yield few keys to leave out: those that differ, or else what holds them, as the times of a cell."""
-    for several in (paths, [path[:-1] or path for path in paths]):
-        keys = tuple(sorted({".".join(path) for path in several}))
+    """Yield few keys to leave out: those that differ, or else what holds several, as the times of a cell."""
+    several = Counter(path[:-1] for path in set(paths))
+    for chosen in (paths, [path[:-1] if several[path[:-1]] > 1 and path[1:] else path for path in paths]):
+        keys = tuple(sorted({".".join(path) for path in chosen}))
         if len(keys) <= _KEYS and not any("," in key for key in keys):
             yield keys
 

@@ -27,7 +27,11 @@ def notebook(number):
     """Return a notebook as papermill leaves it: times in each cell, below keys that hold a dot."""
     times = {"start_time": number, "end_time": number, "duration": number}
     busy = {"iopub.execute_input": number, "shell.execute_reply": number}
-    cell = {"source": "1", "metadata": {"execution": busy, "papermill": times, "tags": ["parameters"]}}
+    cell = {
+        "id": f"c{number}",
+        "source": "1",
+        "metadata": {"execution": busy, "papermill": times, "tags": ["parameters"]},
+    }
     return json.dumps({"cells": [cell, cell], "metadata": {"papermill": times}}).encode()
 
 
@@ -40,7 +44,7 @@ def notebook(number):
         (
             "out.ipynb",
             notebook,
-            "json:-cells.metadata.execution,-cells.metadata.papermill,-metadata.papermill",
+            "json:-cells.id,-cells.metadata.execution,-cells.metadata.papermill,-metadata.papermill",
             0,
         ),
         ("rows.csv", lambda n: b"id,when\n1,%d\n" % n, "csv:-when", 0),
