@@ -61,6 +61,16 @@ def never_the_same_twice():
     put("o", "x")
     Path("report").write_text(f"{time.time_ns()}" * 9)
 
+@scenario(outputs="o", read={"o": "json:-at"}, expect="torn-output")
+def half_a_document():
+    import json, time
+    Path("o").write_text(json.dumps({"rows": [1] * 99, "at": time.time()}))
+
+@scenario(outputs=("a", "b"), together="?", expect="torn-output")
+def one_after_the_other():
+    put("a", "x")
+    put("b", "x")
+
 @scenario(outputs="out/*")
 def good():
     put("out/a", "a")
@@ -72,9 +82,9 @@ BROKEN = {
     "the kill is not sent": """
         from outlive_harness.launch import run
         real = run.watch
-        def watch(listener, leader, streams, decoder, visit, limits):
+        def watch(listener, leader, streams, decoder, visit, *more):
             go_on = lambda op, k: visit(op, k) and run.Answer()
-            return real(listener, leader, streams, decoder, go_on, limits)
+            return real(listener, leader, streams, decoder, go_on, *more)
         run.watch = watch
         """,
     "the state is not looked at": """
@@ -128,6 +138,14 @@ BROKEN = {
     "outputs that vary are not looked at": """
         from outlive_harness.golden import runs
         runs.learn_uncompared = lambda *args: None
+        """,
+    "all values are taken for one": """
+        from outlive_harness.world.reading import Reading
+        Reading._told = lambda *args: {"value": "one"}
+        """,
+    "sets are not judged": """
+        from outlive_harness.trial import partial
+        partial.mixed_sets = lambda *args: []
         """,
     "contents are not read": """
         from outlive_harness.disk import tree

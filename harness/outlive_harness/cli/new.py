@@ -219,7 +219,7 @@ def _copy(paths: list[str], root: Path, source: Path) -> None:
 
 def _failed(origin: str, seen: Observation) -> str:
     said = f"\n{seen.stderr.strip()[-4000:]}" if seen.stderr.strip() else ""
-    hint = "; it runs in an empty box; --input DIR copies its input there"
+    hint = "; it runs in an empty box: --input DIR copies its input there, --cwd DIR runs it where that is"
     if seen.overran:
         hint = "; --timeout gives it longer"
     made = len(seen.ops)
@@ -236,6 +236,7 @@ def _tell(sentence: str, proposal: Proposal, copied: list[str]) -> None:
     """Print the proposal with its reasons."""
     click.echo(sentence)
     lines = [("outputs", f"{', '.join(proposal.outputs)} ({proposal.how})")]
+    lines += [("by value", f"--{one.keyword} {one.value}") for one in proposal.cures]
     lines += [("append only", pattern) for pattern in proposal.append_only]
     lines += [("copied in", path) for path in copied]
     for head, several in (

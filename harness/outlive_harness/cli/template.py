@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Collection, Sequence
 
+from outlive_harness.golden.cures import as_keywords
 from outlive_harness.golden.guesses import in_ascii, shown
 from outlive_harness.golden.proposal import Proposal
 
@@ -138,6 +139,9 @@ def _arguments(
         *_comment(f"{proposal.how[0].upper()}{proposal.how[1:]}."),
         *_patterns("outputs", proposal.outputs),
     ]
+    if proposal.cures:
+        lines += _comment("Judged by what they mean, since their bytes differ from run to run.")
+        lines += [f"{code}," for code in as_keywords(proposal.cures)]
     if proposal.append_only:
         lines += _comment("Appended to by whole lines: a prefix that ends with one is complete.")
         lines += _patterns("append_only", proposal.append_only)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -58,7 +59,8 @@ class Config:
 
 def find(start: Path) -> Path | None:
     """Return the nearest pyproject.toml of a directory and those above it; None if there is none."""
-    return next((file for place in (start, *start.parents) if (file := place / NAME).is_file()), None)
+    files = (place / NAME for place in (start, *start.parents))
+    return next((file for file in files if os.path.isfile(file)), None)  # False, too, where none may look
 
 
 def read(start: Path) -> Config:

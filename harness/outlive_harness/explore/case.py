@@ -160,7 +160,8 @@ class Case:
         """Return the golden run, and its claim.
 
         If a command's outputs are not declared and its runs differ, what the golden run proposes is taken;
-        and what the tools that it runs keep for themselves is ignored.
+        also if a run on the result of another only adds to a log. What the tools that it runs keep for
+        themselves is ignored.
         """
         around, scenario = self.around, self.scenario
         taken, state = list[Cure](), list[Cure]()
@@ -181,7 +182,7 @@ class Case:
                 f"what tools keep for themselves is ignored: {with_reasons(spec, state)}"
             )
         if taken:
-            why = f"two runs differ, so what was proposed is judged: {with_reasons(spec, taken)}"
+            why = f"its runs differ, so what was proposed is judged: {with_reasons(spec, taken)}"
             self.result.warnings.append(why)
             self.left_out = [NotJudged(one.value, one.why) for one in taken if not one.keyword]
         return spec, record

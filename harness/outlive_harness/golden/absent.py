@@ -15,7 +15,8 @@ from outlive_harness.results.run_spec import is_private
 from outlive_harness.world.runner import Runner
 
 from .cures import Cure, directory, in_words
-from .guesses import habit_of, is_marker
+from .guesses import is_marker
+from .habits import habit_of
 from .observe import Observation
 from .record import Record
 

@@ -13,7 +13,7 @@ from outlive_harness.world.checks import difference as difference_of_values
 from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
-from .by_value import by_value, is_ignored_by_name
+from .by_value import by_value
 from .contents import (
     all_unlike,
     difference,
@@ -21,11 +21,12 @@ from .contents import (
     ignored_files,
 )
 from .cures import Cure
+from .habits import is_ignored_by_name
 from .names import aligned, has_order, learn_names
 from .nondeterminism import advice, cures_for, observed
 from .one_run import GoldenRun, run_once
 from .record import Record, UntestableError
-from .seed import cure_by_seed
+from .seed import FIXED, equal_with_one_seed
 
 #: Seconds after which a time in whole seconds differs.
 APART = 1.01
@@ -150,10 +151,12 @@ def _cures(runner: Runner, record: Record, again: Tree, second: Second) -> list[
     unlike = all_unlike(record, after)
     found = by_value(runner, record, unlike)
     left = {path for path in unlike if path not in found.paths and not is_ignored_by_name(path)}
-    if left and record.seconds < _SHORT and (by_seed := cure_by_seed(runner, record)):
-        return by_seed
-    if left and record.seconds < _SHORT and not (record.spec.freeze or record.refused):
-        found = found.with_the_clock(left & _equal_if_it_stands(runner, record))
+    if record.seconds < _SHORT and not record.refused:
+        if left:
+            found = found.plus(left & equal_with_one_seed(runner, record), FIXED)
+        left -= found.paths
+        if left and not record.spec.freeze:
+            found = found.plus(left & _equal_if_it_stands(runner, record), Cure("freeze", DEFAULT))
     return cures_for(record.spec, observed(record, again, after), found)
 
 

@@ -8,12 +8,11 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from outlive_harness.results.globs import quoted
-from outlive_harness.results.instants import DEFAULT
 from outlive_harness.results.patterns import undated
 from outlive_harness.world.runner import Runner
 
 from .cures import Cure
-from .guesses import habit_of
+from .habits import is_ignored_by_name
 from .record import Record
 
 #: How many outputs are looked at.
@@ -25,17 +24,15 @@ class ByValue(NamedTuple):
 
     Attributes:
         paths: these outputs.
-        cures: readers and masks to declare, each once, or a clock that stands still.
+        cures: what to declare: readers and masks, a hash seed, a clock that stands still.
     """
 
     paths: frozenset[str]
     cures: list[Cure]
 
-    def with_the_clock(self, paths: AbstractSet[str]) -> ByValue:
-        """Return what a clock that stands still adds: it makes these outputs equal."""
-        if not paths:
-            return self
-        return ByValue(self.paths | paths, [*self.cures, Cure("freeze", DEFAULT)])
+    def plus(self, paths: AbstractSet[str], cure: Cure) -> ByValue:
+        """Return what is known with one more cure, that of some outputs; nothing more if there are none."""
+        return ByValue(self.paths | paths, [*self.cures, cure]) if paths else self
 
 
 def by_value(runner: Runner, record: Record, paths: Iterable[str]) -> ByValue:
@@ -58,12 +55,6 @@ def by_value(runner: Runner, record: Record, paths: Iterable[str]) -> ByValue:
     others = record.final.keys() - equal
     cures = [Cure("read", f"{_glob(*key[:2], named, others)}={key[2]}") for key, named in readers.items()]
     return ByValue(frozenset(equal), [*cures, *(Cure("mask", mask) for mask in masks)])
-
-
-def is_ignored_by_name(path: str) -> bool:
-    """Return whether no check needs to look at a file, as its name shows: a log, a cache."""
-    habit = habit_of(path)
-    return habit is not None and habit.is_ignored
 
 
 def _glob(directory: str, end: str, paths: list[str], others: Collection[str]) -> str:

@@ -34,10 +34,15 @@ def in_words(spec: RunSpec, cures: Sequence[Cure]) -> str:
     cures = [one for one in cures if one.keyword]
     if spec.is_typed:
         return " ".join(map(_as_option, cures))
+    return ", ".join(as_keywords(cures))
+
+
+def as_keywords(cures: Iterable[Cure]) -> list[str]:
+    """Return cures as keywords of scenario(), in Python."""
     values: dict[str, list[str]] = defaultdict(list)
     for one in cures:
         values[one.keyword].append(one.value)
-    return ", ".join(f"{name}={_as_python(name, several)}" for name, several in values.items())
+    return [f"{name}={_as_python(name, several)}" for name, several in values.items()]
 
 
 def _as_option(cure: Cure) -> str:

@@ -18,6 +18,7 @@ from outlive_harness.disk.tree import Tree
 from outlive_harness.judge.sets import FileSet
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.ops import Op
+from outlive_harness.world.reading import Valued
 
 from .record import Record
 
@@ -49,7 +50,7 @@ def learn_generations(record: Record, ops: Sequence[Op], box: bytes, why: str) -
     known = _Known(record)
     sets = [FileSet(text) for text in record.spec.together]
     moments: dict[str, list[Moment]] = {one.text: [] for one in sets}
-    record.generations_unknown = why or _replay(known, ops, box, moments)
+    record.generations_unknown = why or _read(record, sets) or _replay(known, ops, box, moments)
     for one in sets:
         first, last = (known.digests(one, tree) for tree in (record.initial, record.final))
         middle = [] if record.generations_unknown else list(_middle(one, moments[one.text]))
@@ -57,6 +58,15 @@ def learn_generations(record: Record, ops: Sequence[Op], box: bytes, why: str) -
         record.generations[one.text] = [
             version for at, version in enumerate(several) if not at or version not in several[1:at]
         ]
+
+
+def _read(record: Record, sets: Sequence[FileSet]) -> str:
+    """Return why only the first and last versions are known if a reader judges a file of a set; else ""."""
+    for one in sets:
+        paths = one.found(record.final, record.is_in_sets).values()
+        if any(isinstance(record.final[path], Valued) for path in paths):
+            return f"a reader judges files of {one.text}, and what it gives for earlier ones is not known"
+    return ""
 
 
 class _Known:

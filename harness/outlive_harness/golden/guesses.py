@@ -7,13 +7,14 @@ import enum
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import is_private
 from outlive_harness.world.reading import Valued
 
+from .habits import habit_of, top_of
 from .observe import Observation
 
 #: Bytes: a larger file is no marker and no state.
@@ -26,54 +27,6 @@ _MARKER = re.compile(
 _MARKERS = re.compile(r"[._]?(checkpoints?|ckpts?|state|markers?)")
 
 
-class _Habit(NamedTuple):
-    """A purpose of files that their names show.
-
-    Attributes:
-        what: the purpose.
-        names: names of such files.
-        directories: names of directories with such files.
-        is_ignored: whether no check needs to look at such a file.
-        is_log: whether it is nevertheless an output if it holds whole lines and is the same after each run.
-        paths: paths of such files whose names alone would not show it; its group ``top`` is their directory.
-    """
-
-    what: str
-    names: re.Pattern[str]
-    directories: re.Pattern[str]
-    is_ignored: bool = False
-    is_log: bool = False
-    paths: re.Pattern[str] = re.compile(r"(?!)")
-
-
-TOOL_STATE = "state of the tool that runs the steps"
-_HABITS = (
-    _Habit(
-        "a cache",
-        re.compile(r".+\.py[co]"),
-        re.compile(r"__pycache__|\.?cache(dir)?|\..+_cache"),
-        is_ignored=True,
-    ),
-    _Habit(
-        TOOL_STATE,
-        re.compile(r"\.doit\.(db|json)(\..+)?"),
-        re.compile(r"\.(snakemake|ipynb_checkpoints|luigi|prefect|nextflow)"),
-        is_ignored=True,
-        paths=re.compile(  # dbt's
-            r"(?P<top>(?:.+/)?target)/((compiled|run)/.+|partial_parse\.msgpack|graph\.gpickle"
-            r"|(manifest|semantic_manifest|graph_summary|run_results|sources)\.json)"
-        ),
-    ),
-    _Habit(
-        "a log",
-        re.compile(r".+\.log(\.[0-9]+)?|nohup\.out"),
-        re.compile(r"\.?logs?"),
-        is_ignored=True,
-        is_log=True,
-    ),
-    _Habit("a lock", re.compile(r"\.?lock|.+[.-](lock|lck)|.+\.pid"), re.compile(r"\.?locks?")),
-    _Habit("a temporary", re.compile(r".+\.(te?mp|part|swp)|.+~|\.?tmp.*"), re.compile(r"\.?te?mp")),
-)
 _VARIES = "differs between two runs"
 UNSTEADY = f"{_VARIES}: a time, a random number?"
 
@@ -177,44 +130,13 @@ def _guess(path: str, seen: Observation, history: _History) -> Guess:
     return Guess(Kind.APART, UNSTEADY, varies, has_habit=False) if varies else Guess(Kind.OUTPUT)
 
 
-def habit_of(path: str) -> _Habit | None:
-    """Return the purpose of a file that its name shows, if it shows one."""
-    *above, name = path.split("/")
-    for habit in _HABITS:
-        if habit.names.fullmatch(name) or any(map(habit.directories.fullmatch, above)):
-            return habit
-        if habit.paths.fullmatch(path):
-            return habit
-    return None
-
-
 def set_aside(guesses: Guesses) -> dict[str, str]:
     """Return the directories, named like caches or logs, that hold ignored files only; and for each why."""
     tops = dict(
-        found for path, guess in guesses.items() if guess.kind is Kind.IGNORED for found in _top(path)
+        found for path, guess in guesses.items() if guess.kind is Kind.IGNORED for found in top_of(path)
     )
     kept = [path for path, guess in guesses.items() if guess.kind is not Kind.IGNORED]
     return {top: why for top, why in tops.items() if not any(path.startswith(f"{top}/") for path in kept)}
-
-
-def _top(path: str) -> Iterator[tuple[str, str]]:
-    """Yield the topmost directory above a file whose name shows that its files are ignored, and why."""
-    parts = path.split("/")[:-1]
-    for depth, name in enumerate(parts, 1):
-        for habit in _HABITS:
-            if habit.is_ignored and habit.directories.fullmatch(name):
-                yield "/".join(parts[:depth]), f"{habit.what}, by its name"
-                return
-    for habit in _HABITS:
-        found = habit.paths.fullmatch(path)
-        if found:
-            yield found["top"], f"{habit.what}, by its name"
-
-
-def is_tool_state(path: str) -> bool:
-    """Return whether a file is what a tool keeps of the steps that it ran, as its name shows."""
-    habit = habit_of(path)
-    return habit is not None and habit.what == TOOL_STATE
 
 
 def _marker(path: str, seen: Observation, history: _History) -> str:

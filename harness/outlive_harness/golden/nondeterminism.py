@@ -12,7 +12,7 @@ from outlive_harness.results.scenario import ScenarioError
 
 from .by_value import ByValue
 from .cures import Cure, in_words
-from .guesses import Guess, guess_all
+from .guesses import Guess, Kind, guess_all
 from .observe import Observation, by_line
 from .proposal import Proposal, patterns_of, propose
 from .record import Record
@@ -63,6 +63,19 @@ def _declared(made: Proposal) -> list[Cure]:
     ignored = {pattern for pattern, _ in made.ignore}
     left = [(pattern, why) for pattern, why in (*made.checkpoints, *made.apart) if pattern not in ignored]
     return cures + [Cure("", pattern, f"{why}; not compared") for pattern, why in left]
+
+
+def cures_for_a_log(record: Record, seen: Observation) -> list[Cure]:
+    """Return a proposal if a run on its own result changes a log, or the like, and no outputs are named.
+
+    A log that grows is no output that changes; whoever declares it as one has it judged.
+    """
+    if record.spec.outputs or not record.spec.judge_outputs:
+        return []
+    changed = [one.path for one in record.findings if one.kind == "not-idempotent" and one.path]
+    guesses = guess_all(seen) if changed else {}
+    is_log = any(path in guesses and guesses[path].kind is Kind.IGNORED for path in changed)
+    return cures_for(record.spec, seen, ByValue(frozenset(), [])) if is_log else []
 
 
 def _left_out(spec: RunSpec, seen: Observation) -> list[Cure]:

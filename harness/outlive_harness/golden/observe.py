@@ -20,6 +20,12 @@ from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
 
+from .by_value import by_value
+from .contents import all_unlike
+from .cures import Cure
+from .databases import with_databases
+from .record import Record
+
 #: Seconds between two runs, so that a timestamp in whole seconds in a file must differ.
 _APART = 1.01
 
@@ -42,6 +48,7 @@ class Observation:
         failure: how a run from scratch failed; "" if none did.
         overran: whether that run reached its time limit.
         stderr: the last output of that run.
+        cures: the readers and masks by which files are equal that differ in their bytes.
         again_failure: how the run on the first one's result failed; "" if it did not.
         refused: why calls could not be intercepted; "" if they were.
     """
@@ -59,6 +66,7 @@ class Observation:
     failure: str = ""
     overran: bool = False
     stderr: str = ""
+    cures: list[Cure] = field(default_factory=list)
     again_failure: str = ""
     refused: str = ""
 
@@ -93,7 +101,7 @@ def observe(runner: Runner, spec: RunSpec, place: Path, timeout: float) -> Obser
     try:
         runner.cool()
         runner.prepare(spec, place / "template")
-        _observe(runner, spec, place / "template", timeout, seen)
+        _observe(runner, spec, place, timeout, seen)
     except BoxError as error:
         seen.failure = str(error)
         runner.box.empty()
@@ -102,20 +110,25 @@ def observe(runner: Runner, spec: RunSpec, place: Path, timeout: float) -> Obser
     return seen
 
 
-def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen: Observation) -> None:
+def _observe(runner: Runner, spec: RunSpec, place: Path, timeout: float, seen: Observation) -> None:
+    template = place / "template"
     seen.initial = runner.box.look(spec)
     first = _run(runner, spec, timeout, seen)
     ended = time.monotonic()
     seen.seconds, seen.outside, seen.looked = first.seconds, first.outside, first.looked
     seen.blind = [reason for _, reason in first.blind]
     seen.failure, seen.stderr, seen.overran = first.failure(), first.told, first.ended is Ending.TIMEOUT
-    seen.first = runner.box.look(spec)
+    files = runner.box.look(spec)
+    spec = with_databases(spec, files, runner.box.path)
+    runner.box.keep(place / "golden")
+    seen.first = runner.reading.valued(spec, files, runner.box.path)
+    seen.initial = runner.reading.valued(spec, seen.initial, template)
     if seen.failure:
         return
     seen.by_line = by_line(runner.box.path, seen)
     again = runner.run(spec, RunOptions(timeout=timeout))
     seen.again_failure = again.failure()
-    seen.again = runner.box.look(spec)
+    seen.again = runner.look(spec)
     time.sleep(max(0.0, ended + _APART - time.monotonic()))
     runner.box.fill(template)
     second = runner.run(spec, RunOptions(timeout=timeout))
@@ -123,8 +136,19 @@ def _observe(runner: Runner, spec: RunSpec, template: Path, timeout: float, seen
         seen.failure, seen.stderr = f"{second.failure()}, the second time", second.told
         seen.overran = second.ended is Ending.TIMEOUT
         return
-    seen.second = runner.box.look(spec)
+    seen.second = runner.look(spec)
     seen.seconds = max(seen.seconds, second.seconds)
+    _note_values(runner, Record(spec, place, final=seen.first), seen)
+
+
+def _note_values(runner: Runner, record: Record, seen: Observation) -> None:
+    """Note by which readers and masks files that differ are equal; they then count as equal."""
+    found = by_value(runner, record, all_unlike(record, seen.second))
+    seen.cures = found.cures
+    for path in found.paths:
+        seen.second[path] = seen.first[path]
+        if path in seen.again:
+            seen.again[path] = seen.first[path]
 
 
 def _run(runner: Runner, spec: RunSpec, timeout: float, seen: Observation) -> FinishedRun:

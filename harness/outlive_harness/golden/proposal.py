@@ -17,6 +17,7 @@ from outlive_harness.results.patterns import below, globs, literal, undated
 from outlive_harness.results.scenario import ScenarioError
 
 from .absent import and_above
+from .cures import Cure
 from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, set_aside, shown
 from .observe import Observation
 
@@ -40,6 +41,7 @@ class Proposal:
         apart: other files that are no outputs; they are kept, because a recovery may read them.
         notes: further remarks.
         timeout: seconds of one run; None for the usual limit.
+        cures: readers and masks by which outputs are equal from run to run.
     """
 
     outputs: list[str] = field(default_factory=list)
@@ -51,6 +53,7 @@ class Proposal:
     apart: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     timeout: int | None = None
+    cures: list[Cure] = field(default_factory=list)
 
 
 def propose(seen: Observation) -> Proposal:
@@ -71,7 +74,7 @@ def propose(seen: Observation) -> Proposal:
     others = {path for path in guesses if path not in outputs}
     unchanged = {path for path in seen.initial if seen.first.get(path) == seen.initial[path]}
     patterns = undated(globs(outputs, others, unchanged), others)
-    made = Proposal(patterns, len(outputs), _how(seen, outputs))
+    made = Proposal(patterns, len(outputs), _how(seen, outputs), cures=list(seen.cures))
     lines = sorted(path for path in outputs if path in seen.by_line)
     made.append_only = undated(globs(lines, set(outputs) - set(lines) | others), others)
     _set_apart(made, seen, guesses, outputs)

@@ -13,10 +13,8 @@ from outlive_harness.launch.run import FinishedRun
 from outlive_harness.launch.zygote import parse
 from outlive_harness.results.findings import Finding
 from outlive_harness.results.patterns import literal
-from outlive_harness.results.reader_names import DATABASE
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
 from outlive_harness.world.box import BoxError
-from outlive_harness.world.reading import is_database
 from outlive_harness.world.runner import Runner
 from outlive_harness.world.shared import shareable
 
@@ -31,10 +29,12 @@ from .contents import (
 )
 from .crash_check import learn_crash_check, require_crash_check
 from .cures import Cure, in_words
+from .databases import with_databases
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .moment import tells_the_time, wait_for_another_second
 from .names import has_order, later_names
+from .nondeterminism import cures_for_a_log, observed
 from .one_run import run_once
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
@@ -107,6 +107,8 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     compare_runs(runner, record, again, second)
     if again and first_unlike(record, again) is None:  # it only had other names for what varies
         record.findings = [one for one in record.findings if one.kind != "not-idempotent"]
+    if record.findings:
+        record.cures = tuple(cures_for_a_log(record, observed(record, again, second.after)))
     learn_versions(record, first.versions, second.run.versions)
     learn_uncompared(record, everything, second.ignored, (first.versions, second.run.versions))
     _warn(record, first.ran)
@@ -144,16 +146,7 @@ def _read_values(runner: Runner, record: Record) -> None:
     Raises:
         UntestableError: a reader does not accept what the golden run left, or has nothing to read.
     """
-    spec = record.spec
-    databases = [
-        (path, DATABASE)
-        for path in record.final
-        if spec.is_output(path)
-        and not (spec.reader_of(path) or spec.is_read_as_bytes(path))
-        and is_database(str(record.golden / path))
-    ]
-    more = tuple(zip(ignored(dict(databases)), (DATABASE for _ in databases), strict=True))
-    record.spec = replace(spec, read=(*spec.read, *more))
+    record.spec = with_databases(record.spec, record.final, record.golden)
     record.initial = runner.reading.valued(record.spec, record.initial, record.template)
     record.final = runner.reading.valued(record.spec, record.final, record.golden)
     demand_values(record)

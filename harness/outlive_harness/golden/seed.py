@@ -1,4 +1,4 @@
-"""Whether one hash seed makes a nondeterministic Python pipeline the same in each run: tried, not guessed.
+"""What one hash seed makes the same in each run of a nondeterministic Python pipeline: tried, not guessed.
 
 Each new Python draws a seed of its own, and the order of a set of strings follows it (PYTHONHASHSEED).
 """
@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.supervisor import GO
-from outlive_harness.judge.trees import first_difference
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.world.runner import Runner
@@ -25,21 +24,21 @@ FIXED = Cure("env", "PYTHONHASHSEED=0", "the order of a set, which each Python d
 _PYTHON = re.compile(r"python[0-9.]*t?")
 
 
-def cure_by_seed(runner: Runner, record: Record) -> list[Cure]:
-    """Return the cure if two further runs with one hash seed, seconds apart, leave the same outputs."""
+def equal_with_one_seed(runner: Runner, record: Record) -> set[str]:
+    """Return the files that two further runs with one hash seed, seconds apart, leave alike."""
     spec, box = record.spec, runner.box
     has_python = any(_PYTHON.fullmatch(os.path.basename(path)) for path in record.reads)
     drawn = spec.environment(box.path).get("PYTHONHASHSEED", "random") in ("", "random")
-    if not (has_python and drawn) or record.refused:
-        return []
+    if not (has_python and drawn):
+        return set()
     fixed = replace(spec, env=(*spec.env, FIXED.value))
     runner.cool()
     first = _left(runner, record, fixed)
     wait_for_another_second(time.time())
     second = _left(runner, record, fixed) if first is not None else None
-    if first is None or second is None or first_difference(first, second, spec.is_output) is not None:
-        return []
-    return [FIXED]
+    if first is None or second is None:
+        return set()
+    return {path for path, entry in first.items() if second.get(path) == entry}
 
 
 def _left(runner: Runner, record: Record, spec: RunSpec) -> Tree | None:

@@ -6,7 +6,7 @@ from outlive_harness.results.patterns import globs
 from outlive_harness.results.run_spec import is_private
 
 from .cures import Cure
-from .guesses import TOOL_STATE, is_tool_state
+from .habits import TOOL_STATE, is_tool_state
 from .record import Record
 
 

@@ -117,7 +117,7 @@ class FinishedRun:
             return self.refused
         is_interrupted = os.strerror(errno.EINTR) in self.stderr
         return (
-            f"{self.failure()}, which may come of being watched: send it signals less often"
+            f"{self.failure()}, which may come of being watched: let its timers fire less often"
             if is_interrupted
             else ""
         )

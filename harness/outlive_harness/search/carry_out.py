@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -45,7 +45,7 @@ def carry_out(
     try:
         for until in _ends(searches):
             yield from _some(session, tasks, found, until, stops=into is None)
-            if _violates(found.values()):
+            if any(trial.findings for trial in _so_far(searches, found)):
                 break
     finally:
         tried = [found[number] for number in sorted(found)]
@@ -77,7 +77,7 @@ def _some(
         return
     owners = {tasks[number][1].plan: tasks[number][0] for number in numbers}
     searches = list({id(one): one for one, _ in tasks}.values())
-    seen = [trial for one in searches for trial in one.trials] + [trial for _, trial in found.values()]
+    seen = _so_far(searches, found)
 
     def keep(trial: Trial) -> None:
         owners[trial.plan].keep(trial)
@@ -106,8 +106,9 @@ def _some(
             found[numbers[number]] = tasks[numbers[number]][0], cast(Trial, trial)
 
 
-def _violates(tried: Iterable[Tried]) -> bool:
-    return any(trial.findings for _, trial in tried)
+def _so_far(searches: Sequence[SearchState], found: Mapping[int, Tried]) -> list[Trial]:
+    """Return the trials of earlier levels, and those of this one that were found."""
+    return [*(trial for one in searches for trial in one.trials), *(trial for _, trial in found.values())]
 
 
 def _enough(searches: Sequence[SearchState], tried: Sequence[Tried]) -> list[Tried]:

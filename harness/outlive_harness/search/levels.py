@@ -99,11 +99,19 @@ def _waves(
     several: Sequence[SearchState], before: Mapping[str, SearchState], level: int
 ) -> Iterator[list[list[SearchState]]]:
     """Yield the searches that take turns, in groups; a group joins in after a few trials of those before."""
-    followers = [one for one in several if level == 1 and one.search.fault.ends_as in before]
-    wave = [one for one in several if one not in followers]
-    cuts = [one for one in wave if level == 1 and one.search.first and one.search.fault.cuts_power]
-    groups = [group for group in ([one for one in wave if one not in cuts], cuts) if group]
-    yield from (several for several in (groups, [followers]) if any(several))
+    others: list[SearchState] = []
+    cuts: list[SearchState] = []
+    followers: list[SearchState] = []
+    for one in several:
+        fault = one.search.fault
+        if level == 1 and fault.ends_as in before:
+            followers.append(one)
+        elif level == 1 and one.search.first and fault.cuts_power:
+            cuts.append(one)
+        else:
+            others.append(one)
+    yield [group for group in (others, cuts) if group]
+    yield [followers] if followers else []
 
 
 def _turn(

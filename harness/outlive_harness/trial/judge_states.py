@@ -22,6 +22,7 @@ from outlive_harness.results.trials import Outcome, Trial
 from outlive_harness.world.box import BoxError
 
 from .bench import Bench
+from .crash_check import crash_check
 from .partial import partial_outputs
 from .recorded_state import RecordedState, recorded_state, state_after_cut
 from .recordings import RecordingError, Recordings
@@ -137,6 +138,7 @@ class _Judge:
             files = record.compared(runner.box.look(record.spec, whole=True))
             state = runner.reading.valued(record.spec, files, runner.box.path)
             found = partial_outputs(runner, record, state, crash)
+            found += crash_check(runner, record, crash.acks, [])
             self._known[key] = found, state if found else {}
         return self._known[key]
 
@@ -144,6 +146,8 @@ class _Judge:
         """Return a key that is equal for states in which readers see the same."""
         record = self._record
         tree = one.state.tree(self._recordings.runner.box.bytes)
+        if record.spec.crash_check:  # it may read any file, and what was acknowledged
+            return tree_digest(tree), f"{_torn(one)} after {one.said}"
         seen = {path: entry for path, entry in tree.items() if entry.kind == "link" or record.is_shown(path)}
         into = tree.get(one.op.path) if one.torn else None
         is_apart = into is not None and not isinstance(into, Linked) and one.op.path not in seen

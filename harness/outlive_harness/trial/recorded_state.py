@@ -46,6 +46,15 @@ class RecordedState:
         """What a power cut kept though something earlier was lost, in words."""
         return self.recording.kept(self.state.lost, self.state.at)
 
+    @property
+    def said(self) -> int:
+        """How much was acknowledged before it."""
+        return len(self._acks())
+
+    def _acks(self) -> list[str]:
+        recording, state = self.recording, self.state
+        return recording.promised(state) if self.is_cut else recording.acks[: recording.said[state.at]]
+
     def lay_out(self, runner: Runner) -> Crash | None:
         """Put the files into a runner's box; return None if the data of a torn write is unknown.
 
@@ -58,7 +67,7 @@ class RecordedState:
         crash = Crash(
             self.op,
             versions=recording.versions,
-            acks=recording.promised(state) if self.is_cut else recording.acks[: recording.said[state.at]],
+            acks=self._acks(),
             found=recording.found if self.is_cut else None,
             state=state if self.is_cut else None,
             rests_on=self.rests_on,

@@ -57,12 +57,14 @@ class SharedFiles:
 
     Attributes:
         paths: their paths in the box.
+        digests: digests of the shared copies, by inode.
     """
 
     def __init__(self, box: Path, spare: Path) -> None:
         self._box, self._spare = str(box), spare
         self._template: Path | None = None
         self.paths: frozenset[str] = frozenset()
+        self.digests: dict[int, str] = {}
         #: size and time of the last change of each copy
         self._copies: dict[_Identity, tuple[int, int]] = {}
 
@@ -70,7 +72,7 @@ class SharedFiles:
         """Share these files of a template from now on, whose copies must not change."""
         if template == self._template:
             return
-        self._template, self.paths = template, frozenset(paths)
+        self._template, self.paths, self.digests = template, frozenset(paths), {}
         infos = [os.lstat(template / path) for path in self.paths]
         self._copies = {_identity(info): (info.st_size, info.st_mtime_ns) for info in infos}
 

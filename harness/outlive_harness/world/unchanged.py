@@ -95,12 +95,17 @@ class UnchangedFiles:
 
     def digest(self, path: str, info: os.stat_result) -> str | None:
         """Return the digest of a file of the box, if it is untouched and was digested before."""
-        return self._digests.get(path) if self.is_intact(path, info) else None
+        if not self.is_intact(path, info):
+            return None
+        return self.shared.digests.get(info.st_ino) if self.shared.has(info) else self._digests.get(path)
 
     def digested(self, path: str, info: os.stat_result, digest: str) -> None:
         """Keep the digest of a file of the box."""
         if self.is_intact(path, info):
-            self._digests[path] = digest
+            if self.shared.has(info):  # whatever directory the next box is filled from
+                self.shared.digests[info.st_ino] = digest
+            else:
+                self._digests[path] = digest
 
     def shelve(self, source: Path | None) -> dict[str, str]:
         """Move the untouched files of *source* to the shelf; return their paths there, by path."""

@@ -475,7 +475,7 @@ WHOLE = {
         PUT + VARYING,
         "varying.py",
         "python3 varying.py",
-        ['outputs=["out/*.csv", "meta.json"]', "work/*.dat", '"run.log"'],
+        ['outputs=["meta.json", "out/*.csv"]', 'read={"meta.json": "json"}', "work/*.dat", '"run.log"'],
         0,
     ),
     "appending": (

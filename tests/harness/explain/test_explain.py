@@ -350,7 +350,7 @@ def test_a_fault_that_is_added_is_blamed_by_its_traits(monkeypatch, blames, coun
 
 
 def places(first, second):
-    made = Record(SimpleNamespace(is_ignored=lambda _: False), Path("none"))
+    made = Record(SimpleNamespace(is_ignored=lambda _: False, read=(), mask=()), Path("none"))
     return aligned(made, [op(*one) for one in first], [op(*one) for one in second])
 
 

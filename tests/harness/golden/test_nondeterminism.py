@@ -7,6 +7,7 @@ import pytest
 
 from outlive_harness import scenario
 from outlive_harness.disk.tree import Entry
+from outlive_harness.golden.by_value import ByValue
 from outlive_harness.golden.cures import Cure, in_words
 from outlive_harness.golden.moment import tells_the_time
 from outlive_harness.golden.nondeterminism import advice, cures_for
@@ -15,15 +16,18 @@ from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import NO_FILE
 from outlive_harness.results.verdicts import Verdict
 
-#: Writes a table, a log with times, a database with a journal, and a report with a time.
+#: Writes a table, a log with times, a database with a journal, and a random report.
 ETL = """
 set -e
 mkdir -p out
 echo "begins at $(date +%s%N)" > etl.log
 printf 'a,b\\n' > out/new && mv out/new out/2026-11.csv
 printf x > out/x.db-journal && printf x > out/x.db && rm out/x.db-journal
-echo "made at $(date +%s%N)" > out/new && mv out/new out/report-2026-11.json
+od -An -N8 -tx1 /dev/urandom > out/new && mv out/new out/report-2026-11.json
 """
+
+
+NOTHING = ByValue(frozenset(), [])
 
 
 def tree(**files):
@@ -50,7 +54,7 @@ def paths(cures, keyword):
 def test_without_outputs_the_whole_proposal_is_the_cure():
     """What is the same is compared, a log is ignored, what varies is judged for being whole."""
     first = {"out__a.csv": "1", "etl.log": "2", "report.json": "3"}
-    cures = cures_for(spec_of(), seen(first, {**first, "etl.log": "x", "report.json": "y"}))
+    cures = cures_for(spec_of(), seen(first, {**first, "etl.log": "x", "report.json": "y"}), NOTHING)
     assert paths(cures, "outputs") == ["out/*.csv", "report.json"]
     assert paths(cures, "ignore") == ["etl.log", "report.json"]
     assert all(one.why for one in cures if one.keyword == "ignore")
@@ -60,7 +64,7 @@ def test_with_outputs_only_what_varies_among_them_is_left_out():
     """Names that hold a month or a random part become patterns; what is no output is not spoken of."""
     first = {"out__2026-11.csv": "1", "out__run-ab12__p": "2", "etl.log": "3"}
     second = {"out__2026-11.csv": "x", "out__run-cd34__p": "2", "etl.log": "y"}
-    cures = cures_for(spec_of(outputs="out/**"), seen(first, second))
+    cures = cures_for(spec_of(outputs="out/**"), seen(first, second), NOTHING)
     assert paths(cures, "outputs") == ["out/*.csv"]
     assert paths(cures, "ignore") == ["out/*.csv", "out/run-*/"]
 
@@ -68,7 +72,7 @@ def test_with_outputs_only_what_varies_among_them_is_left_out():
 def test_where_all_varies_the_user_is_told_what_is_left_to_do():
     """No pattern would leave anything to compare."""
     observed = seen({"a.log": "1"}, {"a.log": "2"})
-    assert cures_for(spec_of(), observed) == []
+    assert cures_for(spec_of(), observed, NOTHING) == []
     assert "time and its seed" in advice(spec_of(), [])
 
 
@@ -85,7 +89,7 @@ def test_a_command_without_outputs_is_judged_by_what_is_proposed(check):
     """It is said in one line; the report is still judged for being whole, and the declaration says so."""
     result = check("sh", "-c", ETL)
     assert result.verdict is Verdict.HELD, result
-    (said,) = [one for one in result.warnings if one.startswith("two runs differ")]
+    (said,) = [one for one in result.warnings if one.startswith("its runs differ")]
     assert (
         "--outputs 'out/*.csv' --outputs 'out/report-*.json' --ignore etl.log --ignore 'out/report-*.json' ("
         in said
@@ -93,9 +97,9 @@ def test_a_command_without_outputs_is_judged_by_what_is_proposed(check):
     assert [one.what for one in result.not_judged] == ["out/report-2026-11.json", "etl.log", "out/*.db"]
     assert result.not_judged[-1].why == "a database with a journal, for a check to read; not compared"
     torn = check("sh", "-c", ETL.replace("out/new && mv out/new", ""))
-    assert [(one.kind, one.path) for one in torn.violations] == [
+    assert {(one.kind, one.path) for one in torn.violations} == {
         ("torn-output", "out/2026-11.csv"), ("torn-output", "out/report-2026-11.json"),
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("keywords", [{"outputs": ("etl.log", "out/**")}, {"outputs": "**"}])
@@ -115,6 +119,23 @@ def test_a_scenario_in_a_file_is_told_its_keywords(one):
     assert result.verdict is Verdict.UNKNOWN
     last = result.reason.splitlines()[-1]
     assert last.startswith('add outputs=["out/*.csv", "out/report-*.json"], ignore=["etl.log", "out/report-*')
+
+
+def test_a_log_that_grows_is_no_output_that_changes(check, one):
+    """Undeclared it is ignored, and said so; declared, or in a scenario's file, it is judged as an output."""
+    script = "echo ran >> etl.log; printf x > t && mv t out"
+    result = check("sh", "-c", script)
+    assert result.verdict is Verdict.HELD, result
+    assert [one.what for one in result.not_judged] == ["etl.log"]
+    (said,) = [one for one in result.warnings if one.startswith("its runs differ")]
+    assert "--outputs out --ignore etl.log (etl.log: a log, by its name)" in said
+    for judged in (
+        check("sh", "-c", script, outputs="**"),
+        one(f"it = scenario(command=['sh', '-c', {script!r}])"),
+    ):
+        assert ("not-idempotent", "etl.log") in {(found.kind, found.path) for found in judged.violations}
+    grown = check("sh", "-c", "echo ran >> data; printf x > t && mv t out")
+    assert ("not-idempotent", "data") in {(found.kind, found.path) for found in grown.violations}
 
 
 BY_THE_SECOND = """
@@ -158,19 +179,19 @@ def test_the_order_of_a_set_is_cured_by_a_seed(check, monkeypatch):
     result = check(sys.executable, "-c", f"{ORDER}; os.replace('t', 'out')")
     assert result.verdict is Verdict.HELD, result
     assert result.not_judged == []
-    (said,) = [one for one in result.warnings if one.startswith("two runs differ")]
-    assert "is judged: --env PYTHONHASHSEED=0 (" in said
+    (said,) = [one for one in result.warnings if one.startswith("its runs differ")]
+    assert "is judged: --outputs out --env PYTHONHASHSEED=0 (" in said
     result = check(sys.executable, "-c", f"{ORDER}; os.replace('t', 'out')", outputs="out")
     assert result.reason.splitlines()[-1].startswith("add --env PYTHONHASHSEED=0 (")
 
 
 def test_a_seed_is_no_cure_for_a_time(check, monkeypatch):
-    """Where runs with one seed differ all the same, what varies is proposed as before."""
+    """Each output has the cure that fits it: a mask for the time, a seed for the order of a set."""
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     code = f"import time; {ORDER}; os.replace('t', 'out'); open('at', 'w').write(str(time.time()))"
     result = check(sys.executable, "-c", code, outputs=("out", "at"))
     last = result.reason.splitlines()[-1]
-    assert last.startswith("add --ignore at --ignore out (")
+    assert last.startswith(r"add --mask '\b1[5-9]\d{8}(\.\d+)?\b' --env PYTHONHASHSEED=0 (")
 
 
 #: Notes each run in the state of a tool, and puts its output in place whole.
@@ -181,8 +202,8 @@ def test_the_state_of_a_tool_is_no_output_though_golden_runs_agree_on_it(check):
     """A recovery has less to do, and notes something else; whoever names all files has them judged."""
     result = check("sh", "-c", STEPS)
     assert result.verdict is Verdict.HELD, result
-    said = "what tools keep for themselves is ignored: --ignore .doit.json (.doit.json: state of the tool"
-    assert [one.startswith(said) for one in result.warnings] == [True]
+    said = "--ignore .doit.json (.doit.json: state of the tool"
+    assert [said in one for one in result.warnings] == [True]
     assert [one.what for one in result.not_judged] == [".doit.json"]
     assert check("sh", "-c", STEPS, outputs="**").verdict is Verdict.VIOLATED
 

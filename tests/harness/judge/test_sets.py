@@ -175,3 +175,24 @@ def test_a_set_of_nothing_is_an_error_of_use(one):
     result = one(PAIR.format(together="out/* if out/c"))
     assert result.verdict is Verdict.UNKNOWN
     assert result.reason.endswith("no output that the golden run found or left matches out/c")
+
+
+def test_a_run_that_cannot_be_recorded_has_two_versions_and_says_so(one):
+    """What it stores through memory is not seen, so the versions in between are listed as not judged."""
+    source = """
+import mmap
+
+@scenario(outputs="out/*", together="out/*")
+def pair():
+    with open("scratch", "w+b") as scratch:
+        scratch.truncate(4096)
+        mmap.mmap(scratch.fileno(), 4096)[:1] = b"x"
+    os.makedirs("out", exist_ok=True)
+    for name in "ab":
+        Path("new").write_text(name)
+        os.rename("new", "out/" + name)
+"""
+    result = one(source, explain="none")
+    assert [found.path for found in result.violations] == ["out/*"]
+    (said,) = [item.why for item in result.not_judged if item.what == "out/*"]
+    assert said.startswith("of its versions only the first and the last are known: what a power cut leaves")

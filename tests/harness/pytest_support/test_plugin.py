@@ -78,7 +78,10 @@ def test_a_run_without_scenarios_imports_almost_nothing(suite):
     done = suite.run(sys.executable, "-c", code)
     assert done.ret == 0
     first, last = done.outlines[0], done.outlines[-1]
-    light = ("globs", "keywords", "params", "scenario", "scenario_files", "violations")
+    light = (
+        "globs", "instants", "keywords", "params", "reader_names", "scenario", "scenario_files",
+        "value_kinds", "violations",
+    )  # fmt: skip
     own = {"outlive_harness", *(f"outlive_harness.{name}" for name in ("plugin", "results", "scenario"))}
     assert set(ast.literal_eval(first)) <= own | {f"outlive_harness.results.{name}" for name in light}
     assert not re.search("psutil|rich|explore|driver|collect|faults", last), last

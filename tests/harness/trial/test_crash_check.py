@@ -69,7 +69,10 @@ def there():
 @scenario(outputs="ck", crash_check=there, setup=lambda: put("ck", "1"), faults=FAULT)
 def gap():
     os.unlink("ck")
-    Path("new").write_text("11")
+    with open("new", "w") as file:
+        file.write("11")
+        file.flush()
+        os.fsync(file)
     os.rename("new", "ck")
 """
     result = one(source.replace("FAULT", repr(fault)), torn="bytes", fail_fast=True)

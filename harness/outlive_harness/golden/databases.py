@@ -1,0 +1,29 @@
+"""Databases among a run's outputs: what an open one shows is never its bytes, so a reader judges each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from outlive_harness.disk.tree import Tree
+from outlive_harness.results.globs import quoted
+from outlive_harness.results.reader_names import DATABASE
+from outlive_harness.results.run_spec import RunSpec
+from outlive_harness.world.reading import is_database
+
+
+def with_databases(spec: RunSpec, tree: Tree, root: Path) -> RunSpec:
+    """Return a run spec in which each SQLite database that a run left as an output has its reader.
+
+    Args:
+        spec: the pipeline; what it declares itself stays.
+        tree: what the run left.
+        root: where that is.
+    """
+    found = [
+        path
+        for path, entry in tree.items()
+        if entry.kind == "file" and spec.is_output(path)
+        if not (spec.reader_of(path) or spec.is_read_as_bytes(path)) and is_database(str(root / path))
+    ]
+    return replace(spec, read=(*spec.read, *((quoted(path), DATABASE) for path in found)))
