@@ -17,6 +17,10 @@ from .view import View
 
 #: Times, durations, random names: what differs from run to run in most reports and logs.
 MASKS = (
+    (
+        r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? ([A-Z][a-z]{2} [ \d]\d|\d+ [A-Z][a-z]{2} \d{4})"
+        r" \d\d:\d\d:\d\d( [A-Z]{3,4}| [+-]\d{4})?( \d{4})?"
+    ),
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?",
     r"\d{4}-\d\d-\d\d",
     r"\d\d:\d\d:\d\d([.,]\d+)?",
