@@ -27,6 +27,9 @@ PAGES = {str(page.relative_to(DOCS)): page.read_text() for page in sorted(DOCS.r
 BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 #: Options of other programs, and of doctor's kin, that pages speak of.
 FOREIGN = {"--inject", "--junitxml", "--strict"}
+#: Options of the tools that run steps.
+FOREIGN |= {"--cores", "--execute", "--inplace", "--local-scheduler", "--module", "--nolock", "--output"}
+FOREIGN |= {"--rerun-incomplete", "--to"}
 
 each_page = pytest.mark.parametrize("name", PAGES)
 

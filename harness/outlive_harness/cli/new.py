@@ -16,9 +16,9 @@ from outlive import atomic_write
 from outlive_harness.disk.copying import copy_tree
 from outlive_harness.disk.removal import remove_tree
 from outlive_harness.explore.golden import observe_command
-from outlive_harness.golden.absent import missing_inputs
+from outlive_harness.golden.advice.absent import missing_inputs
+from outlive_harness.golden.advice.proposal import Proposal, propose
 from outlive_harness.golden.observe import Observation
-from outlive_harness.golden.proposal import Proposal, propose
 from outlive_harness.report.escaped import visible
 from outlive_harness.results.command_names import name_of
 from outlive_harness.results.command_text import words_of

@@ -8,9 +8,9 @@ import sys
 import textwrap
 from collections.abc import Collection, Sequence
 
-from outlive_harness.golden.cures import as_keywords
-from outlive_harness.golden.guesses import in_ascii, shown
-from outlive_harness.golden.proposal import Proposal
+from outlive_harness.golden.advice.cures import as_keywords
+from outlive_harness.golden.advice.guesses import in_ascii, shown
+from outlive_harness.golden.advice.proposal import Proposal
 
 _TEXT = '''"""Say in one sentence what this scenario shows."""
 

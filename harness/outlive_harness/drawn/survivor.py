@@ -35,7 +35,7 @@ from outlive_harness.results.trials import Trial, violation_of
 from outlive_harness.results.verdicts import ScenarioResult
 from outlive_harness.results.violations import gravity
 from outlive_harness.search.choices import profile_of, settings_of
-from outlive_harness.trial.hash_seed_check import HashSeedCheck
+from outlive_harness.trial.later_run import LaterRun
 from outlive_harness.trial.power_cuts import LIMIT, FindPowerCuts
 from outlive_harness.trial.trial import TrialTask
 
@@ -229,9 +229,9 @@ class Survivor:
     # -- failures --------------------------------------------------------------------------------------
 
     def _check_repeatable(self, one: Scenario, record: Record, trial: Trial) -> None:
-        """Make sure that outputs do not differ anyway: for example as each Python draws its own hash seed."""
+        """Make sure that outputs do not differ anyway: by a hash seed, by the time."""
         if any(found.kind == "diverged" for found in trial.findings):
-            why = self._run(HashSeedCheck(record.place))
+            why = self._run(LaterRun(record.place))
             if why:
                 self._untestable(one, why)
 

@@ -10,10 +10,10 @@ import psutil
 
 from outlive_harness.faults import Fault
 from outlive_harness.faults.table import FAULTS, STAND_IN
-from outlive_harness.golden.cures import Cure
-from outlive_harness.golden.nondeterminism import with_reasons
+from outlive_harness.golden.advice.cures import Cure
+from outlive_harness.golden.advice.nondeterminism import with_reasons
+from outlive_harness.golden.advice.tool_state import tool_state
 from outlive_harness.golden.record import Record
-from outlive_harness.golden.tool_state import tool_state
 from outlive_harness.history.baseline import Baseline
 from outlive_harness.history.golden_runs import Shared
 from outlive_harness.history.ledger import Ledger

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Iterable
 
-from outlive_harness.golden.cures import Cure
+from outlive_harness.golden.advice.cures import Cure
 from outlive_harness.golden.observe import Observation, ObserveTask
 from outlive_harness.golden.record import Record
 from outlive_harness.jobs.queue import Priority

@@ -13,20 +13,20 @@ from outlive_harness.world.checks import difference as difference_of_values
 from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
-from .by_value import by_value
+from .advice.by_value import by_value
+from .advice.cures import Cure
+from .advice.habits import is_ignored_by_name
+from .advice.nondeterminism import advice, cures_for, observed
+from .advice.seed import FIXED, equal_with_one_seed
 from .contents import (
     all_unlike,
     difference,
     first_unlike,
     ignored_files,
 )
-from .cures import Cure
-from .habits import is_ignored_by_name
 from .names import aligned, has_order, learn_names
-from .nondeterminism import advice, cures_for, observed
 from .one_run import GoldenRun, run_once
 from .record import Record, UntestableError
-from .seed import FIXED, equal_with_one_seed
 
 #: Seconds after which a time in whole seconds differs.
 APART = 1.01

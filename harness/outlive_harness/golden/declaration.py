@@ -16,7 +16,7 @@ from outlive_harness.results.patterns import globs
 from outlive_harness.results.run_spec import BOX_VARIABLE, is_private
 from outlive_harness.results.scenario import ACK_PATTERN
 
-from .cures import Cure, directory, in_words
+from .advice.cures import Cure, directory, in_words
 from .record import Record, UntestableError
 
 #: How many files a message lists.

@@ -20,9 +20,9 @@ from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
 
-from .by_value import by_value
+from .advice.by_value import by_value
+from .advice.cures import Cure
 from .contents import all_unlike
-from .cures import Cure
 from .databases import with_databases
 from .record import Record
 

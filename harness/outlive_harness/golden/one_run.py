@@ -16,7 +16,7 @@ from outlive_harness.launch.run import FinishedRun
 from outlive_harness.results.ops import Op
 from outlive_harness.world.runner import Runner
 
-from .absent import hint
+from .advice.absent import hint
 from .record import Record, UntestableError
 
 #: Seconds that a golden run may take if the scenario sets no limit.

@@ -13,7 +13,7 @@ from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op, Trace
 from outlive_harness.results.run_spec import RunSpec
 
-from .cures import Cure
+from .advice.cures import Cure
 
 #: The least number of seconds that a run after the golden one may take.
 SHORTEST_LIMIT = 30.0

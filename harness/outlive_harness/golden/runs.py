@@ -18,6 +18,8 @@ from outlive_harness.world.box import BoxError
 from outlive_harness.world.runner import Runner
 from outlive_harness.world.shared import shareable
 
+from .advice.cures import Cure, in_words
+from .advice.nondeterminism import cures_for_a_log, observed
 from .again import compare_runs, forgo_zygote, from_scratch_again, has_times
 from .contents import (
     demand_values,
@@ -28,13 +30,11 @@ from .contents import (
     learn_versions,
 )
 from .crash_check import learn_crash_check, require_crash_check
-from .cures import Cure, in_words
 from .databases import with_databases
 from .declaration import check_declaration
 from .made_anew import ignored, made_anew
 from .moment import tells_the_time, wait_for_another_second
 from .names import has_order, later_names
-from .nondeterminism import cures_for_a_log, observed
 from .one_run import run_once
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError

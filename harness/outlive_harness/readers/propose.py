@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from .view import View
 
 #: Times, durations, random names: what differs from run to run in most reports and logs.
 MASKS = (
+    (
+        r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? ([A-Z][a-z]{2} [ \d]\d|\d+ [A-Z][a-z]{2} \d{4})"
+        r" \d\d:\d\d:\d\d( [A-Z]{3,4}| [+-]\d{4})?( \d{4})?"
+    ),
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?",
     r"\d{4}-\d\d-\d\d",
     r"\d\d:\d\d:\d\d([.,]\d+)?",
@@ -64,9 +69,10 @@ def _with(name: str, golden: Path, here: Path, view: View) -> dict[str, Any] | N
 
 
 def _left_out(paths: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    """Yield few keys to leave out: those that differ, or else what holds them, as the times of a cell."""
-    for several in (paths, [path[:-1] or path for path in paths]):
-        keys = tuple(sorted({".".join(path) for path in several}))
+    """Yield few keys to leave out: those that differ, or else what holds several, as the times of a cell."""
+    several = Counter(path[:-1] for path in set(paths))
+    for chosen in (paths, [path[:-1] if several[path[:-1]] > 1 and path[1:] else path for path in paths]):
+        keys = tuple(sorted({".".join(path) for path in chosen}))
         if len(keys) <= _KEYS and not any("," in key for key in keys):
             yield keys
 

@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlive_harness.golden.by_value import by_value
+from outlive_harness.golden.advice.by_value import by_value
+from outlive_harness.golden.advice.cures import in_words
+from outlive_harness.golden.advice.nondeterminism import advice
+from outlive_harness.golden.advice.seed import FIXED
 from outlive_harness.golden.contents import all_unlike, difference, first_unlike
-from outlive_harness.golden.cures import in_words
-from outlive_harness.golden.nondeterminism import advice
 from outlive_harness.golden.record import Record
-from outlive_harness.golden.seed import FIXED
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.jobs.tasks import Task
 from outlive_harness.launch.options import RunOptions

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive_harness.golden.advice.nondeterminism import advice
 from outlive_harness.golden.again import APART
-from outlive_harness.golden.nondeterminism import advice
 from outlive_harness.jobs.tasks import Task
 from outlive_harness.world.box import BoxError
 

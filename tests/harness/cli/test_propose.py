@@ -16,9 +16,9 @@ from outlive_harness.cli.given import as_written, directory_code, started
 from outlive_harness.cli.new import _gathered
 from outlive_harness.cli.template import proposed_text, python_string
 from outlive_harness.disk.tree import Entry
-from outlive_harness.golden.absent import missing_inputs
+from outlive_harness.golden.advice.absent import missing_inputs
+from outlive_harness.golden.advice.proposal import Proposal, propose
 from outlive_harness.golden.observe import Observation
-from outlive_harness.golden.proposal import Proposal, propose
 from outlive_harness.results.command_text import words_of
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.ops import Op

@@ -7,10 +7,10 @@ import pytest
 
 from outlive_harness import scenario
 from outlive_harness.disk.tree import Entry
-from outlive_harness.golden.by_value import ByValue
-from outlive_harness.golden.cures import Cure, in_words
+from outlive_harness.golden.advice.by_value import ByValue
+from outlive_harness.golden.advice.cures import Cure, in_words
+from outlive_harness.golden.advice.nondeterminism import advice, cures_for
 from outlive_harness.golden.moment import tells_the_time
-from outlive_harness.golden.nondeterminism import advice, cures_for
 from outlive_harness.golden.observe import Observation
 from outlive_harness.results.run_spec import run_spec_of
 from outlive_harness.results.scenario import NO_FILE

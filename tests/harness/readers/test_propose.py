@@ -27,7 +27,11 @@ def notebook(number):
     """Return a notebook as papermill leaves it: times in each cell, below keys that hold a dot."""
     times = {"start_time": number, "end_time": number, "duration": number}
     busy = {"iopub.execute_input": number, "shell.execute_reply": number}
-    cell = {"source": "1", "metadata": {"execution": busy, "papermill": times, "tags": ["parameters"]}}
+    cell = {
+        "id": f"c{number}",
+        "source": "1",
+        "metadata": {"execution": busy, "papermill": times, "tags": ["parameters"]},
+    }
     return json.dumps({"cells": [cell, cell], "metadata": {"papermill": times}}).encode()
 
 
@@ -40,11 +44,14 @@ def notebook(number):
         (
             "out.ipynb",
             notebook,
-            "json:-cells.metadata.execution,-cells.metadata.papermill,-metadata.papermill",
+            "json:-cells.id,-cells.metadata.execution,-cells.metadata.papermill,-metadata.papermill",
             0,
         ),
         ("rows.csv", lambda n: b"id,when\n1,%d\n" % n, "csv:-when", 0),
         ("etl.log", lambda n: b"2026-01-02 03:04:%02d,%03d INFO done in %d ms\n" % (n, n, n), "", 2),
+        ("ctime.txt", lambda n: b"made Tue Dec  1 05:46:%02d 2026\n" % n, "", 1),
+        ("mail.txt", lambda n: b"Date: Wed, 02 Dec 2026 05:46:%02d +0100\n" % n, "", 1),
+        ("date.txt", lambda n: b"Tue Dec  1 05:46:%02d UTC 2026\n" % n, "", 1),
         ("page.html", lambda n: b"<p id='%s'>" % str(uuid.UUID(int=n)).encode(), "", 1),
         ("data.bin", lambda n: b"\xff\x00" + bytes([n]), None, 0),
         ("notes.txt", lambda n: b"heads" if n % 2 else b"tails", None, 0),

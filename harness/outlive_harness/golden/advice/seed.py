@@ -11,14 +11,14 @@ import time
 from dataclasses import replace
 
 from outlive_harness.disk.tree import Tree
+from outlive_harness.golden.moment import wait_for_another_second
+from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.world.runner import Runner
 
 from .cures import Cure
-from .moment import wait_for_another_second
-from .record import Record
 
 FIXED = Cure("env", "PYTHONHASHSEED=0", "the order of a set, which each Python draws anew")
 _PYTHON = re.compile(r"python[0-9.]*t?")

@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
+from outlive_harness.golden.observe import Observation
+from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO, Ending
 from outlive_harness.launch.options import RunOptions
 from outlive_harness.launch.run import FinishedRun
@@ -17,8 +19,6 @@ from outlive_harness.world.runner import Runner
 from .cures import Cure, directory, in_words
 from .guesses import is_marker
 from .habits import habit_of
-from .observe import Observation
-from .record import Record
 
 #: Python's words for a module that it does not find; the module is a directory or a file of that name.
 _NO_MODULE = re.compile(r"No module named '?([A-Za-z_]\w*)")

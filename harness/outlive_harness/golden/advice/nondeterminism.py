@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from outlive_harness.disk.tree import Tree
+from outlive_harness.golden.observe import Observation, by_line
+from outlive_harness.golden.record import Record
 from outlive_harness.results.patterns import literal, undated
 from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.results.scenario import ScenarioError
@@ -13,9 +15,7 @@ from outlive_harness.results.scenario import ScenarioError
 from .by_value import ByValue
 from .cures import Cure, in_words
 from .guesses import Guess, Kind, guess_all
-from .observe import Observation, by_line
 from .proposal import Proposal, patterns_of, propose
-from .record import Record
 
 #: How many reasons are told.
 _MOST = 4

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
+from outlive_harness.golden.record import Record
 from outlive_harness.results.globs import quoted
 from outlive_harness.results.patterns import undated
 from outlive_harness.world.runner import Runner
 
 from .cures import Cure
 from .habits import is_ignored_by_name
-from .record import Record
 
 #: How many outputs are looked at.
 _MOST = 200

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from outlive_harness.golden.record import Record
 from outlive_harness.results.patterns import globs
 from outlive_harness.results.run_spec import is_private
 
 from .cures import Cure
 from .habits import TOOL_STATE, is_tool_state
-from .record import Record
 
 
 def tool_state(record: Record) -> list[Cure]:

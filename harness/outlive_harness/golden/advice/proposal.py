@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from outlive_harness.golden.observe import Observation
 from outlive_harness.results.globs import common_ends, matcher
 from outlive_harness.results.patterns import below, globs, literal, undated
 from outlive_harness.results.scenario import ScenarioError
@@ -19,7 +20,6 @@ from outlive_harness.results.scenario import ScenarioError
 from .absent import and_above
 from .cures import Cure
 from .guesses import UNSTEADY, Guess, Guesses, Kind, guess_all, set_aside, shown
-from .observe import Observation
 
 #: Seconds: for a longer run a time limit is proposed, so many times as long.
 _LONG, _TIMES = 6.0, 5

@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from outlive_harness.golden.observe import Observation
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import is_private
 from outlive_harness.world.reading import Valued
 
 from .habits import habit_of, top_of
-from .observe import Observation
 
 #: Bytes: a larger file is no marker and no state.
 _SMALL = 4096
