@@ -136,7 +136,7 @@ class _Judge:
             if crash is None:
                 return None
             files = record.compared(runner.box.look(record.spec, whole=True))
-            state = runner.reading.valued(record.spec, files, runner.box.path)
+            state = runner.valued(record.spec, files)
             found = partial_outputs(runner, record, state, crash)
             found += crash_check(runner, record, crash.acks, [])
             self._known[key] = found, state if found else {}
