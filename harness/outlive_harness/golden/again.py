@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from outlive_harness.disk.tree import Tree
-from outlive_harness.readers.table import has_time
-from outlive_harness.results.instants import DEFAULT
+from outlive_harness.readers.formats import has_time
 from outlive_harness.results.ops import Op
 from outlive_harness.world.checks import difference as difference_of_values
 from outlive_harness.world.reading import Valued
@@ -17,23 +16,20 @@ from .advice.by_value import by_value
 from .advice.cures import Cure
 from .advice.habits import is_ignored_by_name
 from .advice.nondeterminism import advice, cures_for, observed
-from .advice.seed import FIXED, equal_with_one_seed
+from .advice.tried import tried
 from .contents import (
     all_unlike,
     difference,
     first_unlike,
     ignored_files,
 )
+from .moment import wait_for_another_second
 from .names import aligned, has_order, learn_names
 from .one_run import GoldenRun, run_once
 from .record import Record, UntestableError
 
-#: Seconds after which a time in whole seconds differs.
-APART = 1.01
 #: Seconds of a run that is made once more to learn what differs.
 _SHORT = 60.0
-#: Seconds that a run with another clock may take at least, and how many times the golden run's.
-_LEAST_LIMIT, _SLACK = 10.0, 5.0
 
 
 @dataclass(slots=True)
@@ -42,6 +38,7 @@ class Second:
 
     Attributes:
         run: the run.
+        began: when it began, in seconds since the epoch.
         after: the files that it left, without the ignored ones.
         ignored: the ignored files that it left.
         unlike: the first output in which it differs from the first run; None if there is none.
@@ -50,6 +47,7 @@ class Second:
     """
 
     run: GoldenRun
+    began: float
     after: Tree = field(default_factory=dict)
     ignored: Tree = field(default_factory=dict)
     unlike: str | None = None
@@ -79,12 +77,13 @@ def forgo_zygote(record: Record, why: str) -> None:
 def _from_scratch(runner: Runner, record: Record, first: GoldenRun) -> Second:
     runner.box.fill(record.template)
     ops: list[Op] = []
-    second = Second(run_once(runner, record, ops))
+    began = time.time()
+    second = Second(run_once(runner, record, ops), began)
     if second.run.failure:
         second.outcome = second.run.failure
         return second
     everything = runner.box.look(record.spec, whole=True)
-    second.after = runner.reading.valued(record.spec, record.compared(everything), runner.box.path)
+    second.after = runner.valued(record.spec, record.compared(everything))
     second.ignored = ignored_files(record, everything)
     learn_names(record, ops, second.after)
     second.unlike = first_unlike(record, second.after)
@@ -140,44 +139,21 @@ def has_times(record: Record) -> bool:
 
 
 def _cures(runner: Runner, record: Record, again: Tree, second: Second) -> list[Cure]:
-    """Return what to declare so that runs do not differ.
-
-    A run at another second shows what differs by the time only, such as a gzip header.
-    """
-    after = second.after
-    if record.seconds < _SHORT:
-        later = in_another_second(runner, record)
-        after = later or after
+    """Return what to declare so that runs do not differ."""
+    is_short, after = record.seconds < _SHORT, second.after
+    if is_short and int(second.began) == int(record.ended):
+        # A run in another second shows what differs by the time only, such as a gzip header.
+        after = _in_another_second(runner, record) or after
     unlike = all_unlike(record, after)
     found = by_value(runner, record, unlike)
     left = {path for path in unlike if path not in found.paths and not is_ignored_by_name(path)}
-    if record.seconds < _SHORT and not record.refused:
-        if left:
-            found = found.plus(left & equal_with_one_seed(runner, record), FIXED)
-        left -= found.paths
-        if left and not record.spec.freeze:
-            found = found.plus(left & _equal_if_it_stands(runner, record), Cure("freeze", DEFAULT))
+    if is_short and not record.refused:
+        found = tried(runner, record, found, left)
     return cures_for(record.spec, observed(record, again, after), found)
 
 
-def _equal_if_it_stands(runner: Runner, record: Record) -> set[str]:
-    """Return the files that two runs leave alike if the wall clock stands still."""
-    # A loop that waits until the clock moves never ends.
-    limit = record.spec.timeout or max(_LEAST_LIMIT, _SLACK * record.seconds)
-    frozen = Record(replace(record.spec, freeze=DEFAULT, timeout=limit), record.place)
-    trees = []
-    for _ in range(2):
-        runner.box.fill(record.template)
-        run = run_once(runner, frozen, [])
-        if run.failure or run.ran.unlent:
-            return set()
-        trees.append(runner.look(frozen.spec))
-    one, other = trees
-    return {path for path, entry in one.items() if other.get(path) == entry}
-
-
-def in_another_second(runner: Runner, record: Record) -> Tree:
+def _in_another_second(runner: Runner, record: Record) -> Tree:
     """Return the files of a further run, in another second than the first; nothing if it failed."""
-    time.sleep(min(APART, max(0.0, record.ended + APART - time.time())))
+    wait_for_another_second(record.ended)
     runner.box.fill(record.template)
     return {} if run_once(runner, record, []).failure else runner.look(record.spec)

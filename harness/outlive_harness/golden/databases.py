@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree
-from outlive_harness.results.globs import quoted
+from outlive_harness.readers.formats import is_database
 from outlive_harness.results.reader_names import DATABASE
 from outlive_harness.results.run_spec import RunSpec
-from outlive_harness.world.reading import is_database
+
+from .made_anew import exactly
 
 
 def with_databases(spec: RunSpec, tree: Tree, root: Path) -> RunSpec:
@@ -24,6 +25,6 @@ def with_databases(spec: RunSpec, tree: Tree, root: Path) -> RunSpec:
         path
         for path, entry in tree.items()
         if entry.kind == "file" and spec.is_output(path)
-        if not (spec.reader_of(path) or spec.is_read_as_bytes(path)) and is_database(str(root / path))
+        if not (spec.reader_of(path) or spec.is_read_as_bytes(path)) and is_database(root / path)
     ]
-    return replace(spec, read=(*spec.read, *((quoted(path), DATABASE) for path in found)))
+    return replace(spec, read=(*spec.read, *((pattern, DATABASE) for pattern in exactly(found))))

@@ -6,11 +6,11 @@ They are recognised by their names, and only beside the database itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from outlive_harness.results.globs import quoted
+from outlive_harness.readers.formats import FORMATS
 
 
 class _Kind(NamedTuple):
@@ -26,7 +26,7 @@ class _Kind(NamedTuple):
 #: Sources: https://www.sqlite.org/walformat.html (2.2) and fileformat2.html (1.3); LMDB's lmdb.h (lock files)
 #: and mdb.c (MDB_MAGIC, behind the header of the first page).
 _KINDS = (
-    _Kind(re.compile("(.+)-shm"), r"\1", 0, b"SQLite format 3\0", "SQLite's index of its log"),
+    _Kind(re.compile("(.+)-shm"), r"\1", 0, FORMATS["sqlite"].starts, "SQLite's index of its log"),
     _Kind(re.compile("lock[.]mdb"), "data.mdb", 16, b"\xde\xc0\xef\xbe", "LMDB's table of readers"),
     _Kind(re.compile("(.+)-lock"), r"\1", 16, b"\xde\xc0\xef\xbe", "LMDB's table of readers"),
 )
@@ -54,6 +54,6 @@ def _has(path: Path, kind: _Kind) -> bool:
         return False
 
 
-def ignored(paths: Mapping[str, str]) -> tuple[str, ...]:
+def exactly(paths: Iterable[str]) -> tuple[str, ...]:
     """Return patterns that match exactly these paths."""
-    return tuple(map(quoted, paths))
+    return tuple(re.sub(r"([*?\[])", r"[\1]", path) for path in paths)

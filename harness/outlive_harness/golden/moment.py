@@ -45,5 +45,5 @@ def tells_the_time(box: Path, made: Tree, began: float, ended: float) -> bool:
 
 
 def wait_for_another_second(moment: float) -> None:
-    """Wait until the clock shows another second than at a moment."""
-    time.sleep(max(0.0, int(moment) + 1 - time.time()))
+    """Wait, for a second at most, until the clock shows another second than at a moment."""
+    time.sleep(min(1.0, max(0.0, int(moment) + 1 - time.time())))

@@ -24,10 +24,8 @@ from .advice.by_value import by_value
 from .advice.cures import Cure
 from .contents import all_unlike
 from .databases import with_databases
+from .moment import wait_for_another_second
 from .record import Record
-
-#: Seconds between two runs, so that a timestamp in whole seconds in a file must differ.
-_APART = 1.01
 
 
 @dataclass(slots=True)
@@ -114,14 +112,14 @@ def _observe(runner: Runner, spec: RunSpec, place: Path, timeout: float, seen: O
     template = place / "template"
     seen.initial = runner.box.look(spec)
     first = _run(runner, spec, timeout, seen)
-    ended = time.monotonic()
+    ended = time.time()
     seen.seconds, seen.outside, seen.looked = first.seconds, first.outside, first.looked
     seen.blind = [reason for _, reason in first.blind]
     seen.failure, seen.stderr, seen.overran = first.failure(), first.told, first.ended is Ending.TIMEOUT
     files = runner.box.look(spec)
     spec = with_databases(spec, files, runner.box.path)
     runner.box.keep(place / "golden")
-    seen.first = runner.reading.valued(spec, files, runner.box.path)
+    seen.first = runner.valued(spec, files)
     seen.initial = runner.reading.valued(spec, seen.initial, template)
     if seen.failure:
         return
@@ -129,7 +127,7 @@ def _observe(runner: Runner, spec: RunSpec, place: Path, timeout: float, seen: O
     again = runner.run(spec, RunOptions(timeout=timeout))
     seen.again_failure = again.failure()
     seen.again = runner.look(spec)
-    time.sleep(max(0.0, ended + _APART - time.monotonic()))
+    wait_for_another_second(ended)
     runner.box.fill(template)
     second = runner.run(spec, RunOptions(timeout=timeout))
     if second.failure():

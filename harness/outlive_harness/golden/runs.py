@@ -32,7 +32,7 @@ from .contents import (
 from .crash_check import learn_crash_check, require_crash_check
 from .databases import with_databases
 from .declaration import check_declaration
-from .made_anew import ignored, made_anew
+from .made_anew import exactly, made_anew
 from .moment import tells_the_time, wait_for_another_second
 from .names import has_order, later_names
 from .one_run import run_once
@@ -131,7 +131,7 @@ def _take_in(runner: Runner, record: Record, first: FinishedRun) -> Tree:
         (path, f"not judged: {path} is {paths[path]}, which it makes anew" if path in paths else why)
         for path, why in record.trace.blind
     ]
-    record.spec = replace(record.spec, ignore=(*dict.fromkeys((*record.spec.ignore, *ignored(paths))),))
+    record.spec = replace(record.spec, ignore=(*dict.fromkeys((*record.spec.ignore, *exactly(paths))),))
     record.led_to = links.targets(record.initial, record.ops, os.fsdecode(runner.box.bytes))
     everything = runner.box.look(record.spec, whole=True)
     record.final = record.compared(everything)

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .kinds import Absent, ReadError, Table, Tables
+from outlive_harness.results.reader_names import JOURNALS
 
-#: What a database needs beside it: https://www.sqlite.org/tempfiles.html (2.1 and 2.2).
-BESIDE = ("-journal", "-wal")
+from .kinds import Absent, ReadError, Table, Tables
 
 
 def sqlite(path: Path, left_out: Sequence[str]) -> Any:  # noqa: ANN401 - tables, or nothing
@@ -29,7 +28,7 @@ def sqlite(path: Path, left_out: Sequence[str]) -> Any:  # noqa: ANN401 - tables
     with tempfile.TemporaryDirectory(prefix="outlive-read-") as place:
         copy = Path(place, "database")
         shutil.copyfile(path, copy)
-        for end in BESIDE:
+        for end in JOURNALS:  # https://www.sqlite.org/tempfiles.html (2.1 and 2.2)
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(f"{path}{end}", f"{copy}{end}")
         try:

@@ -10,8 +10,9 @@ from typing import Any
 
 from outlive_harness.results.reader_names import UNPACKING, WITH_KEYS, Step
 
+from .formats import FORMATS, likely, start_of
 from .kinds import Absent, ReadError
-from .table import READER, likely
+from .table import read_by
 from .values import differences
 from .view import View
 
@@ -34,7 +35,7 @@ _LOOKED, _KEYS = 200, 6
 
 def propose(golden: Path, here: Path, view: View) -> dict[str, Any]:
     """Return ``{"reader": ..., "masks": [...]}``, or ``{}`` if nothing that is known makes the two equal."""
-    start = golden.read_bytes()[:64] if golden.is_file() else b""
+    start = start_of(golden) if golden.is_file() else b""
     for name in likely(golden.name, start):
         found = _with(name, golden, here, view)
         if found is not None:
@@ -44,8 +45,6 @@ def propose(golden: Path, here: Path, view: View) -> dict[str, Any]:
 
 def _with(name: str, golden: Path, here: Path, view: View) -> dict[str, Any] | None:
     """Return what to say if one reader makes two files equal, perhaps without some keys or with masks."""
-    from .serve import read_by  # noqa: PLC0415 - they use each other
-
     for steps in _chains(name, golden):
         try:
             values = [read_by(steps, path) for path in (golden, here)]
@@ -81,14 +80,12 @@ def _chains(name: str, path: Path) -> Iterator[tuple[Step, ...]]:
     """Yield the reader alone, and with that of the file inside it."""
     if name in UNPACKING:
         for inner in likely(path.name.removesuffix(".gz"), b""):
-            if READER[inner].ends:
+            if FORMATS[inner].ends:
                 yield (Step(name), Step(inner))
     yield (Step(name),)
 
 
 def _is_equal(steps: tuple[Step, ...], golden: Path, here: Path, view: View) -> bool:
-    from .serve import read_by  # noqa: PLC0415
-
     one, other = (view.of(read_by(steps, path)) for path in (golden, here))
     return not any(True for _ in differences(one, other))
 

@@ -15,17 +15,16 @@ import resource
 import select
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from outlive_harness.results.reader_names import FUNCTION, Step, steps_of
+from outlive_harness.results.reader_names import FUNCTION, steps_of
 
 from .kinds import Absent, ReadError, Tables
 from .propose import propose
-from .table import PIP, READER
+from .table import PIP, READER, read_by
 from .values import differences, digest
 from .view import View
 
@@ -161,22 +160,6 @@ def _reader(text: str, functions: Sequence[Callable[[Path], Any]]) -> Callable[[
         return functions[int(text[len(FUNCTION) :])]
     steps = steps_of(text or "bytes")
     return lambda path: read_by(steps, path)
-
-
-def read_by(steps: Sequence[Step], path: Path) -> Any:  # noqa: ANN401 - any value
-    """Return the value that a chain of readers gives.
-
-    Raises:
-        ReadError: what is there is not whole.
-    """
-    first, *rest = steps
-    value = READER[first.name].read(path, first.left_out)
-    if not rest:
-        return value
-    with tempfile.TemporaryDirectory(prefix="outlive-read-") as place:
-        inner = Path(place, path.name.removesuffix(".gz") or "content")
-        inner.write_bytes(value)
-        return read_by(rest, inner)
 
 
 if __name__ == "__main__":

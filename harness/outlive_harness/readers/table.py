@@ -1,10 +1,13 @@
-"""The built-in readers, by name."""
+"""The built-in readers, by name, and how they are chained."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from outlive_harness.results.reader_names import Step
 
 from . import archives, columns, databases, texts
 
@@ -15,59 +18,42 @@ class Reader(NamedTuple):
     Attributes:
         read: takes a path and the keys that are left out, and returns a value.
         needs: the library that it imports; "" for Python's own.
-        starts: the bytes that a file of this format begins with; empty if that says nothing.
-        ends: the ends of names that such files have.
-        has_time: whether such a file holds the time at which it was made.
     """
 
     read: Callable[[Path, Sequence[str]], Any]
     needs: str = ""
-    starts: bytes = b""
-    ends: tuple[str, ...] = ()
-    has_time: bool = False
 
 
-#: In the order in which they are proposed for a file that differs from run to run.
 READER = {
-    "sqlite": Reader(databases.sqlite, starts=b"SQLite format 3\0"),
-    "xlsx": Reader(archives.xlsx, starts=b"PK\x03\x04", ends=(".xlsx", ".xlsm"), has_time=True),
-    "npy": Reader(columns.npy, "numpy", ends=(".npy", ".npz")),
-    "zip": Reader(archives.zip_members, starts=b"PK\x03\x04", has_time=True),
-    "tar": Reader(archives.tar, ends=(".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz"), has_time=True),
-    "gzip": Reader(archives.gzip, starts=b"\x1f\x8b", has_time=True),
-    "parquet": Reader(columns.parquet, "pyarrow", starts=b"PAR1"),
-    "arrow": Reader(columns.arrow, "pyarrow", starts=b"ARROW1", ends=(".arrow", ".feather")),
-    "json": Reader(texts.json, ends=(".json", ".jsonl", ".ndjson", ".geojson", ".ipynb")),
-    "yaml": Reader(texts.yaml, "yaml", ends=(".yaml", ".yml")),
-    "csv": Reader(texts.csv, ends=(".csv", ".tsv")),
+    "sqlite": Reader(databases.sqlite),
+    "xlsx": Reader(archives.xlsx),
+    "npy": Reader(columns.npy, "numpy"),
+    "zip": Reader(archives.zip_members),
+    "tar": Reader(archives.tar),
+    "gzip": Reader(archives.gzip),
+    "parquet": Reader(columns.parquet, "pyarrow"),
+    "arrow": Reader(columns.arrow, "pyarrow"),
+    "json": Reader(texts.json),
+    "yaml": Reader(texts.yaml, "yaml"),
+    "csv": Reader(texts.csv),
     "text": Reader(texts.text),
     "bytes": Reader(texts.raw),
 }
-#: How many bytes of a file show its format.
-_START = 64
 #: What pip calls a library.
 PIP = {"yaml": "pyyaml"}
 
 
-def likely(name: str, start: bytes) -> list[str]:
-    """Return the readers that may fit a file, the best one first.
+def read_by(steps: Sequence[Step], path: Path) -> Any:  # noqa: ANN401 - any value
+    """Return the value that a chain of readers gives.
 
-    Args:
-        name: its name.
-        start: its first bytes.
+    Raises:
+        ReadError: what is there is not whole.
     """
-    found = []
-    for reader, one in READER.items():
-        has_end = any(name.endswith(end) for end in one.ends)
-        if one.starts and not start.startswith(one.starts):
-            continue
-        if (has_end or not one.ends) and (one.starts or one.ends):
-            found.append(reader)
-    return found
-
-
-def has_time(path: Path) -> bool:
-    """Return whether a file is of a format that holds the time, in whole seconds, at which it was made."""
-    with path.open("rb") as file:
-        start = file.read(_START)
-    return any(READER[name].has_time for name in likely(path.name, start))
+    first, *rest = steps
+    value = READER[first.name].read(path, first.left_out)
+    if not rest:
+        return value
+    with tempfile.TemporaryDirectory(prefix="outlive-read-") as place:
+        inner = Path(place, path.name.removesuffix(".gz") or "content")
+        inner.write_bytes(value)
+        return read_by(rest, inner)

@@ -64,11 +64,6 @@ def names(pattern: str, path: str) -> bool:
     return _itself(pattern).fullmatch(path) is not None
 
 
-def quoted(path: str) -> str:
-    """Return a pattern that matches exactly this path, and what is below it."""
-    return re.sub(r"([*?\[])", r"[\1]", path)
-
-
 def common_ends(one: str, other: str) -> tuple[str, str]:
     """Return the common beginning and end of two names, without characters of a random part."""
     prefix = one[: _alike(one, other)]

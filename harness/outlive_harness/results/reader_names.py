@@ -24,6 +24,8 @@ WITH_KEYS = ("csv", "json", "yaml", "xlsx", "sqlite", "parquet", "arrow")
 OF_DIRECTORIES = ("parquet", "arrow")
 #: The reader of databases: what an open one shows is never its bytes.
 DATABASE = "sqlite"
+#: The ends of the names of a database's journals, which belong to it.
+JOURNALS = ("-journal", "-wal")
 #: Stands before the position of a function among a scenario's readers.
 FUNCTION = "@"
 

@@ -16,7 +16,7 @@ from .globs import matcher
 from .instants import SECOND, nanoseconds
 from .keywords import LITTER_CHOICES, NAMES, TMP_CHOICES
 from .patterns import literal
-from .reader_names import DATABASE, FUNCTION, choice, is_one_output
+from .reader_names import DATABASE, FUNCTION, JOURNALS, choice, is_one_output
 from .scenario import ACK_PATTERN, NO_FILE, Scenario, takes_acks
 from .starters import Started, looked_through
 
@@ -214,8 +214,10 @@ class RunSpec:
 
     def is_of_database(self, path: str) -> bool:
         """Return whether a path is a database that is read as one, or its journal."""
-        owner = path.removesuffix("-journal").removesuffix("-wal")
-        return bool(self.read) and choice(self.read)(owner) == DATABASE
+        if not self.read:
+            return False
+        owners = (path.removesuffix(end) for end in ("", *JOURNALS))
+        return any(choice(self.read)(owner) == DATABASE for owner in owners)
 
     def is_read_as_bytes(self, path: str) -> bool:
         """Return whether an output is to be judged by its bytes, whatever it holds."""

@@ -50,8 +50,9 @@ def compare(runner: Runner, record: Record, trial: Trial, after: Tree, left: Lef
         detail = difference_in(runner, record, path, record.final, after, box)
         trial.findings.append(Finding("diverged", path, sentence, detail))
     trial.findings += _behind_links(runner, record, after, {finding.path for finding in trial.findings}, left)
-    golden_names = {record.fold(path) for path in record.final}
-    varying = {record.fold(path) for path in record.final if spec.is_output(path)} - record.final.keys()
+    folded = {path: record.fold(path) for path in record.final}
+    golden_names = set(folded.values())
+    varying = {name for path, name in folded.items() if name != path and spec.is_output(path)}
     for path in trees.surplus(record.final, after):
         size = after[path].size if after[path].kind == "file" else -1
         is_extra = record.fold(path) in varying and spec.is_output(path)

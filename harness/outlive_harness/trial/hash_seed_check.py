@@ -13,7 +13,7 @@ from pathlib import Path
 from outlive_harness.golden.advice.by_value import by_value
 from outlive_harness.golden.advice.cures import in_words
 from outlive_harness.golden.advice.nondeterminism import advice
-from outlive_harness.golden.advice.seed import FIXED
+from outlive_harness.golden.advice.tried import FIXED
 from outlive_harness.golden.contents import all_unlike, difference, first_unlike
 from outlive_harness.golden.record import Record
 from outlive_harness.intercept.supervisor import GO
@@ -46,33 +46,35 @@ class HashSeedCheck(Task[str]):
 
     def run(self, bench: Bench) -> str:
         """Run again from scratch; return how the outputs differ, "" if they do not."""
-        begun, runner, record = time.monotonic(), bench.runner, bench.record(self.place)
-        seed = in_words(record.spec, [FIXED])
+        seed = in_words(bench.record(self.place).spec, [FIXED])
         otherwise = f"sort what comes out of a set, or add {seed}, which makes it the same in each run"
-        try:
-            runner.cool()
-            found = differs(runner, record, otherwise)
-            for _ in range(_MOST - 1):
-                if found or time.monotonic() - begun > _SHORT:
-                    break
-                found = differs(runner, record, otherwise)
-        except (BoxError, OSError):  # the trials meet the same error, and report it
-            runner.box.empty()
-            return ""
-        return found
+        return further_runs(bench, self.place, otherwise, most=_MOST)
 
 
-def differs(runner: Runner, record: Record, otherwise: str) -> str:
-    """Run from scratch; return how the outputs differ from the golden ones, "" if they do not.
+def further_runs(bench: Bench, place: Path, otherwise: str, *, most: int = 1) -> str:
+    """Run from scratch by exec; return how the outputs differ from the golden ones, "" if they do not.
 
     Args:
-        runner: runs it, by exec.
-        record: the golden run.
-        otherwise: what to do if no reader and no mask makes them equal.
-
-    Raises:
-        BoxError: the box could not be filled or read.
+        bench: runs the pipeline; an error of its box is met, and reported, by trials.
+        place: the record's directory.
+        otherwise: what to do if no reader and no mask makes the outputs equal.
+        most: how many runs are made, unless they are not quick.
     """
+    begun, runner, record = time.monotonic(), bench.runner, bench.record(place)
+    found = ""
+    try:
+        runner.cool()
+        for number in range(most):
+            if found or (number and time.monotonic() - begun > _SHORT):
+                break
+            found = _differs(runner, record, otherwise)
+    except (BoxError, OSError):
+        runner.box.empty()
+        return ""
+    return found
+
+
+def _differs(runner: Runner, record: Record, otherwise: str) -> str:
     spec = record.spec
     runner.box.fill(record.template)
     ran = runner.run(spec, RunOptions(timeout=record.limit, visit=lambda _op, _number: GO, syncs=False))

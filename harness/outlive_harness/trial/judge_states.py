@@ -136,7 +136,7 @@ class _Judge:
             if crash is None:
                 return None
             files = record.compared(runner.box.look(record.spec, whole=True))
-            state = runner.reading.valued(record.spec, files, runner.box.path)
+            state = runner.valued(record.spec, files)
             found = partial_outputs(runner, record, state, crash)
             found += crash_check(runner, record, crash.acks, [])
             self._known[key] = found, state if found else {}
@@ -148,7 +148,7 @@ class _Judge:
         tree = one.state.tree(self._recordings.runner.box.bytes)
         if record.spec.crash_check:  # it may read any file, and what was acknowledged
             return tree_digest(tree), f"{_torn(one)} after {one.said}"
-        seen = {path: entry for path, entry in tree.items() if entry.kind == "link" or record.is_shown(path)}
+        seen = {path: entry for path, entry in tree.items() if entry.kind == "link" or _is_seen(record, path)}
         into = tree.get(one.op.path) if one.torn else None
         is_apart = into is not None and not isinstance(into, Linked) and one.op.path not in seen
         return tree_digest(seen), "" if is_apart else _torn(one)
@@ -162,6 +162,11 @@ class _Judge:
             trial.lost, trial.stayed, trial.profile = one.lost, one.stayed, self._task.profile
         trial.left = names_left(record, state)
         return trial
+
+
+def _is_seen(record: Record, path: str) -> bool:
+    """Return whether what readers see depends on a path: a database's journal is a part of it."""
+    return record.is_shown(path) or record.spec.is_of_database(path)
 
 
 def _torn(one: RecordedState) -> str:

@@ -6,17 +6,15 @@ the same in both. A recovery comes later: it would differ with no fault, too.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from outlive_harness.golden.advice.nondeterminism import advice
-from outlive_harness.golden.again import APART
+from outlive_harness.golden.moment import wait_for_another_second
 from outlive_harness.jobs.tasks import Task
-from outlive_harness.world.box import BoxError
 
 from .bench import Bench
-from .hash_seed_check import differs
+from .hash_seed_check import further_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +29,6 @@ class LaterRun(Task[str]):
 
     def run(self, bench: Bench) -> str:
         """Run from scratch; return how the outputs differ from the golden ones, "" if they do not."""
-        runner, record = bench.runner, bench.record(self.place)
-        time.sleep(min(APART, max(0.0, record.ended + APART - time.time())))
-        try:
-            runner.cool()
-            return differs(runner, record, advice(record.spec, []))
-        except (BoxError, OSError):  # the violations stand as they are
-            runner.box.empty()
-            return ""
+        record = bench.record(self.place)
+        wait_for_another_second(record.ended)
+        return further_runs(bench, self.place, advice(record.spec, []))

@@ -259,7 +259,7 @@ class Recordings:
                 )
                 return
             found = runner.box.look(spec)
-            recording.found = runner.reading.valued(spec, found, runner.box.path)
+            recording.found = runner.valued(spec, found)
             recording.reason = self._settle(record, recording, found)
             if recording.reason:
                 return

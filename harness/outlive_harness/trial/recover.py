@@ -51,7 +51,7 @@ def recover(
     if keep_ops and unseen(record, ran):  # deeper crashes would be injected into this recovery
         trial.fail(unseen(record, ran))
     files = runner.box.look(record.spec)
-    after = runner.reading.valued(record.spec, files, runner.box.path)
+    after = runner.valued(record.spec, files)
     compare(runner, record, trial, after, Leftovers(state, crash.touched, touched, not record.refused))
     trial.findings += _judged_by_checks(runner, record, trial.acks)
     if not record.spec.takes_acks:

@@ -156,7 +156,7 @@ def examine(runner: Runner, record: Record, task: TrialTask, trial: Trial, crash
     trial.acks = crash.acks
     # Ignored files are not compared, but a recovery may read them.
     files = box.look(record.spec, whole=True)
-    state = runner.reading.valued(record.spec, record.compared(files), box.path)
+    state = runner.valued(record.spec, record.compared(files))
     trial.state = tree_digest(files, record.fold)
     for other in _beside_the_files(runner, record, crash, files):
         trial.state += digest_text(other)

@@ -11,13 +11,15 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from outlive_harness.disk.tree import Entry, Tree, digest_file, scan, tree_digest
-from outlive_harness.results.reader_names import DATABASE
+from outlive_harness.readers.formats import is_database
+from outlive_harness.results.reader_names import DATABASE, JOURNALS
 from outlive_harness.results.run_spec import RunSpec
 
 #: Seconds and bytes that one reading may take.
@@ -26,10 +28,6 @@ _SECONDS, _MEMORY = 60.0, 4 << 30
 _KEPT = 1 << 14
 #: How the digest of a value begins, and what stands for the value of what cannot be read.
 _VALUE, _FAILED = "=", "!"
-#: Files that belong to a file: a database's journals.
-_BESIDE = ("-journal", "-wal")
-#: The first bytes of a database of SQLite.
-_DATABASE_STARTS = b"SQLite format 3\0"
 
 
 class ReadingError(RuntimeError):
@@ -112,7 +110,7 @@ class Reading:
             below = {name: one for name, one in tree.items() if name.startswith(f"{path}/")}
             content, size = tree_digest(below), sum(one.size for one in below.values())
         else:
-            beside = [tree[path + end].digest for end in _BESIDE if path + end in tree]
+            beside = [tree[path + end].digest for end in JOURNALS if path + end in tree]
             content, size = " ".join([entry.digest, *beside]), entry.size
         told = self._told(spec, reader, f"{path} {content}", str(root / path))
         if "absent" in told:
@@ -141,7 +139,7 @@ class Reading:
             content = digest_file(full, box)
             if not reader:
                 return content
-            beside = (digest_file(full + end, box) for end in _BESIDE if os.path.isfile(full + end))
+            beside = (digest_file(full + end, box) for end in JOURNALS if os.path.isfile(full + end))
             content = " ".join([content, *beside])
         told = self._told(spec, reader, f"{path} {content}", full)
         return _VALUE + told["value"] if "value" in told else None
@@ -207,6 +205,8 @@ class _Process:
     def __init__(self, scenario: tuple[str, ...], environ: Mapping[str, str]) -> None:
         self.scenario = scenario
         ours, theirs = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+        #: a file, as nobody reads a pipe while readers fill it
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         try:
             self._child = subprocess.Popen(
                 [
@@ -221,7 +221,7 @@ class _Process:
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=self._said,
                 pass_fds=(ours[0], theirs[1]),
                 start_new_session=True,
             )
@@ -249,9 +249,9 @@ class _Process:
             line, _ = "", error
         if not line:
             self._child.kill()
-            said = (self._child.stderr.read() if self._child.stderr is not None else b"").decode(
-                errors="replace"
-            )
+            self._child.wait()
+            self._said.seek(0)
+            said = self._said.read().decode(errors="replace")
             last = said.strip().splitlines()[-1:] or ["it said nothing"]
             raise ReadingError(f"the process that reads outputs ended: {last[0]}")
         answer: dict[str, Any] = json.loads(line)
@@ -265,14 +265,4 @@ class _Process:
                 continue
         self._child.kill()
         self._child.wait()
-        if self._child.stderr is not None:
-            self._child.stderr.close()
-
-
-def is_database(path: str) -> bool:
-    """Return whether a file is a database of SQLite."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(_DATABASE_STARTS)) == _DATABASE_STARTS
-    except OSError:
-        return False
+        self._said.close()

@@ -92,7 +92,11 @@ class Runner:
         Raises:
             BoxError: a file in it cannot be read.
         """
-        return self.reading.valued(spec, self.box.look(spec), self.box.path)
+        return self.valued(spec, self.box.look(spec))
+
+    def valued(self, spec: RunSpec, tree: Tree) -> Tree:
+        """Return the files of the box with the values of outputs that have a reader: see Reading.valued()."""
+        return self.reading.valued(spec, tree, self.box.path)
 
     def digest_of(self, spec: RunSpec) -> Callable[[str, str], str | None]:
         """Return the function by which whole contents of outputs are noted: see Versions."""

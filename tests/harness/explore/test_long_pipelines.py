@@ -64,6 +64,35 @@ def test_what_the_recording_shows_is_told_even_if_no_trial_is_run(one):
     assert not any(one.kept for one in result.violations)
 
 
+#: The first transaction leaves half of the rows; then a whole database takes the place of this one.
+HALF = """
+def old():
+    import sqlite3
+    os.mkdir("out")
+    for name, count in (("out/rows.db", 1), ("whole", 9)):
+        database = sqlite3.connect(name, isolation_level=None)
+        database.execute("CREATE TABLE rows(id)")
+        database.executemany("INSERT INTO rows VALUES (?)", [(n,) for n in range(count)])
+        database.close()
+
+@scenario(outputs="out/rows.db", setup=old)
+def half():
+    import sqlite3
+    if os.path.exists("whole"):
+        database = sqlite3.connect("out/rows.db", isolation_level=None)
+        database.execute("BEGIN")
+        database.execute("INSERT INTO rows VALUES (5)")
+        database.execute("COMMIT")
+        os.rename("whole", "out/rows.db")
+"""
+
+
+def test_what_a_database_shows_depends_on_its_journal(one):
+    """With equal bytes it shows what was before while its journal is there, and half of the rows after."""
+    (found,) = one(HALF, budget=0.0).violations
+    assert (found.path, found.from_recording) == ("out/rows.db", True)
+
+
 def test_a_recording_without_a_partial_output_proves_nothing_more(one):
     """With no recovery run the verdict is unknown, and names the recoveries that were not run."""
     result = one(GOOD, budget=0.0)

@@ -8,8 +8,11 @@ from contextlib import closing
 
 import pytest
 
+from outlive_harness.readers.formats import FORMATS
 from outlive_harness.readers.propose import propose
+from outlive_harness.readers.table import READER
 from outlive_harness.readers.view import View
+from outlive_harness.results.reader_names import READERS
 
 
 def gz(number):
@@ -78,3 +81,9 @@ def test_a_time_in_a_database_is_a_column_of_a_table(tmp_path):
             database.execute("CREATE TABLE runs(id, at)")
             database.execute("INSERT INTO runs VALUES (1, ?)", [number])
     assert propose(*paths, View()) == {"reader": "sqlite:-runs.at", "masks": []}
+
+
+def test_the_tables_of_readers_agree():
+    """Each reader has a name that can be declared, and what is recognised has a reader."""
+    assert set(READERS) == READER.keys()
+    assert FORMATS.keys() < READER.keys()

@@ -106,7 +106,8 @@ def hint(runner: Runner, record: Record, ran: FinishedRun, ops: list[Op]) -> str
         return ""
     unseen = next((path for path in _modules(said) if path in record.initial), "")
     if unseen:
-        return f"{unseen} is in the box, but Python does not look there: add --env PYTHONPATH=."
+        path = in_words(spec, [Cure("env", "PYTHONPATH=.")])
+        return f"{unseen} is in the box, but Python does not look there: add {path}"
     begins = "a copy of its input" if spec.source else "an empty box"
     return f"it runs in {begins}: {copies} copies there what it needs, {runs} runs it where that is"
 

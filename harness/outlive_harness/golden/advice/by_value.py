@@ -8,8 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from outlive_harness.golden.record import Record
-from outlive_harness.results.globs import quoted
-from outlive_harness.results.patterns import undated
+from outlive_harness.results.patterns import below, literal, undated
 from outlive_harness.world.runner import Runner
 
 from .cures import Cure
@@ -59,7 +58,5 @@ def by_value(runner: Runner, record: Record, paths: Iterable[str]) -> ByValue:
 
 def _glob(directory: str, end: str, paths: list[str], others: Collection[str]) -> str:
     """Return a pattern of files that are alike, which does not expire with the month."""
-    glob = quoted(paths[0])
-    if len(paths) > 1:
-        glob = f"{quoted(directory)}/*{quoted(end)}" if directory else f"*{quoted(end)}"
+    glob = literal(paths[0]) if len(paths) == 1 else f"{below(directory)}*{literal(end)}"
     return undated([glob], others)[0]

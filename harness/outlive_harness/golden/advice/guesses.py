@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from outlive_harness.golden.observe import Observation
 from outlive_harness.results.ops import Op
+from outlive_harness.results.reader_names import JOURNALS
 from outlive_harness.results.run_spec import is_private
 from outlive_harness.world.reading import Valued
 
@@ -83,7 +84,7 @@ class _History:
             changes = op.traits.installs or op.kind == "write"
             if changes and path in made and habit_of(path) is None:  # a lock is no step
                 self._changes.append((number, path))
-            for ending in ("-journal", "-wal"):
+            for ending in JOURNALS:
                 if path.endswith(ending):
                     self.journalled.add(path.removesuffix(ending))
 
