@@ -35,22 +35,21 @@ PUBLIC = [
 POSITIONAL_WITH_DEFAULT = {"directory", "mode"}
 
 
-def loaded_by(code):
-    """Return the modules that code adds to those of an interpreter that has just started."""
+def loaded_by(code, where=None):
+    """Return the modules that code adds to those of an interpreter that has just started in a directory."""
     script = f"import sys; before = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
     command = [sys.executable, "-I", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=where)
     return done.stdout.split()
 
 
-def test_import_needs_the_standard_library_only():
+def test_import_needs_the_standard_library_only(tmp_path):
     """Importing, writing and marking load nothing that does not come with Python."""
     use = """
-import os, outlive, tempfile
-os.chdir(tempfile.mkdtemp())
+import outlive
 outlive.run_steps([("x" * 300, int)], report=str)
 """
-    roots = {name.partition(".")[0] for name in loaded_by(use)}
+    roots = {name.partition(".")[0] for name in loaded_by(use, tmp_path)}
     assert roots - set(sys.stdlib_module_names) == {"outlive"}
 
 
