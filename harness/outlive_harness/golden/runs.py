@@ -20,7 +20,7 @@ from outlive_harness.world.shared import shareable
 
 from .advice.cures import Cure, in_words
 from .advice.nondeterminism import cures_for_a_log, observed
-from .again import compare_runs, forgo_zygote, from_scratch_again, has_times
+from .again import compare_runs, forgo_zygote, from_scratch_again, has_times, keep_recording
 from .contents import (
     demand_values,
     difference,
@@ -35,7 +35,7 @@ from .declaration import check_declaration
 from .made_anew import exactly, made_anew
 from .moment import tells_the_time, wait_for_another_second
 from .names import has_order, later_names
-from .one_run import run_once
+from .one_run import Recorder, run_once
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
 from .stacks import LEAST_OPS, stacks_of
@@ -48,11 +48,14 @@ _SLACK = 20.0
 _HOW_TO_NAME = "name a program by its path or as on PATH, make it executable, or give its interpreter first"
 
 
-def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = False) -> Record:
+def golden_run(
+    runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = False, recorder: Recorder | None = None
+) -> Record:
     """Run a pipeline without a fault, and record what trials are compared with.
 
     The first run starts by exec, and further ones are forked from a zygote, unless *by_exec* forbids it. If a
-    forked run differs it is repeated by exec; if that does not differ, trials start by exec too.
+    forked run differs it is repeated by exec; if that does not differ, trials start by exec too. If there is
+    a recorder, the second run from scratch is the recording, too.
 
     An error of any kind becomes the record's ``reason``.
     """
@@ -61,7 +64,7 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
     try:
         runner.cool()
         read = runner.prepare(spec, record.template)
-        _record(runner, record, by_exec=by_exec)
+        _record(runner, record, recorder, by_exec=by_exec)
         if record.reads:  # else the run's own reads are unknown
             record.reads += [*read, *spec.scripts]
     except UntestableError as error:
@@ -76,7 +79,7 @@ def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = Fa
     return record
 
 
-def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
+def _record(runner: Runner, record: Record, recorder: Recorder | None, *, by_exec: bool) -> None:
     box = runner.box
     record.initial = box.look(record.spec)
     require_crash_check(runner, record, is_over=False)
@@ -99,7 +102,7 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     again = _again_on_its_result(runner, record)
     if is_dated or has_times(record):
         wait_for_another_second(ended)
-    second = from_scratch_again(runner, record, first)
+    second = from_scratch_again(runner, record, first, recorder)
     second.run.demand_success()
     record.seconds = max(record.seconds, second.run.ran.seconds)
     record.least_ops = min(record.least_ops, second.run.ran.ops)
@@ -111,6 +114,7 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
         record.cures = tuple(cures_for_a_log(record, observed(record, again, second.after)))
     learn_versions(record, first.versions, second.run.versions)
     learn_uncompared(record, everything, second.ignored, (first.versions, second.run.versions))
+    keep_recording(record, second, recorder)
     _warn(record, first.ran)
     record.has_order = not second.order
     if record.has_order:

@@ -218,6 +218,24 @@ class Recordings:
 
     # -- recording -----------------------------------------------------------------------------------
 
+    def room(self, record: Record, plan: Plan, memory: int) -> Blobs:
+        """Return what takes the data of the run after a plan's crashes."""
+        place = self._place(record, plan)
+        place.mkdir(parents=True, exist_ok=True)
+        return Blobs(memory, place)
+
+    def keep(self, record: Record, ops: Sequence[Op], ran: FinishedRun, versions: Versions) -> None:
+        """Keep a run from scratch as the recording of the first run; its files must still be in the box.
+
+        Raises:
+            BoxError: they cannot be read.
+        """
+        recording = Recording(self.runner.box.bytes, record.template, list(ops), [0])
+        self._take_in(record, recording, ran, versions, is_first=True)
+        place = self._place(record, ())
+        place.mkdir(parents=True, exist_ok=True)
+        save(place / _FILE, recording)
+
     def _make(self, record: Record, plan: Plan, place: Path, memory: int) -> Recording:
         """Record the runs of a plan, from the last moment at which everything was durable."""
         recording = Recording(self.runner.box.bytes, record.template)
@@ -227,7 +245,7 @@ class Recordings:
         if cuts:
             self._after_cut(record, plan[: cuts[-1]], recording, place)
         self.runner.box.fill(recording.initial)
-        blobs = Blobs(memory, place)
+        blobs = self.room(record, plan, memory)
         try:
             self._run(record, plan[cuts[-1] if cuts else 0 :], recording, blobs)
         except BlobsError as error:
@@ -277,18 +295,24 @@ class Recordings:
             versions.before(op)
             return GO
 
-        before = len(recording.acks)
         ran = runner.run(spec, RunOptions(timeout=record.limit, visit=visit, data=blobs))
+        self._take_in(record, recording, ran, versions, is_first=not plan)
+
+    def _take_in(
+        self, record: Record, recording: Recording, ran: FinishedRun, versions: Versions, *, is_first: bool
+    ) -> None:
+        """Note what the last run made, acknowledged and left in the box, and whether its ops explain that."""
+        runner, before = self.runner, len(recording.acks)
         versions.settle(record.uncompared)
-        recording.versions = versions.known
+        recording.versions = {path: found for path, found in versions.known.items() if record.is_shown(path)}
         recording.acks += ran.acks
         recording.said = [before + count for count in (*ran.said, len(ran.acks))]
         recording.reason = _objection(record, ran)
-        if ran.failure() or (plan and recording.reason):
+        if ran.failure() or (recording.reason and not is_first):
             return
         model = replayed(recording.initial, recording.ops, recording.box)
-        real = runner.box.look(spec, whole=not plan)
-        if not plan:
+        real = runner.box.look(record.spec, whole=is_first)
+        if is_first:
             recording.unexplained = unexplained(
                 model, recording.ops, real, box=runner.box.path, is_output=record.is_shown
             )
