@@ -35,19 +35,24 @@ from outlive_harness.search.fault_search import FaultSearch, SearchState, begin
 from outlive_harness.search.forecast import Forecast
 from outlive_harness.search.levels import search_levels
 from outlive_harness.trial.exec_check import ExecCheck, sample
+from outlive_harness.trial.first_look import LookAtFirstRun
+from outlive_harness.trial.golden_task import FirstRun
 from outlive_harness.trial.hash_seed_check import HashSeedCheck, has_own_seed
+from outlive_harness.trial.judge_states import can_be_judged
 from outlive_harness.trial.later_run import LaterRun
 
 from .budget import Budget, kept_back
 from .conclude import conclude, cut_short, has_gaps
 from .confirm import confirm, remember
 from .drive import Exploration
-from .foretell import in_words
+from .foretell import in_words, looked_in_words
 from .golden import declare, is_undeclared, recorded
 from .merge import Merged, merge, not_recovered, violations_of, warnings_of
 from .observer import Observer, Silent
 from .unjudged import note_unjudged
 
+#: Seconds, and the part of a long first run's time, in which its crash states are looked at.
+_LOOK, _LOOK_PART = 2.0, 0.1
 #: The violations of crash states, by the states' digests: (kind, folded path).
 Known = dict[str, frozenset[tuple[str, str]]]
 #: Finds the sources of violations: see explain.task.
@@ -168,7 +173,7 @@ class Case:
         takes = is_undeclared(scenario)
         while True:
             spec = around.records.claim(scenario)
-            record = yield from recorded(around.session, spec, around.options)
+            record = yield from recorded(around.session, spec, around.options, meanwhile=self._first_look)
             around.records.note(scenario, record)
             new = [one for one in record.cures if one not in taken] if takes else []
             kept = tool_state(record) if takes and not (new or record.reason or state) else []
@@ -186,6 +191,30 @@ class Case:
             self.result.warnings.append(why)
             self.left_out = [NotJudged(one.value, one.why) for one in taken if not one.keyword]
         return spec, record
+
+    def _first_look(self, first: FirstRun) -> Waits[None]:
+        """Report what is partial at the crash states of a first run that took long."""
+        around, scenario = self.around, self.scenario
+        options = around.options
+        faults = [name for name in faults_of(options, scenario) if can_be_judged(name)]
+        if scenario.expect or not faults:
+            return
+        tasks = [
+            LookAtFirstRun(
+                first,
+                name,
+                settings_of(options, scenario),
+                profile_of(options, scenario),
+                seconds=max(_LOOK, _LOOK_PART * first.seconds),
+                is_declared=not is_undeclared(scenario),
+                memory=options.memory,
+            )
+            for name in faults
+        ]
+        looks = yield from results_of(submit(around.session.root, tasks, priority=Priority.CHECK))
+        self.seen([trial for one in looks for trial in one.examples])
+        if text := looked_in_words(faults, looks):
+            around.observer.foretold(scenario.name, text)
 
     def _search(self, record: Record) -> Waits[None]:
         """Find the violations, explain them, and keep them as regressions."""

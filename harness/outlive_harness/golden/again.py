@@ -60,17 +60,15 @@ class Second:
     order: str = ""
 
 
-def from_scratch_again(
-    runner: Runner, record: Record, first: GoldenRun, recorder: Recorder | None = None
-) -> Second:
+def from_scratch_again(runner: Runner, record: Record, recorder: Recorder | None = None) -> Second:
     """Run from scratch once more; a zygote whose run differs from one by exec is not used any more.
 
     With a recorder, the ops of the run carry their data: see keep_recording().
     """
-    second = _from_scratch(runner, record, first, recorder)
+    second = _from_scratch(runner, record, recorder)
     if runner.is_warm(record.spec) and (second.outcome or second.order):
         runner.cool()
-        forked, second = second, _from_scratch(runner, record, first, recorder)
+        forked, second = second, _from_scratch(runner, record, recorder)
         if forked.blobs is not None:
             forked.blobs.close()
         if forked.outcome and not second.outcome:
@@ -107,7 +105,7 @@ def _run_recorded(runner: Runner, record: Record, recorder: Recorder | None) -> 
     return _run_recorded(runner, record, None)
 
 
-def _from_scratch(runner: Runner, record: Record, first: GoldenRun, recorder: Recorder | None) -> Second:
+def _from_scratch(runner: Runner, record: Record, recorder: Recorder | None) -> Second:
     second = _run_recorded(runner, record, recorder)
     ops = second.ops
     if second.run.failure:
@@ -120,7 +118,7 @@ def _from_scratch(runner: Runner, record: Record, first: GoldenRun, recorder: Re
     second.unlike = first_unlike(record, second.after)
     if second.unlike is not None:
         second.outcome = f"{second.unlike} differs\n{_difference(runner, record, second)}"
-    elif second.run.ran.acks != first.ran.acks:
+    elif second.run.ran.acks != record.acks:
         second.outcome = "the run acknowledges something else"
     if not has_order(record, ops):
         second.order = f"the run makes {len(ops)} ops of another kind or order"

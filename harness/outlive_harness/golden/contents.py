@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree
-from outlive_harness.intercept.versions import Versions
+from outlive_harness.intercept.versions import Noted
 from outlive_harness.judge import links
 from outlive_harness.judge.trees import describe_difference, differing, first_difference, surplus
 from outlive_harness.world.reading import Valued
@@ -78,7 +78,7 @@ def ignored_files(record: Record, tree: Tree) -> Tree:
     return {path: entry for path, entry in tree.items() if entry.kind == "file" and is_ignored(path)}
 
 
-def learn_uncompared(record: Record, first: Tree, second: Tree, versions: tuple[Versions, Versions]) -> None:
+def learn_uncompared(record: Record, first: Tree, second: Tree, versions: tuple[Noted, Noted]) -> None:
     """Note the ignored files that are named as outputs and differ from run to run, except growing logs."""
     written = [op for op in record.ops if op.traits.writes]
     logs = {op.path for op in written} - {op.path for op in written if op.offset >= 0}
@@ -90,7 +90,7 @@ def learn_uncompared(record: Record, first: Tree, second: Tree, versions: tuple[
     }
 
 
-def learn_versions(record: Record, first: Versions, second: Versions) -> None:
+def learn_versions(record: Record, first: Noted, second: Noted) -> None:
     """Note the whole contents of each output, and the outputs whose contents differ from run to run."""
     # A temporary file that is renamed to an output is not an output itself.
     outputs = record.initial.keys() | record.final.keys() | first.installed | second.installed

@@ -73,7 +73,9 @@ class Recorder(Protocol):
         """
 
 
-def run_once(runner: Runner, record: Record, ops: list[Op], *, keeper: Keeper | None = None) -> GoldenRun:
+def run_once(
+    runner: Runner, record: Record, ops: list[Op], *, keeper: Keeper | None = None, is_first: bool = False
+) -> GoldenRun:
     """Run without a fault; only the first run notes what it reads, and which signals end it.
 
     Args:
@@ -81,6 +83,7 @@ def run_once(runner: Runner, record: Record, ops: list[Op], *, keeper: Keeper | 
         record: the golden run.
         ops: takes the ops of the run.
         keeper: takes the bytes that they write; None for ops without their data.
+        is_first: whether it is the first run.
 
     Raises:
         UntestableError, BlobsError, OSError: ...
@@ -89,7 +92,6 @@ def run_once(runner: Runner, record: Record, ops: list[Op], *, keeper: Keeper | 
     versions = Versions(
         Path(os.path.realpath(runner.box.path)), record.is_watched, digest=runner.digest_of(spec)
     )
-    is_first = ops is record.trace.ops
 
     def visit(op: Op, _number: int) -> Answer:
         ops.append(op)

@@ -164,6 +164,20 @@ class Recordings:
         self._loaded.move_to_end(place)
         return known
 
+    def hold(self, record: Record, recording: Recording) -> bool:
+        """Use a recording of the first run that is in memory only; return whether the model knows its ops.
+
+        Args:
+            record: the golden run.
+            recording: the recording.
+        """
+        try:
+            model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
+        except UnmodelledError:
+            return False
+        self._loaded[self._place(record, ())] = Recorded(recording, model)
+        return True
+
     def unexplained(self, record: Record, *, memory: int = MEMORY) -> str:
         """Return the outputs that no op of the golden run accounts for, in words; "" if there are none.
 
