@@ -147,7 +147,7 @@ class Case:
         result.warnings += record.warnings
         result.ops = len(record.ops)
         if record.reason:
-            result.reason = record.reason
+            result.reason, result.is_misuse = record.reason, record.is_misuse
         else:
             yield from self._search(record)
         note_unjudged(result, record, faults_of(options, scenario))

@@ -103,7 +103,7 @@ def _reasons(runner: Runner, record: Record) -> Iterator[None]:
     try:
         yield
     except UntestableError as error:
-        record.reason, record.cures = str(error), error.cures
+        record.reason, record.cures, record.is_misuse = str(error), error.cures, error.is_misuse
     except BoxError as error:
         record.reason = str(error)
         runner.box.empty()
@@ -194,10 +194,11 @@ def _read_values(runner: Runner, record: Record) -> None:
     Raises:
         UntestableError: a reader does not accept what the golden run left, or has nothing to read.
     """
-    record.spec = with_databases(record.spec, record.final, record.golden)
+    asked = record.spec
+    record.spec = with_databases(asked, record.final, record.golden)
     record.initial = runner.reading.valued(record.spec, record.initial, record.template)
     record.final = runner.reading.valued(record.spec, record.final, record.golden)
-    demand_values(record)
+    demand_values(record, asked)
 
 
 def _learn_stacks(runner: Runner, record: Record) -> None:
