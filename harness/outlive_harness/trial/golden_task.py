@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +153,16 @@ def _learn_generations(bench: Bench, record: Record, memory: int) -> None:
         learn_generations(record, (), b"", record.refused)
         return
     recording = bench.recordings.of(record, (), memory=memory).recording
-    learn_generations(record, recording.ops, recording.box, recording.reason)
+
+    def value_of(path: str, content: bytes) -> str:
+        """Return the digest of the value of an output, read from a file of the same name."""
+        runner = bench.runner
+        with tempfile.TemporaryDirectory(dir=runner.box.place, prefix="version-") as directory:
+            file = Path(directory, os.path.basename(path))
+            file.write_bytes(runner.box.own(content))
+            return runner.reading.digest(record.spec, str(file), path, runner.box.bytes) or ""
+
+    learn_generations(record, recording.ops, recording.box, recording.reason, value_of)
 
 
 def _unexplained(bench: Bench, record: Record, memory: int) -> str:
