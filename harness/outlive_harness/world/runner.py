@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from outlive_harness.disk.mounts import Mount, below, detach
 from outlive_harness.disk.tree import Tree
+from outlive_harness.intercept.file_times import FileTimes
 from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.launch import traced
@@ -24,7 +25,7 @@ from outlive_harness.launch.zygote import Preload, ZygoteError
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import ACKS, HOME, TMP, RunSpec, is_function
 
-from .box import Box, BoxError
+from .box import Box, BoxError, began
 from .checks import CheckResult, check_result, command_result
 from .reading import Reading
 
@@ -51,6 +52,7 @@ class Runner:
         self.reading = Reading(self.box.boxes)
         self._zygotes = ZygotePool()
         self._control = control
+        self._file_times = FileTimes(began(place))
         #: temporary files outside the box that killed runs left
         self._left = Made()
         #: wall-clock time at which a run is given up, as nobody waits for it any more; None for no limit
@@ -72,6 +74,8 @@ class Runner:
             raise BoxError(f"the input {source} is not a directory")
         if source is not None and self.box.place.resolve().is_relative_to(source.resolve()):
             raise BoxError(f"the input {source} holds the boxes themselves; give --box-dir outside it")
+        if spec.instant is not None:
+            self._file_times.wait()
         self.box.unchanged.distrust()  # the user may have changed the input since it was last copied
         self.box.fill(source, is_users=True)
         for name in (TMP, HOME):
@@ -195,6 +199,7 @@ class Runner:
             guarded=spec.own,
             tmp=TMP if spec.tmp == "other" else "",
             instant=spec.instant,
+            file_times=self._file_times,
         )
         while True:
             try:
