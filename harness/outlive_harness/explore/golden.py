@@ -21,6 +21,8 @@ from outlive_harness.trial.golden_task import REST, FinishGoldenRun, FirstRun, G
 from .drive import finish
 
 _numbers = itertools.count()
+#: Seconds that golden runs may take after the budget has ended.
+_GRACE = 3.0
 
 
 def recorded(
@@ -28,6 +30,7 @@ def recorded(
     spec: RunSpec,
     options: Options,
     *,
+    until: float | None = None,
     meanwhile: Callable[[FirstRun], Waits[None]] | None = None,
 ) -> Waits[Record]:
     """Return the golden run of a pipeline; processes that need the same one share it.
@@ -36,10 +39,13 @@ def recorded(
         session: the session whose workers make it.
         spec: the pipeline.
         options: the user's choices.
+        until: wall-clock time at which the budget ends; None for no limit.
         meanwhile: what is done while the further runs are made, if the first run took long; None for nothing.
     """
     name = spec.key() + ("" if options.zygote else "-x")
-    task = GoldenRunTask(spec, session.records / name, options.zygote, options.memory)
+    # A short one may end: no budget is worth less than a verdict on what is plainly wrong.
+    late = None if until is None else until + _GRACE
+    task = GoldenRunTask(spec, session.records / name, options.zygote, options.memory, late)
     job = submit(session.root, [task], priority=Priority.GOLDEN_RUN, key=name)
     (made,) = yield from results_of(job)
     if isinstance(made, Record):

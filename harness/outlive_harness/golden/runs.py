@@ -17,7 +17,7 @@ from outlive_harness.results.findings import Finding
 from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import literal
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
-from outlive_harness.world.box import BoxError
+from outlive_harness.world.box import BoxError, BudgetEndedError
 from outlive_harness.world.runner import Runner
 from outlive_harness.world.shared import shareable
 
@@ -104,6 +104,10 @@ def _reasons(runner: Runner, record: Record) -> Iterator[None]:
         yield
     except UntestableError as error:
         record.reason, record.cures, record.is_misuse = str(error), error.cures, error.is_misuse
+    except BudgetEndedError as error:
+        first = f"; the first run took {record.seconds:.0f} s" if record.seconds else ""
+        record.reason = f"{error}{first}: three runs without a fault come before the first trial"
+        runner.box.empty()
     except BoxError as error:
         record.reason = str(error)
         runner.box.empty()

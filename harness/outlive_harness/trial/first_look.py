@@ -28,7 +28,8 @@ from .bench import Bench
 from .golden_task import FirstRun
 from .judge_states import JudgedStates, JudgeStates, judge
 from .power_cuts import FindPowerCuts, power_cuts
-from .recordings import Recording, Recordings, with_own_box
+from .recording import Recording, with_own_box
+from .recordings import Recordings
 
 #: Points that are judged between two looks at the clock.
 _CHUNK = 64

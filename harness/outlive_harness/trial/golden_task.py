@@ -81,15 +81,21 @@ class GoldenRunTask(Task[Record | FirstRun]):
         place: the record's directory.
         zygote: whether runs may be forked from a zygote.
         memory: bytes of recorded data that are kept in memory.
+        until: wall-clock time at which it is given up; None for no limit.
     """
 
     spec: RunSpec
     place: Path
     zygote: bool = True
     memory: int = MEMORY
+    until: float | None = None
 
     def run(self, bench: Bench) -> Record | FirstRun:
         """Make the golden run; keep and return its record."""
+        with bench.runner.due(self.until):
+            return self._run(bench)
+
+    def _run(self, bench: Bench) -> Record | FirstRun:
         self.place.mkdir(parents=True, exist_ok=True)
         begun = begin_golden_run(bench.runner, self.spec, self.place, memory=self.memory)
         if isinstance(begun, Record):
@@ -128,7 +134,8 @@ class FinishGoldenRun(Task[Record]):
             box.fill(record.golden)
         except BoxError as error:
             return self.lost(str(error))
-        return _finished(bench, begun, self.whole)
+        with bench.runner.due(self.whole.until):
+            return _finished(bench, begun, self.whole)
 
     def lost(self, why: str) -> Record:
         """Keep and return a record with the reason for the missing golden run."""

@@ -37,6 +37,10 @@ class BoxError(RuntimeError):
     """A box could not be made or read; the message says why."""
 
 
+class BudgetEndedError(BoxError):
+    """The budget ended while the pipeline ran."""
+
+
 class Box:
     """A box, always at the same path.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -25,7 +26,7 @@ from outlive_harness.launch.zygote import Preload, ZygoteError
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import ACKS, HOME, TMP, RunSpec, is_function
 
-from .box import Box, BoxError, began
+from .box import Box, BoxError, BudgetEndedError, began
 from .checks import CheckResult, check_result, command_result
 from .reading import Reading
 
@@ -171,6 +172,15 @@ class Runner:
         except InterceptionRefusedError:
             return None
 
+    @contextlib.contextmanager
+    def due(self, until: float | None) -> Iterator[None]:
+        """Give up each run of the body at a wall-clock time; None for no limit."""
+        self.deadline = until
+        try:
+            yield
+        finally:
+            self.deadline = None
+
     # -- running one of them -------------------------------------------------------------------------
 
     def _launch(
@@ -221,7 +231,7 @@ class Runner:
         if mounted:
             self._refuse_mounts(mounted[0], mounts)
         if is_late and ran.ended is Ending.TIMEOUT:
-            raise BoxError("the budget ended while the pipeline ran")
+            raise BudgetEndedError("the budget ended while the pipeline ran")
         if ran.blind:
             self.box.unchanged.distrust()
             changed = self.box.unchanged.shared.changed()

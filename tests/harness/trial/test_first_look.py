@@ -1,5 +1,6 @@
 """A golden run whose first run takes long: its crash states are judged while the further runs are made."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from outlive_harness.trial import golden_task
 from outlive_harness.trial.bench import Bench
 from outlive_harness.trial.first_look import FirstLook, LookAtFirstRun
 from outlive_harness.trial.golden_task import FinishGoldenRun, FirstRun, GoldenRunTask
+from outlive_harness.trial.power_cuts import FindPowerCuts
 
 PROGRAM = """
 import os
@@ -117,3 +119,22 @@ def test_a_run_whose_ops_do_not_account_for_its_files_is_left_to_the_trials(
     known.ops.pop()
     monkeypatch.setattr(FirstRun, "load", lambda _self: known)
     assert looked(benches[1], first, "kill") == FirstLook()
+
+
+def test_a_golden_run_ends_with_the_budget(tmp_path, spec, benches):
+    """A run that would take longer is given up, and the record says so; the next run has no limit."""
+    it = replace(spec(10), argv=("sleep", "60"))
+    record = GoldenRunTask(it, tmp_path / "record", until=time.time() + 0.3).run(benches[0])
+    assert record.reason.startswith("the budget ended while the pipeline ran")
+    assert benches[0].runner.deadline is None
+
+
+def test_the_search_for_power_cuts_ends_with_the_budget(tmp_path, spec, benches):
+    """What there is no time for is not planned, and the result says that there may be more."""
+    record = GoldenRunTask(spec(10), tmp_path / "record").run(benches[0])
+    find = FindPowerCuts(record.place, (), "power", "posix", 0)
+    every = find.run(benches[0])
+    assert every.points
+    assert replace(find, until=time.time() + 60).run(benches[0]).there == every.there
+    late = replace(find, until=time.time() - 1).run(benches[0])
+    assert (late.points, late.has_more) == ([], True)
