@@ -168,9 +168,8 @@ class Case:
         takes = is_undeclared(scenario)
         while True:
             spec = around.records.claim(scenario)
-            record = yield from recorded(
-                around.session, spec, around.options, until=around.budget.end, meanwhile=self._first_look
-            )
+            end, look = around.budget.end, self._first_look
+            record = yield from recorded(around.session, spec, around.options, until=end, meanwhile=look)
             around.records.note(scenario, record)
             new = [one for one in record.cures if one not in taken] if takes else []
             kept = tool_state(record) if takes and not (new or record.reason or state) else []
@@ -298,9 +297,7 @@ class Case:
         if not differ or self.scenario.expect or record.refused:
             return ""
         if self._is_late():
-            self.result.warnings.append(
-                "whether a golden run in another second differs, too, was not tried: the budget ended"
-            )
+            self.result.warnings.append("no golden run in another second was compared: the budget ended")
             return ""
         task = LaterRun(record.place)
         (why,) = yield from results_of(submit(self.around.session.root, [task], priority=Priority.CHECK))
