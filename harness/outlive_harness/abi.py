@@ -11,7 +11,8 @@ import platform
 from dataclasses import dataclass
 
 _X86_64 = {
-    "write": 1, "open": 2, "stat": 4, "lstat": 6, "mmap": 9, "ioctl": 16, "pwrite64": 18, "writev": 20,
+    "write": 1, "open": 2, "stat": 4, "fstat": 5, "lstat": 6, "mmap": 9, "ioctl": 16, "pwrite64": 18,
+    "writev": 20,
     "access": 21, "sendfile": 40, "connect": 42, "sendto": 44, "sendmsg": 46, "bind": 49, "execve": 59,
     "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77, "chdir": 80,
     "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88,
@@ -37,7 +38,7 @@ _ARM64 = {
     "linkat": 37, "renameat": 38, "mount": 40, "pivot_root": 41, "truncate": 45, "ftruncate": 46,
     "fallocate": 47, "chroot": 51, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
     "openat": 56, "write": 64, "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76,
-    "faccessat": 48, "chdir": 49, "newfstatat": 79,
+    "faccessat": 48, "chdir": 49, "newfstatat": 79, "fstat": 80,
     "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "utimensat": 88, "bind": 200,
     "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "connect": 203, "sendto": 206,
     "sendmsg": 211, "execve": 221, "mmap": 222, "mprotect": 226, "rt_tgsigqueueinfo": 240,

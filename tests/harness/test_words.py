@@ -23,7 +23,7 @@ from outlive_harness.results.run_spec import is_of_interpreter
 from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import RunResult, ScenarioResult, Verdict
 from outlive_harness.results.violations import VIOLATIONS, gravity
-from outlive_harness.trial.recordings import Recording
+from outlive_harness.trial.recording import Recording
 
 #: Refuses to run again in words of several lines, after it wrote its output in place.
 REFUSES = """

@@ -42,7 +42,7 @@ def load(
             complain(f"{shown} does not import:")
             _show(error, file)
             why = f"does not import: {type(error).__name__}: {error}"
-            broken.append(ScenarioResult(shown, reason=why, file=str(file)))
+            broken.append(ScenarioResult(shown, reason=why, file=str(file), is_misuse=True))
             continue
         for one in several:
             defaults(one)
@@ -50,7 +50,9 @@ def load(
         if not several:
             complain(f"{shown} declares no scenario")
             if file in named:
-                broken.append(ScenarioResult(shown, reason="declares no scenario", file=str(file)))
+                broken.append(
+                    ScenarioResult(shown, reason="declares no scenario", file=str(file), is_misuse=True)
+                )
     return found, broken
 
 

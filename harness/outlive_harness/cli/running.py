@@ -45,7 +45,7 @@ def run_scenarios(
 
     Args:
         scenarios: the scenarios.
-        broken: results of scenario files that could not be loaded; their status is that of wrong usage.
+        broken: results of scenario files that could not be loaded.
         wish: the options of the command line.
         forks: whether no code but ours has run in this process, so that workers may be forked from it.
     """
@@ -72,7 +72,7 @@ def run_scenarios(
     if github.is_here(os.environ) if wish["github"] is None else wish["github"]:
         _report_to_github(result, out)
     _each([*steps, *(partial(report.write, result) for report in reports)])
-    return Exit.USAGE if broken and not result.interrupted else result.exit_status
+    return result.exit_status
 
 
 def _explored(
@@ -142,7 +142,7 @@ def _readable(scenarios: Sequence[Scenario], options: Options) -> tuple[list[Sce
             regressions_of(one, options)
         except ScenarioError as error:
             complain(str(error))
-            damaged.append(ScenarioResult(one.name, reason=str(error), file=one.file))
+            damaged.append(ScenarioResult(one.name, reason=str(error), file=one.file, is_misuse=True))
         else:
             good.append(one)
     return good, damaged

@@ -22,7 +22,8 @@ from outlive_harness.judge.acks import digest_text
 from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.trials import Trial
 from outlive_harness.trial.crash import Crash
-from outlive_harness.trial.recordings import Recording, Recordings
+from outlive_harness.trial.recording import Recording
+from outlive_harness.trial.recordings import Recordings
 from outlive_harness.trial.trial import TrialTask, examine
 from outlive_harness.world.box import BoxError
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import psutil
 
-from outlive_harness.faults import Fault
-from outlive_harness.faults.table import FAULTS, STAND_IN
 from outlive_harness.golden.advice.cures import Cure
 from outlive_harness.golden.advice.nondeterminism import with_reasons
 from outlive_harness.golden.advice.tool_state import tool_state
@@ -29,12 +27,13 @@ from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.results.scenario import Scenario
 from outlive_harness.results.trials import Trial
 from outlive_harness.results.verdicts import Exhibit, ScenarioResult, Verdict
-from outlive_harness.search.choices import faults_of, none_asked_for, profile_of, settings_of
+from outlive_harness.search.choices import faults_of, none_asked_for, profile_of, settings_of, usable
 from outlive_harness.search.deeper import search_deeper
 from outlive_harness.search.fault_search import FaultSearch, SearchState, begin
 from outlive_harness.search.forecast import Forecast
 from outlive_harness.search.levels import search_levels
 from outlive_harness.trial.exec_check import ExecCheck, sample
+from outlive_harness.trial.golden_task import FirstRun
 from outlive_harness.trial.hash_seed_check import HashSeedCheck, has_own_seed
 from outlive_harness.trial.later_run import LaterRun
 
@@ -42,6 +41,7 @@ from .budget import Budget, kept_back
 from .conclude import conclude, cut_short, has_gaps
 from .confirm import confirm, remember
 from .drive import Exploration
+from .first_look import looked_at
 from .foretell import in_words
 from .golden import declare, is_undeclared, recorded
 from .merge import Merged, merge, not_recovered, violations_of, warnings_of
@@ -142,7 +142,7 @@ class Case:
         result.warnings += record.warnings
         result.ops = len(record.ops)
         if record.reason:
-            result.reason = record.reason
+            result.reason, result.is_misuse = record.reason, record.is_misuse
         else:
             yield from self._search(record)
         note_unjudged(result, record, faults_of(options, scenario))
@@ -168,7 +168,8 @@ class Case:
         takes = is_undeclared(scenario)
         while True:
             spec = around.records.claim(scenario)
-            record = yield from recorded(around.session, spec, around.options)
+            end, look = around.budget.end, self._first_look
+            record = yield from recorded(around.session, spec, around.options, until=end, meanwhile=look)
             around.records.note(scenario, record)
             new = [one for one in record.cures if one not in taken] if takes else []
             kept = tool_state(record) if takes and not (new or record.reason or state) else []
@@ -186,6 +187,14 @@ class Case:
             self.result.warnings.append(why)
             self.left_out = [NotJudged(one.value, one.why) for one in taken if not one.keyword]
         return spec, record
+
+    def _first_look(self, first: FirstRun) -> Waits[None]:
+        """Report what is partial at the crash states of a first run that took long."""
+        around, scenario = self.around, self.scenario
+        text, trials = yield from looked_at(around.session, scenario, around.options, first)
+        self.seen(trials)
+        if text:
+            around.observer.foretold(scenario.name, text)
 
     def _search(self, record: Record) -> Waits[None]:
         """Find the violations, explain them, and keep them as regressions."""
@@ -287,6 +296,9 @@ class Case:
         differ = any(one.kind in ("diverged", "not-idempotent") for one in self.result.violations)
         if not differ or self.scenario.expect or record.refused:
             return ""
+        if self._is_late():
+            self.result.warnings.append("no golden run in another second was compared: the budget ended")
+            return ""
         task = LaterRun(record.place)
         (why,) = yield from results_of(submit(self.around.session.root, [task], priority=Priority.CHECK))
         return why
@@ -365,9 +377,9 @@ class Case:
         names = faults_of(options, scenario)
         # If the user chose no faults, regressions of other faults are tried too.
         more = dict.fromkeys(plan[0].fault for plan in kept if plan[0].fault not in names)
-        faults = [_usable(name, record)[0] for name in names]
+        faults = [usable(name, record)[0] for name in names]
         for name in (*names, *(more if options.faults is None else ())):
-            fault, notes = _usable(name, record)
+            fault, notes = usable(name, record)
             yield FaultSearch(
                 scenario,
                 name,
@@ -386,11 +398,3 @@ class Case:
 def _kinds(several: Iterable[SearchState]) -> set[str]:
     """Return the kinds of violations found so far."""
     return {finding.kind for one in several for trial in one.trials for finding in trial.findings}
-
-
-def _usable(name: str, record: Record) -> tuple[Fault, list[str]]:
-    """Return the fault to use for *name* on this machine, and notes on what its coverage leaves out."""
-    fault = FAULTS[name]
-    if fault.intercepts and record.refused:
-        return STAND_IN, [f"{STAND_IN.name} instead of {name}: {record.refused}"]
-    return fault, [fault.leaves_out] if fault.leaves_out else []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from outlive_harness.search.forecast import Forecast
+from outlive_harness.trial.first_look import FirstLook
 
 #: Seconds of the budget that a long forecast proposes, and the length from which on it does.
 _PROPOSED = 300
@@ -30,6 +32,20 @@ def in_words(forecast: Forecast, workers: int, processors: int, budget: float | 
         return text
     count = forecast.within(left, workers, processors)
     return f"{text}; --budget {duration(budget or _PROPOSED, short=True)}: {_chosen(forecast, count)}"
+
+
+def looked_in_words(faults: Sequence[str], looks: Sequence[FirstLook]) -> str:
+    """Return what was seen of the crash states of a first run; "" if nothing was."""
+    judged, points, wrong = (
+        sum(numbers) for numbers in zip(*((one.judged, one.points, one.wrong) for one in looks), strict=True)
+    )
+    if not judged:
+        return ""
+    several = f"{judged} of {points}" if judged < points else f"all {judged}"
+    if any(one.has_more for one in looks):
+        several = f"{judged} of more than {points}"
+    partial = f"an output is partial at {wrong} of them" if wrong else "no output is partial"
+    return f"{', '.join(faults)}: the files at {several} crash points of the first run are judged: {partial}"
 
 
 def _chosen(forecast: Forecast, count: int) -> str:

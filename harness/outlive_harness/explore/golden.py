@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from outlive_harness.golden.advice.cures import Cure
 from outlive_harness.golden.observe import Observation, ObserveTask
@@ -16,19 +16,44 @@ from outlive_harness.results.keywords import KEYWORD
 from outlive_harness.results.options import Options
 from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.results.scenario import NO_FILE, Scenario
-from outlive_harness.trial.golden_task import GoldenRunTask
+from outlive_harness.trial.golden_task import REST, FinishGoldenRun, FirstRun, GoldenRunTask
 
 from .drive import finish
 
 _numbers = itertools.count()
+#: Seconds that golden runs may take after the budget has ended.
+_GRACE = 3.0
 
 
-def recorded(session: Session, spec: RunSpec, options: Options) -> Waits[Record]:
-    """Return the golden run of a pipeline; processes that need the same one share it."""
+def recorded(
+    session: Session,
+    spec: RunSpec,
+    options: Options,
+    *,
+    until: float | None = None,
+    meanwhile: Callable[[FirstRun], Waits[None]] | None = None,
+) -> Waits[Record]:
+    """Return the golden run of a pipeline; processes that need the same one share it.
+
+    Args:
+        session: the session whose workers make it.
+        spec: the pipeline.
+        options: the user's choices.
+        until: wall-clock time at which the budget ends; None for no limit.
+        meanwhile: what is done while the further runs are made, if the first run took long; None for nothing.
+    """
     name = spec.key() + ("" if options.zygote else "-x")
-    task = GoldenRunTask(spec, session.records / name, options.zygote, options.memory)
+    # A short one may end: no budget is worth less than a verdict on what is plainly wrong.
+    late = None if until is None else until + _GRACE
+    task = GoldenRunTask(spec, session.records / name, options.zygote, options.memory, late)
     job = submit(session.root, [task], priority=Priority.GOLDEN_RUN, key=name)
-    (record,) = yield from results_of(job)
+    (made,) = yield from results_of(job)
+    if isinstance(made, Record):
+        return made
+    rest = submit(session.root, [FinishGoldenRun(task)], priority=Priority.GOLDEN_RUN, key=f"{name}{REST}")
+    if meanwhile is not None:
+        yield from meanwhile(made)
+    (record,) = yield from results_of(rest)
     return record
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from outlive_harness.disk.blobs import Blobs, BlobsError
 from outlive_harness.disk.tree import Tree
 from outlive_harness.readers.formats import has_time
 from outlive_harness.results.ops import Op
@@ -25,7 +26,7 @@ from .contents import (
 )
 from .moment import wait_for_another_second
 from .names import aligned, has_order, learn_names
-from .one_run import GoldenRun, run_once
+from .one_run import GoldenRun, Recorder, run_once
 from .record import Record, UntestableError
 
 #: Seconds of a run that is made once more to learn what differs.
@@ -39,6 +40,8 @@ class Second:
     Attributes:
         run: the run.
         began: when it began, in seconds since the epoch.
+        ops: its ops.
+        blobs: what took the data that they wrote; None if they are without it.
         after: the files that it left, without the ignored ones.
         ignored: the ignored files that it left.
         unlike: the first output in which it differs from the first run; None if there is none.
@@ -48,6 +51,8 @@ class Second:
 
     run: GoldenRun
     began: float
+    ops: list[Op]
+    blobs: Blobs | None = None
     after: Tree = field(default_factory=dict)
     ignored: Tree = field(default_factory=dict)
     unlike: str | None = None
@@ -55,12 +60,17 @@ class Second:
     order: str = ""
 
 
-def from_scratch_again(runner: Runner, record: Record, first: GoldenRun) -> Second:
-    """Run from scratch once more; a zygote whose run differs from one by exec is not used any more."""
-    second = _from_scratch(runner, record, first)
+def from_scratch_again(runner: Runner, record: Record, recorder: Recorder | None = None) -> Second:
+    """Run from scratch once more; a zygote whose run differs from one by exec is not used any more.
+
+    With a recorder, the ops of the run carry their data: see keep_recording().
+    """
+    second = _from_scratch(runner, record, recorder)
     if runner.is_warm(record.spec) and (second.outcome or second.order):
         runner.cool()
-        forked, second = second, _from_scratch(runner, record, first)
+        forked, second = second, _from_scratch(runner, record, recorder)
+        if forked.blobs is not None:
+            forked.blobs.close()
         if forked.outcome and not second.outcome:
             forgo_zygote(record, f"in it {forked.outcome}")
         elif forked.order and not second.order:
@@ -74,11 +84,30 @@ def forgo_zygote(record: Record, why: str) -> None:
     record.warnings.append(f"no zygote, each trial is an exec: {why}")
 
 
-def _from_scratch(runner: Runner, record: Record, first: GoldenRun) -> Second:
+def keep_recording(record: Record, second: Second, recorder: Recorder | None) -> None:
+    """Keep the second run as the recording of the first run; its files must still be in the box."""
+    if recorder is not None and second.blobs is not None:
+        recorder.keep(record, second.run, second.ops, second.blobs)
+
+
+def _run_recorded(runner: Runner, record: Record, recorder: Recorder | None) -> Second:
+    """Run from scratch, with the data of the ops if there is room for it."""
     runner.box.fill(record.template)
     ops: list[Op] = []
     began = time.time()
-    second = Second(run_once(runner, record, ops), began)
+    if recorder is None or record.refused:
+        return Second(run_once(runner, record, ops), began, ops)
+    blobs = recorder.room(record)
+    try:
+        return Second(run_once(runner, record, ops, keeper=blobs), began, ops, blobs)
+    except BlobsError:
+        blobs.close()
+    return _run_recorded(runner, record, None)
+
+
+def _from_scratch(runner: Runner, record: Record, recorder: Recorder | None) -> Second:
+    second = _run_recorded(runner, record, recorder)
+    ops = second.ops
     if second.run.failure:
         second.outcome = second.run.failure
         return second
@@ -89,7 +118,7 @@ def _from_scratch(runner: Runner, record: Record, first: GoldenRun) -> Second:
     second.unlike = first_unlike(record, second.after)
     if second.unlike is not None:
         second.outcome = f"{second.unlike} differs\n{_difference(runner, record, second)}"
-    elif second.run.ran.acks != first.ran.acks:
+    elif second.run.ran.acks != record.acks:
         second.outcome = "the run acknowledges something else"
     if not has_order(record, ops):
         second.order = f"the run makes {len(ops)} ops of another kind or order"

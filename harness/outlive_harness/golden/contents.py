@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from outlive_harness.disk.tree import Tree
-from outlive_harness.intercept.versions import Versions
+from outlive_harness.intercept.versions import Noted
 from outlive_harness.judge import links
 from outlive_harness.judge.trees import describe_difference, differing, first_difference, surplus
+from outlive_harness.results.run_spec import RunSpec
 from outlive_harness.world.reading import Valued
 from outlive_harness.world.runner import Runner
 
@@ -57,8 +58,12 @@ def difference_in(runner: Runner, record: Record, path: str, golden: Tree, after
     return "\n".join([f"by the reader {new.reader}:", *told])
 
 
-def demand_values(record: Record) -> None:
+def demand_values(record: Record, asked: RunSpec) -> None:
     """Check that each reader accepts what the golden run left, and has something to read.
+
+    Args:
+        record: the golden run.
+        asked: the pipeline with no readers but those that the user asked for.
 
     Raises:
         UntestableError: one does not.
@@ -66,10 +71,15 @@ def demand_values(record: Record) -> None:
     read = {one.reader for one in record.final.values() if isinstance(one, Valued)}
     for path, entry in record.final.items():
         if isinstance(entry, Valued) and entry.failed:
-            raise UntestableError(f"read={{{path!r}: {entry.reader!r}}}: after the golden run {entry.failed}")
+            raise UntestableError(
+                f"read={{{path!r}: {entry.reader!r}}}: after the golden run {entry.failed}; give a reader "
+                "that accepts what the pipeline makes, or leave it out",
+                is_misuse=bool(asked.reader_of(path)),
+            )
     for glob, reader in record.spec.read:
         if reader not in read and reader != "bytes":
-            raise UntestableError(f"read={{{glob!r}: {reader!r}}}: the golden run left nothing that matches")
+            why = "the golden run left nothing that matches; correct the pattern, or leave it out"
+            raise UntestableError(f"read={{{glob!r}: {reader!r}}}: {why}", is_misuse=True)
 
 
 def ignored_files(record: Record, tree: Tree) -> Tree:
@@ -78,7 +88,7 @@ def ignored_files(record: Record, tree: Tree) -> Tree:
     return {path: entry for path, entry in tree.items() if entry.kind == "file" and is_ignored(path)}
 
 
-def learn_uncompared(record: Record, first: Tree, second: Tree, versions: tuple[Versions, Versions]) -> None:
+def learn_uncompared(record: Record, first: Tree, second: Tree, versions: tuple[Noted, Noted]) -> None:
     """Note the ignored files that are named as outputs and differ from run to run, except growing logs."""
     written = [op for op in record.ops if op.traits.writes]
     logs = {op.path for op in written} - {op.path for op in written if op.offset >= 0}
@@ -90,7 +100,7 @@ def learn_uncompared(record: Record, first: Tree, second: Tree, versions: tuple[
     }
 
 
-def learn_versions(record: Record, first: Versions, second: Versions) -> None:
+def learn_versions(record: Record, first: Noted, second: Noted) -> None:
     """Note the whole contents of each output, and the outputs whose contents differ from run to run."""
     # A temporary file that is renamed to an output is not an output itself.
     outputs = record.initial.keys() | record.final.keys() | first.installed | second.installed

@@ -8,20 +8,23 @@ file of it is made again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from outlive_harness.disk.content import digest
+from outlive_harness.disk.content import digest, read
 from outlive_harness.disk.model import Disk, UnmodelledError
 from outlive_harness.disk.model.files import BLOCK_OF, SIZE, Node, tree_of
 from outlive_harness.disk.tree import Tree
 from outlive_harness.judge.sets import FileSet
 from outlive_harness.results.globs import matcher
 from outlive_harness.results.ops import Op
+from outlive_harness.results.reader_names import DATABASE
 from outlive_harness.world.reading import Valued
 
 from .record import Record
 
+#: Returns the digest of an output's value, given its path and its content.
+ValueOf = Callable[[str, bytes], str]
 #: How many names of files are looked at, in all moments together: some seconds.
 _MOST = 1_000_000
 
@@ -38,7 +41,9 @@ class Moment(NamedTuple):
     after: Mapping[str, str]
 
 
-def learn_generations(record: Record, ops: Sequence[Op], box: bytes, why: str) -> None:
+def learn_generations(
+    record: Record, ops: Sequence[Op], box: bytes, why: str, value_of: ValueOf | None = None
+) -> None:
     """Note the versions of each declared set.
 
     Args:
@@ -46,11 +51,15 @@ def learn_generations(record: Record, ops: Sequence[Op], box: bytes, why: str) -
         ops: the recorded ops of a run with no fault, with the data that they wrote.
         box: the path of that run's box, which digests replace.
         why: why the ops cannot be used; "" if they can.
+        value_of: returns the digest of the value of an output with a reader, given its path and its content;
+            "" if the reader does not accept it.
     """
     known = _Known(record)
     sets = [FileSet(text) for text in record.spec.together]
     moments: dict[str, list[Moment]] = {one.text: [] for one in sets}
-    record.generations_unknown = why or _read(record, sets) or _replay(known, ops, box, moments)
+    record.generations_unknown = (
+        why or _read(record, sets) or _replay(known, ops, _Replay(record, box, value_of), moments)
+    )
     for one in sets:
         first, last = (known.digests(one, tree) for tree in (record.initial, record.final))
         middle = [] if record.generations_unknown else list(_middle(one, moments[one.text]))
@@ -61,11 +70,19 @@ def learn_generations(record: Record, ops: Sequence[Op], box: bytes, why: str) -
 
 
 def _read(record: Record, sets: Sequence[FileSet]) -> str:
-    """Return why only the first and last versions are known if a reader judges a file of a set; else ""."""
+    """Return why only the first and last versions are known; "" if all can be.
+
+    The model of the disk gives the content of single files: not that of a directory that is one output, nor
+    that of a database with its journal.
+    """
     for one in sets:
         paths = one.found(record.final, record.is_in_sets).values()
-        if any(isinstance(record.final[path], Valued) for path in paths):
-            return f"a reader judges files of {one.text}, and what it gives for earlier ones is not known"
+        for path in paths:
+            entry = record.final[path]
+            if isinstance(entry, Valued) and (entry.kind == "dir" or entry.reader == DATABASE):
+                return (
+                    f"{path} of {one.text} is a directory or a database, whose earlier values are not known"
+                )
     return ""
 
 
@@ -88,10 +105,9 @@ class _Known:
         return found
 
 
-def _replay(known: _Known, ops: Sequence[Op], box: bytes, moments: dict[str, list[Moment]]) -> str:
+def _replay(known: _Known, ops: Sequence[Op], replay: _Replay, moments: dict[str, list[Moment]]) -> str:
     """Note the moments of each set; return why that is not possible, "" if it is."""
     record = known.record
-    replay = _Replay(record, box)
     sets = {text: FileSet(text) for text in moments}
     before = {text: known.digests(one, record.initial) for text, one in sets.items()}
     names = 0
@@ -171,7 +187,9 @@ def _has_repeats(several: Sequence[Moment]) -> bool:
 class _Replay:
     """Ops on the model of the disk, and the files after each; a content is digested once."""
 
-    def __init__(self, record: Record, box: bytes) -> None:
+    def __init__(self, record: Record, box: bytes, value_of: ValueOf | None) -> None:
+        self._values: dict[tuple[str, str], str] = {}
+        self._value_of = value_of
         self._disk, self._box, self._record = Disk.load(record.template), box, record
         self._digests: dict[int, str] = {}
         sets = map(FileSet, record.spec.together)
@@ -201,8 +219,22 @@ class _Replay:
         return self._is_named(path) or self._record.is_led_to(path)
 
     def tree(self) -> Tree:
-        """Return the files now."""
-        return tree_of(self._disk.node, self._box, self._digest)
+        """Return the files now; those of sets with the digests of their values, if they have readers."""
+        tree = tree_of(self._disk.node, self._box, self._digest)
+        if self._value_of is not None:
+            for path, entry in tree.items():
+                if entry.kind == "file" and self._may_be_seen(path) and self._record.spec.reader_of(path):
+                    tree[path] = entry._replace(digest=self._value(path, entry.digest))
+        return tree
+
+    def _value(self, path: str, content: str) -> str:
+        """Return the digest of the value of a file with a reader; a content is read once."""
+        key = path, content
+        number = self._disk.files.walk(path)
+        if key not in self._values and self._value_of is not None and number is not None:
+            node = self._disk.node(number)
+            self._values[key] = self._value_of(path, read(node.blocks, node.size))
+        return self._values.get(key, "")
 
     def _digest(self, number: int, node: Node) -> str:
         if number not in self._digests:

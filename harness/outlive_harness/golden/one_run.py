@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
+from outlive_harness.disk.blobs import Blobs
+from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.intercept.task import handled_signals
 from outlive_harness.intercept.versions import Versions
@@ -52,13 +56,42 @@ class GoldenRun:
             raise UntestableError(self.failure)
 
 
-def run_once(runner: Runner, record: Record, ops: list[Op]) -> GoldenRun:
-    """Run without a fault; only the first run notes what it reads, and which signals end it."""
+class Recorder(Protocol):
+    """Makes a golden run the recording of the first run, from which crash states are taken."""
+
+    def room(self, record: Record) -> Blobs:
+        """Return what takes the bytes that the run writes."""
+
+    def keep(self, record: Record, run: GoldenRun, ops: Sequence[Op], blobs: Blobs) -> None:
+        """Keep the run, which is over, and whose files are in the box.
+
+        Args:
+            record: the golden run.
+            run: the run.
+            ops: its ops, with their data.
+            blobs: what took the data.
+        """
+
+
+def run_once(
+    runner: Runner, record: Record, ops: list[Op], *, keeper: Keeper | None = None, is_first: bool = False
+) -> GoldenRun:
+    """Run without a fault; only the first run notes what it reads, and which signals end it.
+
+    Args:
+        runner: runs the pipeline, on its box as it is.
+        record: the golden run.
+        ops: takes the ops of the run.
+        keeper: takes the bytes that they write; None for ops without their data.
+        is_first: whether it is the first run.
+
+    Raises:
+        UntestableError, BlobsError, OSError: ...
+    """
     spec = record.spec
     versions = Versions(
         Path(os.path.realpath(runner.box.path)), record.is_watched, digest=runner.digest_of(spec)
     )
-    is_first = ops is record.trace.ops
 
     def visit(op: Op, _number: int) -> Answer:
         ops.append(op)
@@ -73,7 +106,8 @@ def run_once(runner: Runner, record: Record, ops: list[Op]) -> GoldenRun:
         if record.refused:
             ran = runner.run(spec, options)
         else:
-            ran = runner.run(spec, replace(options, visit=visit, reads=is_first))
+            data: Keeper | bool = False if keeper is None else keeper
+            ran = runner.run(spec, replace(options, visit=visit, reads=is_first, data=data))
     except InterceptionRefusedError as error:
         record.refused = f"calls cannot be intercepted here: {error.strerror or error}"
         ran = runner.run(spec, options)

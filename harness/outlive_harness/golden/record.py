@@ -27,11 +27,12 @@ class UntestableError(Exception):
     Args:
         reason: the message.
         cures: what the user may declare so that there is.
+        is_misuse: whether the scenario asks for something that cannot be.
     """
 
-    def __init__(self, reason: str, cures: Sequence[Cure] = ()) -> None:
+    def __init__(self, reason: str, cures: Sequence[Cure] = (), *, is_misuse: bool = False) -> None:
         super().__init__(reason)
-        self.cures = tuple(cures)
+        self.cures, self.is_misuse = tuple(cures), is_misuse
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Record:
         place: the directory that holds everything; see the properties.
         reason: why nothing can be tested, and the verdict is unknown; "" if it can.
         cures: what the user may declare so that it can.
+        is_misuse: whether the reason is an error of use.
         unmet: the patterns of outputs that judge nothing, if they are the reason.
         trace: the ops of the first run.
         least_ops: the fewest ops that a golden run made.
@@ -87,6 +89,7 @@ class Record:
     place: Path
     reason: str = ""
     cures: tuple[Cure, ...] = ()
+    is_misuse: bool = False
     unmet: tuple[str, ...] = ()
     trace: Trace = field(default_factory=Trace)
     least_ops: int = 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +14,17 @@ from outlive_harness.judge import links
 from outlive_harness.launch.run import FinishedRun
 from outlive_harness.launch.zygote import parse
 from outlive_harness.results.findings import Finding
+from outlive_harness.results.ops import Op
 from outlive_harness.results.patterns import literal
 from outlive_harness.results.run_spec import RunSpec, is_of_interpreter
-from outlive_harness.world.box import BoxError
+from outlive_harness.world.box import BoxError, BudgetEndedError
 from outlive_harness.world.runner import Runner
 from outlive_harness.world.shared import shareable
 
 from .advice.cures import Cure, in_words
 from .advice.nondeterminism import cures_for_a_log, observed
-from .again import compare_runs, forgo_zygote, from_scratch_again, has_times
+from .again import compare_runs, forgo_zygote, from_scratch_again, has_times, keep_recording
+from .begun import Begun, LimitedKeeper, without_data
 from .contents import (
     demand_values,
     difference,
@@ -35,7 +39,7 @@ from .declaration import check_declaration
 from .made_anew import exactly, made_anew
 from .moment import tells_the_time, wait_for_another_second
 from .names import has_order, later_names
-from .one_run import run_once
+from .one_run import Recorder, run_once
 from .preload import learn_check_preload, learn_preload
 from .record import SHORTEST_LIMIT, Record, UntestableError
 from .stacks import LEAST_OPS, stacks_of
@@ -48,39 +52,78 @@ _SLACK = 20.0
 _HOW_TO_NAME = "name a program by its path or as on PATH, make it executable, or give its interpreter first"
 
 
-def golden_run(runner: Runner, spec: RunSpec, place: Path, *, by_exec: bool = False) -> Record:
-    """Run a pipeline without a fault, and record what trials are compared with.
+def begin_golden_run(runner: Runner, spec: RunSpec, place: Path, *, memory: int) -> Begun | Record:
+    """Run a pipeline without a fault, by exec, for the first time; record what the run does and leaves.
 
-    The first run starts by exec, and further ones are forked from a zygote, unless *by_exec* forbids it. If a
-    forked run differs it is repeated by exec; if that does not differ, trials start by exec too.
+    An error of any kind becomes the ``reason`` of a record, and there is nothing more to do.
 
-    An error of any kind becomes the record's ``reason``.
+    Args:
+        runner: runs it.
+        spec: the pipeline.
+        place: the directory of the record.
+        memory: bytes of data of its ops that are kept.
     """
     record = Record(spec, place)
-    runner.fell_back = ""
-    try:
+    with _reasons(runner, record):
         runner.cool()
         read = runner.prepare(spec, record.template)
-        _record(runner, record, by_exec=by_exec)
+        return _begun(runner, record, read, memory)
+    return record
+
+
+def finish_golden_run(
+    runner: Runner, begun: Begun, *, by_exec: bool = False, recorder: Recorder | None = None
+) -> Record:
+    """Run once more on the first run's result, and once more from scratch; compare, and return the record.
+
+    The runs are forked from a zygote, unless *by_exec* forbids it. If a forked run differs it is repeated by
+    exec; if that does not differ, trials start by exec too. If there is a recorder, the run from scratch is
+    the recording, too.
+
+    An error of any kind becomes the record's ``reason``.
+
+    Args:
+        runner: runs it; its box holds what the first run left.
+        begun: the first run.
+        by_exec: whether all runs start by exec.
+        recorder: takes the recording; None for no recording.
+    """
+    record = begun.record
+    with _reasons(runner, record):
+        _finish(runner, begun, recorder, by_exec=by_exec)
         if record.reads:  # else the run's own reads are unknown
-            record.reads += [*read, *spec.scripts]
+            record.reads += [*begun.read, *record.spec.scripts]
+    return record
+
+
+@contextlib.contextmanager
+def _reasons(runner: Runner, record: Record) -> Iterator[None]:
+    """Turn the body's errors into the record's ``reason``; note why no zygote was used."""
+    runner.fell_back = ""
+    try:
+        yield
     except UntestableError as error:
-        record.reason, record.cures = str(error), error.cures
+        record.reason, record.cures, record.is_misuse = str(error), error.cures, error.is_misuse
+    except BudgetEndedError as error:
+        first = f"; the first run took {record.seconds:.0f} s" if record.seconds else ""
+        record.reason = f"{error}{first}: three runs without a fault come before the first trial"
+        runner.box.empty()
     except BoxError as error:
         record.reason = str(error)
         runner.box.empty()
     except OSError as error:
-        record.reason = f"cannot run {spec.argv[0]!r}: {error.strerror or error}; {_HOW_TO_NAME}"
+        why = error.strerror or error
+        record.reason = f"cannot run {record.spec.argv[0]!r}: {why}; {_HOW_TO_NAME}"
     if runner.fell_back:
         record.warnings.append(f"no zygote in a golden run, exec instead: {runner.fell_back}")
-    return record
 
 
-def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
-    box = runner.box
+def _begun(runner: Runner, record: Record, read: list[str], memory: int) -> Begun:
+    box, ops, keeper = runner.box, list[Op](), LimitedKeeper(memory)
     record.initial = box.look(record.spec)
     require_crash_check(runner, record, is_over=False)
-    first = run_once(runner, record, record.trace.ops)
+    first = run_once(runner, record, ops, keeper=keeper, is_first=True)
+    record.trace.ops = list(without_data(ops))
     ended = time.time()
     first.demand_success()
     if not record.refused:
@@ -94,12 +137,19 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
     check_declaration(record, box.path)
     _read_values(runner, record)
     require_crash_check(runner, record, is_over=True)
+    kept = [] if keeper.is_full else ops
+    noted = first.versions.noted()
+    return Begun(record, first.ran, noted, everything, ended, is_dated, box.bytes, read, kept)
+
+
+def _finish(runner: Runner, begun: Begun, recorder: Recorder | None, *, by_exec: bool) -> None:
+    record, first = begun.record, begun.noted
     if not by_exec:
         learn_preload(runner, record)
     again = _again_on_its_result(runner, record)
-    if is_dated or has_times(record):
-        wait_for_another_second(ended)
-    second = from_scratch_again(runner, record, first)
+    if begun.is_dated or has_times(record):
+        wait_for_another_second(begun.ended)
+    second = from_scratch_again(runner, record, recorder)
     second.run.demand_success()
     record.seconds = max(record.seconds, second.run.ran.seconds)
     record.least_ops = min(record.least_ops, second.run.ran.ops)
@@ -109,9 +159,11 @@ def _record(runner: Runner, record: Record, *, by_exec: bool) -> None:
         record.findings = [one for one in record.findings if one.kind != "not-idempotent"]
     if record.findings:
         record.cures = tuple(cures_for_a_log(record, observed(record, again, second.after)))
-    learn_versions(record, first.versions, second.run.versions)
-    learn_uncompared(record, everything, second.ignored, (first.versions, second.run.versions))
-    _warn(record, first.ran)
+    noted = second.run.versions.noted()
+    learn_versions(record, first, noted)
+    learn_uncompared(record, begun.ignored, second.ignored, (first, noted))
+    keep_recording(record, second, recorder)
+    _warn(record, begun.ran)
     record.has_order = not second.order
     if record.has_order:
         _learn_stacks(runner, record)
@@ -146,10 +198,11 @@ def _read_values(runner: Runner, record: Record) -> None:
     Raises:
         UntestableError: a reader does not accept what the golden run left, or has nothing to read.
     """
-    record.spec = with_databases(record.spec, record.final, record.golden)
+    asked = record.spec
+    record.spec = with_databases(asked, record.final, record.golden)
     record.initial = runner.reading.valued(record.spec, record.initial, record.template)
     record.final = runner.reading.valued(record.spec, record.final, record.golden)
-    demand_values(record)
+    demand_values(record, asked)
 
 
 def _learn_stacks(runner: Runner, record: Record) -> None:

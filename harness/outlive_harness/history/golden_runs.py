@@ -21,6 +21,7 @@ from outlive_harness.jobs.session import Session
 from outlive_harness.jobs.tasks import forget
 from outlive_harness.results.run_spec import RunSpec, run_spec_of
 from outlive_harness.results.scenario import Scenario
+from outlive_harness.trial.golden_task import REST
 
 from .ledger import content_of
 
@@ -148,6 +149,7 @@ class Records(Shared):
         for place in self._places(one):
             for priority in (Priority.GOLDEN_RUN, Priority.CHECK):
                 forget(self._session.root, priority=priority, key=place.name)
+            forget(self._session.root, priority=Priority.GOLDEN_RUN, key=f"{place.name}{REST}")
             _remove(place)
 
 

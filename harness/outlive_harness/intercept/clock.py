@@ -22,6 +22,7 @@ from typing import NamedTuple
 from outlive_harness import abi
 
 from .clock_code import TAI, WALL, Readings
+from .file_times import FileTimes
 from .listener import Call, Listener
 from .memory import read_memory, write_memory
 from .task import signed
@@ -97,12 +98,13 @@ class LentClock:
 
     Args:
         instant: where it stands, in nanoseconds since 1970.
+        file_times: the times that files show; None for their own.
 
     Attributes:
         unlent: why it was not lent to a program, and to which, as an ordered set.
     """
 
-    def __init__(self, instant: int) -> None:
+    def __init__(self, instant: int, file_times: FileTimes | None = None) -> None:
         self._instant = instant
         self._shown: Readings = readings(instant)
         self.unlent: dict[str, None] = {}
@@ -116,6 +118,7 @@ class LentClock:
             "time": self._time,
         }
         self._answers = {numbers[name]: do for name, do in answers.items() if name in numbers}
+        self._answers |= file_times.answers if file_times is not None else {}
 
     def answer(self, call: Call, listener: Listener) -> bool:
         """Answer a stopped call that has to do with the clock; return whether it was one."""

@@ -17,6 +17,7 @@ from outlive_harness import abi
 
 from . import clock, signals
 from .clock_code import TAI, WALL
+from .file_times import ASKS
 
 #: Calls that always stop, the frequent ones first.
 _ALWAYS = (
@@ -100,7 +101,8 @@ def program(
         files: whether calls stop that can change files or signal a process.
         reads: whether opens for reading stop too, and calls that run a program or name an address.
         looks: whether calls that only ask whether a file exists stop too.
-        freezes: whether calls stop that read the wall clock, or wait for it, and one that each image makes.
+        freezes: whether calls stop that read the wall clock or wait for it, that read a file's times, and one
+            that each image makes.
         channel: a descriptor on which sendmsg(2) never stops: the listener itself is sent over it.
     """
     notify = _return(abi.SECCOMP_RET_USER_NOTIF)
@@ -167,6 +169,8 @@ def _clock_blocks() -> Iterator[tuple[str, list[bytes]]]:
     for name, argument in (("futex_waitv", 4), ("futex_wait", 5)):
         yield name, [_low_word(argument), *of_the_wall]
     for name in ("gettimeofday", "time", *clock.STARTS):
+        yield name, [notify]
+    for name in ASKS:
         yield name, [notify]
     yield "brk", [*_if_not_null(0), allow, notify]
 

@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from outlive_harness import abi
 from outlive_harness.disk.tree import digest_file
@@ -51,6 +52,13 @@ def _is_written(path: str) -> bool | None:
     return False
 
 
+class Noted(NamedTuple):
+    """What Versions noted, as plain data: see there."""
+
+    known: dict[str, set[str]]
+    installed: set[str]
+
+
 class Versions:
     """Keeps, for each output path of a run, the digests of its whole contents.
 
@@ -82,6 +90,10 @@ class Versions:
         self._digest = digest
         self.known: dict[str, set[str]] = {}
         self.installed: set[str] = set()
+
+    def noted(self) -> Noted:
+        """Return what was noted so far."""
+        return Noted(self.known, self.installed)
 
     def before(self, op: Op) -> None:
         """Note the contents that *op* is about to change, while its task is stopped."""

@@ -22,6 +22,8 @@ from .own_directory import WORKERS, OwnDirectory, remove_stale
 #: Boxes are not made on a tmpfs with less room than this, but in the directory of temporary files.
 _ROOM = 256 * 1024 * 1024
 _PATIENCE = 10.0
+#: The file whose time says when a session began.
+BEGAN = "began"
 #: Workers that may die with no task done in between: one that a pipeline kills is replaced.
 _DEATHS = 8
 #: Bytes that a worker needs to publish a result.
@@ -126,6 +128,7 @@ class Session:
         self.root = self._own.path
         for name in ("jobs", "records", WORKERS):
             (self.root / name).mkdir()
+        (self.root / BEGAN).touch()
 
     def _start(self) -> _Worker:
         number = 0

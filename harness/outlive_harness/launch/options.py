@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from outlive_harness.intercept.file_times import FileTimes
 from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import Answer
@@ -30,6 +31,7 @@ class Program:
         guarded: files outside the box that it must not change.
         tmp: a directory of the box that it sees as another file system: see Lookup; "" for none.
         instant: where its wall clock stands, in nanoseconds since 1970; None if it runs.
+        file_times: the times that files show while its wall clock stands still; None for their own.
         zygote: forks the program; None to execute it.
     """
 
@@ -41,6 +43,7 @@ class Program:
     guarded: Collection[str] = ()
     tmp: str = ""
     instant: int | None = None
+    file_times: FileTimes | None = None
     zygote: Zygote | None = None
 
 

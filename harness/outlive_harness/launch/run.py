@@ -209,7 +209,8 @@ def _started(program: Program, options: RunOptions) -> tuple[Child, LentClock | 
     is_watched = options.visit is not None
     if program.instant is None:
         return _start(program, options, freezes=False), None
-    clock = LentClock(program.instant)
+    # A run whose looks are noted is never compared with another one.
+    clock = LentClock(program.instant, None if options.looks else program.file_times)
     try:
         return _start(program, options, freezes=True), clock
     except InterceptionRefusedError as error:

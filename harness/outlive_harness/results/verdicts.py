@@ -118,6 +118,7 @@ class ScenarioResult:
         exhibit: the data of a time line, if one was asked for.
         regressions: the file to which regressions were added; "" if none were.
         interrupted: whether an interrupt ended its exploration.
+        is_misuse: whether nothing was tested as the scenario asks for something that cannot be.
     """
 
     name: str
@@ -139,6 +140,7 @@ class ScenarioResult:
     exhibit: Exhibit | None = None
     regressions: str = ""
     interrupted: bool = False
+    is_misuse: bool = False
 
 
 def read_back(facts: dict[str, Any]) -> ScenarioResult:
@@ -197,6 +199,8 @@ class RunResult:
         """The exit status of the command line."""
         if self.interrupted:
             return Exit.INTERRUPTED
+        if any(one.is_misuse for one in self.scenarios):
+            return Exit.USAGE
         return {
             Verdict.HELD: Exit.HELD,
             Verdict.SKIPPED: Exit.HELD,

@@ -109,12 +109,4 @@ def _judge(session: Session, record: Record, several: Sequence[SearchState], pla
     yield from results_of(job)
     for number, result in sorted(job.results.items()):
         if isinstance(result, JudgedStates):
-            _add(owners[number].seen, result)
-
-
-def _add(seen: JudgedStates, more: JudgedStates) -> None:
-    """Add what one task found; keep one example, the smallest plan, for each thing that is wrong."""
-    shown = frozenset().union(*(seen.wrong[trial.plan] for trial in seen.examples))
-    seen.states |= more.states
-    seen.wrong |= more.wrong
-    seen.examples += [trial for trial in more.examples if not more.wrong[trial.plan] <= shown]
+            owners[number].seen.add(result)

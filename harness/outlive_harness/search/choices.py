@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 
 from outlive_harness.disk.profiles import PROFILES
-from outlive_harness.faults import Settings
-from outlive_harness.faults.table import FAULTS, NAMES
+from outlive_harness.faults import Fault, Settings
+from outlive_harness.faults.table import FAULTS, NAMES, STAND_IN
+from outlive_harness.golden.record import Record
 from outlive_harness.results.keywords import CUTS
 from outlive_harness.results.options import DEFAULT_FAULTS, DEFAULT_PROFILE, Options
 from outlive_harness.results.scenario import Scenario, ScenarioError
@@ -67,3 +68,11 @@ def none_asked_for(options: Options, scenario: Scenario) -> str:
         return ""
     its, asked = ", ".join(scenario.faults or ()), ", ".join(options.faults or ())
     return f"none of its faults ({its}) was asked for ({asked})"
+
+
+def usable(name: str, record: Record) -> tuple[Fault, list[str]]:
+    """Return the fault to use for *name* on this machine, and notes on what its coverage leaves out."""
+    fault = FAULTS[name]
+    if fault.intercepts and record.refused:
+        return STAND_IN, [f"{STAND_IN.name} instead of {name}: {record.refused}"]
+    return fault, [fault.leaves_out] if fault.leaves_out else []

@@ -170,6 +170,8 @@ def find_power_cuts(
     # After a power cut on a real disk the model does not know what is durable.
     bases = [base for base in bases if all(FAULTS[point.fault].cuts_power != "real" for point in base.plan)]
     limit = max(LEAST, LIMIT // max(1, len(bases)))
+    is_recorded = fault.cuts_power == "model" and not any(base.plan for base in bases)
+    until = search.looks_until() if is_recorded else search.until
     tasks = [
         FindPowerCuts(
             record.place,
@@ -181,11 +183,10 @@ def find_power_cuts(
             options.memory,
             by_exec=search.by_exec,
             is_whole=not search.selects(len(base.ops)),
+            until=until,
         )
         for base in bases
     ]
-    is_recorded = fault.cuts_power == "model" and not any(base.plan for base in bases)
-    until = search.looks_until() if is_recorded else search.until
     job = submit(session.root, tasks, priority=priority, rank=one.rank, until=until)
     found = yield from results_of(job)
     starts = {base.plan: base for base in bases}

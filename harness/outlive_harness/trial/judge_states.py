@@ -47,6 +47,13 @@ class JudgedStates:
     wrong: dict[Plan, Wrong] = field(default_factory=dict)
     examples: list[Trial] = field(default_factory=list)
 
+    def add(self, more: JudgedStates) -> None:
+        """Add what was found elsewhere; keep one example, the smallest plan, for each thing that is wrong."""
+        shown = frozenset().union(*(self.wrong[trial.plan] for trial in self.examples))
+        self.states |= more.states
+        self.wrong |= more.wrong
+        self.examples += [trial for trial in more.examples if not more.wrong[trial.plan] <= shown]
+
 
 def can_be_judged(fault: str) -> bool:
     """Return whether the crash states of a fault's points can be taken from a recording."""
@@ -74,11 +81,16 @@ class JudgeStates(Task[JudgedStates]):
         """Judge the states; a plan that cannot be judged is left out, and its trial reports why."""
         record = bench.record(self.place)
         bench.runner.choose_start(record.spec, record.preload)
-        return _Judge(bench.recordings, record, self).judged()
+        return judge(bench.recordings, record, self)
 
     def lost(self, _why: str) -> JudgedStates:
         """Return nothing: the trials judge the states."""
         return JudgedStates()
+
+
+def judge(recordings: Recordings, record: Record, task: JudgeStates) -> JudgedStates:
+    """Judge the states of a task's plans, as a golden run's record knows the outputs."""
+    return _Judge(recordings, record, task).judged()
 
 
 class _Judge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from outlive_harness.world.box import BoxError
 
 from .bench import Bench
 from .real_disk import real_cuts
-from .recordings import Recording
+from .recording import Recording
 
 #: Crash states of one fault and level that are tried; the kinds that are fatal most often come first.
 LIMIT = 2048
@@ -61,6 +62,7 @@ class FindPowerCuts(Task[PowerCuts]):
         memory: bytes of recorded data that are kept in memory.
         by_exec: whether the run starts by exec even if there is a zygote.
         is_whole: whether the power is cut after each op, not only after those that stand for others.
+        until: wall-clock time after which no more are looked for; None for no limit.
     """
 
     place: Path
@@ -72,6 +74,7 @@ class FindPowerCuts(Task[PowerCuts]):
     memory: int = MEMORY
     by_exec: bool = False
     is_whole: bool = True
+    until: float | None = None
 
     def run(self, bench: Bench) -> PowerCuts:
         """Record the run and return its power cuts; errors of the machine are in the result."""
@@ -121,8 +124,13 @@ def power_cuts(
     points: list[Point] = []
     seen: dict[int, set[str]] = {}
     has_more = False
+    if wanted.until is not None:  # those that there is time for are spread over the run
+        numbers = Random(wanted.seed).sample(numbers, len(numbers))
     moments = list(model.moments(recording.last + number for number in numbers))
     for left, (at, returned) in zip(range(len(moments), 0, -1), moments, strict=True):
+        if wanted.until is not None and time.time() > wanted.until:
+            has_more = True
+            break
         share = max(1, (wanted.limit - len(points)) // left)
         number = at - recording.last
         promised = recording.said[number if returned else number - 1]
@@ -134,7 +142,7 @@ def power_cuts(
             found = [state for state in found if not model.find(at, state.lost).returned]
         points += [Point(wanted.fault, number, lost=state.lost) for state in found]
         has_more = has_more or are_more
-    return points, has_more
+    return sorted(points, key=lambda point: point.at), has_more
 
 
 def _all(states: Generator[State, None, bool]) -> tuple[list[State], bool]:

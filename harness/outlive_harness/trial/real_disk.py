@@ -20,7 +20,7 @@ from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import Point
 from outlive_harness.world.runner import Runner
 
-from .recordings import with_own_box
+from .recording import with_own_box
 
 #: Copies of the disk that one run may leave; each takes as much room as the file system has written by then.
 _MOST = 400

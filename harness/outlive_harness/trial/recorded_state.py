@@ -13,7 +13,8 @@ from outlive_harness.world.runner import Runner
 
 from .crash import Crash
 from .inject import rests_on
-from .recordings import Recording, Recordings
+from .recording import Recording
+from .recordings import Recordings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,9 @@ everything was durable: at the first filling of the box, or at the last power cu
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from outlive_harness.disk.blobs import Blobs, BlobsError
 from outlive_harness.disk.model import UnmodelledError
@@ -36,6 +33,7 @@ from outlive_harness.world.runner import Runner
 
 from .crash import Crash
 from .inject import Recorder, run_with_fault
+from .recording import Recorded, Recording, with_own_box
 
 #: Models that a worker keeps in memory.
 _LOADED = 2
@@ -43,94 +41,6 @@ _LOADED = 2
 _ATTEMPTS, _NAMED = 3, 5
 #: The file of a recording in its directory.
 _FILE = "recording"
-
-
-@dataclass(slots=True)
-class Recording:
-    """The ops of one or more runs, with their data.
-
-    Attributes:
-        box: the path of the box.
-        initial: a directory with the files before the first run.
-        ops: the ops of all runs.
-        starts: the index of each run's first op.
-        acks: what all runs of the plan acknowledged.
-        said: how many acknowledgements came before each op of the last run, and in all.
-        found: the files that the last run began with, if it was itself a recovery.
-        versions: whole contents that the last run made, by output path.
-        unexplained: outputs of the first run that its ops do not account for.
-        reason: why no crash state can be made from it; "" if it can be used.
-    """
-
-    box: bytes
-    initial: Path
-    ops: list[Op] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    acks: list[str] = field(default_factory=list)
-    said: list[int] = field(default_factory=list)
-    found: Tree | None = None
-    versions: dict[str, set[str]] = field(default_factory=dict)
-    unexplained: list[str] = field(default_factory=list)
-    reason: str = ""
-
-    @property
-    def last(self) -> int:
-        """The number of ops of the runs before the last."""
-        return self.starts[-1]
-
-    def promised(self, state: State) -> list[str]:
-        """Return what was acknowledged before a power cut of the last run."""
-        return self.acks[: self.said[state.at - self.last - (not state.returned)]]
-
-    def until(self, state: State) -> int:
-        """Return the last op up to which nothing more was acknowledged than before a power cut."""
-        return max(state.at, bisect_right(self.said, len(self.promised(state))) - 1 + self.last)
-
-    def name(self, lost: str) -> str:
-        """Describe a lost op, or the op of which a part is lost."""
-        return f"{lost} {self.ops[self._index(lost)].describe()}"
-
-    def _index(self, lost: str) -> int:
-        """Return the index of a lost op, or of the op of which a part is lost."""
-        run, slash, number = lost.rpartition("/")
-        start = self.starts[int(run) - 1] if slash else self.last
-        return start + int(number.partition(".")[0]) - 1
-
-    def kept(self, lost: Sequence[str], at: int) -> list[str]:
-        """Describe those of the first *at* ops that reached the disk although an earlier op was lost.
-
-        No process could see such a state while the machine ran.
-        """
-        whole = {self._index(name) for name in lost if "." not in name}
-        torn = {self._index(name) for name in lost} - whole
-        found: list[str] = []
-        moved: set[str] = set()  # a kept rename or link stands for the earlier ops on its file
-        for index in range(at - 1, min(whole | torn, default=at) - 1, -1):
-            op = self.ops[index]
-            if index in torn:
-                found.append(f"a part of {self._number(index)} {op.describe()}")
-            elif index not in whole and op.changes and op.path not in moved:
-                found.append(f"{self._number(index)} {op.describe()}")
-                moved |= {op.path} if op.traits.installs else set()
-        return found[::-1]
-
-    def _number(self, index: int) -> str:
-        """Return the number of an op as replay ids write it."""
-        run = bisect_right(self.starts, index)
-        number = index - self.starts[run - 1] + 1
-        return str(number) if run == len(self.starts) else f"{run}/{number}"
-
-
-class Recorded(NamedTuple):
-    """A recording, and the model of what a power cut may leave; None if the recording cannot be used."""
-
-    recording: Recording
-    model: PowerModel | None
-
-
-def with_own_box(runner: Runner, acks: Sequence[str]) -> list[str]:
-    """Return acknowledgements in which the path of another worker's box is this runner's."""
-    return [os.fsdecode(runner.box.own(os.fsencode(ack))) for ack in acks]
 
 
 class Recordings:
@@ -163,6 +73,20 @@ class Recordings:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(place)
         return known
+
+    def hold(self, record: Record, recording: Recording) -> bool:
+        """Use a recording of the first run that is in memory only; return whether the model knows its ops.
+
+        Args:
+            record: the golden run.
+            recording: the recording.
+        """
+        try:
+            model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
+        except UnmodelledError:
+            return False
+        self._loaded[self._place(record, ())] = Recorded(recording, model)
+        return True
 
     def unexplained(self, record: Record, *, memory: int = MEMORY) -> str:
         """Return the outputs that no op of the golden run accounts for, in words; "" if there are none.
@@ -218,6 +142,24 @@ class Recordings:
 
     # -- recording -----------------------------------------------------------------------------------
 
+    def room(self, record: Record, plan: Plan, memory: int) -> Blobs:
+        """Return what takes the data of the run after a plan's crashes."""
+        place = self._place(record, plan)
+        place.mkdir(parents=True, exist_ok=True)
+        return Blobs(memory, place)
+
+    def keep(self, record: Record, ops: Sequence[Op], ran: FinishedRun, versions: Versions) -> None:
+        """Keep a run from scratch as the recording of the first run; its files must still be in the box.
+
+        Raises:
+            BoxError: they cannot be read.
+        """
+        recording = Recording(self.runner.box.bytes, record.template, list(ops), [0])
+        self._take_in(record, recording, ran, versions, is_first=True)
+        place = self._place(record, ())
+        place.mkdir(parents=True, exist_ok=True)
+        save(place / _FILE, recording)
+
     def _make(self, record: Record, plan: Plan, place: Path, memory: int) -> Recording:
         """Record the runs of a plan, from the last moment at which everything was durable."""
         recording = Recording(self.runner.box.bytes, record.template)
@@ -227,7 +169,7 @@ class Recordings:
         if cuts:
             self._after_cut(record, plan[: cuts[-1]], recording, place)
         self.runner.box.fill(recording.initial)
-        blobs = Blobs(memory, place)
+        blobs = self.room(record, plan, memory)
         try:
             self._run(record, plan[cuts[-1] if cuts else 0 :], recording, blobs)
         except BlobsError as error:
@@ -277,18 +219,24 @@ class Recordings:
             versions.before(op)
             return GO
 
-        before = len(recording.acks)
         ran = runner.run(spec, RunOptions(timeout=record.limit, visit=visit, data=blobs))
+        self._take_in(record, recording, ran, versions, is_first=not plan)
+
+    def _take_in(
+        self, record: Record, recording: Recording, ran: FinishedRun, versions: Versions, *, is_first: bool
+    ) -> None:
+        """Note what the last run made, acknowledged and left in the box, and whether its ops explain that."""
+        runner, before = self.runner, len(recording.acks)
         versions.settle(record.uncompared)
-        recording.versions = versions.known
+        recording.versions = {path: found for path, found in versions.known.items() if record.is_shown(path)}
         recording.acks += ran.acks
         recording.said = [before + count for count in (*ran.said, len(ran.acks))]
         recording.reason = _objection(record, ran)
-        if ran.failure() or (plan and recording.reason):
+        if ran.failure() or (recording.reason and not is_first):
             return
         model = replayed(recording.initial, recording.ops, recording.box)
-        real = runner.box.look(spec, whole=not plan)
-        if not plan:
+        real = runner.box.look(record.spec, whole=is_first)
+        if is_first:
             recording.unexplained = unexplained(
                 model, recording.ops, real, box=runner.box.path, is_output=record.is_shown
             )

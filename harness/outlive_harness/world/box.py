@@ -19,6 +19,7 @@ from outlive_harness.disk.power import State
 from outlive_harness.disk.removal import remove_tree
 from outlive_harness.disk.tree import WHOLE, Tree, attributes, readable, scan
 from outlive_harness.intercept.task import file_system
+from outlive_harness.jobs.session import BEGAN
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import RunSpec
 
@@ -34,6 +35,10 @@ _LEAST_ROOM = 1 << 20
 
 class BoxError(RuntimeError):
     """A box could not be made or read; the message says why."""
+
+
+class BudgetEndedError(BoxError):
+    """The budget ended while the pipeline ran."""
 
 
 class Box:
@@ -274,6 +279,14 @@ class Box:
     def clear(self) -> None:
         """Remove the worker's directory and all in it."""
         remove_tree(self.place)
+
+
+def began(place: Path) -> int:
+    """Return when the session of a worker's directory began, in nanoseconds since 1970."""
+    try:
+        return os.stat(place.parent / BEGAN).st_mtime_ns
+    except FileNotFoundError:  # a box of its own
+        return os.stat(place).st_mtime_ns
 
 
 def is_own(path: str) -> bool:

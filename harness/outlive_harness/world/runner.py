@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from outlive_harness.disk.mounts import Mount, below, detach
 from outlive_harness.disk.tree import Tree
+from outlive_harness.intercept.file_times import FileTimes
 from outlive_harness.intercept.made import Made
 from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.launch import traced
@@ -24,7 +26,7 @@ from outlive_harness.launch.zygote import Preload, ZygoteError
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import ACKS, HOME, TMP, RunSpec, is_function
 
-from .box import Box, BoxError
+from .box import Box, BoxError, BudgetEndedError, began
 from .checks import CheckResult, check_result, command_result
 from .reading import Reading
 
@@ -51,6 +53,7 @@ class Runner:
         self.reading = Reading(self.box.boxes)
         self._zygotes = ZygotePool()
         self._control = control
+        self._file_times = FileTimes(began(place))
         #: temporary files outside the box that killed runs left
         self._left = Made()
         #: wall-clock time at which a run is given up, as nobody waits for it any more; None for no limit
@@ -72,6 +75,8 @@ class Runner:
             raise BoxError(f"the input {source} is not a directory")
         if source is not None and self.box.place.resolve().is_relative_to(source.resolve()):
             raise BoxError(f"the input {source} holds the boxes themselves; give --box-dir outside it")
+        if spec.instant is not None:
+            self._file_times.wait()
         self.box.unchanged.distrust()  # the user may have changed the input since it was last copied
         self.box.fill(source, is_users=True)
         for name in (TMP, HOME):
@@ -167,6 +172,15 @@ class Runner:
         except InterceptionRefusedError:
             return None
 
+    @contextlib.contextmanager
+    def due(self, until: float | None) -> Iterator[None]:
+        """Give up each run of the body at a wall-clock time; None for no limit."""
+        self.deadline = until
+        try:
+            yield
+        finally:
+            self.deadline = None
+
     # -- running one of them -------------------------------------------------------------------------
 
     def _launch(
@@ -195,6 +209,7 @@ class Runner:
             guarded=spec.own,
             tmp=TMP if spec.tmp == "other" else "",
             instant=spec.instant,
+            file_times=self._file_times,
         )
         while True:
             try:
@@ -216,7 +231,7 @@ class Runner:
         if mounted:
             self._refuse_mounts(mounted[0], mounts)
         if is_late and ran.ended is Ending.TIMEOUT:
-            raise BoxError("the budget ended while the pipeline ran")
+            raise BudgetEndedError("the budget ended while the pipeline ran")
         if ran.blind:
             self.box.unchanged.distrust()
             changed = self.box.unchanged.shared.changed()

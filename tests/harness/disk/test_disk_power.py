@@ -17,7 +17,7 @@ from outlive_harness.disk.profiles import PROFILES
 from outlive_harness.disk.tree import Entry, digest_bytes, scan
 from outlive_harness.results.ops import Detail, Op, Seen
 from outlive_harness.trial.power_cuts import FindPowerCuts, power_cuts
-from outlive_harness.trial.recordings import Recording
+from outlive_harness.trial.recording import Recording
 
 ALL = list(PROFILES)
 SYNCED = os.O_WRONLY | os.O_DSYNC

@@ -12,7 +12,7 @@ from outlive_harness.results.ops import Op
 from outlive_harness.results.plan import PlanError, Point, parse_plan, plan_text
 from outlive_harness.results.scenario_files import load_file
 from outlive_harness.results.verdicts import Verdict
-from outlive_harness.trial.recordings import Recording
+from outlive_harness.trial.recording import Recording
 
 #: put() that leaves out what its arguments say.
 SYNCED = """

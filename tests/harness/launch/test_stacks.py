@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from outlive_harness.golden.runs import golden_run
+from outlive_harness.golden.runs import begin_golden_run, finish_golden_run
 from outlive_harness.golden.similar import groups
 from outlive_harness.golden.stacks import LEAST_OPS
 from outlive_harness.launch._stack_slots import SLOT, SLOTS, read
@@ -56,7 +56,8 @@ def recorded(path, place):
     (scenario,) = load_file(path)
     runner = Runner(place / "w000")
     try:
-        return golden_run(runner, run_spec_of(scenario), place / "record")
+        begun = begin_golden_run(runner, run_spec_of(scenario), place / "record", memory=0)
+        return finish_golden_run(runner, begun)
     finally:
         runner.clear()
 

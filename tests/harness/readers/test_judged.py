@@ -6,7 +6,7 @@ import textwrap
 import pytest
 
 from outlive_harness.readers.table import READER
-from outlive_harness.results.verdicts import Verdict
+from outlive_harness.results.verdicts import Exit, RunResult, Verdict
 
 #: For each reader: its option, the library, and a program that writes a file at PATH.
 WRITERS = {
@@ -193,12 +193,14 @@ def test_a_reader_that_refuses_the_golden_output_is_told(one):
     """It is an error of use, with what the reader says; a reader with nothing to read is one, too."""
     result = one(source("json", "with open(PATH, 'w') as f: f.write('no json')", in_place=True))
     assert result.verdict is Verdict.UNKNOWN
+    assert result.is_misuse
     assert "read={'out/file': 'json'}: after the golden run it is not JSON" in result.reason
     result = one(
         source("json", "pass", in_place=True).replace('outputs="out/*"', 'outputs="o/*"')
         + "    put('o/x', '1')\n"
     )
     assert "read={'out/*': 'json'}: the golden run left nothing that matches" in result.reason
+    assert RunResult([result], 0, 0.0).exit_status is Exit.USAGE
 
 
 @pytest.mark.parametrize("fault", ["torn", "power", "full", "term"])
