@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from outlive_harness import abi
+from outlive_harness.intercept.file_times import FileTimes
 from outlive_harness.intercept.supervisor import CRASH, GO
 from outlive_harness.launch import reap
 from outlive_harness.launch.exec import InterceptionRefusedError
@@ -64,6 +65,7 @@ def main() -> None:
                 box=box,
                 tmp=wish.get("tmp", ""),
                 instant=wish.get("instant"),
+                file_times=FileTimes(wish["since"]) if "since" in wish else None,
             ),
             RunOptions(
                 timeout=wish.get("timeout", 60),

@@ -43,7 +43,8 @@ def observe(box):
     """Run a program under the supervisor, in a process of its own; return what was seen.
 
     Keywords: crash_at (number of the op to crash before), data, timeout, plain (not intercepted),
-    kill_after, uid (drop to it first), refuse (seccomp fails with EPERM), env, instant (of the wall clock).
+    kill_after, uid (drop to it first), refuse (seccomp fails with EPERM), env, instant (of the wall clock),
+    since (from which times of files are lent).
     """
 
     def run(*argv, **wish):

@@ -25,6 +25,6 @@ def with_databases(spec: RunSpec, tree: Tree, root: Path) -> RunSpec:
         path
         for path, entry in tree.items()
         if entry.kind == "file" and spec.is_output(path)
-        if not (spec.reader_of(path) or spec.is_read_as_bytes(path)) and is_database(root / path)
+        if not spec.has_reader(path) and is_database(root / path)
     ]
     return replace(spec, read=(*spec.read, *((pattern, DATABASE) for pattern in exactly(found))))

@@ -13,10 +13,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import struct
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 from outlive_harness import abi
@@ -30,6 +31,10 @@ _SECOND, _HALF = 10**9, 3600 * 10**9
 _libc = ctypes.CDLL(None, use_errno=True)
 #: Names that mean other files to other processes, and files that the kernel makes up.
 _LEFT_ALONE = (b"/proc/", b"/sys/", b"/dev/fd/", b"/dev/std")
+
+
+#: Lines that tell which files a task may see (proc_pid_status(5)).
+_RIGHTS = re.compile(rb"^(?:Uid|Gid|Groups|CapEff):.*$", re.MULTILINE)
 
 
 class _Asks(NamedTuple):
@@ -63,15 +68,25 @@ ASKS = {
 
 
 class _Layout(NamedTuple):
-    """Where the times stand in a result: its size, the form of a time, and the offsets."""
+    """Where the times stand in a result: its size, its device, the form of a time, and the offsets."""
 
     size: int
+    device: Callable[[bytes], int]
     form: struct.Struct
     offsets: tuple[int, ...]
 
 
-_STAT = _Layout(144, struct.Struct("=qq"), (72, 88, 104))
-_STATX = _Layout(256, struct.Struct("=qI"), (64, 80, 96, 112))
+def _device(status: bytes) -> int:
+    return int(_NUMBER.unpack_from(status, 0)[0])
+
+
+def _device_of_statx(status: bytes) -> int:
+    return os.makedev(*_NUMBERS.unpack_from(status, 136))
+
+
+_NUMBER, _NUMBERS = struct.Struct("=Q"), struct.Struct("=II")
+_STAT = _Layout(144, _device, struct.Struct("=qq"), (72, 88, 104))
+_STATX = _Layout(256, _device_of_statx, struct.Struct("=qI"), (64, 80, 96, 112))
 
 
 class FileTimes:
@@ -108,7 +123,8 @@ class FileTimes:
     def _answer(self, asks: _Asks, call: Call, listener: Listener) -> None:
         """Answer a call itself if it would show a time of the session's; else let it go on."""
         found = self._looked_up(asks, call)
-        if found is not None and (status := self._moved(*found)) is not None:
+        status = self._moved(*found) if found is not None else None
+        if status is not None and _sees_the_same(call.tid):
             try:
                 result = {call.arguments[asks.result]: status}
                 write_memory(call.tid, result, partial(listener.is_valid, call.ident))
@@ -128,7 +144,12 @@ class FileTimes:
         base = abi.AT_FDCWD if asks.directory < 0 else signed(arguments[asks.directory])
         path = b""
         if asks.path >= 0 and arguments[asks.path]:
-            path = read_string(tid, arguments[asks.path])
+            try:
+                path = read_string(tid, arguments[asks.path])
+            except OSError as error:
+                if error.errno == errno.EFAULT:  # so the call itself fails, too
+                    return None
+                raise
         if path.startswith(_LEFT_ALONE):
             return None
         if path.startswith(b"/"):
@@ -149,7 +170,8 @@ class FileTimes:
         else:
             done = _libc.syscall(number(self._newfstatat), at, where, self._buffer, ctypes.c_int(flags))
         layout = _STATX if asks.is_extended else _STAT
-        return (self._buffer.raw, layout) if done == 0 else None
+        status = self._buffer.raw
+        return None if done or layout.device(status) == _proc() else (status, layout)
 
     def _moved(self, status: bytes, layout: _Layout) -> bytes | None:
         """Return a status with its times moved; None if none of them is."""
@@ -168,3 +190,35 @@ class FileTimes:
 def _size(layout: _Layout) -> int:
     """Return the bytes of a result; those of a struct stat are fewer on arm64."""
     return 128 if layout is _STAT and os.uname().machine in ("aarch64", "arm64") else layout.size
+
+
+def _sees_the_same(tid: int) -> bool:
+    """Return whether names and owners mean the same to a task as to this process, and it may see as much."""
+    try:
+        for name in ("mnt", "user"):
+            if os.readlink(f"/proc/{tid}/ns/{name}") != _own_namespace(name):
+                return False
+        return os.geteuid() != 0 or _rights(tid) == _own_rights()  # only root can give up rights
+    except OSError:
+        return False
+
+
+def _rights(tid: int | str) -> list[bytes]:
+    with open(f"/proc/{tid}/status", "rb", buffering=0) as status:
+        return _RIGHTS.findall(status.read())
+
+
+@cache
+def _own_rights() -> list[bytes]:
+    return _rights("self")
+
+
+@cache
+def _own_namespace(name: str) -> str:
+    return os.readlink(f"/proc/self/ns/{name}")
+
+
+@cache
+def _proc() -> int:
+    """Return the device of /proc, in which names mean other files for each process."""
+    return os.stat("/proc").st_dev

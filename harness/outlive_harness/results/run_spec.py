@@ -212,16 +212,16 @@ class RunSpec:
         """Return whether a reader takes a directory, with all that is in it, as one output."""
         return bool(self.read) and is_one_output(self.read, path) and self.is_output(path)
 
+    def has_reader(self, path: str) -> bool:
+        """Return whether the user says how a path is read: not by a mask alone, which is for every output."""
+        return bool(self.read and choice(self.read)(path))
+
     def is_of_database(self, path: str) -> bool:
         """Return whether a path is a database that is read as one, or its journal."""
         if not self.read:
             return False
         owners = (path.removesuffix(end) for end in ("", *JOURNALS))
         return any(choice(self.read)(owner) == DATABASE for owner in owners)
-
-    def is_read_as_bytes(self, path: str) -> bool:
-        """Return whether an output is to be judged by its bytes, whatever it holds."""
-        return bool(self.read) and choice(self.read)(path) == "bytes"
 
     def is_append_only(self, path: str) -> bool:
         """Return whether a prefix of the file counts as complete."""

@@ -129,7 +129,7 @@ class Reading:
             box: the path of the box, which is left out of contents.
         """
         reader = spec.reader_of(path)
-        if not (reader or spec.is_read_as_bytes(path)) and spec.is_output(path) and is_database(full):
+        if not spec.has_reader(path) and spec.is_output(path) and is_database(full):
             reader = DATABASE
         if stat.S_ISDIR(os.lstat(full).st_mode):
             if not reader or not spec.is_one_output(path):

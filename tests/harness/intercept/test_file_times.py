@@ -1,5 +1,6 @@
 """Times of files under a lent clock: in one second, in their order, however a program asks."""
 
+import os
 import sys
 import time
 
@@ -58,6 +59,42 @@ def test_each_way_to_ask_shows_the_same_second(one, zygote):
     result = one(PYTHON, zygote=zygote)
     assert result.verdict is Verdict.HELD, (result.reason, result.violations)
     assert result.zygote == zygote
+
+
+FEWER_RIGHTS = """
+import os
+os.setuid(65534)
+os.chdir("/")
+os.stat(os.environ["HERE"] + "/closed/file")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up rights")
+def test_who_has_fewer_rights_than_the_harness_sees_no_more(observe, box):
+    """A file that its user may not see is not shown by the call that is made for it."""
+    (box / "closed").mkdir()
+    (box / "closed" / "file").write_text("")
+    (box / "closed").chmod(0)
+    lent = {"instant": SINCE, "since": SINCE, "env": {"HERE": str(box)}}
+    seen = observe(sys.executable, "-c", FEWER_RIGHTS, **lent)
+    assert seen.code == 1, seen
+    assert "PermissionError" in seen.stderr, seen
+
+
+ITSELF = """
+import ctypes, os
+proc = os.open("/proc", os.O_RDONLY)
+print(os.stat("self", dir_fd=proc).st_ino == os.stat(str(os.getpid()), dir_fd=proc).st_ino)
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.fstatat(-100, ctypes.c_void_p(1), ctypes.create_string_buffer(256), 0), ctypes.get_errno())
+"""
+
+
+def test_what_is_not_the_same_for_the_harness_is_left_to_the_kernel(observe):
+    """A name in /proc means the task's own; a path that is not mapped fails, and the clock is lent still."""
+    seen = observe(sys.executable, "-c", ITSELF, instant=SINCE, since=SINCE)
+    assert seen.stdout.split() == ["True", "-1", "14"], seen
+    assert seen.unlent == []
 
 
 ARCHIVES = """

@@ -225,3 +225,22 @@ def test_every_fault_judges_values(one, fault):
     careless = careful.replace("os.fsync(f)", "pass")
     result = one(careless, faults=(fault,))
     assert (result.verdict is Verdict.VIOLATED) == (fault == "power"), result
+
+
+def test_a_mask_does_not_make_a_database_a_text(one):
+    """A database beside a masked report is still read as one: its counter of changes is not compared."""
+    result = one(
+        """
+        @scenario(outputs="out/*", mask=r"at [0-9.]+")
+        def it():
+            import sqlite3
+            os.makedirs("out", exist_ok=True)
+            with sqlite3.connect("out/t.db") as db:
+                db.execute("create table if not exists t(a)")
+                db.execute("delete from t")
+                db.execute("insert into t values (1)")
+            db.close()
+            put("out/report", f"at {time.time()}")
+        """
+    )
+    assert result.verdict is Verdict.HELD, (result.reason, result.violations)
