@@ -35,7 +35,6 @@ def looked_at(
             profile_of(options, scenario),
             seconds=max(_LOOK, _LOOK_PART * first.seconds),
             is_declared=not is_undeclared(scenario),
-            memory=options.memory,
         )
         for name in faults
     ]

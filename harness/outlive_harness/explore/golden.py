@@ -43,14 +43,16 @@ def recorded(
         meanwhile: what is done while the further runs are made, if the first run took long; None for nothing.
     """
     name = spec.key() + ("" if options.zygote else "-x")
-    # A short one may end: no budget is worth less than a verdict on what is plainly wrong.
+    # Short runs may end even then: only they give a verdict.
     late = None if until is None else until + _GRACE
     task = GoldenRunTask(spec, session.records / name, options.zygote, options.memory, late)
     job = submit(session.root, [task], priority=Priority.GOLDEN_RUN, key=name)
     (made,) = yield from results_of(job)
     if isinstance(made, Record):
         return made
-    rest = submit(session.root, [FinishGoldenRun(task)], priority=Priority.GOLDEN_RUN, key=f"{name}{REST}")
+    rest = submit(
+        session.root, [FinishGoldenRun(task, made)], priority=Priority.GOLDEN_RUN, key=f"{name}{REST}"
+    )
     if meanwhile is not None:
         yield from meanwhile(made)
     (record,) = yield from results_of(rest)

@@ -22,7 +22,6 @@ from .contents import (
     all_unlike,
     difference,
     first_unlike,
-    ignored_files,
 )
 from .moment import wait_for_another_second
 from .names import aligned, has_order, learn_names
@@ -43,7 +42,7 @@ class Second:
         ops: its ops.
         blobs: what took the data that they wrote; None if they are without it.
         after: the files that it left, without the ignored ones.
-        ignored: the ignored files that it left.
+        everything: the files that it left, with the ignored ones.
         unlike: the first output in which it differs from the first run; None if there is none.
         outcome: how its files or acknowledgements differ from the first run's; "" if they do not.
         order: how its ops differ from the first run's; "" if they do not.
@@ -54,7 +53,7 @@ class Second:
     ops: list[Op]
     blobs: Blobs | None = None
     after: Tree = field(default_factory=dict)
-    ignored: Tree = field(default_factory=dict)
+    everything: Tree = field(default_factory=dict)
     unlike: str | None = None
     outcome: str = ""
     order: str = ""
@@ -87,7 +86,8 @@ def forgo_zygote(record: Record, why: str) -> None:
 def keep_recording(record: Record, second: Second, recorder: Recorder | None) -> None:
     """Keep the second run as the recording of the first run; its files must still be in the box."""
     if recorder is not None and second.blobs is not None:
-        recorder.keep(record, second.run, second.ops, second.blobs)
+        recorder.keep(record, second.run, second.ops, second.everything)
+        second.blobs.leave()
 
 
 def _run_recorded(runner: Runner, record: Record, recorder: Recorder | None) -> Second:
@@ -111,9 +111,8 @@ def _from_scratch(runner: Runner, record: Record, recorder: Recorder | None) -> 
     if second.run.failure:
         second.outcome = second.run.failure
         return second
-    everything = runner.box.look(record.spec, whole=True)
-    second.after = runner.valued(record.spec, record.compared(everything))
-    second.ignored = ignored_files(record, everything)
+    second.everything = runner.box.look(record.spec, whole=True)
+    second.after = runner.valued(record.spec, record.compared(second.everything))
     learn_names(record, ops, second.after)
     second.unlike = first_unlike(record, second.after)
     if second.unlike is not None:

@@ -189,7 +189,7 @@ class _Replay:
 
     def __init__(self, record: Record, box: bytes, value_of: ValueOf | None) -> None:
         self._values: dict[tuple[str, str], str] = {}
-        self._value_of = value_of
+        self._value_of = value_of if record.spec.read or record.spec.mask else None
         self._disk, self._box, self._record = Disk.load(record.template), box, record
         self._digests: dict[int, str] = {}
         sets = map(FileSet, record.spec.together)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from outlive_harness.disk.blobs import Blobs
+from outlive_harness.disk.tree import Tree
 from outlive_harness.intercept.lookup import Keeper
 from outlive_harness.intercept.supervisor import GO, Answer, Ending
 from outlive_harness.intercept.task import handled_signals
@@ -62,14 +63,14 @@ class Recorder(Protocol):
     def room(self, record: Record) -> Blobs:
         """Return what takes the bytes that the run writes."""
 
-    def keep(self, record: Record, run: GoldenRun, ops: Sequence[Op], blobs: Blobs) -> None:
+    def keep(self, record: Record, run: GoldenRun, ops: Sequence[Op], left: Tree) -> None:
         """Keep the run, which is over, and whose files are in the box.
 
         Args:
             record: the golden run.
             run: the run.
             ops: its ops, with their data.
-            blobs: what took the data.
+            left: the files that it left, with the ignored ones.
         """
 
 
@@ -86,7 +87,8 @@ def run_once(
         is_first: whether it is the first run.
 
     Raises:
-        UntestableError, BlobsError, OSError: ...
+        BlobsError: there is no room for the data.
+        BoxError, OSError: it cannot be run.
     """
     spec = record.spec
     versions = Versions(

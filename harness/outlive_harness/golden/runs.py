@@ -161,7 +161,7 @@ def _finish(runner: Runner, begun: Begun, recorder: Recorder | None, *, by_exec:
         record.cures = tuple(cures_for_a_log(record, observed(record, again, second.after)))
     noted = second.run.versions.noted()
     learn_versions(record, first, noted)
-    learn_uncompared(record, begun.ignored, second.ignored, (first, noted))
+    learn_uncompared(record, begun.ignored, ignored_files(record, second.everything), (first, noted))
     keep_recording(record, second, recorder)
     _warn(record, begun.ran)
     record.has_order = not second.order

@@ -10,7 +10,6 @@ Sources: clock_gettime(2), futex(2), clock_nanosleep(2), timerfd_create(2), time
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import struct
@@ -161,27 +160,16 @@ class LentClock:
     def _clock_gettime(self, call: Call, listener: Listener) -> None:
         shown, clock = self._shown, call.arguments[0] & 0xFFFFFFFF
         seconds = shown.tai if clock == TAI else shown.seconds
-        self._fill(call, listener, {call.arguments[1]: _TIMESPEC.pack(seconds, shown.nanoseconds)})
+        listener.fill(call, {call.arguments[1]: _TIMESPEC.pack(seconds, shown.nanoseconds)})
 
     def _gettimeofday(self, call: Call, listener: Listener) -> None:
         now, zone = call.arguments[:2]
         pieces = {now: _TIMESPEC.pack(self._shown.seconds, self._shown.microseconds)} if now else {}
-        self._fill(call, listener, pieces | ({zone: bytes(8)} if zone else {}))
+        listener.fill(call, pieces | ({zone: bytes(8)} if zone else {}))
 
     def _time(self, call: Call, listener: Listener) -> None:
         seconds, at = self._shown.seconds, call.arguments[0]
-        self._fill(call, listener, {at: seconds.to_bytes(8, "little")} if at else {}, seconds)
-
-    def _fill(self, call: Call, listener: Listener, pieces: dict[int, bytes], value: int = 0) -> None:
-        """Write the results of a call into its task's memory, and let it succeed."""
-        try:
-            write_memory(call.tid, pieces, partial(listener.is_valid, call.ident))
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            listener.fail(call.ident, errno.EFAULT)
-        else:
-            listener.succeed(call.ident, value)
+        listener.fill(call, {at: seconds.to_bytes(8, "little")} if at else {}, seconds)
 
     # -- waits ---------------------------------------------------------------------------------------
 

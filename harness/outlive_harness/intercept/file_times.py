@@ -23,7 +23,7 @@ from typing import NamedTuple
 from outlive_harness import abi
 
 from .listener import Call, Listener
-from .memory import read_string, write_memory
+from .memory import read_string
 from .task import signed
 
 #: Nanoseconds of a second, and those after which half of the second is used up.
@@ -31,8 +31,6 @@ _SECOND, _HALF = 10**9, 3600 * 10**9
 _libc = ctypes.CDLL(None, use_errno=True)
 #: Names that mean other files to other processes, and files that the kernel makes up.
 _LEFT_ALONE = (b"/proc/", b"/sys/", b"/dev/fd/", b"/dev/std")
-
-
 #: Lines that tell which files a task may see (proc_pid_status(5)).
 _RIGHTS = re.compile(rb"^(?:Uid|Gid|Groups|CapEff):.*$", re.MULTILINE)
 
@@ -85,7 +83,8 @@ def _device_of_statx(status: bytes) -> int:
 
 
 _NUMBER, _NUMBERS = struct.Struct("=Q"), struct.Struct("=II")
-_STAT = _Layout(144, _device, struct.Struct("=qq"), (72, 88, 104))
+_IS_ARM = os.uname().machine in ("aarch64", "arm64")
+_STAT = _Layout(128 if _IS_ARM else 144, _device, struct.Struct("=qq"), (72, 88, 104))
 _STATX = _Layout(256, _device_of_statx, struct.Struct("=qI"), (64, 80, 96, 112))
 
 
@@ -125,17 +124,9 @@ class FileTimes:
         found = self._looked_up(asks, call)
         status = self._moved(*found) if found is not None else None
         if status is not None and _sees_the_same(call.tid):
-            try:
-                result = {call.arguments[asks.result]: status}
-                write_memory(call.tid, result, partial(listener.is_valid, call.ident))
-            except OSError as error:
-                if error.errno != errno.EIO:
-                    raise
-                listener.fail(call.ident, errno.EFAULT)
-            else:
-                listener.succeed(call.ident)
-            return
-        listener.let_go_on(call.ident)
+            listener.fill(call, {call.arguments[asks.result]: status})
+        else:
+            listener.let_go_on(call.ident)
 
     def _looked_up(self, asks: _Asks, call: Call) -> tuple[bytes, _Layout] | None:
         """Return the status that the kernel gives; None if the task is to ask itself."""
@@ -159,10 +150,9 @@ class FileTimes:
                 return None
             where = b"/proc/%d/cwd" % tid if base == abi.AT_FDCWD else b"/proc/%d/fd/%d" % (tid, base)
             where += b"/" + path if path else b""
-        follows = not path or (asks.follows and not flags & abi.AT_SYMLINK_NOFOLLOW)
-        flags = (flags & ~abi.AT_EMPTY_PATH) | (0 if follows else abi.AT_SYMLINK_NOFOLLOW)
-        if not path:
-            flags &= ~abi.AT_SYMLINK_NOFOLLOW
+        stops = path and (not asks.follows or flags & abi.AT_SYMLINK_NOFOLLOW)
+        flags &= ~(abi.AT_EMPTY_PATH | abi.AT_SYMLINK_NOFOLLOW)
+        flags |= abi.AT_SYMLINK_NOFOLLOW if stops else 0
         at, number = ctypes.c_int(abi.AT_FDCWD), ctypes.c_long
         if asks.is_extended:
             mask = ctypes.c_uint(arguments[3] & 0xFFFFFFFF)
@@ -175,21 +165,12 @@ class FileTimes:
 
     def _moved(self, status: bytes, layout: _Layout) -> bytes | None:
         """Return a status with its times moved; None if none of them is."""
-        result = bytearray(status[: _size(layout)])
-        is_moved = False
+        moved = bytearray(status[: layout.size])
         for offset in layout.offsets:
             seconds, rest = layout.form.unpack_from(status, offset)
-            moment = seconds * _SECOND + rest
-            shown = self.shown(moment)
-            if shown != moment:
-                layout.form.pack_into(result, offset, *divmod(shown, _SECOND))
-                is_moved = True
-        return bytes(result) if is_moved else None
-
-
-def _size(layout: _Layout) -> int:
-    """Return the bytes of a result; those of a struct stat are fewer on arm64."""
-    return 128 if layout is _STAT and os.uname().machine in ("aarch64", "arm64") else layout.size
+            shown = self.shown(seconds * _SECOND + rest)
+            layout.form.pack_into(moved, offset, *divmod(shown, _SECOND))
+        return bytes(moved) if moved != status[: layout.size] else None
 
 
 def _sees_the_same(tid: int) -> bool:

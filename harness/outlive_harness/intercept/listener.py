@@ -10,9 +10,13 @@ import ctypes
 import errno
 import fcntl
 import struct
+from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from outlive_harness import abi
+
+from .memory import write_memory
 
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
@@ -82,6 +86,21 @@ class Listener:
     def succeed(self, ident: int, value: int = 0) -> None:
         """Let the call return a value, without running it."""
         self._send(ident, value, 0, 0)
+
+    def fill(self, call: Call, pieces: Mapping[int, bytes], value: int = 0) -> None:
+        """Write the results of a call into its task's memory, by address, and let it return a value.
+
+        Raises:
+            OSError: the task is gone, or its memory must not be written.
+        """
+        try:
+            write_memory(call.tid, pieces, partial(self.is_valid, call.ident))
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self.fail(call.ident, errno.EFAULT)
+        else:
+            self.succeed(call.ident, value)
 
     def _send(self, ident: int, value: int, error: int, flags: int) -> None:
         try:  # noqa: SIM105 - suppress() takes as long as the ioctl

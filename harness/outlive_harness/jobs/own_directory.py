@@ -24,6 +24,8 @@ _MARK = ".outlive-session"
 _VERSION = 1
 #: Its subdirectory with a file for each worker, which is locked while the worker lives.
 WORKERS = "workers"
+#: The file in it whose time says when the session began.
+BEGAN = "began"
 _OPENED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 

@@ -17,13 +17,11 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from .forked import Forked, can_fork
-from .own_directory import WORKERS, OwnDirectory, remove_stale
+from .own_directory import BEGAN, WORKERS, OwnDirectory, remove_stale
 
 #: Boxes are not made on a tmpfs with less room than this, but in the directory of temporary files.
 _ROOM = 256 * 1024 * 1024
 _PATIENCE = 10.0
-#: The file whose time says when a session began.
-BEGAN = "began"
 #: Workers that may die with no task done in between: one that a pipeline kills is replaced.
 _DEATHS = 8
 #: Bytes that a worker needs to publish a result.

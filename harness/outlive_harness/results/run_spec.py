@@ -203,7 +203,7 @@ class RunSpec:
 
         A pattern may name a file that is an output only through a link.
         """
-        reader = choice(self.read)(path) if self.read else ""
+        reader = self._declared_reader(path)
         if reader == "bytes" or (reader and self.is_ignored(path)):
             return ""
         return reader or ("text" if self.mask and self.is_output(path) else "")
@@ -214,14 +214,15 @@ class RunSpec:
 
     def has_reader(self, path: str) -> bool:
         """Return whether the user says how a path is read: not by a mask alone, which is for every output."""
-        return bool(self.read and choice(self.read)(path))
+        return bool(self._declared_reader(path))
+
+    def _declared_reader(self, path: str) -> str:
+        return choice(self.read)(path) if self.read else ""
 
     def is_of_database(self, path: str) -> bool:
         """Return whether a path is a database that is read as one, or its journal."""
-        if not self.read:
-            return False
         owners = (path.removesuffix(end) for end in ("", *JOURNALS))
-        return any(choice(self.read)(owner) == DATABASE for owner in owners)
+        return any(self._declared_reader(owner) == DATABASE for owner in owners)
 
     def is_append_only(self, path: str) -> bool:
         """Return whether a prefix of the file counts as complete."""

@@ -19,7 +19,6 @@ from outlive_harness.golden.contents import learn_versions
 from outlive_harness.golden.explained import replayed
 from outlive_harness.golden.record import Record
 from outlive_harness.jobs.tasks import Task
-from outlive_harness.results.options import MEMORY
 from outlive_harness.results.plan import Point
 from outlive_harness.results.trials import Trial
 from outlive_harness.world.reading import Valued
@@ -67,7 +66,6 @@ class LookAtFirstRun(Task[FirstLook]):
         profile: the disk's profile.
         seconds: how long that may take.
         is_declared: whether the user has said which files are outputs.
-        memory: bytes of recorded data that are kept in memory.
     """
 
     first: FirstRun
@@ -76,7 +74,6 @@ class LookAtFirstRun(Task[FirstLook]):
     profile: str
     seconds: float
     is_declared: bool = True
-    memory: int = MEMORY
 
     def run(self, bench: Bench) -> FirstLook:
         """Judge the states, as many as there is time for."""
@@ -92,17 +89,14 @@ class LookAtFirstRun(Task[FirstLook]):
         found = JudgedStates()
         while points and time.monotonic() < until:
             some, points = points[:_CHUNK], points[_CHUNK:]
-            task = JudgeStates(self.first.place, tuple((one,) for one in some), self.profile, self.memory)
+            task = JudgeStates(self.first.place, tuple((one,) for one in some), self.profile)
             found.add(judge(recordings, record, task))
         look.judged = len(found.states)
-        certain = {
-            plan
-            for plan, wrong in found.wrong.items()
-            if any(self._is_certain(record, *one) for one in wrong)
-        }
-        look.wrong = len(certain)
+        look.wrong = sum(
+            any(self._is_certain(record, path) for _, path in wrong) for wrong in found.wrong.values()
+        )
         for trial in found.examples:
-            trial.findings = [one for one in trial.findings if self._is_certain(record, one.kind, one.path)]
+            trial.findings = [one for one in trial.findings if self._is_certain(record, one.path)]
             look.examples += [trial] if trial.findings else []
         return look
 
@@ -114,17 +108,17 @@ class LookAtFirstRun(Task[FirstLook]):
         self, record: Record, recordings: Recordings, recording: Recording
     ) -> tuple[list[Point], bool]:
         """Return the crash points of the first run, and whether there may be more."""
-        random, fault = Random(0), FAULTS[self.fault]
+        fault = FAULTS[self.fault]
         if fault.cuts_power:
             model = recordings.of(record, ()).model
             assert model is not None
             wanted = FindPowerCuts(self.first.place, (), self.fault, self.profile, 0, _CUTS)
             numbers = range(1, len(recording.ops) + 1)
             return power_cuts(wanted, recording, model.under(self.profile), numbers)
-        run = KnownRun(record.ops, self.first.seconds, None, random)
+        run = KnownRun(record.ops, self.first.seconds, None, Random(0))
         return RUN_FAULTS[self.fault].configured(self.settings).points(run), False
 
-    def _is_certain(self, record: Record, _kind: str, path: str) -> bool:
+    def _is_certain(self, record: Record, path: str) -> bool:
         """Return whether a finding holds whatever the further runs show."""
         if record.spec.is_of_database(path):
             return False

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from outlive_harness.disk.blobs import Blobs
+from outlive_harness.disk.tree import Tree
 from outlive_harness.golden.begun import Begun
 from outlive_harness.golden.generations import learn_generations
 from outlive_harness.golden.one_run import GoldenRun
@@ -64,12 +65,11 @@ class GoldenRecorder:
 
     def room(self, record: Record) -> Blobs:
         """Return what takes the bytes that the run writes."""
-        return self.recordings.room(record, (), self.memory)
+        return self.recordings.room(record, self.memory)
 
-    def keep(self, record: Record, run: GoldenRun, ops: Sequence[Op], blobs: Blobs) -> None:
+    def keep(self, record: Record, run: GoldenRun, ops: Sequence[Op], left: Tree) -> None:
         """Keep the run, which is over, and whose files are in the box."""
-        self.recordings.keep(record, ops, run.ran, run.versions)
-        blobs.leave()
+        self.recordings.keep(record, ops, run.ran, run.versions, left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +120,15 @@ class FinishGoldenRun(Task[Record]):
 
     Attributes:
         whole: the golden run.
+        first: its first run.
     """
 
     whole: GoldenRunTask
+    first: FirstRun
 
     def run(self, bench: Bench) -> Record:
         """Make the further runs; keep and return the record."""
-        begun = FirstRun(self.whole.place, 0.0).load()
+        begun = self.first.load()
         record, box = begun.record, bench.runner.box
         bench.runner.cool()
         box.unchanged.shared.choose(record.template, record.shared)

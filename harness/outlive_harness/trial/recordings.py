@@ -81,12 +81,8 @@ class Recordings:
             record: the golden run.
             recording: the recording.
         """
-        try:
-            model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
-        except UnmodelledError:
-            return False
-        self._loaded[self._place(record, ())] = Recorded(recording, model)
-        return True
+        found = self._loaded[self._place(record, ())] = _modelled(recording)
+        return found.model is not None
 
     def unexplained(self, record: Record, *, memory: int = MEMORY) -> str:
         """Return the outputs that no op of the golden run accounts for, in words; "" if there are none.
@@ -132,30 +128,34 @@ class Recordings:
         recording.acks = with_own_box(self.runner, recording.acks)
         if recording.reason:
             return Recorded(recording, None)
-        try:
-            model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
-        except UnmodelledError as error:
-            recording.reason = f"what a power cut leaves is unknown: {error}"
+        found = _modelled(recording)
+        if found.model is None:
             save(place / _FILE, recording)
-            return Recorded(recording, None)
-        return Recorded(recording, model)
+        return found
 
     # -- recording -----------------------------------------------------------------------------------
 
-    def room(self, record: Record, plan: Plan, memory: int) -> Blobs:
-        """Return what takes the data of the run after a plan's crashes."""
-        place = self._place(record, plan)
+    def room(self, record: Record, memory: int) -> Blobs:
+        """Return what takes the data of a run that is to be kept."""
+        place = self._place(record, ())
         place.mkdir(parents=True, exist_ok=True)
         return Blobs(memory, place)
 
-    def keep(self, record: Record, ops: Sequence[Op], ran: FinishedRun, versions: Versions) -> None:
-        """Keep a run from scratch as the recording of the first run; its files must still be in the box.
+    def keep(
+        self, record: Record, ops: Sequence[Op], ran: FinishedRun, versions: Versions, left: Tree
+    ) -> None:
+        """Keep a run from scratch, which succeeded, as the recording of the first run.
 
-        Raises:
-            BoxError: they cannot be read.
+        Args:
+            record: the golden run.
+            ops: the ops of the run, with their data.
+            ran: the run.
+            versions: the whole contents that it made.
+            left: the files that it left, with the ignored ones; they must still be in the box.
         """
         recording = Recording(self.runner.box.bytes, record.template, list(ops), [0])
-        self._take_in(record, recording, ran, versions, is_first=True)
+        self._note(record, recording, ran, versions)
+        self._compare(record, recording, left, is_first=True)
         place = self._place(record, ())
         place.mkdir(parents=True, exist_ok=True)
         save(place / _FILE, recording)
@@ -169,7 +169,7 @@ class Recordings:
         if cuts:
             self._after_cut(record, plan[: cuts[-1]], recording, place)
         self.runner.box.fill(recording.initial)
-        blobs = self.room(record, plan, memory)
+        blobs = Blobs(memory, place)
         try:
             self._run(record, plan[cuts[-1] if cuts else 0 :], recording, blobs)
         except BlobsError as error:
@@ -220,28 +220,29 @@ class Recordings:
             return GO
 
         ran = runner.run(spec, RunOptions(timeout=record.limit, visit=visit, data=blobs))
-        self._take_in(record, recording, ran, versions, is_first=not plan)
+        self._note(record, recording, ran, versions)
+        if not (ran.failure() or (plan and recording.reason)):
+            left = runner.box.look(spec, whole=not plan)
+            self._compare(record, recording, left, is_first=not plan)
 
-    def _take_in(
-        self, record: Record, recording: Recording, ran: FinishedRun, versions: Versions, *, is_first: bool
-    ) -> None:
-        """Note what the last run made, acknowledged and left in the box, and whether its ops explain that."""
-        runner, before = self.runner, len(recording.acks)
+    def _note(self, record: Record, recording: Recording, ran: FinishedRun, versions: Versions) -> None:
+        """Note what the last run made and acknowledged, and whether it can be used."""
+        before = len(recording.acks)
         versions.settle(record.uncompared)
         recording.versions = {path: found for path, found in versions.known.items() if record.is_shown(path)}
         recording.acks += ran.acks
         recording.said = [before + count for count in (*ran.said, len(ran.acks))]
         recording.reason = _objection(record, ran)
-        if ran.failure() or (recording.reason and not is_first):
-            return
+
+    def _compare(self, record: Record, recording: Recording, left: Tree, *, is_first: bool) -> None:
+        """Note whether the ops of the last run account for the files that it left in the box."""
         model = replayed(recording.initial, recording.ops, recording.box)
-        real = runner.box.look(record.spec, whole=is_first)
         if is_first:
             recording.unexplained = unexplained(
-                model, recording.ops, real, box=runner.box.path, is_output=record.is_shown
+                model, recording.ops, left, box=self.runner.box.path, is_output=record.is_shown
             )
-            real = record.compared(real)
-        recording.reason = recording.reason or self._difference(record, model, real)
+            left = record.compared(left)
+        recording.reason = recording.reason or self._difference(record, model, left)
 
     def _settle(self, record: Record, recording: Recording, real: Tree) -> str:
         """Compare the ops of a run that a fault ended with its files; the last op may not have run."""
@@ -315,6 +316,16 @@ class Recordings:
                 if model is not None and not model.under(profile).leaves(state, recording.until(state)):
                     return False
         return True
+
+
+def _modelled(recording: Recording) -> Recorded:
+    """Return a recording with the model of what a power cut may leave, or the reason why there is none."""
+    try:
+        model = PowerModel(recording.initial, recording.ops, starts=recording.starts)
+    except UnmodelledError as error:
+        recording.reason = f"what a power cut leaves is unknown: {error}"
+        return Recorded(recording, None)
+    return Recorded(recording, model)
 
 
 def _objection(record: Record, ran: FinishedRun) -> str:

@@ -85,21 +85,19 @@ class TrialTask(Task[Trial]):
         trial, runner = Trial(self.plan), bench.runner
         record = bench.record(self.place)
         runner.fell_back = ""
-        runner.deadline = None if self.until is None else self.until + _grace(record)
         try:
             if self.by_exec:
                 runner.cool()
             else:
                 runner.choose_start(record.spec, record.preload, record.check_preloads)
-            _carry_out(bench, record, self, trial)
+            with runner.due(None if self.until is None else self.until + _grace(record)):
+                _carry_out(bench, record, self, trial)
         except SharedFileError:  # it is shared no more
             return self.run(bench)
         except (BoxError, RecordingError, OSError) as error:
             is_gone = isinstance(error, NoStateError)
             trial.fail(str(error), Outcome.IMPOSSIBLE if is_gone else Outcome.FAILED)
             runner.box.empty()
-        finally:
-            runner.deadline = None
         trial.fell_back = runner.fell_back
         return trial
 

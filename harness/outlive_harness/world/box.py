@@ -19,7 +19,7 @@ from outlive_harness.disk.power import State
 from outlive_harness.disk.removal import remove_tree
 from outlive_harness.disk.tree import WHOLE, Tree, attributes, readable, scan
 from outlive_harness.intercept.task import file_system
-from outlive_harness.jobs.session import BEGAN
+from outlive_harness.jobs.own_directory import BEGAN
 from outlive_harness.results.ops import Op
 from outlive_harness.results.run_spec import RunSpec
 

@@ -100,7 +100,7 @@ def test_two_workers_make_the_golden_run_that_one_makes(monkeypatch, tmp_path, s
     """The further runs may be another worker's: the record says the same."""
     it = spec(5000)
     first = begun(monkeypatch, benches[0], GoldenRunTask(it, tmp_path / "two"))
-    two = FinishGoldenRun(GoldenRunTask(it, first.place)).run(benches[1])
+    two = FinishGoldenRun(GoldenRunTask(it, first.place), first).run(benches[1])
     one = GoldenRunTask(it, tmp_path / "one").run(benches[0])
     assert (one.reason, two.reason) == ("", "")
     assert [op.describe() for op in one.ops] == [op.describe() for op in two.ops]
